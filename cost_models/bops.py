@@ -1,0 +1,51 @@
+"""Bit operations of one inference. Source: UNIQ, arXiv 1804.10969, section 4.1."""
+
+import torch
+from torch import Tensor
+
+from cost_models.layer import LayerUse, Network
+from cost_models.rules import LayerRule, rule_for, total
+
+
+def bit_operations(layer: LayerUse) -> Tensor:
+    """(), expected bit operations of one convolution or linear layer.
+
+    MACs * (b_a * b_w + b_a + b_w + log2(fan_in)): the products, and accumulators wide enough for fan_in of them.
+    b_a and b_w are chosen independently, so expected bits give the expectation.
+    """
+    channels, channel_bits, in_bits = layer.out_channels, layer.channel_bits, layer.mean_in_bits
+    fan_in = layer.fan_in
+    carry = torch.log2(fan_in.clamp(min=1.0))  # a layer with no input left adds up nothing
+    a_position = in_bits * (channel_bits + channels) + channel_bits + channels * carry
+    return fan_in * a_position * layer.positions
+
+
+def outside_the_source(layer: LayerUse) -> float:
+    """UNIQ counts convolutions and linear layers; elementwise ops and pools are not part of the figure."""
+    return 0.0
+
+
+RULES: dict[str, LayerRule] = {
+    "conv": bit_operations,
+    "depthwise": bit_operations,
+    "linear": bit_operations,
+    "add": outside_the_source,
+    "mul": outside_the_source,
+    "concat": outside_the_source,
+    "max_pool": outside_the_source,
+    "avg_pool": outside_the_source,
+    "flatten": outside_the_source,
+    "table": outside_the_source,
+}
+
+
+class Bops:
+    """Bit operations of convolutions and linear layers."""
+
+    name = "bops"
+    unit = "BOP"
+    source = "UNIQ, arXiv 1804.10969"
+
+    def __call__(self, network: Network) -> Tensor:
+        """(), bit operations; differentiable in channels, widths and activation shares."""
+        return total(rule_for(self.name, RULES, layer)(layer) for layer in network.layers)

@@ -1,0 +1,98 @@
+"""Energy of one inference in a 45 nm process, in picojoules.
+
+Source: Horowitz, "Computing's energy problem", ISSCC 2014, figure 1.1.9: 45 nm, 0.9 V, arithmetic and cache accesses.
+
+Arithmetic. A product of b_a by b_w bits costs b_a * b_w / 64 of the 8-bit multiplier, for a multiplier's area grows
+with both widths; it is added to a 32-bit accumulator. Elementwise adds and pools cost one 32-bit add for each element
+that they read.
+
+Memory. Each weight bit is read once a call. Each bit of an activation tensor is written once by its producer and read
+once by each reader; the network's input is written by no layer. A table is read once for each element of its output.
+A bit costs 1/64 of a 64-bit access to a 32 kB cache.
+
+Not counted, for any op: requantization, reads of biases and multipliers, instruction fetch and control.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from math import prod
+
+from torch import Tensor
+
+from cost_models.layer import LayerUse, Network
+from cost_models.rules import rule_for, total
+
+MULTIPLY_8_PJ = 0.2
+ADD_32_PJ = 0.1
+ACCESS_PJ = 20.0  # 64 bits, 32 kB cache
+PRODUCT_PJ = MULTIPLY_8_PJ / (8 * 8)  # of one bit by one bit
+MEMORY_PJ = ACCESS_PJ / 64  # one bit
+
+
+def accumulate(layer: LayerUse, network: Network) -> Tensor:
+    """(), every weight bit read once; every MAC a product of input and weight bits, and an addition."""
+    a_weight_bit = (PRODUCT_PJ * layer.positions) * layer.mean_in_bits + MEMORY_PJ
+    adds = (ADD_32_PJ * layer.positions) * layer.out_channels
+    return layer.fan_in * (layer.channel_bits * a_weight_bit + adds)
+
+
+def add(layer: LayerUse, network: Network) -> Tensor:
+    """(), each output element adds up one element of each input."""
+    return ADD_32_PJ * len(layer.inputs) * layer.out_elements
+
+
+def multiply(layer: LayerUse, network: Network) -> Tensor:
+    """(), each output element is one product of the inputs' bits."""
+    first, second = (network.tensors[name].mean_bits for name in layer.inputs)
+    return PRODUCT_PJ * first * second * layer.out_elements
+
+
+def pool(layer: LayerUse, network: Network) -> Tensor:
+    """(), each element in a window is added, or compared at the price of an addition."""
+    return ADD_32_PJ * prod(layer.kernel) * layer.out_elements
+
+
+def only_memory(layer: LayerUse, network: Network) -> float:
+    """Copies or looks up: no arithmetic; what it reads and writes is counted with the tensors."""
+    return 0.0
+
+
+RULES: dict[str, Callable[[LayerUse, Network], Tensor | float]] = {
+    "conv": accumulate,
+    "depthwise": accumulate,
+    "linear": accumulate,
+    "add": add,
+    "mul": multiply,
+    "concat": only_memory,
+    "max_pool": pool,
+    "avg_pool": pool,
+    "flatten": only_memory,
+    "table": only_memory,
+}
+
+
+def activation_bits(network: Network) -> Tensor:
+    """(), activation bits written and read. A flatten moves nothing: its output is its input's memory."""
+    accesses: Counter[str] = Counter()
+    for layer in network.layers:
+        if layer.op != "flatten":
+            accesses.update((*layer.inputs, layer.output))
+    return total(network.tensors[name].total_bits * count for name, count in accesses.items())
+
+
+def table_bits(network: Network) -> Tensor:
+    """(), bits looked up in activation tables: one entry for each element of the output."""
+    return total(layer.out_elements * layer.mean_out_bits for layer in network.layers if layer.table_entries)
+
+
+class Energy:
+    """Arithmetic and memory traffic; the module's text says what exactly."""
+
+    name = "energy_pj"
+    unit = "pJ"
+    source = "Horowitz, ISSCC 2014, 45 nm"
+
+    def __call__(self, network: Network) -> Tensor:
+        """(), pJ; differentiable in channels, widths and activation shares."""
+        layers = total(rule_for(self.name, RULES, layer)(layer, network) for layer in network.layers)
+        return layers + MEMORY_PJ * (activation_bits(network) + table_bits(network))

@@ -1,0 +1,87 @@
+"""Flash taken by all constants of the integer program, in bytes."""
+
+from torch import Tensor
+
+from cost_models.layer import LayerUse, Network
+from cost_models.rules import LayerRule, rule_for, total
+from cost_models.steps import ceil
+
+# Bytes of each stored number. The program's constants have these types.
+BIAS_BYTES = 4  # int32
+MULTIPLIER_BYTES = 2  # int16
+SHIFT_BYTES = 1  # uint8
+RESCALE_BYTES = MULTIPLIER_BYTES + SHIFT_BYTES
+WIDTHS_A_BYTE = 2  # 4-bit nibbles
+
+
+def stored_weights(layer: LayerUse) -> Tensor:
+    """(), bytes of the packed weights, each output channel's row starting on a byte, and of the list of widths.
+
+    sum_p out_per_width[p] * ceil(fan_in * bits_p / 8), plus ceil(out_channels / 2) where channels differ in width.
+    """
+    row_bytes = ceil(layer.fan_in * layer.out_per_width.new_tensor([bits / 8 for bits in layer.weight_bits]))
+    packed = layer.out_per_width @ row_bytes
+    if len(layer.weight_bits) == 1:
+        return packed
+    mixed = (layer.out_per_width > 0).sum() > 1
+    return packed + mixed * ceil(layer.out_channels / WIDTHS_A_BYTE)
+
+
+def channel_constants(layer: LayerUse) -> Tensor:
+    """(), a bias, a multiplier and a shift for each output channel of every call."""
+    return layer.out_channels * (BIAS_BYTES + RESCALE_BYTES)
+
+
+def add_constants(layer: LayerUse) -> float:
+    """A multiplier for each input and one common shift."""
+    return len(layer.inputs) * MULTIPLIER_BYTES + SHIFT_BYTES
+
+
+def concat_constants(layer: LayerUse) -> float:
+    """A multiplier and a shift for each input."""
+    return len(layer.inputs) * RESCALE_BYTES
+
+
+def one_rescale(layer: LayerUse) -> float:
+    """One multiplier and one shift for the tensor."""
+    return RESCALE_BYTES
+
+
+def no_constants(layer: LayerUse) -> float:
+    """The op keeps its input's scale, or stores nothing but its table, which is counted for any op."""
+    return 0.0
+
+
+RULES: dict[str, LayerRule] = {
+    "conv": channel_constants,
+    "depthwise": channel_constants,
+    "linear": channel_constants,
+    "add": add_constants,
+    "mul": one_rescale,
+    "concat": concat_constants,
+    "max_pool": no_constants,
+    "avg_pool": one_rescale,
+    "flatten": no_constants,
+    "table": no_constants,
+}
+
+
+def table_bytes(layer: LayerUse) -> Tensor:
+    """(), bytes of the activation table: one an entry, two where the output has more than 8 bits."""
+    entry_bytes = layer.out_share.new_tensor([1 if bits <= 8 else 2 for bits in layer.out_bits])
+    return layer.table_entries * (layer.out_share @ entry_bytes)
+
+
+class Flash:
+    """Bytes of packed weights, widths, biases, multipliers, shifts and tables."""
+
+    name = "flash_bytes"
+    unit = "B"
+    source = "a count of the integer program's constants"
+
+    def __call__(self, network: Network) -> Tensor:
+        """(), bytes; differentiable in channels, widths and activation shares."""
+        constants = total(rule_for(self.name, RULES, layer)(layer) for layer in network.layers)
+        weights = total(stored_weights(layer) for layer in network.weight_owners)
+        tables = total(table_bytes(layer) for layer in network.layers if layer.table_entries)
+        return constants + weights + tables

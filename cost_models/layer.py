@@ -1,0 +1,135 @@
+"""A network as the cost models see it: operators in execution order and the tensors between them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+from torch import Tensor
+
+WEIGHTED = ("conv", "depthwise", "linear")
+
+
+class UnsupportedLayer(NotImplementedError):
+    """A cost model has no rule for an operator. A cost never defaults to zero."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerUse:
+    """One execution of one operator. A module that is called twice is two uses with one `weights` name.
+
+    Tensors are float64 and differentiable. Channels by width are counts, not shares: n * (k / n) need not be k in
+    floating point, and the cost of a decided network is exact.
+    """
+
+    name: str
+    op: str  # conv, depthwise, linear, add, mul, concat, max_pool, avg_pool, flatten, table
+    in_channels: Tensor  # (), of the first input that are read; features of a linear
+    out_channels: Tensor  # ()
+    kernel: tuple[int, ...]  # () unless conv, depthwise or pool
+    groups: int  # of a conv; a depthwise op reads one channel an output whatever this is
+    in_size: tuple[int, ...]  # spatial, without channels
+    out_size: tuple[int, ...]
+    weight_bits: tuple[int, ...]  # nonzero widths on offer; () without weights
+    out_per_width: Tensor  # (n_widths,), output channels at each width; sums to out_channels
+    in_bits: tuple[int, ...]
+    in_share: Tensor  # (n_in_bits,), sums to 1
+    out_bits: tuple[int, ...]
+    out_share: Tensor  # (n_out_bits,), sums to 1
+    inputs: tuple[str, ...]  # tensor names
+    output: str
+    weights: str | None = None  # name of the stored weights; None: stored for this layer alone
+    table_entries: int = 0  # of the activation table stored with this op
+
+    @property
+    def fan_in(self) -> Tensor:
+        """(), weights of one output channel: prod(kernel) * in_channels / groups; prod(kernel) if depthwise."""
+        taps = prod(self.kernel)
+        if self.op == "depthwise":
+            return self.out_channels.new_tensor(taps)
+        reads = self.in_channels * taps if taps != 1 else self.in_channels
+        return reads / self.groups if self.groups != 1 else reads
+
+    @property
+    def positions(self) -> int:
+        """Spatial positions of the output, at each of which a weight is used once."""
+        return prod(self.out_size)
+
+    @property
+    def out_elements(self) -> Tensor:
+        """(), elements of the output tensor."""
+        return self.out_channels * self.positions
+
+    @property
+    def channel_bits(self) -> Tensor:
+        """(), weight bits summed over output channels; times fan_in: all weight bits."""
+        return self.out_per_width @ self.out_per_width.new_tensor(self.weight_bits)
+
+    @property
+    def mean_in_bits(self) -> Tensor:
+        """(), E[bits] of the first input."""
+        return self.in_share @ self.in_share.new_tensor(self.in_bits)
+
+    @property
+    def mean_out_bits(self) -> Tensor:
+        """(), E[bits] of the output."""
+        return self.out_share @ self.out_share.new_tensor(self.out_bits)
+
+
+@dataclass(frozen=True, eq=False)
+class TensorUse:
+    """One activation tensor."""
+
+    name: str
+    elements: Tensor  # (), float64, differentiable
+    bits: tuple[int, ...]
+    share: Tensor  # (n_bits,), sums to 1
+    alias_of: str | None = None  # the tensor whose memory this one is (the output of a flatten)
+
+    @property
+    def mean_bits(self) -> Tensor:
+        """(), E[bits] of one element."""
+        return self.share @ self.share.new_tensor(self.bits)
+
+    @property
+    def total_bits(self) -> Tensor:
+        """(), E[bits] of the whole tensor."""
+        return self.elements * self.mean_bits
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """Layers in execution order and every tensor that they read or write.
+
+    Raises:
+        ValueError: a layer reads a tensor that nothing has written yet, or a name is not in `tensors`.
+    """
+
+    layers: tuple[LayerUse, ...]
+    tensors: dict[str, TensorUse]
+    input: str
+    output: str
+
+    def __post_init__(self) -> None:
+        written = {self.input}
+        for layer in self.layers:
+            missing = [name for name in layer.inputs if name not in written]
+            if missing:
+                raise ValueError(
+                    f"layer '{layer.name}' reads {missing}, which no earlier layer writes; "
+                    "list the layers in execution order."
+                )
+            written.add(layer.output)
+        unknown = sorted((written | {self.output}) - self.tensors.keys())
+        if unknown:
+            raise ValueError(f"no TensorUse for {unknown}; Network.tensors has {sorted(self.tensors)}. Add them.")
+        if self.output not in written:
+            raise ValueError(f"no layer writes the network's output '{self.output}'; name a tensor that one writes.")
+
+    @cached_property
+    def weight_owners(self) -> tuple[LayerUse, ...]:
+        """The first use of each stored set of weights, in execution order."""
+        owners: dict[str, LayerUse] = {}
+        for layer in self.layers:
+            if layer.op in WEIGHTED:
+                owners.setdefault(layer.weights or layer.name, layer)
+        return tuple(owners.values())

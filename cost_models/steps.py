@@ -1,0 +1,23 @@
+"""Costs that rise in steps, and costs that are whole numbers."""
+
+from torch import Tensor
+
+
+def ceil(x: Tensor) -> Tensor:
+    """Round up; the gradient is that of x itself (straight-through), so ceil(n / 8) has slope 1/8."""
+    return x + (x.ceil() - x).detach()
+
+
+def exact(cost: Tensor) -> int:
+    """The cost of a decided network as an integer.
+
+    Raises:
+        ValueError: it is not one to the last bit.
+    """
+    value = float(cost.detach())
+    if not value.is_integer():
+        raise ValueError(
+            f"cost {value!r} is not an integer; exact figures need a decided network: "
+            "whole channels, one-hot shares and a cost that counts bytes, parameters or MACs."
+        )
+    return int(value)

@@ -1,0 +1,83 @@
+"""A microcontroller: what it holds, what it can run, what that takes. Fields are the keys of conf/target/*.yaml."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cost_models.layer import WEIGHTED, LayerUse, Network
+
+GRANULARITIES = ("layer", "channel")
+
+
+class IllegalLayer(ValueError):
+    """A layer asks for something that the target cannot run."""
+
+
+@dataclass
+class Target:
+    """One chip and its measured kernels. Not frozen: configuration tools fill it field by field.
+
+    Raises:
+        ValueError: a field is out of range.
+    """
+
+    name: str
+    source: str  # of the sizes and the frequency
+    flash_bytes: int
+    ram_bytes: int
+    frequency_hz: float
+    weight_bits: tuple[int, ...]  # that the kernels read
+    activation_bits: tuple[int, ...]
+    granularity: str  # channel: the channels of one layer may differ in width; layer: they may not
+    channel_multiple: int  # that the kernels want; the last weighted layer, whose outputs are the classes, is exempt
+    cycles_per_mac_source: str
+    cycles_per_mac: dict[str, float]  # "conv/a8w4": activations at 8 bits, weights at 4; conv, pointwise, ...
+    cycles_per_element_source: str
+    cycles_per_element: dict[str, float]  # "add": an output element; "max_pool": an element of a window
+
+    def __post_init__(self) -> None:
+        self.weight_bits, self.activation_bits = tuple(self.weight_bits), tuple(self.activation_bits)
+        for field in ("flash_bytes", "ram_bytes", "frequency_hz", "channel_multiple"):
+            self._require(field, getattr(self, field) > 0, "a positive number")
+        self._require("weight_bits", all(2 <= bits <= 8 for bits in self.weight_bits), "widths from 2 to 8")
+        self._require("activation_bits", all(1 <= bits <= 16 for bits in self.activation_bits), "widths from 1 to 16")
+        self._require("granularity", self.granularity in GRANULARITIES, f"one of {', '.join(GRANULARITIES)}")
+        for field in ("cycles_per_mac", "cycles_per_element"):
+            self._require(field, all(cycles > 0 for cycles in getattr(self, field).values()), "positive cycles")
+
+    def _require(self, field: str, holds: bool, allowed: str) -> None:
+        if not holds:
+            raise ValueError(
+                f"target '{self.name}': {field} is {getattr(self, field)}; allowed: {allowed}. Correct it."
+            )
+
+    def check(self, network: Network) -> None:
+        """Hold that the target can run every layer of a decided network.
+
+        Activations are checked where they are read: the network's output may have any width.
+
+        Raises:
+            IllegalLayer: names every layer that it cannot run.
+        """
+        last = next((layer for layer in reversed(network.layers) if layer.op in WEIGHTED), None)
+        faults = [
+            f"layer '{layer.name}' ({layer.op}) has {fault}"
+            for layer in network.layers
+            for fault in self._faults(layer, pad_free=layer is last)
+        ]
+        if faults:
+            raise IllegalLayer(
+                f"target '{self.name}' cannot run: {'; '.join(faults)}. Restrict the space to the target."
+            )
+
+    def _faults(self, layer: LayerUse, pad_free: bool) -> Iterator[str]:
+        channels = int(layer.out_channels)
+        used = [bits for bits, count in zip(layer.weight_bits, layer.out_per_width.tolist(), strict=True) if count > 0]
+        read = [bits for bits, share in zip(layer.in_bits, layer.in_share.tolist(), strict=True) if share > 0]
+        if not set(used) <= set(self.weight_bits):
+            yield f"weights at {used} bits; allowed: {list(self.weight_bits)}"
+        if not set(read) <= set(self.activation_bits):
+            yield f"inputs at {read} bits; allowed: {list(self.activation_bits)}"
+        if self.granularity == "layer" and len(used) > 1:
+            yield f"channels at {used} bits; allowed: one width a layer"
+        if layer.op in WEIGHTED and not pad_free and channels % self.channel_multiple:
+            yield f"{channels} output channels; allowed: multiples of {self.channel_multiple}"

@@ -1,0 +1,1 @@
+"""The engine: data, training, objectives, strategies, results, export, the command line."""

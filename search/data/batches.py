@@ -1,0 +1,106 @@
+"""Batches of one split, from memory: shuffled by a seed, augmented, normalised, and shared out among processes."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from search.data.augment import Augment
+from search.data.data import Data, DataError
+
+
+class Batches:
+    """The batches of one split.
+
+    Order and augmentation are functions of (seed, epoch) alone: whoever resumes at an epoch sees it again bit for bit.
+    Each of world_size processes gets its contiguous part of every batch; together they see what one process would.
+    """
+
+    def __init__(
+        self,
+        data: Data,
+        split: str,
+        batch_size: int,
+        *,
+        seed: int,
+        shuffle: bool,
+        augment: Augment | None = None,
+        device: torch.device | str = "cpu",
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        """Put the split on the device.
+
+        Args:
+            data: the data set.
+            split: "train", "val" or "test".
+            batch_size: of all processes together.
+            seed: not negative.
+            shuffle: for training: a new order every epoch, and a last incomplete batch is dropped.
+            augment: how to change the images; None: not at all.
+            device: where the images are held and the batches come out.
+            rank: of this process, 0..world_size-1.
+            world_size: number of processes.
+
+        Raises:
+            DataError: a batch that does not divide among the processes or exceeds the training images.
+        """
+        images = data.split(split).images
+        if batch_size < 1 or batch_size % world_size or not 0 <= rank < world_size:
+            raise DataError(
+                f"batches of '{data.name}': batch_size {batch_size} for rank {rank} of {world_size} processes; "
+                f"it must be a positive multiple of {world_size}, ranks are 0..{world_size - 1}. Change batch_size."
+            )
+        if shuffle and batch_size > len(images):
+            raise DataError(
+                f"batches of '{data.name}', split '{split}': batch_size {batch_size} exceeds its {len(images)} images, "
+                f"so an epoch would have no step; allowed are 1..{len(images)}. Reduce batch_size."
+            )
+        if augment is not None:
+            augment.check(data.input_shape[1:])
+        self._normalise = data.normalise
+        self._images = images.to(device)  # shape: (N, C, *size)
+        self._labels = data.split(split).labels.to(device)  # shape: (N,)
+        self._batch_size = batch_size
+        self._seed = seed
+        self._shuffle = shuffle
+        self._augment = augment
+        self._rank, self._world_size = rank, world_size
+
+    def __len__(self) -> int:
+        """Steps an epoch."""
+        whole, rest = divmod(len(self._labels), self._batch_size)
+        return whole if self._shuffle or rest == 0 else whole + 1
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of one epoch, or this process's part of each.
+
+        Where the last batch is incomplete (never in training), parts differ by one image and can be empty.
+
+        Args:
+            epoch: 0, 1, ...; any of them at any time.
+
+        Yields:
+            Images (n, C, *size), float32, normalised, and labels (n,), int64.
+        """
+        generator = torch.Generator().manual_seed(_mix(self._seed, epoch))
+        count = len(self._labels)
+        order = torch.randperm(count, generator=generator) if self._shuffle else torch.arange(count)
+        for batch in order.split(self._batch_size)[: len(self)]:
+            yield self._part(batch, generator)
+
+    def _part(self, batch: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """This process's part of the batch with these indices (n,); draws for the whole batch."""
+        first, last = (len(batch) * r // self._world_size for r in (self._rank, self._rank + 1))
+        index = batch[first:last].to(self._images.device)
+        images = self._images[index]
+        if self._augment is not None:
+            draws = self._augment.draw(len(batch), tuple(images.shape[2:]), generator)
+            images = self._augment.apply(images, draws[first:last].to(images.device))
+        return self._normalise(images), self._labels[index]
+
+
+def _mix(seed: int, epoch: int) -> int:
+    """One number from two, such that neighbours have unrelated ones."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])

@@ -1,0 +1,76 @@
+"""What a data set is to the rest of the engine: three splits of images in memory, and how to normalise them."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+PIXEL_MAX = 255  # uint8 images are normalised in units of images / 255
+
+
+class DataError(ValueError):
+    """The data cannot be used; the message names the place, what was found, what is allowed and what to do."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and their labels."""
+
+    images: Tensor  # shape: (N, C, *size), uint8 or float32
+    labels: Tensor  # shape: (N,), int64
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.images)
+
+    def take(self, index: Tensor) -> "Split":
+        """The images at index (M,), in that order."""
+        return Split(self.images[index], self.labels[index])
+
+
+@dataclass(frozen=True)
+class Data:
+    """A checked data set; `search.data.assemble.assemble` makes one from raw splits.
+
+    mean and std are those of the training split, per channel: of images / 255 for uint8, of the images as they
+    are for float32. A constant channel has std 1.
+    """
+
+    name: str
+    train: Split
+    val: Split
+    test: Split
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(C, *size) of one image."""
+        return tuple(self.train.images.shape[1:])
+
+    def split(self, name: str) -> Split:
+        """The split called train, val or test.
+
+        Raises:
+            DataError: there is no such split.
+        """
+        splits = {"train": self.train, "val": self.val, "test": self.test}
+        if name not in splits:
+            raise DataError(f"data '{self.name}' has no split '{name}'; choose one of {', '.join(splits)}.")
+        return splits[name]
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """(images - mean) / std, after images / 255 where they are uint8.
+
+        Args:
+            images: (N, C, *size), uint8 or float32, on any device.
+
+        Returns:
+            (N, C, *size), float32, on the same device.
+        """
+        per_channel = (-1, *[1] * (images.dim() - 2))
+        mean = torch.tensor(self.mean, device=images.device).view(per_channel)
+        std = torch.tensor(self.std, device=images.device).view(per_channel)
+        scaled = images.float().div_(PIXEL_MAX) if images.dtype == torch.uint8 else images
+        return (scaled - mean).div_(std)

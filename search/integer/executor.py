@@ -1,0 +1,145 @@
+"""The integer network on NumPy: a loop over nodes and a dict of arrays."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from math import prod
+from typing import Literal, overload
+
+import numpy as np
+
+from search.integer.kernels import Array, Scratch, quantize
+from search.integer.operators import last, prepare
+from search.integer.program import Node, Program
+
+CHUNK_IMAGES = 8  # images a thread takes through the network at a time: bounds memory, amortises calls
+BLOCK_BYTES = 1 << 19  # working memory an operator takes at a time: about the L2 cache of a core
+THREADS = 2
+
+
+class Executor:
+    """Run a Program in exact integers, bit for bit those of every other backend."""
+
+    def __init__(self, program: Program, threads: int = THREADS) -> None:
+        """Prepare all operators.
+
+        Args:
+            threads: that take images through the network; 1 works in the caller's. Results do not depend on it.
+
+        Raises:
+            ProgramError: the program is inconsistent.
+        """
+        program.validate()
+        self.program = program
+        self._steps = [Step(program, node) for node in program.nodes]
+        self._dead = _dead_after(program)
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._memory = threading.local()
+
+    @overload
+    def __call__(self, x: Array, intermediate: Literal[False] = False) -> Array: ...
+    @overload
+    def __call__(self, x: Array, intermediate: Literal[True]) -> dict[str, Array]: ...
+
+    def __call__(self, x: Array, intermediate: bool = False) -> Array | dict[str, Array]:
+        """Run a batch.
+
+        Args:
+            x: (n, *input shape), real numbers; or codes, in the unsigned integer type of the input's codes.
+            intermediate: return the codes of every tensor instead.
+
+        Returns:
+            (n, *output shape), float32: scale * (code - zero_point). Or {tensor: codes (n, *shape)}, channels first.
+
+        Raises:
+            ValueError: another shape or type, NaN or infinity, or codes out of range.
+        """
+        self._check(x)
+        tensors, output = self.program.tensors, self.program.tensors[self.program.output]
+        names = tensors if intermediate else (self.program.output,)
+        results = {name: np.empty((len(x), *tensors[name].shape), tensors[name].dtype) for name in names}
+        chunks = [slice(start, start + CHUNK_IMAGES) for start in range(0, len(x), CHUNK_IMAGES)]
+        parallel = self._pool is not None and len(chunks) > 1
+        run = self._pool.map if self._pool is not None and parallel else map
+        for _ in run(lambda chunk: self._run(x[chunk], {name: codes[chunk] for name, codes in results.items()}), chunks):
+            pass
+        if intermediate:
+            return results
+        codes = results[self.program.output].astype(np.float32)
+        return np.float32(output.scale) * (codes - np.float32(output.zero_point))
+
+    def _run(self, x: Array, results: dict[str, Array]) -> None:
+        """Take a chunk of images through all nodes; fill the tensors asked for, channels first."""
+        arrays = {self.program.input: self._input_codes(x)}
+        scratch = self._scratch()
+        for step, dead in zip(self._steps, self._dead, strict=True):
+            arrays[step.output] = step.run([arrays[name] for name in step.inputs], scratch)
+            for name in dead:
+                _keep(name, arrays.pop(name), results)
+        for name, codes in arrays.items():
+            _keep(name, codes, results)
+
+    def _scratch(self) -> Scratch:
+        """This thread's working memory."""
+        if not hasattr(self._memory, "scratch"):
+            self._memory.scratch = Scratch()
+        scratch: Scratch = self._memory.scratch
+        return scratch
+
+    def _input_codes(self, x: Array) -> Array:
+        """Real numbers or codes, channels first, to codes in float32, channels last."""
+        info = self.program.tensors[self.program.input]
+        codes = x if x.dtype == info.dtype else quantize(x, info.scale, info.zero_point, info.largest_code)
+        return np.ascontiguousarray(np.moveaxis(codes, 1, -1), np.float32)
+
+    def _check(self, x: Array) -> None:
+        info = self.program.tensors[self.program.input]
+        if x.ndim != 1 + len(info.shape) or x.shape[1:] != info.shape:
+            raise ValueError(f"input '{self.program.input}': shape {x.shape} found; (n, {', '.join(map(str, info.shape))}) expected")
+        if x.dtype == info.dtype:
+            if x.size and x.max() > info.largest_code:
+                raise ValueError(f"input '{self.program.input}': code {x.max()} found; {info.bits} bits hold 0..{info.largest_code}")
+        elif not np.issubdtype(x.dtype, np.floating):
+            raise ValueError(f"input '{self.program.input}': {x.dtype} found; floating point, or {info.dtype} codes, expected")
+
+
+class Step:
+    """A node's operator, and how many images it takes at a time so that its working memory stays in cache."""
+
+    def __init__(self, program: Program, node: Node) -> None:
+        self.inputs, self.output = node.inputs, node.output
+        self._operator = prepare(program, node)
+        self._shape = last(program.tensors[node.output].shape)
+        self._images = max(1, BLOCK_BYTES // _working_bytes(program, node))
+
+    def run(self, inputs: list[Array], scratch: Scratch) -> Array:
+        """Codes (n, *spatial, c) of the inputs to those of the output."""
+        out = np.empty((len(inputs[0]), *self._shape), np.float32)
+        for start in range(0, len(out), self._images):
+            block = slice(start, start + self._images)
+            self._operator([codes[block] for codes in inputs], out[block], scratch)
+        return out
+
+
+def _working_bytes(program: Program, node: Node) -> int:
+    """Of one image, about: accumulators and products, and the matrix of windows of a convolution."""
+    outputs = prod(program.tensors[node.output].shape)
+    windows = 0
+    if node.op == "conv":
+        windows = 4 * program.fan_in(node) * outputs // program.tensors[node.output].shape[0]
+    return 16 * outputs + windows
+
+
+def _dead_after(program: Program) -> list[list[str]]:
+    """For each node, the tensors that nothing reads after it; the program's output is never among them."""
+    last_use = {node.output: index for index, node in enumerate(program.nodes)}
+    last_use |= {name: index for index, node in enumerate(program.nodes) for name in node.inputs}
+    last_use.pop(program.output, None)
+    dead: list[list[str]] = [[] for _ in program.nodes]
+    for name, index in last_use.items():
+        dead[index].append(name)
+    return dead
+
+
+def _keep(name: str, codes: Array, results: dict[str, Array]) -> None:
+    if name in results:
+        results[name][...] = np.moveaxis(codes, -1, 1)

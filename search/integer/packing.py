@@ -1,0 +1,102 @@
+"""Weights as bytes: rows of two's complement codes of 2..8 bits, packed little-endian. Counts, so no source is needed."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+NARROWEST, WIDEST = 2, 8  # bits
+
+Bytes = NDArray[np.uint8]
+Codes = NDArray[np.int8]
+
+
+def row_bytes(widths: Bytes, row_length: int) -> NDArray[np.int64]:
+    """Bytes of each row: a row starts on a byte boundary, so it takes ceil(row_length * width / 8).
+
+    Args:
+        widths: (rows,), bits of each row.
+        row_length: codes in a row.
+
+    Returns:
+        (rows,), bytes.
+
+    Raises:
+        ValueError: a width outside 2..8.
+    """
+    wrong = sorted({int(width) for width in widths if not NARROWEST <= width <= WIDEST})
+    if wrong:
+        raise ValueError(f"weight widths {wrong} cannot be packed; {NARROWEST}..{WIDEST} bits are allowed")
+    return -(-row_length * widths.astype(np.int64) // 8)
+
+
+def pack_rows(codes: NDArray[np.integer], widths: Bytes) -> Bytes:
+    """Pack symmetric codes, -(2^(b-1)-1)..2^(b-1)-1 for a row of b bits.
+
+    Args:
+        codes: (rows, row_length), integers.
+        widths: (rows,), bits of each row.
+
+    Returns:
+        (bytes,), the rows one after another.
+
+    Raises:
+        ValueError: a width outside 2..8, or a code that its row's width cannot hold.
+    """
+    packed = np.zeros(int(row_bytes(widths, codes.shape[1]).sum()), np.uint8)
+    bound = (1 << (widths.astype(np.int64) - 1)) - 1
+    outside = np.flatnonzero((np.abs(codes.astype(np.int64)) > bound[:, None]).any(axis=1))
+    if outside.size:
+        row = int(outside[0])
+        found = int(np.abs(codes[row].astype(np.int64)).max())
+        raise ValueError(f"row {row}: a code of magnitude {found} found; {widths[row]} bits hold -{bound[row]}..{bound[row]}")
+    for width, rows, places in _by_width(widths, codes.shape[1]):
+        bits = np.unpackbits(codes[rows].astype(np.int8).view(np.uint8)[..., None], axis=2, count=width, bitorder="little")
+        packed[places] = np.packbits(bits.reshape(len(rows), -1), axis=1, bitorder="little")
+    return packed
+
+
+def unpack_rows(packed: Bytes, widths: Bytes, row_length: int) -> Codes:
+    """The inverse of pack_rows.
+
+    Args:
+        packed: (bytes,).
+        widths: (rows,), bits of each row.
+        row_length: codes in a row.
+
+    Returns:
+        (rows, row_length), codes.
+
+    Raises:
+        ValueError: a width outside 2..8, or a number of bytes that the widths do not explain.
+    """
+    expected = int(row_bytes(widths, row_length).sum())
+    if packed.shape != (expected,):
+        raise ValueError(f"packed weights have shape {packed.shape}; {len(widths)} rows of {row_length} need ({expected},)")
+    codes = np.empty((len(widths), row_length), np.int8)
+    for width, rows, places in _by_width(widths, row_length):
+        bits = np.unpackbits(packed[places], axis=1, count=row_length * width, bitorder="little")
+        unsigned = np.packbits(bits.reshape(len(rows), row_length, width), axis=2, bitorder="little")[..., 0]
+        spare = 8 - width
+        codes[rows] = np.left_shift(unsigned, spare).view(np.int8) >> spare  # the arithmetic shift extends the sign
+    return codes
+
+
+def pack_widths(widths: Bytes) -> Bytes:
+    """One 4-bit nibble a channel, low nibble first: (channels,) -> (ceil(channels / 2),)."""
+    even = np.resize(np.append(widths, 0), len(widths) + len(widths) % 2).astype(np.uint8)
+    return even[0::2] | even[1::2] << 4
+
+
+def unpack_widths(packed: Bytes, channels: int) -> Bytes:
+    """The inverse of pack_widths: (ceil(channels / 2),) -> (channels,), bits."""
+    return np.stack([packed & 15, packed >> 4], axis=1).reshape(-1)[:channels]
+
+
+def _by_width(widths: Bytes, row_length: int) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.int64]]]:
+    """Each width that occurs, its rows, and where their bytes lie: (rows of that width, bytes a row)."""
+    sizes = row_bytes(widths, row_length)
+    starts = np.cumsum(sizes) - sizes
+    for width in np.unique(widths):
+        rows = np.flatnonzero(widths == width)
+        yield int(width), rows, starts[rows][:, None] + np.arange(sizes[rows[0]])

@@ -1,0 +1,88 @@
+"""The output shape of each operator, from its attributes and its inputs' shapes. Shapes are without the batch, channels first."""
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+Shape = tuple[int, ...]
+Attributes = dict[str, Any]
+
+
+def window_shape(attributes: Attributes, spatial: Sequence[int]) -> Shape:
+    """Spatial outputs of a sliding window: floor((in + pads - dilation * (kernel - 1) - 1) / stride) + 1.
+
+    Args:
+        attributes: kernel, stride, dilation (default 1) and padding pairs, one entry a spatial dimension.
+        spatial: the input's spatial shape.
+
+    Raises:
+        ValueError: attributes of another number of dimensions, or a window that does not fit.
+    """
+    kernel, stride, padding = attributes["kernel"], attributes["stride"], attributes["padding"]
+    dilation = attributes.get("dilation", [1] * len(kernel))
+    lengths = {len(spatial), len(kernel), len(stride), len(padding), len(dilation)}
+    if len(lengths) != 1:
+        raise ValueError(f"kernel {kernel}, stride {stride}, padding {padding} do not fit {len(spatial)} spatial dimensions")
+    if min(*kernel, *stride, *dilation) < 1 or min(min(pair) for pair in padding) < 0:
+        raise ValueError(f"kernel {kernel}, stride {stride}, dilation {dilation} must be >= 1 and padding {padding} >= 0")
+    dimensions = zip(spatial, kernel, stride, padding, dilation, strict=True)
+    shape = tuple((size + sum(pads) - step * (taps - 1) - 1) // jump + 1 for size, taps, jump, pads, step in dimensions)
+    if min(shape) < 1:
+        raise ValueError(f"kernel {kernel} with dilation {dilation} is larger than the padded input {tuple(spatial)}")
+    return shape
+
+
+def _conv(attributes: Attributes, inputs: Sequence[Shape], output: Shape) -> Shape:
+    groups = attributes["groups"]
+    if groups < 1 or inputs[0][0] % groups or output[0] % groups:
+        raise ValueError(f"groups {groups} must divide the channels, {inputs[0][0]} in and {output[0]} out")
+    return (output[0], *window_shape(attributes, inputs[0][1:]))
+
+
+def _linear(attributes: Attributes, inputs: Sequence[Shape], output: Shape) -> Shape:
+    return (*inputs[0][:-1], output[-1])
+
+
+def _pool(attributes: Attributes, inputs: Sequence[Shape], output: Shape) -> Shape:
+    return (inputs[0][0], *window_shape(attributes, inputs[0][1:]))
+
+
+def _broadcast(attributes: Attributes, inputs: Sequence[Shape], output: Shape) -> Shape:
+    left, right = inputs
+    if len(left) != len(right) or any(a != b and 1 not in (a, b) for a, b in zip(left, right, strict=True)):
+        raise ValueError(f"shapes {left} and {right} must have one rank and agree, dimensions of size 1 apart")
+    return tuple(a if b == 1 else b for a, b in zip(left, right, strict=True))
+
+
+def _concat(attributes: Attributes, inputs: Sequence[Shape], output: Shape) -> Shape:
+    axis, first = attributes["axis"], inputs[0]
+    if not 0 <= axis < len(first):
+        raise ValueError(f"axis {axis} found; 0..{len(first) - 1} are allowed (0 is the channel)")
+    if any(shape[:axis] + shape[axis + 1 :] != first[:axis] + first[axis + 1 :] for shape in inputs):
+        raise ValueError(f"shapes {list(inputs)} must agree in every dimension but axis {axis}")
+    return (*first[:axis], sum(shape[axis] for shape in inputs), *first[axis + 1 :])
+
+
+def _flatten(attributes: Attributes, inputs: Sequence[Shape], output: Shape) -> Shape:
+    shape = tuple(attributes["shape"])
+    if prod(shape) != prod(inputs[0]):
+        raise ValueError(f"shape {shape} has {prod(shape)} elements and its input {inputs[0]} has {prod(inputs[0])}")
+    return shape
+
+
+def _same(attributes: Attributes, inputs: Sequence[Shape], output: Shape) -> Shape:
+    return inputs[0]
+
+
+# (attributes, input shapes, stated output shape) -> output shape; the stated one gives only the channels that weights decide
+OUTPUT_SHAPE: dict[str, Callable[[Attributes, Sequence[Shape], Shape], Shape]] = {
+    "conv": _conv,
+    "linear": _linear,
+    "add": _broadcast,
+    "mul": _broadcast,
+    "concat": _concat,
+    "max_pool": _pool,
+    "avg_pool": _pool,
+    "flatten": _flatten,
+    "table": _same,
+}

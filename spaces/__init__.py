@@ -1,0 +1,1 @@
+"""What can be decided: decisions, quantizers, searchable blocks, the graph pass, networks."""

@@ -1,0 +1,46 @@
+"""What a search found: the outcome of every decision, as a plain value."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Outcomes of all decisions of the Space named `space`; JSON both ways; `hash` names it.
+
+    Attributes:
+        picks: decision name -> an option a group.
+        left_alone: layer name -> why the search could not touch it; for people, no part of the hash.
+    """
+
+    space: str
+    picks: Mapping[str, tuple[int, ...]]
+    left_alone: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    def to_json(self) -> str:
+        picks = {name: list(pick) for name, pick in sorted(self.picks.items())}
+        document = {"space": self.space, "picks": picks, "left_alone": dict(self.left_alone), "hash": self.hash}
+        return json.dumps(document, indent=1)
+
+    @staticmethod
+    def from_json(text: str) -> "Architecture":
+        """Raises ValueError where the text is no architecture, or was edited so that its hash no longer fits."""
+        try:
+            document = json.loads(text)
+            picks = {str(name): tuple(int(i) for i in pick) for name, pick in document["picks"].items()}
+            found = Architecture(str(document["space"]), picks, document.get("left_alone", {}))
+        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+            raise ValueError(f"architecture: not the JSON of one ({error!r}); keys are space, picks, hash.") from error
+        if document.get("hash") not in (None, found.hash):
+            raise ValueError(
+                f"architecture: hash {document['hash']} does not fit the picks (they give {found.hash}): the file was "
+                "edited. Remove the key 'hash' if that was meant."
+            )
+        return found
+
+    @property
+    def hash(self) -> str:
+        text = json.dumps([self.space, sorted((name, list(pick)) for name, pick in self.picks.items())])
+        return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,204 @@
+"""What every block is made of: stored weights, quantizers at its edges, and three ways to run."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spaces.activations import CLAMPS, activate, moves_zero
+from spaces.decision import Choice, straight_through
+from spaces.fixed_point import requantize
+from spaces.norm import Norm
+from spaces.quantizers import ActivationQuantizer, WeightQuantizer
+from spaces.quantizers.tail import Codes, tail
+from spaces.spec import BlockSpec, WeightsSpec
+
+FLOAT, FAKE, INTEGER = "float", "fake", "integer"
+MODES = (FLOAT, FAKE, INTEGER)
+TABLE_BITS = 8  # of the codes that index an activation table
+
+
+@dataclass
+class Selection:
+    """What the decisions say in this forward pass.
+
+    Attributes:
+        mode: float (decisions and quantizers out of play), fake, or integer.
+        keep: tensor -> (C,) mask, where a gate bears on it.
+        share, probability: weights name -> (groups, n_widths).
+    """
+
+    mode: str
+    keep: dict[str, Tensor] = field(default_factory=dict)
+    share: dict[str, Tensor] = field(default_factory=dict)
+    probability: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class Fixed:
+    """The integers of a block, as the Program stores them, but as int64 tensors and with padding not folded in."""
+
+    multiplier: Tensor
+    shift: Tensor
+    zero_point: int
+    clip: tuple[int, int]
+    codes: Tensor | None = None  # weights, float
+    bias: Tensor | None = None
+    table: Tensor | None = None
+
+
+class Weights(nn.Module):
+    """Parameters of one convolution or linear layer, with their quantizer."""
+
+    def __init__(self, name: str, spec: WeightsSpec, choice_options: dict[str, Any]) -> None:
+        super().__init__()
+        self.name, self.spec = name, spec
+        self.weight = nn.Parameter(torch.zeros(spec.shape))
+        self.bias = nn.Parameter(torch.zeros(spec.shape[0])) if spec.bias else None
+        quantized = bool(spec.widths) or spec.assigned is not None
+        self.quantizer = WeightQuantizer(spec.widths, spec.shape[0], spec.assigned) if quantized else None
+        self.choice: Choice | None = None
+        if spec.choice_groups:
+            self.choice = Choice(f"{name}/bits", spec.widths, spec.choice_groups, **choice_options)
+
+    def fake(self, selection: Selection) -> Tensor:
+        if selection.mode == FLOAT or self.quantizer is None:
+            return self.weight
+        return self.quantizer(self.weight, selection.share.get(self.name), selection.probability.get(self.name))
+
+
+class Block(nn.Module):
+    """One node. Subclasses give `combine` (the float operator), `integers` and `fixed`."""
+
+    def __init__(
+        self,
+        spec: BlockSpec,
+        inputs: list[ActivationQuantizer | None],
+        output: ActivationQuantizer | None,
+        weights: Weights | None = None,
+        norm: Norm | None = None,
+    ) -> None:
+        super().__init__()
+        self.spec, self.name = spec, spec.name
+        self.sources = [q for q in inputs if q is not None]
+        # The Space owns what blocks share; a block that registered it would store it twice.
+        self._shared = {"output": output, "weights": weights, "norm": norm}
+        self.clamped = spec.activation[0] in CLAMPS
+        self.moves_zero = moves_zero(spec.activation)
+        # Behind a norm or a sum the table is indexed by codes of its own.
+        indexed = output is not None and not self.clamped and spec.op != "table"
+        self.pre = ActivationQuantizer(TABLE_BITS) if indexed else None
+        self._cached: Fixed | None = None
+
+    @property
+    def output(self) -> ActivationQuantizer | None:
+        return self._shared["output"]
+
+    @property
+    def weights(self) -> Weights | None:
+        return self._shared["weights"]
+
+    @property
+    def norm(self) -> Norm | None:
+        return self._shared["norm"]
+
+    def combine(self, selection: Selection, *inputs: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def integers(self, *codes: Tensor) -> Tensor:
+        """int64 codes to int64 accumulators; inputs have their zero points subtracted."""
+        raise NotImplementedError
+
+    def fixed(self) -> Fixed:
+        raise NotImplementedError
+
+    def forward(self, selection: Selection, *inputs: Tensor) -> Tensor:
+        """Values to values. In integer mode they lie on the grid, and equal the Program's to the bit."""
+        if selection.mode != INTEGER:
+            return self.fake(selection, *inputs)
+        with torch.no_grad():
+            exact = self.exact(*inputs)
+        return straight_through(self.fake(selection, *inputs), exact) if torch.is_grad_enabled() else exact
+
+    def fake(self, selection: Selection, *inputs: Tensor) -> Tensor:
+        return self.finish(selection, self.combine(selection, *inputs), selection.keep.get(self.name))
+
+    def real_bounds(self) -> Codes:
+        """Of the clamp that the activation is, where nothing is quantized."""
+        name = self.spec.activation[0]
+        return Codes(0.0 if name != "none" else float("-inf"), 6.0 if name == "relu6" else float("inf"))
+
+    def finish(self, selection: Selection, y: Tensor, keep: Tensor | None) -> Tensor:
+        """Mask, activation and quantization of a sum."""
+        plain = selection.mode == FLOAT or self.output is None
+        if self.clamped:
+            if plain:
+                y = activate(y, self.spec.activation) if keep is None else tail(y, keep, None, self.real_bounds())
+                return self._watch(y)
+            return tail(y, keep, self.output.log_step, self.output.bounds())
+        if self.pre is not None:
+            y = self._watch(y, self.pre) if plain else tail(y, keep, self.pre.log_step, self.pre.bounds())
+        return self._after_table(selection, y, keep)
+
+    def _after_table(self, selection: Selection, y: Tensor, keep: Tensor | None) -> Tensor:
+        y = activate(y, self.spec.activation)
+        if keep is not None and (self.moves_zero or self.pre is None):
+            y = y * keep.view(1, -1, *(1,) * (y.dim() - 2))
+        return self._watch(y) if selection.mode == FLOAT or self.output is None else self.output(y)
+
+    def _watch(self, y: Tensor, quantizer: ActivationQuantizer | None = None) -> Tensor:
+        quantizer = quantizer or self.output
+        if quantizer is not None and quantizer.observing:
+            quantizer.observe(y)
+        return y
+
+    def exact(self, *inputs: Tensor) -> Tensor:
+        """Integer arithmetic alone, on grid values."""
+        fixed = self.parameters_fixed()
+        codes = [q.codes(x) - q.zero_point for q, x in zip(self.sources, inputs, strict=True)]
+        acc = self.integers(*codes)
+        out = (requantize(acc, *self._per_channel(fixed, acc)) + fixed.zero_point).clamp(*fixed.clip)
+        if fixed.table is not None:
+            out = fixed.table[out - fixed.clip[0]]
+        return self.output.decode(out)
+
+    @staticmethod
+    def _per_channel(fixed: Fixed, acc: Tensor) -> tuple[Tensor, Tensor]:
+        shape = (1, -1, *(1,) * (acc.dim() - 2))
+        return fixed.multiplier.view(shape), fixed.shift.view(shape)
+
+    def parameters_fixed(self) -> Fixed:
+        """`fixed()`, kept while the block is in evaluation, where nothing can change."""
+        if self.training:
+            self._cached = None
+            return self.fixed()
+        if self._cached is None:
+            self._cached = self.fixed()
+        return self._cached
+
+    def train(self, mode: bool = True) -> "Block":
+        self._cached = None
+        return super().train(mode)
+
+    def sum_quantizer(self) -> ActivationQuantizer:
+        """The quantizer right behind the sum: the table's index where there is a table."""
+        return self.pre if self.pre is not None else self.output
+
+    def clip(self) -> tuple[int, int]:
+        quantizer = self.sum_quantizer()
+        low, high = quantizer.bounds()
+        return int(low) + quantizer.zero_point, int(high) + quantizer.zero_point
+
+    def table(self) -> Tensor | None:
+        """Output code for each code of the sum, or None where the activation is a clamp."""
+        return activation_table(self.pre, self.output, self.spec.activation) if self.pre is not None else None
+
+
+def activation_table(source: ActivationQuantizer, output: ActivationQuantizer, activation: tuple[str, dict]) -> Tensor:
+    """(2^bits,) int64: clip(floor(f(step_in * (code - z_in)) / step_out + 0.5) + z_out), in float64."""
+    codes = torch.arange(2**source.bits, dtype=torch.float64)
+    values = activate((codes - source.zero_point) * source.step, activation)
+    low, high = output.bounds()
+    out = torch.floor(values / output.step + 0.5).clamp(low, high).long() + output.zero_point
+    return out.to(output.log_step.device)

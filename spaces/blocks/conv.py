@@ -1,0 +1,80 @@
+"""Convolution of any dimension, or linear layer, with its norm and activation: one block."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from spaces.blocks.block import FLOAT, Block, Fixed, Selection
+from spaces.fixed_point import exact_dtype, multiplier_and_shift
+from spaces.norm import is_distributed, plain_norm, synchronized_norm
+from spaces.quantizers.tail import norm_tail
+
+CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+MAX_BIAS = 2.0**30
+
+
+class ConvBlock(Block):
+    """act(norm(conv(x))), quantized."""
+
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        a = self.spec.attributes
+        if self.spec.op == "linear":
+            return F.linear(x, weight, bias)
+        padding = [p[0] for p in a["padding"]]
+        if any(low != high for low, high in a["padding"]):
+            x, padding = F.pad(x, [p for pair in reversed(a["padding"]) for p in pair]), [0] * len(padding)
+        return CONVOLUTIONS[len(a["kernel"])](x, weight, bias, a["stride"], padding, a["dilation"], a["groups"])
+
+    def fake(self, selection: Selection, x: Tensor) -> Tensor:
+        y = self.convolve(x, self.weights.fake(selection), self.weights.bias)
+        keep = selection.keep.get(self.name)
+        if self.norm is None:
+            return self.finish(selection, y, keep)
+        if self.norm.training and not self.norm.frozen and is_distributed():
+            return self.finish(selection, synchronized_norm(y, self.norm, keep), None)
+        plain = selection.mode == FLOAT or self.output is None
+        if plain and keep is None:
+            return self.finish(selection, plain_norm(y, self.norm), None)
+        if self.clamped:
+            if plain:
+                return norm_tail(y, self.norm, keep, None, self.real_bounds())
+            return norm_tail(y, self.norm, keep, self.output.log_step, self.output.bounds())
+        quantizer = self.pre
+        log_step, bounds = (None, self.real_bounds()) if plain else (quantizer.log_step, quantizer.bounds())
+        return self._after_table(selection, norm_tail(y, self.norm, keep, log_step, bounds), keep)
+
+    def integers(self, x: Tensor) -> Tensor:
+        fixed = self.parameters_fixed()
+        magnitude = fixed.codes.abs().flatten(1).sum(1).max().item() * (2 ** self.sources[0].bits - 1)
+        dtype = torch.float64 if x.is_cuda else exact_dtype(magnitude)  # on CUDA float32 may be TF32 or Winograd
+        acc = self.convolve(x.to(dtype), fixed.codes.to(dtype), None).long()
+        return acc + fixed.bias.view(1, -1, *(1,) * (acc.dim() - 2))
+
+    @torch.no_grad()
+    def fixed(self) -> Fixed:
+        """Batch norm goes into multiplier and bias (methods.md, section 4); its sign into the multiplier's.
+
+        y = gain * (s_w s_x sum + b) + offset = gain s_w s_x (sum + (b + offset / gain) / (s_w s_x)). Where the gain
+        is so small that the bias would leave 30 bits, the channel is a constant in all but name: the multiplier is
+        raised until the bias fits.
+        """
+        codes, step = self.weights.quantizer.integers(self.weights.weight)
+        gain, offset = (t.to(step.device) for t in self._affine(len(step)))
+        if self.weights.bias is not None:
+            offset = offset + gain * self.weights.bias.double()
+        quantizer = self.sum_quantizer()
+        ratio = gain * step.double() * self.sources[0].step / quantizer.step
+        constant = offset / quantizer.step  # what the channel gives where the sum is 0, in output steps
+        raised = torch.where(ratio < 0, -1.0, 1.0) * torch.maximum(ratio.abs(), constant.abs() / MAX_BIAS)
+        try:
+            multiplier, shift = multiplier_and_shift(raised)
+        except OverflowError as error:
+            raise OverflowError(f"block '{self.name}': {error}") from error
+        real = torch.ldexp(multiplier.double(), -shift)
+        bias = torch.where(real == 0, 0.0, constant / real).round().clamp(-MAX_BIAS, MAX_BIAS).long()
+        return Fixed(multiplier, shift, quantizer.zero_point, self.clip(), codes, bias, self.table())
+
+    def _affine(self, channels: int) -> tuple[Tensor, Tensor]:
+        if self.norm is not None:
+            return self.norm.affine()
+        return torch.ones(channels, dtype=torch.float64), torch.zeros(channels, dtype=torch.float64)

@@ -1,0 +1,74 @@
+"""Blocks of two or more inputs: sum, product, concatenation."""
+
+import torch
+from torch import Tensor
+
+from spaces.blocks.block import Block, Fixed, Selection
+from spaces.fixed_point import common_shift, multiplier_and_shift, requantize
+
+
+def _ratios(values: list[float], like: Tensor) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64, device=like.device)
+
+
+class AddBlock(Block):
+    """a + b: each input with its multiplier, one shift."""
+
+    def combine(self, selection: Selection, a: Tensor, b: Tensor) -> Tensor:
+        return a + b
+
+    @torch.no_grad()
+    def fixed(self) -> Fixed:
+        quantizer = self.sum_quantizer()
+        steps = [q.step / quantizer.step for q in self.sources]
+        multiplier, shift = common_shift(_ratios(steps, quantizer.log_step))
+        return Fixed(multiplier, shift, quantizer.zero_point, self.clip(), table=self.table())
+
+    def integers(self, a: Tensor, b: Tensor) -> Tensor:
+        m = self.parameters_fixed().multiplier
+        return a * m[0] + b * m[1]
+
+    @staticmethod
+    def _per_channel(fixed: Fixed, acc: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.ones_like(fixed.shift), fixed.shift
+
+
+class MulBlock(Block):
+    """a * b, elementwise."""
+
+    def combine(self, selection: Selection, a: Tensor, b: Tensor) -> Tensor:
+        return a * b
+
+    @torch.no_grad()
+    def fixed(self) -> Fixed:
+        quantizer = self.sum_quantizer()
+        a, b = self.sources
+        multiplier, shift = multiplier_and_shift(_ratios([a.step * b.step / quantizer.step], quantizer.log_step))
+        return Fixed(multiplier, shift, quantizer.zero_point, self.clip(), table=self.table())
+
+    def integers(self, a: Tensor, b: Tensor) -> Tensor:
+        return a * b
+
+
+class ConcatBlock(Block):
+    """Channels of several tensors behind one another, on one scale."""
+
+    def combine(self, selection: Selection, *inputs: Tensor) -> Tensor:
+        return torch.cat(inputs, 1)
+
+    @torch.no_grad()
+    def fixed(self) -> Fixed:
+        quantizer = self.sum_quantizer()
+        steps = [q.step / quantizer.step for q in self.sources]
+        multiplier, shift = multiplier_and_shift(_ratios(steps, quantizer.log_step))
+        return Fixed(multiplier, shift, quantizer.zero_point, self.clip(), table=self.table())
+
+    def integers(self, *inputs: Tensor) -> Tensor:
+        fixed = self.parameters_fixed()
+        parts = zip(inputs, fixed.multiplier, fixed.shift, strict=True)
+        return torch.cat([requantize(x, m, n) for x, m, n in parts], 1)
+
+    @staticmethod
+    def _per_channel(fixed: Fixed, acc: Tensor) -> tuple[Tensor, Tensor]:
+        one = torch.ones_like(fixed.shift[:1])
+        return 2 * one, one  # already requantized: (acc * 2 + 1) >> 1 = acc

@@ -1,0 +1,63 @@
+"""Pools and reshapes."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from spaces.blocks.block import Block, Fixed, Selection
+from spaces.fixed_point import multiplier_and_shift
+
+MAX_POOLS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+AVG_POOLS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+
+
+class _KeepsScale(Block):
+    """The output's codes are the input's: nothing to requantize."""
+
+    def forward(self, selection: Selection, x: Tensor) -> Tensor:
+        return self._watch(self.combine(selection, x))
+
+
+class MaxPoolBlock(_KeepsScale):
+    def combine(self, selection: Selection, x: Tensor) -> Tensor:
+        a = self.spec.attributes
+        if any(high != low or 2 * low > k for (low, high), k in zip(a["padding"], a["kernel"], strict=True)):
+            x = F.pad(x, [p for pair in reversed(a["padding"]) for p in pair], value=float("-inf"))
+            return MAX_POOLS[len(a["kernel"])](x, a["kernel"], a["stride"], 0, a["dilation"])
+        padding = [low for low, _ in a["padding"]]
+        return MAX_POOLS[len(a["kernel"])](x, a["kernel"], a["stride"], padding, a["dilation"])
+
+
+class FlattenBlock(_KeepsScale):
+    def combine(self, selection: Selection, x: Tensor) -> Tensor:
+        return x.flatten(1)
+
+
+class AvgPoolBlock(Block):
+    """Mean over windows; the division is in the multiplier."""
+
+    def combine(self, selection: Selection, x: Tensor) -> Tensor:
+        return self._pool(x)
+
+    def _pool(self, x: Tensor) -> Tensor:
+        a = self.spec.attributes
+        if a["kernel"] == list(x.shape[2:]):
+            return x.mean(tuple(range(2, x.dim())), keepdim=True)
+        x = F.pad(x, [p for pair in reversed(a["padding"]) for p in pair]) if any(map(any, a["padding"])) else x
+        return AVG_POOLS[len(a["kernel"])](x, a["kernel"], a["stride"])
+
+    @property
+    def window(self) -> int:
+        return int(torch.tensor(self.spec.attributes["kernel"]).prod())
+
+    @torch.no_grad()
+    def fixed(self) -> Fixed:
+        quantizer = self.sum_quantizer()
+        ratio = self.sources[0].step / quantizer.step / self.window
+        ratio = torch.tensor([ratio], dtype=torch.float64, device=quantizer.log_step.device)
+        multiplier, shift = multiplier_and_shift(ratio)
+        return Fixed(multiplier, shift, quantizer.zero_point, self.clip(), table=self.table())
+
+    def integers(self, x: Tensor) -> Tensor:
+        mean = self._pool(x.double())  # sums of integers, divided: exact once multiplied back and rounded
+        return (mean * self.window).round().long()

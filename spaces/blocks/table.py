@@ -1,0 +1,24 @@
+"""An elementwise activation that stands alone."""
+
+import torch
+from torch import Tensor
+
+from spaces.activations import activate
+from spaces.blocks.block import FLOAT, Block, Selection, activation_table
+
+
+class TableBlock(Block):
+    """f(x) for each of the input's codes, looked up."""
+
+    def fake(self, selection: Selection, x: Tensor) -> Tensor:
+        y, keep = activate(x, self.spec.activation), selection.keep.get(self.name)
+        if keep is not None and self.moves_zero:
+            y = y * keep.view(1, -1, *(1,) * (y.dim() - 2))
+        return self._watch(y) if selection.mode == FLOAT or self.output is None else self.output(y)
+
+    @torch.no_grad()
+    def table(self) -> Tensor:
+        return activation_table(self.sources[0], self.output, self.spec.activation)
+
+    def exact(self, x: Tensor) -> Tensor:
+        return self.output.decode(self.table()[self.sources[0].codes(x)])

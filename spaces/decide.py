@@ -1,0 +1,99 @@
+"""From open to decided: what was closed is physically gone, in its layer, its norm and every reader."""
+
+import copy
+
+import torch
+from torch import Tensor
+
+from spaces.spec import BlockSpec, WeightsSpec
+
+
+def decided(space):
+    """A new Space without decisions; the weights of what stays are inherited, precisions are fixed."""
+    from spaces.space import Space
+
+    is_open = torch.cat([torch.ones(1, dtype=torch.bool), *[g.is_open().cpu() for g in space.gates.values()]])
+    keep = {name: is_open[torch.tensor(places)].nonzero()[:, 0] for name, places in space.spec.slots.items()}
+    sources = {b.name: b.spec.inputs[0] for b in space.blocks}
+    spec = copy.deepcopy(space.spec)
+    spec.gates, spec.slots = {}, {name: [0] * len(index) for name, index in keep.items()}
+    first_use: dict[str, BlockSpec] = {}
+    for block in spec.blocks:
+        if block.weights:
+            first_use.setdefault(block.weights, block)
+        _shrink_block(block, keep, len(space.spec.slots[block.inputs[0]]))
+    picks = {name: _bits_and_rows(w) for name, w in space.weights.items()}
+    index = {name: _weight_index(space, use.name, sources[use.name], keep) for name, use in first_use.items()}
+    for name, (rows, columns) in index.items():
+        spec.weights[name] = _shrunk(spec.weights[name], picks[name], rows, columns)
+    small = Space(spec)
+    state = _inherited(space, small, picks, index, keep)
+    small.load_state_dict(state)
+    small.train(space.training)
+    return small.to(next(space.parameters()).device)
+
+
+def _shrink_block(block: BlockSpec, keep: dict[str, Tensor], inputs_before: int) -> None:
+    inputs = len(keep[block.inputs[0]])
+    block.shape = (len(keep[block.name]), *block.shape[1:])
+    if block.attributes.get("groups", 1) == inputs_before:
+        block.attributes["groups"] = inputs
+    if block.op == "flatten":
+        block.attributes["shape"] = [len(keep[block.name])]
+
+
+def _bits_and_rows(weights) -> tuple[tuple[int, ...] | None, Tensor | None]:
+    """Bits of each channel, and the row of steps that belongs to them."""
+    channels = weights.spec.shape[0]
+    if weights.quantizer is None:
+        return None, None
+    if weights.spec.assigned is not None:
+        return weights.spec.assigned, torch.zeros(channels, dtype=torch.long)
+    if weights.choice is None:
+        return weights.spec.widths * channels, torch.zeros(channels, dtype=torch.long)
+    pick = weights.choice.pick()
+    pick = pick * channels if len(pick) == 1 else pick
+    return pick, torch.tensor([weights.spec.widths.index(b) for b in pick])
+
+
+def _weight_index(space, block: str, source: str, keep: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Rows and columns of the weight that stay."""
+    spec = next(b for b in space.spec.blocks if b.name == block)
+    groups, inputs = spec.attributes.get("groups", 1), len(space.spec.slots[source])
+    columns = keep[source]
+    if groups > 1:
+        columns = torch.zeros(1, dtype=torch.long) if groups == inputs else columns[columns < inputs // groups]
+    return keep[block], columns
+
+
+def _shrunk(spec: WeightsSpec, picks, rows: Tensor, columns: Tensor) -> WeightsSpec:
+    bits, _ = picks
+    assigned = None if bits is None else tuple(bits[r] for r in rows.tolist())
+    return WeightsSpec((len(rows), len(columns), *spec.shape[2:]), spec.bias, (), assigned, 0)
+
+
+def _inherited(space, small, picks, index, keep) -> dict[str, Tensor]:
+    old = space.state_dict()
+    state = {}
+    for key, value in small.state_dict().items():
+        kind, name, *rest = key.split(".")
+        name = name.replace("/", ".")
+        state[key] = old[key].cpu() if key in old else value
+        if kind == "_weights":
+            state[key] = _weight_part(state[key], rest, picks[name], *index[name])
+            if rest[-1] == "bits":
+                state[key] = value
+        elif kind == "_norms":
+            block = next(b.name for b in space.spec.blocks if b.norm == name)
+            state[key] = state[key][keep[block]]
+    return state
+
+
+def _weight_part(value: Tensor, rest: list[str], picks, rows: Tensor, columns: Tensor) -> Tensor:
+    if rest == ["weight"]:
+        return value[rows][:, columns]
+    if rest == ["bias"]:
+        return value[rows]
+    if rest == ["quantizer", "log_step"]:
+        return value[picks[1], torch.arange(value.shape[1])][rows][None]
+    return value

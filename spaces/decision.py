@@ -1,0 +1,181 @@
+"""Decisions: what a search may choose, and how gradients reach the choice (methods.md, sections 1, 3, 6)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+MODES = ("hard", "soft", "gumbel")
+
+
+class _Heaviside(torch.autograd.Function):
+    """alpha = H(beta - t); backward is the identity, cut where beta lies outside [0, 1]."""
+
+    @staticmethod
+    def forward(ctx, shadow: Tensor, threshold: Tensor, is_open: Tensor) -> Tensor:
+        ctx.save_for_backward(shadow)
+        return is_open.to(shadow.dtype)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        (shadow,) = ctx.saved_tensors
+        grad = grad * ((shadow >= 0) & (shadow <= 1))
+        return grad, (-grad.sum() if ctx.needs_input_grad[1] else None), None
+
+
+class Decision(nn.Module):
+    """One thing a search decides, `groups` times over (a channel each, say), among `options`.
+
+    Layers that must agree share one Decision object.
+    """
+
+    def __init__(self, name: str, options: Sequence[int], groups: int) -> None:
+        super().__init__()
+        self.name, self.options, self.groups = name, tuple(options), groups
+
+    def share(self) -> Tensor:
+        """(groups, n_options), differentiable, rows sum to 1."""
+        raise NotImplementedError
+
+    def pick(self) -> tuple[int, ...]:
+        """The option that each group would be given now, as a value out of `options`."""
+        raise NotImplementedError
+
+    def fix(self, pick: Sequence[int]) -> None:
+        """Makes `pick` the outcome.
+
+        Raises:
+            ValueError: of another length than `groups`, or with a value that is no option.
+        """
+        wrong = sorted(set(pick) - set(self.options))
+        if len(pick) != self.groups or wrong:
+            raise ValueError(
+                f"decision '{self.name}': takes {self.groups} values out of {self.options}, "
+                f"got {len(pick)} values{f' with {wrong} among them' if wrong else ''}."
+            )
+        self._fix(pick)
+
+    def project(self) -> None:
+        """Called after each optimizer step: back into the domain of the parameters."""
+
+
+class Gate(Decision):
+    """Keep (1) or drop (0) a channel: a float shadow copy a group, binarized with a straight-through gradient.
+
+    At least one group stays open: a layer without channels is no network.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        groups: int,
+        threshold: float = 0.5,
+        hysteresis: float = 0.0,
+        trainable_threshold: bool = False,
+    ) -> None:
+        super().__init__(name, (0, 1), groups)
+        self.hysteresis = hysteresis
+        self.shadow = nn.Parameter(torch.ones(groups))
+        self.threshold = nn.Parameter(torch.tensor(threshold), requires_grad=trainable_threshold)
+        self.register_buffer("was_open", torch.ones(groups, dtype=torch.bool))
+
+    @torch.no_grad()
+    def is_open(self) -> Tensor:
+        """(groups,) bool. A closed gate reopens above threshold + hysteresis, an open one closes below the difference."""
+        margin = torch.where(self.was_open, -self.hysteresis, self.hysteresis) if self.hysteresis else 0.0
+        is_open = self.shadow > self.threshold + margin
+        best = torch.zeros_like(is_open)
+        best[self.shadow.argmax()] = True
+        return is_open | (best & ~is_open.any())
+
+    def keep(self) -> Tensor:
+        """(groups,) of zeros and ones with the straight-through gradient."""
+        is_open = self.is_open()
+        if self.training and self.hysteresis:
+            self.was_open.copy_(is_open)
+        return _Heaviside.apply(self.shadow, self.threshold, is_open)
+
+    def share(self) -> Tensor:
+        keep = self.keep()
+        return torch.stack((1 - keep, keep), 1)
+
+    def pick(self) -> tuple[int, ...]:
+        return tuple(self.is_open().long().tolist())
+
+    @torch.no_grad()
+    def _fix(self, pick: Sequence[int]) -> None:
+        if not any(pick):
+            raise ValueError(f"decision '{self.name}': would remove all {self.groups} channels; at least one must stay.")
+        self.shadow.copy_(torch.tensor(pick, dtype=self.shadow.dtype))
+        self.was_open.copy_(self.shadow > 0.5)
+
+    @torch.no_grad()
+    def project(self) -> None:
+        self.shadow.clamp_(0, 1)  # outside [0, 1] no gradient comes back, so a gate there would be stuck
+
+
+def select(logits: Tensor, mode: str, temperature: float) -> Tensor:
+    """(groups, n) logits to shares: soft, hard (argmax forward, softmax backward) or gumbel (hard, with noise)."""
+    if mode == "gumbel":
+        logits = logits - torch.empty_like(logits).exponential_().log()
+    soft = torch.softmax(logits / temperature, -1)
+    if mode == "soft":
+        return soft
+    hard = nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).to(soft.dtype)
+    return _Straight.apply(soft, hard)
+
+
+class _Straight(torch.autograd.Function):
+    """Value of the second argument to the bit, gradient to the first."""
+
+    @staticmethod
+    def forward(ctx, through: Tensor, value: Tensor) -> Tensor:
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        return grad, None
+
+
+def straight_through(through: Tensor, value: Tensor) -> Tensor:
+    """`value`, exactly, with the gradient of `through`."""
+    return _Straight.apply(through, value)
+
+
+class Choice(Decision):
+    """One of n options a group, by logits. Evaluation always takes the argmax."""
+
+    def __init__(self, name: str, options: Sequence[int], groups: int, mode: str = "hard", temperature: float = 1.0):
+        super().__init__(name, options, groups)
+        if mode not in MODES:
+            raise ValueError(f"decision '{name}': mode '{mode}' is not one of {MODES}.")
+        self.mode, self.temperature = mode, temperature
+        logits = torch.zeros(groups, len(self.options))
+        logits[:, -1] = 1.0  # options ascend: a search starts at the highest precision
+        self.logits = nn.Parameter(logits)
+
+    def share(self) -> Tensor:
+        return select(self.logits, self.mode if self.training else "hard", self.temperature)
+
+    def pick(self) -> tuple[int, ...]:
+        return tuple(self.options[i] for i in self.logits.argmax(-1).tolist())
+
+    @torch.no_grad()
+    def _fix(self, pick: Sequence[int]) -> None:
+        index = torch.tensor([self.options.index(p) for p in pick], device=self.logits.device)
+        self.logits.copy_(nn.functional.one_hot(index, len(self.options)).to(self.logits.dtype) * 4)
+
+
+def shares(choices: Sequence[Choice]) -> list[Tensor]:
+    """`[c.share() for c in choices]`, in one pass over all choices that have the same form: a step has a hundred of them."""
+    out: list[Tensor | None] = [None] * len(choices)
+    forms: dict[tuple, list[int]] = {}
+    for i, choice in enumerate(choices):
+        mode = choice.mode if choice.training else "hard"
+        forms.setdefault((len(choice.options), mode, choice.temperature), []).append(i)
+    for (_, mode, temperature), members in forms.items():
+        logits = torch.cat([choices[i].logits for i in members])
+        parts = select(logits, mode, temperature).split([choices[i].groups for i in members])
+        for i, part in zip(members, parts, strict=True):
+            out[i] = part
+    return out

@@ -1,0 +1,100 @@
+"""A Space as the cost models see it."""
+
+from math import prod
+
+import torch
+from torch import Tensor
+
+from cost_models.layer import LayerUse, Network, TensorUse
+from spaces.blocks.block import TABLE_BITS
+
+FLOAT_BITS = 32
+
+
+def describe(space, selection) -> Network:
+    """Channels and channels a width out of the decisions, in float64."""
+    counts = space._slot_counts
+    gated = counts.shape[1] > 1
+    alpha = space_alpha(space).double() if gated else counts.new_ones(1)
+    channels = dict(zip(space.spec.slots, (counts @ alpha).unbind(), strict=True))
+    one = counts.new_ones(1)
+    layers, tensors = [], {space.spec.input: _tensor(space, space.spec.input, channels, space.spec.input_shape, one)}
+    for block in space.blocks:
+        layers.append(_layer(space, block, selection, alpha, channels, tensors, one))
+        alias = block.spec.inputs[0] if block.spec.op == "flatten" else None
+        tensors[block.name] = _tensor(space, block.name, channels, block.spec.shape, one, alias)
+    return Network(tuple(layers), tensors, space.spec.input, space.spec.output)
+
+
+def space_alpha(space) -> Tensor:
+    gates = list(space.gates.values())
+    if torch.is_grad_enabled() and getattr(space, "alpha", None) is not None and space.alpha.requires_grad:
+        return space.alpha
+    return torch.cat([gates[0].shadow.new_ones(1), *[g.keep() for g in gates]])
+
+
+def _bits(space, tensor: str) -> int:
+    quantizer = space.quantizer(tensor)
+    return quantizer.bits if quantizer is not None else FLOAT_BITS
+
+
+def _tensor(space, name: str, channels: dict, shape: tuple, one: Tensor, alias: str | None = None) -> TensorUse:
+    spatial = prod(shape[1:])
+    elements = channels[name] * spatial if spatial != 1 else channels[name]
+    return TensorUse(name, elements, (_bits(space, name),), one, alias)
+
+
+def _spatial(space, tensor: str) -> tuple[int, ...]:
+    if tensor == space.spec.input:
+        return tuple(space.spec.input_shape[1:])
+    return tuple(next(b.shape[1:] for b in space.spec.blocks if b.name == tensor))
+
+
+def _layer(space, block, selection, alpha: Tensor, channels: dict, tensors: dict, one: Tensor) -> LayerUse:
+    spec = block.spec
+    source = spec.inputs[0]
+    widths, per_width = _per_width(space, block, selection, alpha, channels[block.name])
+    groups = spec.attributes.get("groups", 1)
+    depthwise = spec.op == "conv" and groups > 1 and groups == len(space.spec.slots[source])
+    table = 2**TABLE_BITS if block.pre is not None else 2 ** _bits(space, source) if spec.op == "table" else 0
+    return LayerUse(
+        name=block.name,
+        op="depthwise" if depthwise else spec.op,
+        in_channels=channels[source],
+        out_channels=channels[block.name],
+        kernel=tuple(spec.attributes.get("kernel", ())),
+        groups=groups,
+        in_size=_spatial(space, source),
+        out_size=tuple(spec.shape[1:]),
+        weight_bits=widths,
+        out_per_width=per_width,
+        in_bits=(_bits(space, source),),
+        in_share=one,
+        out_bits=(_bits(space, block.name),),
+        out_share=one,
+        inputs=spec.inputs,
+        output=block.name,
+        weights=spec.weights,
+        table_entries=table if space.spec.quantizers else 0,
+    )
+
+
+def _per_width(space, block, selection, alpha: Tensor, out: Tensor) -> tuple[tuple[int, ...], Tensor]:
+    weights = block.weights
+    if weights is None:
+        return (), out.new_zeros(0)
+    if weights.quantizer is None:
+        return (FLOAT_BITS,), out[None]
+    if weights.spec.assigned is not None:
+        assigned = torch.tensor(weights.spec.assigned)
+        widths = tuple(sorted(set(weights.spec.assigned)))
+        return widths, out.new_tensor([(assigned == b).sum().item() for b in widths])
+    share = selection.share.get(weights.name)
+    if share is None:
+        return weights.spec.widths, out[None]
+    share = share.double()
+    if len(share) == 1:
+        return weights.spec.widths, out * share[0]
+    slots = space._gated.get(block.name)
+    keep = alpha[getattr(space, slots)] if slots else out.new_ones(len(share))
+    return weights.spec.widths, keep @ share

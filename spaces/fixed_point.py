@@ -1,0 +1,52 @@
+"""From real scales to fixed-point integers, in torch: the twin of `search/integer/kernels.py`, kept apart on purpose.
+
+Two implementations of one rule, compared element by element by the tests, are worth more than one that is called twice.
+The rule: code = clip(((acc * m + 2^(n-1)) >> n) + z, lo, hi), with m a signed 16-bit integer and n in 1..62.
+"""
+
+import torch
+from torch import Tensor
+
+MULTIPLIER_BITS = 15  # magnitude; the sign carries that of a negative batch-norm scale
+MAX_SHIFT = 62
+INT32_MAX = 2**31 - 1
+FLOAT32_EXACT = 2**24  # integers up to here are exact in float32
+
+
+def multiplier_and_shift(ratio: Tensor) -> tuple[Tensor, Tensor]:
+    """M ~ m / 2^n, as precise as 15 bits allow.
+
+    Args:
+        ratio: (C,) float64, |M| < 2^14.
+
+    Returns:
+        m (C,) int64 with 2^14 <= |m| < 2^15 (less where M < 2^-48; 0 where M is 0), n (C,) int64 in 1..62.
+
+    Raises:
+        OverflowError: a ratio too large for a shift of at least 1.
+    """
+    mantissa, exponent = torch.frexp(ratio.double())  # |mantissa| in [0.5, 1)
+    shift = (MULTIPLIER_BITS - exponent.long()).clamp_max(MAX_SHIFT)
+    m = torch.round(torch.ldexp(ratio.double(), shift)).long()
+    full = m.abs() >= 2**MULTIPLIER_BITS  # rounded up to 2^15: halve
+    m, shift = torch.where(full, m // 2, m), torch.where(full, shift - 1, shift)
+    if bool((shift < 1).any()):
+        raise OverflowError(f"requantization factor {ratio.abs().max().item():g} is over 2^14: output step far too small.")
+    return m, torch.where(m == 0, torch.ones_like(shift), shift)
+
+
+def common_shift(ratios: Tensor) -> tuple[Tensor, Tensor]:
+    """(k,) ratios to (k,) multipliers under one shift (1,): the largest has 15 bits."""
+    _, shift = multiplier_and_shift(ratios.abs().max().reshape(1))
+    return torch.round(torch.ldexp(ratios.double(), shift)).long(), shift
+
+
+def requantize(acc: Tensor, multiplier: Tensor, shift: Tensor) -> Tensor:
+    """(acc * m + 2^(n-1)) >> n in int64: round half up, once. m and n broadcast against acc."""
+    half = torch.ones_like(shift) << (shift - 1)
+    return (acc * multiplier + half) >> shift
+
+
+def exact_dtype(bound: float) -> torch.dtype:
+    """The float type in which sums of magnitude up to `bound` are exact integers."""
+    return torch.float32 if bound < FLOAT32_EXACT else torch.float64

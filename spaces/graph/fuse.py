@@ -1,0 +1,92 @@
+"""Operators to blocks: a norm and an activation join the operator before them where nobody else reads its result."""
+
+from collections import Counter
+from dataclasses import replace
+
+import torch
+
+from spaces.graph.errors import UnsupportedNetwork
+from spaces.graph.ops import Op, translate
+from spaces.graph.trace import Call, Value
+
+WITH_ACTIVATION = ("conv", "linear", "add", "mul", "concat", "avg_pool")
+
+
+def operators(calls: list[Call], output: Value) -> tuple[list[Op], str]:
+    """Operators in order without those that nothing reads, and the name of the output."""
+    passes_on: dict[str, str] = {}
+    ops: list[Op] = []
+    for call in calls:
+        made = translate(_resolved(call, passes_on))
+        if isinstance(made, Value):
+            passes_on[call.name] = passes_on.get(made.name, made.name)
+        else:
+            ops += made
+    last = passes_on.get(output.name, output.name)
+    needed, kept = {last}, []
+    for op in reversed(ops):
+        if op.name in needed:
+            needed.update(op.inputs)
+            kept.append(op)
+    return kept[::-1], last
+
+
+def _resolved(call: Call, passes_on: dict[str, str]) -> Call:
+    def resolve(argument):
+        if isinstance(argument, Value):
+            return Value(passes_on.get(argument.name, argument.name), argument.shape)
+        return type(argument)(map(resolve, argument)) if type(argument) in (list, tuple) else argument
+
+    kwargs = {k: resolve(v) for k, v in call.kwargs.items()}
+    return replace(call, args=tuple(map(resolve, call.args)), kwargs=kwargs)
+
+
+def fuse(ops: list[Op], output: str) -> tuple[list[Op], str]:
+    """Blocks, each named by its first operator, and the name of the output."""
+    readers = Counter(name for op in ops for name in op.inputs) + Counter([output])
+    blocks: list[Op] = []
+    renamed: dict[str, str] = {}
+    by_name: dict[str, Op] = {}
+    for op in ops:
+        op.inputs = [renamed.get(name, name) for name in op.inputs]
+        before = by_name.get(op.inputs[0])
+        if before is not None and readers[before.name] == 1 and _joins(op, before):
+            _join(op, before)
+            renamed[op.name] = before.name
+            readers[before.name] = readers[op.name]
+            continue
+        op = _alone(op)
+        blocks.append(op)
+        by_name[op.name] = op
+    return blocks, renamed.get(output, output)
+
+
+def _joins(op: Op, before: Op) -> bool:
+    plain = before.activation[0] == "none"
+    if op.kind == "norm":
+        return plain and before.kind in ("conv", "linear") and before.norm is None
+    return op.kind == "activation" and plain and before.kind in WITH_ACTIVATION
+
+
+def _join(op: Op, before: Op) -> None:
+    if op.kind == "norm":
+        before.norm, before.norm_module = op.norm, op.norm_module
+    else:
+        before.activation = op.activation
+
+
+def _alone(op: Op) -> Op:
+    """An activation by itself is a table; a norm by itself a depthwise 1x1 convolution with weights of one."""
+    if op.kind == "activation":
+        op.kind = "table"
+    if op.kind == "norm":
+        channels, dims = op.shape[0], len(op.shape) - 1
+        if dims == 0:
+            raise UnsupportedNetwork(
+                op.where, "is a batch norm over features that does not follow a linear layer.", "Put it behind a Linear."
+            )
+        one, none = [1] * dims, [[0, 0]] * dims
+        op.kind, op.weights = "conv", f"{op.norm}.scale"
+        op.weight = torch.ones(channels, 1, *one)
+        op.attributes = {"kernel": one, "stride": one, "padding": none, "dilation": one, "groups": channels}
+    return op

@@ -1,0 +1,108 @@
+"""Which channels live and die together: union-find over the channels of all tensors.
+
+A channel here is one entry along dimension 1; behind a flatten, a feature, which belongs to its channel. Tied are the
+channels that are added or multiplied, that pass through a depthwise convolution, and those at one position in each
+group of a grouped convolution (which must keep groups of equal size). Channels of the input and of the output are
+fixed: they belong to the outside world.
+"""
+
+import numpy as np
+
+from spaces.graph.ops import Op
+
+FIXED = 0  # union-find root of all that cannot be pruned
+
+
+class Ties:
+    """Channel ids of every tensor; `find` gives the representative."""
+
+    def __init__(self) -> None:
+        self.parent = np.zeros(1, dtype=np.int64)
+        self.ids: dict[str, np.ndarray] = {}
+
+    def fresh(self, count: int) -> np.ndarray:
+        start = len(self.parent)
+        self.parent = np.concatenate([self.parent, np.arange(start, start + count)])
+        return np.arange(start, start + count)
+
+    def find(self, ids: np.ndarray) -> np.ndarray:
+        roots = self.parent[ids]
+        while True:
+            above = self.parent[roots]
+            if (above == roots).all():
+                return roots
+            roots = above
+
+    def union(self, a: np.ndarray, b: np.ndarray) -> None:
+        for x, y in zip(a, b, strict=True):
+            x, y = self.find(np.array([x, y]))
+            low, high = min(x, y), max(x, y)  # FIXED is the lowest: what is tied to it is fixed
+            self.parent[high] = low
+
+    def fix(self, ids: np.ndarray) -> None:
+        self.union(ids, np.full(len(ids), FIXED))
+
+
+def tie(ops: list[Op], input_channels: int, output: str) -> tuple[Ties, dict[str, str]]:
+    """Ties of all tensors, and the layers whose channels are fixed, with the reason."""
+    ties, left_alone = Ties(), {}
+    called: dict[str, np.ndarray] = {}
+    ties.ids["input"] = np.zeros(input_channels, dtype=np.int64)
+    for op in ops:
+        inputs = [ties.ids[name] for name in op.inputs]
+        ties.ids[op.name] = _RULES.get(op.kind, _same)(ties, op, inputs)
+        for stored in filter(None, (op.weights, op.norm)):  # the same parameters again: the same channels
+            if stored == op.weights:
+                ties.union(called.setdefault(f"{stored} in", inputs[0]), inputs[0])
+            ties.union(called.setdefault(stored, ties.ids[op.name]), ties.ids[op.name])
+    ties.fix(ties.ids[output])
+    for op in ops:
+        if op.kind in ("conv", "linear") and (ties.find(ties.ids[op.name]) == FIXED).all():
+            outside = "the network's output" if op.name == output else "the network's input or output, by a tie"
+            left_alone[op.name] = f"channels are fixed: they are {outside}"
+    return ties, left_alone
+
+
+def _same(ties: Ties, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
+    return inputs[0]
+
+
+def _conv(ties: Ties, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
+    outputs, groups = op.weight.shape[0], op.attributes.get("groups", 1)
+    source = inputs[0]
+    if groups == 1:
+        return ties.fresh(outputs)
+    if groups == len(source):  # depthwise, each channel perhaps several times
+        return np.repeat(source, outputs // groups)
+    first = source[: len(source) // groups]
+    for part in np.split(source, groups)[1:]:
+        ties.union(first, part)
+    return np.tile(ties.fresh(outputs // groups), groups)
+
+
+def _elementwise(ties: Ties, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
+    a, b = inputs
+    if len(a) != len(b):  # one channel spread over many: a map of attention, say
+        many, one = (a, b) if len(a) > len(b) else (b, a)
+        ties.fix(one)
+        return many
+    ties.union(a, b)
+    return a
+
+
+def _concat(ties: Ties, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(inputs)
+
+
+def _flatten(ties: Ties, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
+    return np.repeat(inputs[0], op.shape[0] // len(inputs[0]))
+
+
+_RULES = {
+    "conv": _conv,
+    "linear": _conv,
+    "add": _elementwise,
+    "mul": _elementwise,
+    "concat": _concat,
+    "flatten": _flatten,
+}

@@ -1,0 +1,53 @@
+"""Batch norm that stays a batch norm until lowering, over any number of dimensions."""
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn import functional as F
+
+
+class Norm(nn.Module):
+    """Statistics and affine of `channels` channels. `frozen` keeps the statistics though the module is in training."""
+
+    def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.eps, self.momentum, self.frozen = eps, momentum, False
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """(gain, offset) in float64 of the norm in evaluation: y = gain * x + offset."""
+        gain = self.weight.double() / (self.running_var.double() + self.eps).sqrt()
+        return gain, self.bias.double() - gain * self.running_mean.double()
+
+
+def is_distributed() -> bool:
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+
+
+def synchronized_norm(x: Tensor, norm: Norm, keep: Tensor | None) -> Tensor:
+    """Batch norm over the global batch: every process computes what one process with all samples would.
+
+    (torch's SyncBatchNorm has no CPU kernel.)
+    """
+    from torch.distributed.nn.functional import all_reduce
+
+    dims = [d for d in range(x.dim()) if d != 1]
+    shape = (1, -1, *(1,) * (x.dim() - 2))
+    count = x.numel() // x.shape[1] * distributed.get_world_size()
+    mean = all_reduce(x.sum(dims)) / count
+    centred = x - mean.view(shape)
+    variance = all_reduce(centred.square().sum(dims)) / count
+    with torch.no_grad():
+        norm.running_mean.lerp_(mean, norm.momentum)
+        norm.running_var.lerp_(variance * (count / (count - 1)), norm.momentum)
+    weight, bias = (norm.weight, norm.bias) if keep is None else (norm.weight * keep, norm.bias * keep)
+    factor = weight * (variance + norm.eps).rsqrt()
+    return centred * factor.view(shape) + bias.view(shape)
+
+
+def plain_norm(x: Tensor, norm: Norm) -> Tensor:
+    """Batch norm alone, differentiable, for the paths that fuse nothing behind it."""
+    training = norm.training and not norm.frozen
+    return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, training, norm.momentum, norm.eps)

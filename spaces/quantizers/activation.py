@@ -1,0 +1,99 @@
+"""Activations: unsigned codes, one step and zero point a tensor, the step learned (LSQ)."""
+
+import torch
+from torch import Tensor, nn
+
+from spaces.quantizers.calibrate import activation_range
+from spaces.quantizers.tail import Codes, tail
+
+SAMPLES = 65_536  # values kept for calibration
+
+
+class ActivationQuantizer(nn.Module):
+    """real = step * (code - zero_point), code in 0 .. 2^bits - 1.
+
+    Args:
+        bits: 2..16.
+        nonnegative: the tensor comes out of a ReLU: zero point 0, and quantizing it does the ReLU's work.
+        ceiling: largest real value (6 for ReLU6), or None.
+    """
+
+    def __init__(self, bits: int, nonnegative: bool = False, ceiling: float | None = None) -> None:
+        super().__init__()
+        if not 2 <= bits <= 16:
+            raise ValueError(f"activation bits {bits}: 2 to 16 are possible.")
+        self.bits, self.nonnegative, self.ceiling = bits, nonnegative, ceiling
+        self.log_step = nn.Parameter(torch.tensor(-4.0))
+        self.register_buffer("zero", torch.tensor(0 if nonnegative else 2 ** (bits - 1)))
+        self._zero_point: int | None = None
+        self.observing = False
+        self._seen: list[Tensor] = []
+
+    @property
+    def step(self) -> float:
+        return self.log_step.detach().exp().item()
+
+    @property
+    def zero_point(self) -> int:
+        if self._zero_point is None:
+            self._zero_point = int(self.zero)
+        return self._zero_point
+
+    def _load_from_state_dict(self, *args) -> None:
+        super()._load_from_state_dict(*args)
+        self._zero_point = None
+
+    def bounds(self) -> Codes:
+        """Codes relative to the zero point."""
+        low, high = -self.zero_point, 2**self.bits - 1 - self.zero_point
+        if self.ceiling is not None:
+            high = min(high, int(self.ceiling / self.step + 0.5))
+        return Codes(low, high)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x put on the grid; the ReLU is included where the tensor is nonnegative."""
+        return tail(x, None, self.log_step, self.bounds())
+
+    @torch.no_grad()
+    def codes(self, x: Tensor) -> Tensor:
+        """Codes (int64) of values that are on the grid."""
+        return (x / self.log_step.exp()).round().long() + self.zero_point
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Tensor:
+        """Codes (int64) of any real values: floor(x / step + 0.5) + zero point in float32, clipped; as the executor does."""
+        low, high = self.bounds()
+        scaled = torch.floor(x.float() / self.log_step.exp() + 0.5)
+        return scaled.clamp(low, high).long() + self.zero_point
+
+    @torch.no_grad()
+    def decode(self, codes: Tensor) -> Tensor:
+        """step * (code - zero point) in float32."""
+        return (codes - self.zero_point).float() * self.log_step.exp()
+
+    @torch.no_grad()
+    def observe(self, x: Tensor) -> None:
+        """Remembers a sample of x for `calibrate`."""
+        flat = x.flatten()
+        stride = max(1, flat.numel() // (SAMPLES // 4))
+        self._seen.append(torch.cat([flat[::stride], flat.min()[None], flat.max()[None]]))
+
+    @torch.no_grad()
+    def calibrate(self, method: str) -> None:
+        """Sets step and zero point from what was observed.
+
+        Raises:
+            RuntimeError: nothing was observed.
+        """
+        if not self._seen:
+            raise RuntimeError("quantizer: calibrate() before any observe(); run a batch through the network first.")
+        sample = torch.cat(self._seen)
+        if self.ceiling is not None:
+            sample = sample.clamp(max=self.ceiling)
+        if self.nonnegative:
+            sample = sample.clamp(min=0)
+        step, zero = activation_range(sample, self.bits, method, self.nonnegative)
+        self.log_step.copy_(torch.tensor(step).log())
+        self.zero.fill_(zero)
+        self._zero_point = None
+        self._seen.clear()

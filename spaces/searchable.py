@@ -1,0 +1,191 @@
+"""`searchable(model, example_input, options)`: any network to a Space in which channels and precisions are open."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spaces.graph.fuse import fuse, operators
+from spaces.graph.ops import Op
+from spaces.graph.ties import FIXED, Ties, tie
+from spaces.graph.trace import traced
+from spaces.space import Space
+from spaces.spec import BlockSpec, QuantizerSpec, SpaceSpec, WeightsSpec
+
+log = logging.getLogger(__name__)
+
+GRANULARITIES = ("channel", "tensor")
+KEEPS_SCALE = ("max_pool", "flatten")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is open in a Space.
+
+    Attributes:
+        weight_bits: precisions on offer, 0 (prune the channel) among them or not; () leaves weights in float.
+        granularity: a weight precision per output "channel" or per "tensor".
+        activation_bits: of every activation tensor; None leaves activations in float.
+        input_bits, output_bits: of the network's input and output; None: as activation_bits.
+        exclude: layers (patterns of fnmatch) that keep their channels and get the highest precision.
+        mode, temperature: of the precision choices, see Choice. hysteresis, trainable_threshold: of the gates, see Gate.
+    """
+
+    weight_bits: Sequence[int] = (0, 2, 4, 8)
+    granularity: str = "channel"
+    activation_bits: int | None = 8
+    input_bits: int | None = None
+    output_bits: int | None = None
+    exclude: Sequence[str] = ()
+    mode: str = "hard"
+    temperature: float = 1.0
+    hysteresis: float = 0.0
+    trainable_threshold: bool = False
+
+    def __post_init__(self) -> None:
+        if self.granularity not in GRANULARITIES:
+            raise ValueError(f"options: granularity '{self.granularity}' is not one of {GRANULARITIES}.")
+        if bool(self.widths) != (self.activation_bits is not None):
+            raise ValueError(
+                "options: integers need both; give weight_bits and activation_bits, or neither "
+                f"(weight_bits {tuple(self.weight_bits)}, activation_bits {self.activation_bits})."
+            )
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        return tuple(sorted(set(self.weight_bits) - {0}))
+
+    @property
+    def prunes(self) -> bool:
+        return 0 in self.weight_bits
+
+
+def searchable(model: nn.Module, example_input: Tensor, options: Options | None = None, name: str = "") -> Space:
+    """The model as a Space, with a copy of its weights. The model is not modified.
+
+    Args:
+        example_input: (N, C, ...), floats.
+
+    Raises:
+        UnsupportedNetwork: what cannot be traced or has no integer operator; names the module and the way out.
+        ValueError: options that contradict each other, or an `exclude` that matches no layer.
+    """
+    options = options or Options()
+    calls, source, output = traced(model, example_input)
+    blocks, last = fuse(*operators(calls, output))
+    ties, left_alone = tie(blocks, source.shape[1], last)
+    _exclude(blocks, ties, left_alone, options)
+    spec = _describe(blocks, source.shape[1:], last, ties, left_alone, options)
+    spec.name = name or type(model).__name__
+    space = Space(spec)
+    _inherit(space, blocks)
+    for layer, reason in left_alone.items():
+        log.info("left alone: %s (%s)", layer, reason)
+    return space
+
+
+def _exclude(blocks: list[Op], ties: Ties, left_alone: dict[str, str], options: Options) -> None:
+    layers = [op for op in blocks if op.kind in ("conv", "linear")]
+    for pattern in options.exclude:
+        matches = [op for op in layers if fnmatch(op.name, pattern)]
+        if not matches:
+            names = ", ".join(op.name for op in layers)
+            raise ValueError(f"options: exclude '{pattern}' matches no layer; there are: {names}.")
+        for op in matches:
+            ties.fix(ties.ids[op.name])
+            left_alone[op.name] = f"excluded by '{pattern}': all channels, highest precision"
+
+
+def _describe(
+    blocks: list[Op], input_shape: tuple, last: str, ties: Ties, left_alone: dict[str, str], options: Options
+) -> SpaceSpec:
+    slots, gates = _gates(blocks, ties) if options.prunes else ({n: [0] * len(i) for n, i in ties.ids.items()}, {})
+    weights = {op.weights: _weights(op, left_alone, options) for op in blocks if op.weights}
+    norms = {op.norm: {"eps": op.norm_module.eps, "momentum": op.norm_module.momentum} for op in blocks if op.norm}
+    scale_of = {"input": "input"}
+    for op in blocks:
+        scale_of[op.name] = scale_of[op.inputs[0]] if op.kind in KEEPS_SCALE else op.name
+    return SpaceSpec(
+        name="",
+        input="input",
+        output=last,
+        input_shape=tuple(input_shape),
+        blocks=[_block(op) for op in blocks],
+        weights=weights,
+        norms=norms,
+        quantizers=_quantizers(blocks, scale_of, last, options),
+        scale_of=scale_of,
+        slots=slots,
+        gates=gates,
+        left_alone=left_alone,
+        gate_options={"hysteresis": options.hysteresis, "trainable_threshold": options.trainable_threshold},
+        choice_options={"mode": options.mode, "temperature": options.temperature},
+    )
+
+
+def _block(op: Op) -> BlockSpec:
+    return BlockSpec(
+        op.name, op.kind, tuple(op.inputs), op.shape, op.attributes, op.weights, op.norm, op.activation
+    )
+
+
+def _weights(op: Op, left_alone: dict[str, str], options: Options) -> WeightsSpec:
+    excluded = left_alone.get(op.name, "").startswith("excluded")
+    widths = options.widths[-1:] if excluded else options.widths
+    groups = 0
+    if len(widths) > 1:
+        groups = op.weight.shape[0] if options.granularity == "channel" else 1
+    return WeightsSpec(tuple(op.weight.shape), op.bias is not None, widths, None, groups)
+
+
+def _quantizers(blocks: list[Op], scale_of: dict[str, str], last: str, options: Options) -> dict[str, QuantizerSpec]:
+    if options.activation_bits is None:
+        return {}
+    quantizers = {"input": QuantizerSpec(options.input_bits or options.activation_bits)}
+    for op in blocks:
+        if scale_of[op.name] != op.name:
+            continue
+        bits = (options.output_bits if op.name == scale_of[last] else None) or options.activation_bits
+        clamp = op.activation[0] if op.kind != "table" else "none"
+        quantizers[op.name] = QuantizerSpec(bits, clamp in ("relu", "relu6"), 6.0 if clamp == "relu6" else None)
+    return quantizers
+
+
+def _gates(blocks: list[Op], ties: Ties) -> tuple[dict[str, list[int]], dict[str, int]]:
+    """A gate for each set of tied layers, named by its first; and each tensor's places in the vector of all gates."""
+    place_of: dict[int, int] = {FIXED: 0}
+    gates: dict[str, int] = {}
+    for op in blocks:
+        roots = ties.find(ties.ids[op.name])
+        new = [r for r in dict.fromkeys(roots.tolist()) if r not in place_of]
+        if new:
+            gates[f"{op.name}/channels"] = len(new)
+            for root in new:
+                place_of[root] = len(place_of)
+    slots = {name: [place_of[r] for r in ties.find(ids).tolist()] for name, ids in ties.ids.items()}
+    return slots, gates
+
+
+@torch.no_grad()
+def _inherit(space: Space, blocks: list[Op]) -> None:
+    """Copies the model's numbers."""
+    for op in blocks:
+        if op.weights:
+            weights = space.weights[op.weights]
+            weights.weight.copy_(op.weight)
+            if op.bias is not None:
+                weights.bias.copy_(op.bias)
+        if op.norm:
+            _copy_norm(op.norm_module, space.norms[op.norm])
+
+
+def _copy_norm(source: Any, target: Any) -> None:
+    target.running_mean.copy_(source.running_mean)
+    target.running_var.copy_(source.running_var)
+    if source.weight is not None:
+        target.weight.copy_(source.weight)
+        target.bias.copy_(source.bias)

@@ -1,0 +1,261 @@
+"""A network in which some decisions are open; with none open, the network that is fine-tuned and lowered."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from cost_models import layer as cost
+from spaces.architecture import Architecture
+from spaces.blocks import BLOCKS, Block, Selection, Weights
+from spaces.blocks.block import FAKE, FLOAT, INTEGER, MODES
+from spaces.decision import Decision, Gate, shares
+from spaces.describe import describe
+from spaces.files import save_tensors
+from spaces.norm import Norm
+from spaces.quantizers import ActivationQuantizer
+from spaces.spec import SpaceSpec
+
+__all__ = ["FAKE", "FLOAT", "INTEGER", "Space"]
+
+
+class Space(nn.Module):
+    """Built from its description alone; `searchable` makes the description of any model.
+
+    Attributes:
+        mode: "float" (decisions and quantizers out of play), "fake" (training with quantization), "integer"
+            (forward as the Program computes, gradients straight through; decided Spaces only).
+    """
+
+    def __init__(self, spec: SpaceSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.name = spec.name
+        self.gates = nn.ModuleDict({_key(n): Gate(n, c, **spec.gate_options) for n, c in spec.gates.items()})
+        self._weights = nn.ModuleDict(
+            {_key(n): Weights(n, w, spec.choice_options) for n, w in spec.weights.items()}
+        )
+        self._norms = nn.ModuleDict({_key(n): Norm(self._norm_channels(n), **a) for n, a in spec.norms.items()})
+        self._quantizers = nn.ModuleDict(
+            {_key(n): ActivationQuantizer(q.bits, q.nonnegative, q.ceiling) for n, q in spec.quantizers.items()}
+        )
+        self.weights = {n: self._weights[_key(n)] for n in spec.weights}
+        self.norms = {n: self._norms[_key(n)] for n in spec.norms}
+        self.blocks = nn.ModuleList(self._block(b) for b in spec.blocks)
+        self._register_slots()
+        self._mode = FLOAT
+        self.selection = Selection(FLOAT)
+
+    def _norm_channels(self, name: str) -> int:
+        return next(b.shape[0] for b in self.spec.blocks if b.norm == name)
+
+    def quantizer(self, tensor: str) -> ActivationQuantizer | None:
+        """The quantizer of a tensor; a tensor that keeps another's scale has that one's."""
+        key = _key(self.spec.scale_of[tensor])
+        return self._quantizers[key] if key in self._quantizers else None
+
+    def _block(self, spec) -> Block:
+        inputs = [self.quantizer(t) for t in spec.inputs]
+        weights = self.weights[spec.weights] if spec.weights else None
+        norm = self.norms[spec.norm] if spec.norm else None
+        return BLOCKS[spec.op](spec, inputs, self.quantizer(spec.name), weights, norm)
+
+    def _register_slots(self) -> None:
+        total = 1 + sum(self.spec.gates.values())
+        self._gated: dict[str, str] = {}
+        counts = torch.zeros(len(self.spec.slots), total, dtype=torch.float64)
+        for row, places in enumerate(self.spec.slots.values()):
+            counts[row].index_add_(0, torch.tensor(places), torch.ones(len(places), dtype=torch.float64))
+        self.register_buffer("_slot_counts", counts, persistent=False)
+        for i, block in enumerate(self.blocks):
+            places = self.spec.slots[block.name]
+            if any(places) and (block.weights is not None or block.moves_zero):
+                self._gated[block.name] = f"_slots_{i}"
+                self.register_buffer(f"_slots_{i}", torch.tensor(places), persistent=False)
+
+    # Decisions
+
+    @property
+    def decisions(self) -> dict[str, Decision]:
+        choices = {w.choice.name: w.choice for w in self.weights.values() if w.choice is not None}
+        return {g.name: g for g in self.gates.values()} | choices
+
+    def decision_parameters(self) -> list[nn.Parameter]:
+        return [p for d in self.decisions.values() for p in d.parameters() if p.requires_grad]
+
+    def network_parameters(self) -> list[nn.Parameter]:
+        """Weights, norms, biases and quantizer steps: all but the decisions."""
+        decisions = {id(p) for d in self.decisions.values() for p in d.parameters()}
+        return [p for p in self.parameters() if id(p) not in decisions]
+
+    def architecture(self) -> Architecture:
+        """The outcome of all decisions as they stand."""
+        picks = {name: decision.pick() for name, decision in self.decisions.items()}
+        return Architecture(self.name, picks, self.spec.left_alone)
+
+    def fix(self, architecture: Architecture) -> None:
+        """Sets all decisions.
+
+        Raises:
+            ValueError: the architecture is of another space, lacks decisions, or has others; they are named.
+        """
+        own, given = set(self.decisions), set(architecture.picks)
+        if own != given:
+            raise ValueError(
+                f"space '{self.name}': the architecture is of another space ('{architecture.space}'): "
+                f"missing {sorted(own - given)[:5]}, unknown {sorted(given - own)[:5]}."
+            )
+        for name, pick in architecture.picks.items():
+            self.decisions[name].fix(pick)
+
+    def select(self, mode: str | None = None) -> Selection:
+        """What the decisions say now, differentiable; drawn once per forward pass and kept in `selection`."""
+        selection = Selection(mode or self._mode)
+        if selection.mode != FLOAT:
+            gates = list(self.gates.values())
+            if gates:
+                first = gates[0].shadow
+                self.alpha = torch.cat([first.new_ones(1), *[g.keep() for g in gates]])
+                selection.keep = {n: self.alpha[getattr(self, slot)] for n, slot in self._gated.items()}
+            open_choices = [w for w in self.weights.values() if w.choice is not None]
+            each = shares([w.choice for w in open_choices])
+            soft = torch.softmax
+            for w, share in zip(open_choices, each, strict=True):
+                selection.share[w.name] = share
+                selection.probability[w.name] = soft(w.choice.logits.detach() / w.choice.temperature, -1)
+        return selection
+
+    def decide(self, architecture: Architecture | None = None) -> "Space":
+        """A new, physically smaller network that inherits the weights. Without an argument: as decisions stand."""
+        from spaces.decide import decided
+
+        if architecture is not None:
+            self.fix(architecture)
+        return decided(self)
+
+    # Running
+
+    @property
+    def mode(self) -> str:
+        return self._mode
+
+    def set_mode(self, mode: str) -> None:
+        if mode not in MODES:
+            raise ValueError(f"space: mode '{mode}' is not one of {MODES}.")
+        if mode == INTEGER and (self.decisions or not self.spec.quantizers):
+            raise ValueError(
+                f"space '{self.name}': integer semantics need a decided, quantized network; "
+                f"{len(self.decisions)} decisions are open. Call decide() first."
+            )
+        self._mode = mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, *input_shape) -> logits. In integer mode every tensor on the way is what the Program computes."""
+        return self._run(x, {})
+
+    def _run(self, x: Tensor, keep: dict[str, Tensor] | None) -> Tensor:
+        if tuple(x.shape[1:]) != self.spec.input_shape:
+            raise ValueError(
+                f"space '{self.name}': input of shape {tuple(x.shape)}; expected (N, {', '.join(map(str, self.spec.input_shape))})."
+            )
+        self.selection = self.select()
+        values = {self.spec.input: self._enter(x)}
+        for block, dead in zip(self.blocks, self._dead, strict=True):
+            values[block.name] = block(self.selection, *[values[name] for name in block.spec.inputs])
+            for name in dead if not keep else ():
+                del values[name]
+        if keep is not None:
+            keep.update(values)
+        return values[self.spec.output]
+
+    @property
+    def _dead(self) -> list[list[str]]:
+        if not hasattr(self, "_dead_after"):
+            last: dict[str, int] = {}
+            for i, block in enumerate(self.spec.blocks):
+                last.update(dict.fromkeys(block.inputs, i))
+            last.pop(self.spec.output, None)
+            self._dead_after = [[n for n, j in last.items() if j == i] for i in range(len(self.spec.blocks))]
+        return self._dead_after
+
+    def _enter(self, x: Tensor) -> Tensor:
+        quantizer = self.quantizer(self.spec.input)
+        if quantizer is None:
+            return x
+        if self._mode == FLOAT:
+            if quantizer.observing:
+                quantizer.observe(x)
+            return x
+        with torch.no_grad():  # the input's step stays as calibrated: there is nothing to learn about a pixel
+            return quantizer.decode(quantizer.encode(x))
+
+    @torch.no_grad()
+    def codes(self, x: Tensor) -> dict[str, Tensor]:
+        """Every tensor's integer codes, by integer semantics. int64, (N, ...) each."""
+        training, mode = self.training, self._mode
+        self.eval()
+        self.set_mode(INTEGER)
+        values = {"": x}
+        self._run(x, values)
+        values.pop("")
+        self.train(training)
+        self.set_mode(mode)
+        return {name: self.quantizer(name).codes(value) for name, value in values.items()}
+
+    @torch.no_grad()
+    def calibrate(self, batches: Iterable[Tensor], method: str = "mse") -> None:
+        """First steps of all quantizers, from the float network's tensors on some batches."""
+        quantizers = [m for m in self.modules() if isinstance(m, ActivationQuantizer)]
+        training, mode = self.training, self._mode
+        self.eval()
+        self.set_mode(FLOAT)
+        for q in quantizers:
+            q.observing = True
+        for x in batches:
+            self(x)
+        for q in quantizers:
+            q.observing = False
+            q.calibrate("minmax" if q is self.quantizer(self.spec.input) else method)
+        for w in self.weights.values():
+            if w.quantizer is not None:
+                w.quantizer.calibrate(w.weight, method)
+        self.train(training)
+        self.set_mode(mode)
+
+    def freeze_norms(self, frozen: bool = True) -> None:
+        for norm in self.norms.values():
+            norm.frozen = frozen
+
+    # Costs
+
+    def describe(self, selection: Selection | None = None) -> cost.Network:
+        """The network as the cost models see it; differentiable in the decisions, exact once decided."""
+        return describe(self, selection or self.select(FAKE))
+
+    # Files
+
+    def save(self, path: Path) -> None:
+        """One safetensors file with the description in its metadata: it loads without the script that made it."""
+        save_tensors(path, self.state_dict(), {"picojoule.space": json.dumps(self.spec.to_json())})
+
+    @staticmethod
+    def load(path: Path) -> "Space":
+        """Raises ValueError where the file is damaged or no picojoule model; it says which."""
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"{path}: cannot be read as a model ({error}). Restore it or run the export again.") from error
+        if "picojoule.space" not in metadata:
+            raise ValueError(f"{path}: a safetensors file, but no picojoule model: metadata has {sorted(metadata)}.")
+        space = Space(SpaceSpec.from_json(json.loads(metadata["picojoule.space"])))
+        space.load_state_dict(state)
+        return space
+
+
+def _key(name: str) -> str:
+    return name.replace(".", "/")

@@ -1,0 +1,94 @@
+"""The description of a Space as plain values: enough to build it again without the script that made it."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+VERSION = 1
+
+
+@dataclass
+class BlockSpec:
+    """One node: conv or linear with its norm and activation, or a join, a pool, a reshape.
+
+    Attributes:
+        shape: of the output, without the batch.
+        weights, norm: names of stored parameters; a module that is called twice is named by two blocks.
+        activation: name in spaces.activations.ACTIVATIONS and its arguments.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    shape: tuple[int, ...]
+    attributes: dict[str, Any] = field(default_factory=dict)
+    weights: str | None = None
+    norm: str | None = None
+    activation: tuple[str, dict[str, Any]] = ("none", {})
+
+
+@dataclass
+class WeightsSpec:
+    """Stored weights: `shape` (C_out, C_in / groups, *kernel); `widths` on offer, or `assigned` bits a channel."""
+
+    shape: tuple[int, ...]
+    bias: bool
+    widths: tuple[int, ...] = ()
+    assigned: tuple[int, ...] | None = None
+    choice_groups: int = 0  # 0: nothing to choose; 1: a precision for the tensor; C_out: one a channel
+
+
+@dataclass
+class QuantizerSpec:
+    bits: int
+    nonnegative: bool = False
+    ceiling: float | None = None
+
+
+@dataclass
+class SpaceSpec:
+    """Everything but the numbers.
+
+    Attributes:
+        slots: tensor -> for each channel (feature, behind a flatten) its place in the vector of all gates; place 0 is
+            the channel that is always open.
+        gates: gate name -> channels it decides, laid one gate behind the other in that vector, from place 1.
+        quantizers: tensor -> its quantizer; several tensors share one where an operator keeps the scale (`scale_of`).
+    """
+
+    name: str
+    input: str
+    output: str
+    input_shape: tuple[int, ...]
+    blocks: list[BlockSpec]
+    weights: dict[str, WeightsSpec]
+    norms: dict[str, dict[str, float]]
+    quantizers: dict[str, QuantizerSpec]
+    scale_of: dict[str, str]
+    slots: dict[str, list[int]]
+    gates: dict[str, int]
+    left_alone: dict[str, str]
+    gate_options: dict[str, Any] = field(default_factory=dict)
+    choice_options: dict[str, Any] = field(default_factory=dict)
+    version: int = VERSION
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(document: dict[str, Any]) -> "SpaceSpec":
+        """Raises ValueError for a description of another version."""
+        if document.get("version") != VERSION:
+            raise ValueError(f"space: description has version {document.get('version')}; this picojoule reads {VERSION}.")
+        plain = dict(document)
+        plain["blocks"] = [
+            BlockSpec(**{**b, "inputs": tuple(b["inputs"]), "shape": tuple(b["shape"]), "activation": tuple(b["activation"])})
+            for b in document["blocks"]
+        ]
+        plain["weights"] = {name: WeightsSpec(**_tuples(w)) for name, w in document["weights"].items()}
+        plain["quantizers"] = {name: QuantizerSpec(**q) for name, q in document["quantizers"].items()}
+        plain["input_shape"] = tuple(document["input_shape"])
+        return SpaceSpec(**plain)
+
+
+def _tuples(document: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in document.items()}

@@ -1,0 +1,143 @@
+"""Arrays of the user's own: shapes, types, and bad input."""
+
+import numpy as np
+import pytest
+import torch
+
+from search.data import DataError, load
+from search.data.npz import NpzOptions
+
+
+def arrays(shape=(4, 5), dtype=np.float32, **others):
+    x = np.arange(30 * int(np.prod(shape))).reshape(30, *shape) % 100
+    return {"x_train": x.astype(dtype), "y_train": np.arange(30) % 3, **others}
+
+
+@pytest.fixture
+def read(tmp_path):
+    def write_and_read(content, **options):
+        np.savez(tmp_path / "mine.npz", **content)
+        return load(NpzOptions(file=str(tmp_path / "mine.npz"), **options))
+
+    return write_and_read
+
+
+@pytest.mark.parametrize(
+    "shape, has_channels, expected",
+    [
+        ((4, 5), None, (1, 4, 5)),
+        ((2, 4, 5), None, (2, 4, 5)),
+        ((4, 5), True, (4, 5)),
+        ((7,), None, (1, 7)),
+        ((2, 4, 5), False, (1, 2, 4, 5)),
+    ],
+)
+def test_channels(read, shape, has_channels, expected):
+    assert read(arrays(shape), has_channels=has_channels).input_shape == expected
+
+
+@pytest.mark.parametrize(
+    "dtype, expected",
+    [
+        (np.uint8, torch.uint8),
+        (np.int16, torch.float32),
+        (np.float64, torch.float32),
+        (np.float16, torch.float32),
+        (np.dtype(">f4"), torch.float32),
+    ],
+)
+def test_values_survive(read, dtype, expected):
+    content = arrays(dtype=dtype)
+    data = read({**content, "x_test": content["x_train"], "y_test": content["y_train"]})
+    assert data.test.images.dtype == expected
+    assert np.array_equal(data.test.images.squeeze(1).numpy(), content["x_train"])
+    assert data.test.labels.tolist() == content["y_train"].tolist()
+    assert data.classes == ("0", "1", "2")
+
+
+def test_missing_splits_are_carved(read):
+    data = read(arrays())
+    assert [len(split) for split in (data.train, data.val, data.test)] == [22, 2, 6]
+
+
+def test_label_beyond_the_classes(read):
+    content = arrays()
+    content["y_train"][4] = 3
+    with pytest.raises(DataError, match=r"split 'train': label 3 at index 4 is out of range .* allowed are 0\.\.2"):
+        read(content, classes=3)
+
+
+def test_label_of_another_split_beyond_those_of_training(read):
+    with pytest.raises(DataError, match=r"split 'val': label 3 at index 1 .* allowed are 0\.\.2"):
+        read(arrays(x_val=np.zeros((2, 4, 5), np.float32), y_val=np.array([0, 3])))
+
+
+@pytest.mark.parametrize("label", [-1, 255, 10**9])
+def test_a_stray_label_is_found_without_a_number_of_classes(read, label):
+    content = arrays()
+    content["y_train"][4] = label
+    with pytest.raises(DataError, match=f"split 'train': label {label} at index 4"):
+        read(content)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_not_finite(read, value):
+    content = arrays(dtype=np.float64)
+    content["x_train"][9, 1, 1] = value
+    with pytest.raises(DataError, match=r"split 'train': image at index 9 holds (nan|inf)"):
+        read(content)
+
+
+def test_length_mismatch(read):
+    with pytest.raises(DataError, match=r"split 'train': 30 images but labels torch.int64 of shape \(29,\)"):
+        read(arrays(y_train=np.arange(29) % 3))
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_few_images(read, count):
+    with pytest.raises(DataError, match=r"no images|too few to carve"):
+        read({"x_train": np.zeros((count, 4, 5), np.float32), "y_train": np.zeros(count, np.int64)})
+
+
+@pytest.mark.parametrize("lacking", ["x_train", "y_train", "y_val", "x_test"])
+def test_missing_arrays(read, lacking):
+    content = arrays()
+    content |= {f"{xy}_{split}": content[f"{xy}_train"] for xy in "xy" for split in ("val", "test")}
+    del content[lacking]
+    with pytest.raises(DataError, match=r"mine\.npz: holds .*x_train and y_train are needed"):
+        read(content)
+
+
+@pytest.mark.parametrize("dtype", [bool, complex, "U3"])
+def test_images_that_are_no_numbers(read, dtype):
+    with pytest.raises(DataError, match=r"x_train: .* images must be integers or floats"):
+        read(arrays(dtype=dtype))
+
+
+def test_integers_that_float32_cannot_hold(read):
+    with pytest.raises(DataError, match="x_train: int32 images beyond"):
+        read({**arrays(), "x_train": np.full((30, 4, 5), 2**24 + 1, dtype=np.int32)})
+
+
+def test_labels_that_are_no_integers(read):
+    with pytest.raises(DataError, match="y_train: float64 labels"):
+        read(arrays(y_train=np.arange(30) % 3 + 0.5))
+
+
+def test_pickled_objects_are_refused(read):
+    with pytest.raises(DataError, match=r"mine\.npz: cannot be read .*no object arrays"):
+        read(arrays(extra=np.array([{"run": "me"}], dtype=object)))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a zip file", b"PK\x03\x04 cut off"])
+def test_damaged_or_missing_file(tmp_path, content):
+    if content is not None:
+        (tmp_path / "mine.npz").write_bytes(content)
+    with pytest.raises(DataError, match=r"mine\.npz: cannot be read"):
+        load(NpzOptions(file=str(tmp_path / "mine.npz")))
+
+
+def test_a_single_array_is_no_npz_file(tmp_path):
+    np.save(tmp_path / "mine.npy", np.zeros(3))
+    with pytest.raises(DataError, match=r"mine\.npy: cannot be read"):
+        load(NpzOptions(file=str(tmp_path / "mine.npy")))
