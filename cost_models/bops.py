@@ -1,4 +1,4 @@
-"""Bit operations of one inference. Source: UNIQ, arXiv 1804.10969, section 4.1."""
+"""Bit operations of one inference. Source: UNIQ, arXiv 1804.10969."""
 
 import torch
 from torch import Tensor

@@ -14,8 +14,7 @@ FLOAT_BITS = 32
 def describe(space, selection) -> Network:
     """Channels and channels a width out of the decisions, in float64."""
     counts = space._slot_counts
-    gated = counts.shape[1] > 1
-    alpha = space_alpha(space).double() if gated else counts.new_ones(1)
+    alpha = selection.alpha.double() if selection.alpha is not None else counts.new_ones(1)
     channels = dict(zip(space.spec.slots, (counts @ alpha).unbind(), strict=True))
     one = counts.new_ones(1)
     layers, tensors = [], {space.spec.input: _tensor(space, space.spec.input, channels, space.spec.input_shape, one)}
@@ -24,13 +23,6 @@ def describe(space, selection) -> Network:
         alias = block.spec.inputs[0] if block.spec.op == "flatten" else None
         tensors[block.name] = _tensor(space, block.name, channels, block.spec.shape, one, alias)
     return Network(tuple(layers), tensors, space.spec.input, space.spec.output)
-
-
-def space_alpha(space) -> Tensor:
-    gates = list(space.gates.values())
-    if torch.is_grad_enabled() and getattr(space, "alpha", None) is not None and space.alpha.requires_grad:
-        return space.alpha
-    return torch.cat([gates[0].shadow.new_ones(1), *[g.keep() for g in gates]])
 
 
 def _bits(space, tensor: str) -> int:

@@ -118,8 +118,8 @@ class Space(nn.Module):
             gates = list(self.gates.values())
             if gates:
                 first = gates[0].shadow
-                self.alpha = torch.cat([first.new_ones(1), *[g.keep() for g in gates]])
-                selection.keep = {n: self.alpha[getattr(self, slot)] for n, slot in self._gated.items()}
+                selection.alpha = torch.cat([first.new_ones(1), *[g.keep() for g in gates]])
+                selection.keep = {n: selection.alpha[getattr(self, slot)] for n, slot in self._gated.items()}
             open_choices = [w for w in self.weights.values() if w.choice is not None]
             each = shares([w.choice for w in open_choices])
             soft = torch.softmax

@@ -2,17 +2,16 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from math import prod
 from typing import Literal, overload
 
 import numpy as np
 
 from search.integer.kernels import Array, Scratch, quantize
-from search.integer.operators import last, prepare
+from search.integer.operators import WHOLE, from_batch_first, prepare, to_batch_first
 from search.integer.program import Node, Program
 
-CHUNK_IMAGES = 8  # images a thread takes through the network at a time: bounds memory, amortises calls
-BLOCK_BYTES = 1 << 19  # working memory an operator takes at a time: about the L2 cache of a core
+CHUNK_IMAGES = 16  # images that a thread takes through the network together, at most
+STRIP = 1 << 15  # accumulators an operator makes at a time: its working memory then fits the L2 cache of a core
 THREADS = 2
 
 
@@ -32,6 +31,7 @@ class Executor:
         self.program = program
         self._steps = [Step(program, node) for node in program.nodes]
         self._dead = _dead_after(program)
+        self._threads = threads
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self._memory = threading.local()
 
@@ -57,9 +57,9 @@ class Executor:
         tensors, output = self.program.tensors, self.program.tensors[self.program.output]
         names = tensors if intermediate else (self.program.output,)
         results = {name: np.empty((len(x), *tensors[name].shape), tensors[name].dtype) for name in names}
-        chunks = [slice(start, start + CHUNK_IMAGES) for start in range(0, len(x), CHUNK_IMAGES)]
-        parallel = self._pool is not None and len(chunks) > 1
-        run = self._pool.map if self._pool is not None and parallel else map
+        images = max(1, min(CHUNK_IMAGES, -(-len(x) // self._threads)))
+        chunks = [slice(start, start + images) for start in range(0, len(x), images)]
+        run = self._pool.map if self._pool is not None and len(chunks) > 1 else map
         for _ in run(lambda chunk: self._run(x[chunk], {name: codes[chunk] for name, codes in results.items()}), chunks):
             pass
         if intermediate:
@@ -72,7 +72,7 @@ class Executor:
         arrays = {self.program.input: self._input_codes(x)}
         scratch = self._scratch()
         for step, dead in zip(self._steps, self._dead, strict=True):
-            arrays[step.output] = step.run([arrays[name] for name in step.inputs], scratch)
+            arrays[step.output] = step.run([arrays[name] for name in step.inputs], len(x), scratch)
             for name in dead:
                 _keep(name, arrays.pop(name), results)
         for name, codes in arrays.items():
@@ -86,10 +86,10 @@ class Executor:
         return scratch
 
     def _input_codes(self, x: Array) -> Array:
-        """Real numbers or codes, channels first, to codes in float32, channels last."""
+        """Real numbers or codes, (n, c, *spatial), to codes (*spatial, n, c)."""
         info = self.program.tensors[self.program.input]
         codes = x if x.dtype == info.dtype else quantize(x, info.scale, info.zero_point, info.largest_code)
-        return np.ascontiguousarray(np.moveaxis(codes, 1, -1), np.float32)
+        return np.ascontiguousarray(from_batch_first(codes), info.dtype)
 
     def _check(self, x: Array) -> None:
         info = self.program.tensors[self.program.input]
@@ -103,30 +103,21 @@ class Executor:
 
 
 class Step:
-    """A node's operator, and how many images it takes at a time so that its working memory stays in cache."""
+    """A node's operator, and how many lines it fills at a time."""
 
     def __init__(self, program: Program, node: Node) -> None:
         self.inputs, self.output = node.inputs, node.output
+        self._info, self._whole = program.tensors[node.output], node.op in WHOLE
         self._operator = prepare(program, node)
-        self._shape = last(program.tensors[node.output].shape)
-        self._images = max(1, BLOCK_BYTES // _working_bytes(program, node))
 
-    def run(self, inputs: list[Array], scratch: Scratch) -> Array:
-        """Codes (n, *spatial, c) of the inputs to those of the output."""
-        out = np.empty((len(inputs[0]), *self._shape), np.float32)
-        for start in range(0, len(out), self._images):
-            block = slice(start, start + self._images)
-            self._operator([codes[block] for codes in inputs], out[block], scratch)
+    def run(self, inputs: list[Array], images: int, scratch: Scratch) -> Array:
+        """Codes (*spatial, n, c) of the inputs to those of the output."""
+        channels, *spatial = self._info.shape
+        out = np.empty((*spatial, images, channels), self._info.dtype)
+        lines = len(out) if self._whole else max(1, STRIP * len(out) // out.size)
+        for start in range(0, len(out), lines):
+            self._operator(inputs, out, range(start, min(start + lines, len(out))), scratch)
         return out
-
-
-def _working_bytes(program: Program, node: Node) -> int:
-    """Of one image, about: accumulators and products, and the matrix of windows of a convolution."""
-    outputs = prod(program.tensors[node.output].shape)
-    windows = 0
-    if node.op == "conv":
-        windows = 4 * program.fan_in(node) * outputs // program.tensors[node.output].shape[0]
-    return 16 * outputs + windows
 
 
 def _dead_after(program: Program) -> list[list[str]]:
@@ -142,4 +133,4 @@ def _dead_after(program: Program) -> list[list[str]]:
 
 def _keep(name: str, codes: Array, results: dict[str, Array]) -> None:
     if name in results:
-        results[name][...] = np.moveaxis(codes, -1, 1)
+        results[name][...] = to_batch_first(codes)

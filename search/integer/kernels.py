@@ -1,17 +1,22 @@
-"""Integer arithmetic on NumPy arrays: quantization, requantization, and the sliding windows of channels-last codes.
+"""Integer arithmetic on NumPy arrays: quantization, requantization, and the sliding windows of a convolution.
 
 Requantization, the only rounding in a Program. An accumulator acc (int32 range) becomes a code by a signed 16-bit multiplier m
 and a shift 1 <= n <= 62, half up, rounded once:
 
     code = clip(((acc * m + 2^(n-1)) >> n) + zero_point, low, high)                                   (>> floors)
 
-Here it is computed in float64, as floor(sum * M + offset) with M = m * 2^-n, offset = bias * M + 1/2 and acc = sum + bias, and it is
-exact. M is exact, m having 15 bits. |sum|, |bias| < 2^31 make each product a multiple of 2^-n below 2^(46-n).
+Here acc = sum + bias, and the code is floor(sum * M + offset) with M = m * 2^-n and offset = bias * M + 1/2 in float64. It is exact:
+M is, m having 15 bits, and |sum|, |bias| < 2^31 make each product a multiple of 2^-n below 2^(46-n).
 - n <= 52: offset and total are multiples of 2^-n below 2^(47-n) + 1/2 <= 2^(53-n): at most 53 bits, so nothing is rounded.
 - n >= 53: |acc * M| < 2^-6, so both sides are 0, and rounding cannot carry the total, near 1/2, to 0 or 1.
+
+Codes lie in arrays (*spatial, n, channels): a pixel holds all images of the batch, so lines of an image are long and contiguous
+for any number of channels, a pointwise convolution is one matrix product, and a strip of lines is a slice of the first axis.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -20,9 +25,10 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 EXACT_FLOAT32 = 1 << 24  # every integer of at most this magnitude is a float32
+PERIOD = 1024  # elements over which per-channel constants are repeated: NumPy's inner loop is at least about half as long
 
 Array = NDArray[Any]
-Padding = Sequence[Sequence[int]]
+Attributes = dict[str, Any]
 
 
 class Scratch:
@@ -77,103 +83,175 @@ def quantize(values: Array, scale: float, zero_point: int, largest_code: int) ->
     return np.clip(codes, 0, largest_code, out=codes)
 
 
-def requantize(accumulator: Array, scale: Array, offset: Array, zero_point: int, product: Array) -> Array:
-    """floor(accumulator * scale + offset) + zero_point: the formula above before its clip.
+@dataclass(frozen=True)
+class Repeated:
+    """Constants of one axis, (channels,), repeated so that they meet many pixels in one inner loop of NumPy."""
+
+    values: Array  # (a multiple of channels,)
+    channels: int
+
+    @staticmethod
+    def of(values: Array) -> "Repeated":
+        """Repeat values over about PERIOD elements."""
+        return Repeated(np.tile(values, max(1, PERIOD // len(values))), len(values))
+
+    def fold(self, length: int) -> Array:
+        """The repetitions that divide a run of length elements: (k * channels,)."""
+        pixels = length // self.channels
+        return self.values[: _largest_divisor(pixels, len(self.values) // self.channels) * self.channels]
+
+
+@cache
+def _largest_divisor(number: int, limit: int) -> int:
+    return next(divisor for divisor in range(min(number, limit), 0, -1) if number % divisor == 0)
+
+
+class Requantizer:
+    """Accumulators to codes: the formula above, its clip, and the table of an activation behind it."""
+
+    def __init__(self, scale: Array, shift: int, addend: Array, finish: "Finish") -> None:
+        """Prepare.
+
+        Args:
+            scale: (channels,), M; or (1,).
+            shift: the largest n in it.
+            addend: like scale, integers: what the accumulators lack, the bias or the zero points.
+        """
+        # The zero point joins the offset if the total still has at most 53 bits, and truncation then replaces the floor.
+        self._early = (1 << 47) + ((abs(finish.zero_point) + 1) << shift) <= 1 << 53
+        self._scale = Repeated.of(scale)
+        self._offset = Repeated.of(addend * scale + 0.5 + (finish.zero_point if self._early else 0))
+        self._finish = finish
+
+    def __call__(self, accumulator: Array, out: Array, scratch: Scratch) -> None:
+        """Write codes.
+
+        Args:
+            accumulator: (*any, channels), integers in float32 or float64, contiguous.
+            out: as many elements, codes.
+        """
+        scale, offset = self._scale.fold(accumulator.size), self._offset.fold(accumulator.size)
+        total = scratch.take("total", (accumulator.size // len(scale), len(scale)), np.float64)
+        np.copyto(total, accumulator.reshape(total.shape))  # then a float64 product: faster than a product of mixed types
+        total *= scale
+        total += offset
+        if not self._early:
+            np.floor(total, out=total)
+            total += self._finish.zero_point
+        self._finish.write(total.reshape(out.shape), out)
+
+
+class Finish:
+    """The end of a requantization: zero point, clip, and table if the node has one."""
+
+    def __init__(self, attributes: Attributes, table: Array | None) -> None:
+        low, high = attributes["clip"]
+        origin = 0 if table is None else low  # a table is indexed from the clip's low end
+        self.zero_point = int(attributes["zero_point"]) - origin
+        self._low, self._high = low - origin, high - origin
+        self._table = table
+
+    def write(self, total: Array, out: Array) -> None:
+        """Clip real totals (overwritten) to codes or table indices, all >= 0, so that truncation floors; then write codes."""
+        np.clip(total, self._low, self._high, out=total)
+        if self._table is None:
+            np.copyto(out, total, casting="unsafe")
+        else:
+            out[...] = self._table[total.astype(np.intp)]
+
+
+def load(codes: Array, lines: range, attributes: Attributes, value: int, buffer: tuple[Scratch, Any]) -> Array:
+    """Copy what a strip of output lines reads, padded.
 
     Args:
-        accumulator: (rows, columns), integers in float32 or float64, the bias left out.
-        scale: (columns,), M = m * 2^-n.
-        offset: (columns,), bias * M + 1/2.
-        product: (rows, columns), float64; overwritten and returned.
+        codes: (*spatial, n, channels).
+        lines: of the output, along the first spatial dimension.
+        attributes: kernel, stride, padding and dilation (default 1), one entry a spatial dimension.
+        value: of the padding.
+        buffer: where, and of which type.
+
+    Returns:
+        (input lines, *padded other spatial dimensions, n, channels).
     """
-    np.copyto(product, accumulator)  # a copy and a float64 product are faster than a product of mixed types
-    product *= scale
-    product += offset
-    np.floor(product, out=product)
-    if zero_point:
-        product += zero_point
-    return product
+    padding, stride = attributes["padding"], attributes["stride"][0]
+    reach = (attributes["kernel"][0] - 1) * dilations(attributes)[0] + 1
+    first = lines.start * stride - padding[0][0]
+    last = (lines.stop - 1) * stride - padding[0][0] + reach  # exclusive; first and last may lie in the padding
+    inner = codes.shape[1 : len(padding)]
+    padded = [size + sum(pair) for size, pair in zip(inner, padding[1:], strict=True)]
+    scratch, dtype = buffer
+    strip = scratch.take("strip", (last - first, *padded, *codes.shape[-2:]), dtype)
+    if any(map(any, padding)):
+        strip.fill(value)
+    start = max(first, 0)
+    stop = max(start, min(last, len(codes)))
+    inside = [slice(pair[0], pair[0] + size) for size, pair in zip(inner, padding[1:], strict=True)]
+    strip[(slice(start - first, stop - first), *inside)] = codes[start:stop]
+    return strip
 
 
-def pad(codes: Array, padding: Padding, value: int, scratch: Scratch) -> Array:
-    """Surround channels-last codes by a value.
+def taps(strip: Array, outputs: Sequence[int], attributes: Attributes) -> Iterator[Array]:
+    """For each tap of the kernel, in C order, the view of what it meets.
 
     Args:
-        codes: (n, *spatial, channels).
-        padding: (before, after) of each spatial dimension.
+        strip: (*padded spatial, n, channels) as load gives it.
+        outputs: spatial shape of the output strip, or of its first dimensions: the taps are those of these dimensions.
+
+    Yields:
+        (*outputs, *remaining padded spatial, n, channels).
     """
-    if not any(map(any, padding)):
-        return codes
-    spatial = [size + sum(pair) for size, pair in zip(codes.shape[1:-1], padding, strict=True)]
-    padded = scratch.take("padded", (len(codes), *spatial, codes.shape[-1]), codes.dtype)
-    padded.fill(value)
-    inside = [slice(pair[0], pair[0] + size) for pair, size in zip(padding, codes.shape[1:-1], strict=True)]
-    padded[(slice(None), *inside)] = codes
-    return padded
+    steps = list(zip(outputs, attributes["stride"], dilations(attributes), strict=False))
+    for tap in np.ndindex(*attributes["kernel"][: len(outputs)]):
+        starts = (index * gap for index, (_, _, gap) in zip(tap, steps, strict=True))
+        yield strip[
+            tuple(slice(at, at + stride * (size - 1) + 1, stride) for at, (size, stride, _) in zip(starts, steps, strict=True))
+        ]
 
 
-def windows(padded: Array, outputs: Sequence[int], attributes: dict[str, Any]) -> Array:
-    """A view of all windows: (n, *padded, channels) -> (n, *outputs, *kernel, channels); no copy.
+def gather(strip: Array, width: int, attributes: Attributes, groups: int, scratch: Scratch) -> Array:
+    """Put the taps along the last spatial dimension side by side, so that a matrix product sums over them.
 
     Args:
-        outputs: spatial shape of the output.
-        attributes: kernel, stride and dilation (default 1), one entry a spatial dimension.
+        strip: (*padded spatial, n, channels).
+        width: of the output.
+
+    Returns:
+        (groups, *padded spatial but the last, width, n, taps * channels of a group).
     """
-    batch, *spatial, channel = padded.strides
-    steps = [size * jump for size, jump in zip(spatial, attributes["stride"], strict=True)]
-    gaps = [size * gap for size, gap in zip(spatial, dilations(attributes), strict=True)]
-    shape = (len(padded), *outputs, *attributes["kernel"], padded.shape[-1])
-    return as_strided(padded, shape, (batch, *steps, *gaps, channel), writeable=False)
+    kernel, stride, dilation = attributes["kernel"][-1], attributes["stride"][-1], dilations(attributes)[-1]
+    *lead, _, images, channels = strip.shape
+    if groups == kernel == stride == 1:
+        return strip[None]
+    *leads, pixel, image, channel = strip.strides
+    shape = (*lead, width, images, kernel, groups, channels // groups)
+    strides = (*leads, pixel * stride, image, pixel * dilation, channel * channels // groups, channel)
+    view = np.moveaxis(as_strided(strip, shape, strides, writeable=False), -2, 0)
+    columns = scratch.take("columns", view.shape, strip.dtype)
+    np.copyto(columns, view)
+    return columns.reshape(*view.shape[:-2], -1)
 
 
-def taps(padded: Array, outputs: Sequence[int], attributes: dict[str, Any], scratch: Scratch) -> Iterator[Array]:
-    """For each tap of the kernel, in C order, the view of what it meets: (n, *outputs, channels).
-
-    A stride along the last spatial dimension is taken by sorting the lines once, so that each view runs over whole lines.
+def depthwise(strip: Array, weight: list[Repeated], attributes: Attributes, out: Array, scratch: Scratch) -> None:
+    """One filter a channel, as a sum over taps of shifted products.
 
     Args:
-        padded: (n, *padded, channels).
-        outputs: spatial shape of the output.
-        attributes: kernel, stride and dilation (default 1), one entry a spatial dimension.
+        strip: (*padded spatial, n, channels).
+        weight: for each tap in C order (channels,).
+        out: (*outputs, n, channels), the accumulators; overwritten.
     """
-    stride = attributes["stride"]
-    phases = split_phases(padded, stride[-1], scratch)
-    for tap in np.ndindex(*attributes["kernel"]):
-        *lead, last = (index * gap for index, gap in zip(tap, dilations(attributes), strict=True))
-        rows = [slice(at, at + jump * (size - 1) + 1, jump) for at, jump, size in zip(lead, stride, outputs, strict=False)]
-        start, phase = divmod(last, stride[-1])
-        yield phases[(slice(None), *rows, phase, slice(start, start + outputs[-1]))]
+    outputs, pixel = out.shape[:-2], out.shape[-2] * out.shape[-1]
+    line = pixel if attributes["stride"][-1] > 1 else pixel * outputs[-1]  # elements that lie together in every view
+    product = scratch.take("columns", out.shape, out.dtype)
+    for index, (view, factors) in enumerate(zip(taps(strip, outputs, attributes), weight, strict=True)):
+        factor = factors.fold(line)
+        shape = (*outputs[:-1], -1, len(factor)) if line > pixel else (*outputs, -1, len(factor))
+        target = product if index else out
+        np.multiply(view.reshape(shape), factor, out=target.reshape(shape))
+        if index:
+            out += product
 
 
-def depthwise(views: Iterator[Array], weight: Array, out: Array, product: Array) -> None:
-    """One filter a channel, as shifted products over whole images.
-
-    Args:
-        views: for each tap (n, *outputs, channels).
-        weight: (taps, last output size, channels), each filter repeated along the last spatial dimension, so that NumPy's inner
-            loop runs over a whole line of the image and not over the channels of a pixel.
-        out: (n, *outputs, channels), the accumulators; overwritten.
-        product: like out; overwritten.
-    """
-    np.multiply(next(views), weight[0], out=out)
-    for view, factor in zip(views, weight[1:], strict=True):
-        np.multiply(view, factor, out=product)
-        out += product
-
-
-def split_phases(padded: Array, stride: int, scratch: Scratch) -> Array:
-    """Sort the last spatial dimension by its index modulo stride: (n, .., w, c) -> (n, .., stride, ceil(w / stride), c)."""
-    if stride == 1:
-        return padded[..., None, :, :]
-    width = -(-padded.shape[-2] // stride)
-    phases = scratch.take("phases", (*padded.shape[:-2], stride, width, padded.shape[-1]), padded.dtype)
-    for phase in range(stride):
-        part = padded[..., phase::stride, :]
-        phases[..., phase, : part.shape[-2], :] = part
-    return phases
-
-
-def dilations(attributes: dict[str, Any]) -> Sequence[int]:
+def dilations(attributes: Attributes) -> Sequence[int]:
     """The dilation of each spatial dimension; 1 where the node states none."""
     found: Sequence[int] = attributes.get("dilation", [1] * len(attributes["kernel"]))
     return found

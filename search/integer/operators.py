@@ -1,7 +1,7 @@
 """One prepared operator a node: weights unpacked and multipliers made real once, then codes in, codes out.
 
-Between operators codes travel as float32, channels last: a tensor of shape (c, *spatial) is an array (n, *spatial, c). An operator
-is called with its inputs, the array to fill and a thread's working memory.
+A tensor of shape (c, *spatial) is an array of codes (*spatial, n, c); see kernels.py for why. An operator fills some lines of its
+output, that is a range of its first axis, so that its working memory stays in cache whatever the size of the image.
 """
 
 from collections.abc import Sequence
@@ -11,127 +11,94 @@ from typing import Any, Protocol
 import numpy as np
 
 from search.integer import kernels
-from search.integer.kernels import Array, Scratch
+from search.integer.kernels import Array, Finish, Repeated, Requantizer, Scratch
 from search.integer.program import Node, Program
 
 Inputs = Sequence[Array]
 
 
 class Operator(Protocol):
-    """Fill out, (n, *spatial, c), from the inputs."""
+    """Fill out[lines] from the inputs."""
 
-    def __call__(self, inputs: Inputs, out: Array, scratch: Scratch) -> None: ...
-
-
-def last(shape: Sequence[int]) -> tuple[int, ...]:
-    """A channels-first shape with its channels last."""
-    return (*shape[1:], shape[0])
+    def __call__(self, inputs: Inputs, out: Array, lines: range, scratch: Scratch) -> None: ...
 
 
-class Requantizer:
-    """Accumulators to codes, by the formula of kernels.py, then the node's clip and table."""
-
-    def __init__(self, program: Program, node: Node, addend: Array, line: int) -> None:
-        """Prepare.
-
-        Args:
-            addend: (channels,) or (1,), int64: what the accumulators lack, the bias or the zero points.
-            line: pixels in a line of the output. Constants are repeated along it, so that NumPy's inner loop is long.
-        """
-        scale = kernels.real_multiplier(program.constant(node, "multiplier"), program.constant(node, "shift"))
-        self._line = line
-        self._scale = np.tile(scale, line)
-        self._offset = np.tile(addend * scale + 0.5, line)
-        self._finish = Finish(program, node)
-
-    def __call__(self, accumulator: Array, out: Array, scratch: Scratch) -> None:
-        rows = accumulator.reshape(-1, self._line * accumulator.shape[-1])
-        product = scratch.take("product", rows.shape, np.float64)
-        product = kernels.requantize(rows, self._scale, self._offset, self._finish.zero_point, product)
-        self._finish(product.reshape(out.shape), out)
+def _requantizer(program: Program, node: Node, addend: Array) -> Requantizer:
+    """The node's, with its own multipliers and shifts; addend: what its accumulators lack, (channels,) or (1,)."""
+    multiplier, shift = program.constant(node, "multiplier"), program.constant(node, "shift")
+    return Requantizer(kernels.real_multiplier(multiplier, shift), int(shift.max()), addend, _finish(program, node))
 
 
-class Finish:
-    """The end of every requantization: clip, then the table where the node has one."""
-
-    def __init__(self, program: Program, node: Node) -> None:
-        self.zero_point = int(node.attributes["zero_point"])
-        self._low, self._high = node.attributes["clip"]
-        self._table = program.constant(node, "table").astype(np.float32) if "table" in node.constants else None
-
-    def __call__(self, codes: Array, out: Array) -> None:
-        if self._table is None:
-            np.copyto(out, codes, casting="same_kind")  # rounding to float32 keeps a code on its side of the clip
-            np.clip(out, self._low, self._high, out=out)
-        else:
-            np.clip(codes, self._low, self._high, out=codes)
-            np.take(self._table, (codes - self._low).astype(np.intp), out=out, mode="clip")
+def _finish(program: Program, node: Node) -> Finish:
+    return Finish(node.attributes, program.constant(node, "table") if "table" in node.constants else None)
 
 
 class Weights:
-    """Codes of a conv or linear node, and the float type in which their sums are exact."""
+    """Codes and biases of a conv or linear node, and the float type in which its sums are exact."""
 
     def __init__(self, program: Program, node: Node) -> None:
-        self.codes = program.weights(node).astype(np.int64)  # (channels, fan_in)
-        largest = program.tensors[node.inputs[0]].largest_code
-        negative = np.minimum(self.codes, 0).sum(axis=1).min() * largest
-        positive = np.maximum(self.codes, 0).sum(axis=1).max() * largest
-        self.dtype = kernels.accumulator_dtype(int(negative), int(positive))
+        self.codes = program.weights(node)  # (channels, fan_in)
         self.bias = program.constant(node, "bias").astype(np.int64)
+        largest = program.tensors[node.inputs[0]].largest_code
+        negative = int(np.minimum(self.codes, 0).sum(axis=1, dtype=np.int64).min())
+        positive = int(np.maximum(self.codes, 0).sum(axis=1, dtype=np.int64).max())
+        self.dtype = kernels.accumulator_dtype(negative * largest, positive * largest)
 
 
 class Convolution:
-    """Convolution of any number of spatial dimensions and groups: windows copied to a matrix, then one matrix product a group."""
+    """Any number of spatial dimensions and groups: for each tap of all dimensions but the last, one matrix product."""
 
     def __init__(self, program: Program, node: Node) -> None:
-        source, target = program.tensors[node.inputs[0]], program.tensors[node.output]
-        weights = Weights(program, node)
-        self._attributes, self._zero_point, self._dtype = node.attributes, source.zero_point, weights.dtype
-        self._groups, taps = node.attributes["groups"], prod(node.attributes["kernel"])
-        grouped = weights.codes.reshape(self._groups, target.shape[0] // self._groups, -1, taps)
-        matrix = grouped.transpose(0, 3, 2, 1).reshape(self._groups, -1, grouped.shape[1])  # (groups, taps * c_in, c_out)
-        self._matrix = np.ascontiguousarray(matrix, self._dtype)
-        self._requantize = Requantizer(program, node, weights.bias, target.shape[-1])
-        self._pointwise = self._groups == taps == max(node.attributes["stride"]) == 1
+        weights, self._attributes = Weights(program, node), node.attributes
+        self._zero_point, self._dtype = program.tensors[node.inputs[0]].zero_point, weights.dtype
+        self._groups, kernel = node.attributes["groups"], node.attributes["kernel"]
+        codes = weights.codes.reshape(self._groups, len(weights.codes) // self._groups, -1, prod(kernel[:-1]), kernel[-1])
+        matrices = codes.transpose(3, 0, 4, 2, 1)  # (taps, groups, taps of the last dimension, c_in, c_out)
+        shape = (len(matrices), self._groups, -1, matrices.shape[-1])
+        self._matrices = np.ascontiguousarray(matrices, self._dtype).reshape(shape)
+        self._requantize = _requantizer(program, node, weights.bias)
 
-    def __call__(self, inputs: Inputs, out: Array, scratch: Scratch) -> None:
-        padded = kernels.pad(inputs[0], self._attributes["padding"], self._zero_point, scratch)
-        columns = self._columns(padded, out, scratch)
-        groups, rows, _ = columns.shape
-        sums = scratch.take("sums", (groups, rows, self._matrix.shape[2]), self._dtype)
-        np.matmul(columns, self._matrix, out=sums)
-        if groups > 1:
+    def __call__(self, inputs: Inputs, out: Array, lines: range, scratch: Scratch) -> None:
+        strip = kernels.load(inputs[0], lines, self._attributes, self._zero_point, (scratch, self._dtype))
+        *outputs, width, images, channels = out[lines.start : lines.stop].shape
+        columns = kernels.gather(strip, width, self._attributes, self._groups, scratch)
+        shape = (self._groups, prod(outputs) * width * images, channels // self._groups)
+        sums, product = (scratch.take(role, shape, self._dtype) for role in ("sums", "product"))
+        leads = kernels.taps(np.moveaxis(columns, 0, -1), outputs, self._attributes)
+        for index, (view, matrix) in enumerate(zip(leads, self._matrices, strict=True)):
+            self._multiply(np.moveaxis(view, -1, 0), matrix, product if index else sums)
+            if index:
+                sums += product
+        if self._groups > 1:
             sums = np.ascontiguousarray(sums.swapaxes(0, 1))
-        self._requantize(sums.reshape(out.shape), out, scratch)
+        self._requantize(sums, out[lines.start : lines.stop], scratch)
 
-    def _columns(self, padded: Array, out: Array, scratch: Scratch) -> Array:
-        """(n, *padded, channels) -> (groups, n * outputs, taps * channels of a group)."""
-        if self._pointwise:
-            return padded.astype(self._dtype, copy=False).reshape(1, -1, padded.shape[-1])
-        view = kernels.windows(padded, out.shape[1:-1], self._attributes)
-        view = np.moveaxis(view.reshape(*view.shape[:-1], self._groups, -1), -2, 0)
-        columns = scratch.take("columns", view.shape, self._dtype)
-        np.copyto(columns, view)
-        return columns.reshape(self._groups, prod(out.shape[:-1]), -1)
+    def _multiply(self, view: Array, matrix: Array, out: Array) -> None:
+        """(groups, *outputs, n, k) times (groups, k, c_out of a group): one product a group, or a line where lines lie apart."""
+        groups, *lead, width, images, depth = view.shape
+        if view.flags.c_contiguous:
+            np.matmul(view.reshape(groups, -1, depth), matrix, out=out)
+        else:
+            by_line = view.reshape(groups, *lead, width * images, depth)
+            expanded = matrix.reshape(groups, *(1 for _ in lead), *matrix.shape[1:])
+            np.matmul(by_line, expanded, out=out.reshape(groups, *lead, width * images, -1))
 
 
 class Depthwise:
-    """A convolution with one filter a channel, as shifted products over whole images."""
+    """A convolution with one filter a channel."""
 
     def __init__(self, program: Program, node: Node) -> None:
-        source, target = program.tensors[node.inputs[0]], program.tensors[node.output]
-        weights = Weights(program, node)
-        self._attributes, self._zero_point, self._dtype = node.attributes, source.zero_point, weights.dtype
-        by_tap = np.ascontiguousarray(weights.codes.T[:, None, :], weights.dtype)
-        self._weight = np.tile(by_tap, (1, target.shape[-1], 1))
-        self._requantize = Requantizer(program, node, weights.bias, target.shape[-1])
+        weights, self._attributes = Weights(program, node), node.attributes
+        self._zero_point, self._dtype = program.tensors[node.inputs[0]].zero_point, weights.dtype
+        self._weight = [Repeated.of(tap) for tap in weights.codes.T.astype(self._dtype)]
+        self._requantize = _requantizer(program, node, weights.bias)
 
-    def __call__(self, inputs: Inputs, out: Array, scratch: Scratch) -> None:
-        padded = kernels.pad(inputs[0], self._attributes["padding"], self._zero_point, scratch)
-        views = kernels.taps(padded, out.shape[1:-1], self._attributes, scratch)
-        sums = scratch.take("sums", out.shape, self._dtype)
-        kernels.depthwise(views, self._weight, sums, scratch.take("columns", out.shape, self._dtype))
-        self._requantize(sums, out, scratch)
+    def __call__(self, inputs: Inputs, out: Array, lines: range, scratch: Scratch) -> None:
+        strip = kernels.load(inputs[0], lines, self._attributes, self._zero_point, (scratch, self._dtype))
+        target = out[lines.start : lines.stop]
+        sums = scratch.take("sums", target.shape, self._dtype)
+        kernels.depthwise(strip, self._weight, self._attributes, sums, scratch)
+        self._requantize(sums, target, scratch)
 
 
 class Linear:
@@ -140,41 +107,39 @@ class Linear:
     def __init__(self, program: Program, node: Node) -> None:
         weights = Weights(program, node)
         self._matrix = np.ascontiguousarray(weights.codes.T, weights.dtype)
-        self._requantize = Requantizer(program, node, weights.bias, 1)
+        self._requantize = _requantizer(program, node, weights.bias)
 
-    def __call__(self, inputs: Inputs, out: Array, scratch: Scratch) -> None:
-        rows = np.moveaxis(inputs[0], -1, 1)  # (n, .., features)
-        sums = np.matmul(rows.astype(self._matrix.dtype, copy=False), self._matrix)
-        codes = np.empty(sums.shape, np.float32)
+    def __call__(self, inputs: Inputs, out: Array, lines: range, scratch: Scratch) -> None:
+        rows = np.ascontiguousarray(to_batch_first(inputs[0]), self._matrix.dtype)  # (n, .., features)
+        sums = np.matmul(rows, self._matrix)
+        codes = np.empty(sums.shape, out.dtype)
         self._requantize(sums, codes, scratch)
-        np.copyto(out, np.moveaxis(codes, 1, -1))
+        out[...] = from_batch_first(codes)
 
 
 class Add:
-    """The sum of two tensors on different scales, rounded once: acc = (a - z_a) * m_0 + (b - z_b) * m_1, one shift.
-
-    The same bound as for a product: |acc| < 2^33 and n <= 52 keep every step a multiple of 2^-n in 53 bits.
-    """
+    """The sum of two tensors on different scales, rounded once: acc = (a - z_a) * m_0 + (b - z_b) * m_1, one shift."""
 
     def __init__(self, program: Program, node: Node) -> None:
-        scales = kernels.real_multiplier(program.constant(node, "multiplier"), program.constant(node, "shift"))
-        zero_points = np.array([program.tensors[name].zero_point for name in node.inputs])
-        self._scales = scales
-        self._offset = 0.5 - float((scales * zero_points).sum())
-        self._finish = Finish(program, node)
+        factors, shift = program.constant(node, "multiplier").astype(np.int64), program.constant(node, "shift")
+        infos = [program.tensors[name] for name in node.inputs]
+        bound = sum(int(abs(factor)) * info.largest_code for factor, info in zip(factors, infos, strict=True))
+        zero = sum(int(factor) * info.zero_point for factor, info in zip(factors, infos, strict=True))
+        self._factors, self._dtype = factors, kernels.accumulator_dtype(-bound, bound)
+        unit = kernels.real_multiplier(np.ones(1), shift)
+        self._requantize = Requantizer(unit, int(shift[0]), np.array([-zero]), _finish(program, node))
 
-    def __call__(self, inputs: Inputs, out: Array, scratch: Scratch) -> None:
-        total = scratch.take("product", out.shape, np.float64)
-        np.copyto(total, inputs[0])
-        total *= self._scales[0]
-        total += self._offset
-        second = scratch.take("columns", inputs[1].shape, np.float64)
-        np.copyto(second, inputs[1])
-        second *= self._scales[1]
-        total += second
-        np.floor(total, out=total)
-        total += self._finish.zero_point
-        self._finish(total, out)
+    def __call__(self, inputs: Inputs, out: Array, lines: range, scratch: Scratch) -> None:
+        target = out[lines.start : lines.stop]
+        first, second = (strip_of(codes, lines) for codes in inputs)
+        sums = scratch.take("sums", target.shape, self._dtype)
+        np.copyto(sums, first)
+        sums *= self._dtype(self._factors[0])
+        product = scratch.take("product", second.shape, self._dtype)
+        np.copyto(product, second)
+        product *= self._dtype(self._factors[1])
+        sums += product
+        self._requantize(sums, target, scratch)
 
 
 class Multiply:
@@ -182,32 +147,36 @@ class Multiply:
 
     def __init__(self, program: Program, node: Node) -> None:
         self._zero_points = [program.tensors[name].zero_point for name in node.inputs]
-        self._requantize = Requantizer(program, node, np.zeros(1, np.int64), 1)
+        self._requantize = _requantizer(program, node, np.zeros(1, np.int64))
 
-    def __call__(self, inputs: Inputs, out: Array, scratch: Scratch) -> None:
-        first, second = (np.subtract(a, z, dtype=np.float64) for a, z in zip(inputs, self._zero_points, strict=True))
-        products = np.multiply(first, second, out=scratch.take("sums", out.shape, np.float64))
-        self._requantize(products[..., None], out[..., None], scratch)
+    def __call__(self, inputs: Inputs, out: Array, lines: range, scratch: Scratch) -> None:
+        target = out[lines.start : lines.stop]
+        parts = zip(inputs, self._zero_points, strict=True)
+        first, second = (np.subtract(strip_of(codes, lines), zero, dtype=np.float64) for codes, zero in parts)
+        sums = np.multiply(first, second, out=scratch.take("sums", target.shape, np.float64))
+        self._requantize(sums, target, scratch)
 
 
 class Concat:
     """Tensors one behind another along an axis, each requantized to the output's scale."""
 
     def __init__(self, program: Program, node: Node) -> None:
-        scales = kernels.real_multiplier(program.constant(node, "multiplier"), program.constant(node, "shift"))
-        zero_points = [program.tensors[name].zero_point for name in node.inputs]
-        self._rescalings = [(scale, np.float64(0.5 - zero * scale)) for scale, zero in zip(scales, zero_points, strict=True)]
-        self._axis = node.attributes["axis"] or -1  # the channel is last here, spatial axes stand where they stood
-        self._finish = Finish(program, node)
+        multiplier, shift = program.constant(node, "multiplier"), program.constant(node, "shift")
+        scales, finish = kernels.real_multiplier(multiplier, shift), _finish(program, node)
+        self._requantizers = [
+            Requantizer(scales[index, None], int(shift[index]), np.array([-program.tensors[name].zero_point]), finish)
+            for index, name in enumerate(node.inputs)
+        ]
+        self._axis = node.attributes["axis"] - 1  # the channel is last here, spatial axis i is axis i - 1
 
-    def __call__(self, inputs: Inputs, out: Array, scratch: Scratch) -> None:
+    def __call__(self, inputs: Inputs, out: Array, lines: range, scratch: Scratch) -> None:
         start = 0
-        for codes, (scale, offset) in zip(inputs, self._rescalings, strict=True):
-            product = scratch.take("product", codes.shape, np.float64)
-            kernels.requantize(codes, scale, offset, self._finish.zero_point, product)
-            part = np.moveaxis(out, self._axis, 0)[start : start + codes.shape[self._axis]]
-            self._finish(product, np.moveaxis(part, 0, self._axis))
-            start += codes.shape[self._axis]
+        places = np.moveaxis(out, self._axis, 0)
+        for codes, requantize in zip(inputs, self._requantizers, strict=True):
+            stop = start + codes.shape[self._axis]
+            part = np.moveaxis(places[start:stop], 0, self._axis)
+            requantize(codes, part, scratch)
+            start = stop
 
 
 class MaxPool:
@@ -216,31 +185,31 @@ class MaxPool:
     def __init__(self, program: Program, node: Node) -> None:
         self._attributes = node.attributes
 
-    def __call__(self, inputs: Inputs, out: Array, scratch: Scratch) -> None:
-        padded = kernels.pad(inputs[0], self._attributes["padding"], 0, scratch)
-        out.fill(0)
-        for view in kernels.taps(padded, out.shape[1:-1], self._attributes, scratch):
-            np.maximum(out, view, out=out)
+    def __call__(self, inputs: Inputs, out: Array, lines: range, scratch: Scratch) -> None:
+        target = out[lines.start : lines.stop]
+        strip = kernels.load(inputs[0], lines, self._attributes, 0, (scratch, out.dtype))
+        target.fill(0)
+        for view in kernels.taps(strip, target.shape[:-2], self._attributes):
+            np.maximum(target, view, out=target)
 
 
 class AvgPool:
     """The sum of each window, whose divisor is in the multiplier; padding is the zero point."""
 
     def __init__(self, program: Program, node: Node) -> None:
-        source, target = program.tensors[node.inputs[0]], program.tensors[node.output]
+        source, taps = program.tensors[node.inputs[0]], prod(node.attributes["kernel"])
         self._attributes, self._zero_point = node.attributes, source.zero_point
-        taps = prod(node.attributes["kernel"])
         self._dtype = kernels.accumulator_dtype(0, taps * source.largest_code)
-        addend = np.full(target.shape[0], -taps * source.zero_point, np.int64)
-        self._requantize = Requantizer(program, node, addend, target.shape[-1])
+        self._requantize = _requantizer(program, node, np.array([-taps * source.zero_point]))
 
-    def __call__(self, inputs: Inputs, out: Array, scratch: Scratch) -> None:
-        padded = kernels.pad(inputs[0], self._attributes["padding"], self._zero_point, scratch)
-        sums = scratch.take("sums", out.shape, self._dtype)
+    def __call__(self, inputs: Inputs, out: Array, lines: range, scratch: Scratch) -> None:
+        target = out[lines.start : lines.stop]
+        strip = kernels.load(inputs[0], lines, self._attributes, self._zero_point, (scratch, self._dtype))
+        sums = scratch.take("sums", target.shape, self._dtype)
         sums.fill(0)
-        for view in kernels.taps(padded, out.shape[1:-1], self._attributes, scratch):
+        for view in kernels.taps(strip, target.shape[:-2], self._attributes):
             sums += view
-        self._requantize(sums, out, scratch)
+        self._requantize(sums, target, scratch)
 
 
 class Flatten:
@@ -249,19 +218,33 @@ class Flatten:
     def __init__(self, program: Program, node: Node) -> None:
         self._shape = tuple(node.attributes["shape"])
 
-    def __call__(self, inputs: Inputs, out: Array, scratch: Scratch) -> None:
-        codes = np.moveaxis(inputs[0], -1, 1).reshape(-1, *self._shape)
-        np.copyto(out, np.moveaxis(codes, 1, -1))
+    def __call__(self, inputs: Inputs, out: Array, lines: range, scratch: Scratch) -> None:
+        out[...] = from_batch_first(to_batch_first(inputs[0]).reshape(-1, *self._shape))
 
 
 class Table:
     """Any elementwise function, as the output code of every input code."""
 
     def __init__(self, program: Program, node: Node) -> None:
-        self._table = program.constant(node, "table").astype(np.float32)
+        self._table = program.constant(node, "table")
 
-    def __call__(self, inputs: Inputs, out: Array, scratch: Scratch) -> None:
-        np.take(self._table, inputs[0].astype(np.intp), out=out, mode="clip")
+    def __call__(self, inputs: Inputs, out: Array, lines: range, scratch: Scratch) -> None:
+        out[lines.start : lines.stop] = self._table[inputs[0][lines.start : lines.stop]]
+
+
+def to_batch_first(codes: Array) -> Array:
+    """(*spatial, n, c) -> (n, c, *spatial), a view."""
+    return np.moveaxis(codes, (-2, -1), (0, 1))
+
+
+def from_batch_first(codes: Array) -> Array:
+    """(n, c, *spatial) -> (*spatial, n, c), a view."""
+    return np.moveaxis(codes, (0, 1), (-2, -1))
+
+
+def strip_of(codes: Array, lines: range) -> Array:
+    """Those lines, or the only line of a tensor that is broadcast along its first axis."""
+    return codes[lines.start : lines.stop] if len(codes) > 1 else codes
 
 
 OPERATORS: dict[str, Any] = {
@@ -275,6 +258,7 @@ OPERATORS: dict[str, Any] = {
     "flatten": Flatten,
     "table": Table,
 }
+WHOLE = ("linear", "concat", "flatten")  # operators that fill all lines at once
 
 
 def prepare(program: Program, node: Node) -> Operator:

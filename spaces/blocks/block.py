@@ -25,11 +25,13 @@ class Selection:
 
     Attributes:
         mode: float (decisions and quantizers out of play), fake, or integer.
+        alpha: all gates behind one another, a one in front; None without gates.
         keep: tensor -> (C,) mask, where a gate bears on it.
         share, probability: weights name -> (groups, n_widths).
     """
 
     mode: str
+    alpha: Tensor | None = None
     keep: dict[str, Tensor] = field(default_factory=dict)
     share: dict[str, Tensor] = field(default_factory=dict)
     probability: dict[str, Tensor] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Hydra configuration groups; the package makes them importable as pkg://conf."""

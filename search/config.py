@@ -1,0 +1,123 @@
+"""Hydra and OmegaConf end here: schemas for every group, and from a composed configuration to plain settings."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.errors import InstantiationException
+from hydra.utils import get_class, instantiate
+from omegaconf import MISSING, DictConfig, OmegaConf
+from torch import nn
+
+from cost_models.target import Target
+from search.data import OPTIONS
+from search.data.data import Data
+from search.settings import Settings, SpaceSettings, TrainSettings
+from search.strategies import SETTINGS
+from spaces.files import write_text
+
+
+@dataclass
+class ConfigSchema:
+    """The keys of a run's configuration."""
+
+    data: Any = MISSING
+    model: Any = MISSING
+    target: Any = MISSING
+    strategy: Any = MISSING
+    space: Any = MISSING
+    train: Any = MISSING
+    experiment: str = "experiment"
+    seed: int = 0
+    folder: str | None = None
+    resume: str | None = None
+    budgets: dict[str, float] = field(default_factory=dict)
+    lambdas: dict[str, float] = field(default_factory=dict)
+    costs: list[str] = field(default_factory=lambda: ["flash_bytes", "peak_ram_bytes", "macs"])
+    tensorboard: bool = True
+
+
+def register() -> None:
+    """Makes the schemas known to Hydra; each YAML names its own first in `defaults`."""
+    store = ConfigStore.instance()
+    store.store(name="config_schema", node=ConfigSchema)
+    store.store(group="target", name="target_schema", node=Target)
+    store.store(group="space", name="space_schema", node=SpaceSettings)
+    store.store(group="train", name="train_schema", node=TrainSettings)
+    for name, schema in OPTIONS.items():
+        store.store(group="data", name=f"{name}_schema", node=schema)
+    for name, schema in SETTINGS.items():
+        store.store(group="strategy", name=f"{name}_schema", node=schema)
+
+
+def parse(config: DictConfig) -> Settings:
+    """Plain settings.
+
+    Raises:
+        OmegaConf's errors: a key that nothing reads, a value of the wrong type, or a missing one.
+    """
+    values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    values.pop("resume", None)
+    plain = {k: v for k, v in values.items()}
+    schemas = {
+        "data": OPTIONS[values["data"]["name"]],
+        "target": Target,
+        "strategy": SETTINGS[values["strategy"]["name"]],
+        "space": SpaceSettings,
+        "train": TrainSettings,
+    }
+    for key, schema in schemas.items():
+        values[key] = _filled(schema, values[key])
+    return Settings(**values, plain_values=plain)
+
+
+def _filled(schema: type, values: dict[str, Any]) -> Any:
+    """An instance of the schema from a plain mapping; unknown keys are refused once more, merged schemas or not."""
+    merged = OmegaConf.merge(OmegaConf.structured(schema), values)
+    return OmegaConf.to_object(merged)
+
+
+def model_maker(model: dict[str, Any]) -> Callable[[Data], nn.Module]:
+    """How to make the model once the data is known: `in_channels` and `classes` are filled in where the class takes them.
+
+    Raises:
+        ValueError: no `_target_`, a class that cannot be imported, or arguments that it does not take.
+    """
+    if "_target_" not in model:
+        raise ValueError("model: no '_target_'; name the class, e.g. model._target_=my_package.MyNet.")
+
+    def make(data: Data) -> nn.Module:
+        try:
+            accepted = inspect.signature(get_class(model["_target_"])).parameters
+        except Exception as error:
+            raise ValueError(f"model._target_ '{model['_target_']}': cannot be imported ({error}).") from error
+        known = {"in_channels": data.input_shape[0], "classes": len(data.classes)}
+        arguments = {k: v for k, v in known.items() if k in accepted} | model
+        unknown = set(arguments) - set(accepted) - {"_target_"}
+        if unknown and not any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
+            raise ValueError(f"model: {sorted(unknown)} not taken by {model['_target_']}; it takes {sorted(accepted)}.")
+        try:
+            return instantiate(arguments)
+        except InstantiationException as error:
+            raise ValueError(f"model: {error}") from error
+
+    return make
+
+
+def write_config(settings: Settings, folder: Path) -> None:
+    write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(settings.plain_values)))
+
+
+def read_config(folder: Path) -> Settings:
+    """Settings of an earlier run.
+
+    Raises:
+        ValueError: the folder is no run.
+    """
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise ValueError(f"resume '{folder}': no config.yaml there, so it is no run folder. Name runs/EXPERIMENT/TIME.")
+    return parse(OmegaConf.create(OmegaConf.to_container(OmegaConf.load(path))))

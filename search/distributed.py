@@ -1,0 +1,34 @@
+"""Data-parallel runs under torchrun: who am I, and what do we all have together."""
+
+import os
+
+import torch
+from torch import distributed
+
+
+def start(device: torch.device) -> None:
+    """Joins the process group that torchrun describes in the environment; nothing without torchrun."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+
+
+def stop() -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def rank() -> int:
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def world_size() -> int:
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def summed(values: list[float], device: torch.device) -> list[float]:
+    """The sums over all processes."""
+    if world_size() == 1:
+        return values
+    together = torch.tensor(values, dtype=torch.float64, device=device)
+    distributed.all_reduce(together)
+    return together.tolist()

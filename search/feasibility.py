@@ -1,0 +1,91 @@
+"""Budgets as promises: the exact check, the feasible range, and the refusal that says why."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from cost_models.rules import CostModel
+from spaces.architecture import Architecture
+from spaces.decision import Gate
+from spaces.space import Space
+
+
+class BudgetError(ValueError):
+    """A budget for a cost that does not exist, or that no architecture of the space can meet."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a cost can be in a space: from the smallest architecture to the seed network."""
+
+    floor: float
+    seed: float
+
+
+def costs_of(space: Space, models: Mapping[str, CostModel]) -> dict[str, float]:
+    """Costs as the decisions of the space stand; exact."""
+    with torch.no_grad():
+        network = space.describe()
+        return {name: model(network).item() for name, model in models.items()}
+
+
+def extreme(space: Space, largest: bool) -> Architecture:
+    """All channels at the highest precision, or one channel a gate at the lowest."""
+    picks = {}
+    for name, decision in space.decisions.items():
+        if isinstance(decision, Gate):
+            picks[name] = (1,) * decision.groups if largest else (1,) + (0,) * (decision.groups - 1)
+        else:
+            picks[name] = (decision.options[-1 if largest else 0],) * decision.groups
+    return Architecture(space.name, picks, space.spec.left_alone)
+
+
+def at(space: Space, architecture: Architecture, models: Mapping[str, CostModel]) -> dict[str, float]:
+    """Exact costs of an architecture; the space's own decisions are left as they were."""
+    before = {name: {k: v.clone() for k, v in d.state_dict().items()} for name, d in space.decisions.items()}
+    training = space.training
+    try:
+        space.eval()  # a search in training may sample; an architecture is its argmax
+        space.fix(architecture)
+        return costs_of(space, models)
+    finally:
+        space.train(training)
+        for name, decision in space.decisions.items():
+            decision.load_state_dict(before[name])
+
+
+def ranges(space: Space, models: Mapping[str, CostModel]) -> dict[str, Range]:
+    floor, seed = (at(space, extreme(space, largest), models) for largest in (False, True))
+    return {name: Range(floor[name], seed[name]) for name in models}
+
+
+def over(costs: Mapping[str, float], budgets: Mapping[str, float]) -> dict[str, float]:
+    """Costs over their budgets, by how much."""
+    return {name: costs[name] - limit for name, limit in budgets.items() if costs[name] > limit}
+
+
+def refuse_impossible(space: Space, models: Mapping[str, CostModel], budgets: Mapping[str, float]) -> None:
+    """Raises BudgetError for a budget that even the smallest architecture exceeds: the range, and each layer's floor."""
+    found = ranges(space, models)
+    for name, limit in budgets.items():
+        if limit >= found[name].floor:
+            continue
+        unit = models[name].unit
+        raise BudgetError(
+            f"budgets.{name}: {limit:g} {unit} cannot be met in space '{space.name}': feasible are "
+            f"{found[name].floor:g} to {found[name].seed:g} {unit}. Floor of each layer:\n{_floors(space, models[name])}\n"
+            f"Raise the budget, or open more of the space (lower space.weight_bits, fewer space.exclude, a smaller model)."
+        )
+
+
+def _floors(space: Space, model: CostModel) -> str:
+    from search.report_rows import cost_by_layer
+
+    state = {name: {k: v.clone() for k, v in d.state_dict().items()} for name, d in space.decisions.items()}
+    space.fix(extreme(space, largest=False))
+    with torch.no_grad():
+        rows = cost_by_layer(model, space.describe())
+    for name, decision in space.decisions.items():
+        decision.load_state_dict(state[name])
+    return "\n".join(f"  {name}: {value:g} {model.unit}" for name, value in rows if value)

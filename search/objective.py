@@ -1,0 +1,145 @@
+"""Costs in the loss: lambdas for trade-offs, budgets as constraints whose multipliers adapt (methods.md, section 8)."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from cost_models.rules import CostModel
+from spaces.blocks import Selection
+from spaces.space import Space
+
+REFRESH = 8  # steps between two evaluations of the cost models; in between their gradient is kept
+PENALTY = 2.0  # rho of the augmented Lagrangian, for costs in units of their target
+ASCENT = 0.25  # share of rho by which a violation moves the multiplier, a refresh
+
+
+class AugmentedLagrangian:
+    """Force max(0, mu + rho g) on the violation g = cost / target - 1; mu climbs while g > 0 and falls below.
+
+    (Nocedal and Wright, Numerical Optimization, section 17.4.) The target moves from the seed network's cost to the
+    budget, geometrically, over the first `ramp` of the search, so that channels leave while weights can still adapt.
+    """
+
+    def __init__(self, budget: float, seed_cost: float, ramp: float) -> None:
+        self.budget, self.seed_cost, self.ramp = budget, max(seed_cost, budget), ramp
+        self.multiplier = 0.0
+
+    def target(self, progress: float) -> float:
+        share = min(1.0, progress / self.ramp) if self.ramp > 0 else 1.0
+        return self.seed_cost * (self.budget / self.seed_cost) ** share
+
+    def force(self, cost: float, task_loss: float, progress: float) -> float:
+        """d loss / d cost."""
+        target = self.target(progress)
+        violation = cost / target - 1
+        force = max(0.0, self.multiplier + PENALTY * violation)
+        self.multiplier = max(0.0, self.multiplier + ASCENT * PENALTY * violation)
+        return force / target
+
+    def state(self) -> list[float]:
+        return [self.multiplier]
+
+    def load(self, state: list[float]) -> None:
+        (self.multiplier,) = state
+
+
+class Duccio:
+    """lambda(e) max(0, C - T), lambda = L_task / (C_0 - T) at the first violation, ramped from 1% to 100% over the first
+    half (arXiv 2310.07217)."""
+
+    def __init__(self, budget: float, seed_cost: float, ramp: float) -> None:
+        self.budget, self.strength = budget, 0.0
+
+    def force(self, cost: float, task_loss: float, progress: float) -> float:
+        if cost <= self.budget:
+            return 0.0
+        if self.strength == 0.0:
+            self.strength = task_loss / (cost - self.budget)
+        return self.strength * (0.01 + 0.99 * min(1.0, 2 * progress))
+
+    def state(self) -> list[float]:
+        return [self.strength]
+
+    def load(self, state: list[float]) -> None:
+        (self.strength,) = state
+
+
+METHODS: dict[str, Callable[[float, float, float], AugmentedLagrangian | Duccio]] = {
+    "augmented_lagrangian": AugmentedLagrangian,
+    "duccio": Duccio,
+}
+
+
+class Objective:
+    """Expected costs, and their gradient with respect to what the decisions share out.
+
+    Hard shares change only when a pick changes, and the gradient with them; so it is computed every few steps and
+    handed to autograd as it stands.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, CostModel],
+        seed_costs: Mapping[str, float],
+        budgets: Mapping[str, float],
+        lambdas: Mapping[str, float],
+        method: str = "augmented_lagrangian",
+        ramp: float = 0.6,
+    ) -> None:
+        if method not in METHODS:
+            raise ValueError(f"strategy.method '{method}' is not one of {sorted(METHODS)}.")
+        self.models, self.seed_costs, self.lambdas = models, seed_costs, lambdas
+        self.constraints = {n: METHODS[method](b, seed_costs[n], ramp) for n, b in budgets.items()}
+        self.costs: dict[str, float] = dict(seed_costs)
+        self.forces: dict[str, float] = {}
+        self._steps, self._gradients = 0, []
+
+    def gradients(self, space: Space, task_loss: float, progress: float) -> tuple[list[Tensor], list[Tensor]]:
+        """Tensors of this step's graph, and d (cost terms) / d each of them: roots for autograd.
+
+        Args:
+            progress: of the search, 0..1.
+        """
+        roots = _leaves(space.selection)
+        if self._steps % REFRESH == 0 or len(self._gradients) != len(roots):
+            self._gradients = self._refresh(space, roots, task_loss, progress)
+        self._steps += 1
+        pairs = [(r, g) for r, g in zip(roots, self._gradients, strict=True) if r.requires_grad]
+        return [r for r, _ in pairs], [g for _, g in pairs]
+
+    def _refresh(self, space: Space, roots: list[Tensor], task_loss: float, progress: float) -> list[Tensor]:
+        leaves = [r.detach().requires_grad_() for r in roots]
+        network = space.describe(_with_leaves(space.selection, leaves))
+        costs = {name: model(network) for name, model in self.models.items()}
+        self.costs = {name: cost.item() for name, cost in costs.items()}
+        total = torch.zeros((), dtype=torch.float64, device=leaves[0].device)
+        for name, strength in self.lambdas.items():
+            self.forces[name] = strength / self.seed_costs[name]
+            total = total + self.forces[name] * costs[name]
+        for name, constraint in self.constraints.items():
+            self.forces[name] = constraint.force(self.costs[name], task_loss, progress)
+            total = total + self.forces[name] * costs[name]
+        if not total.requires_grad:
+            return [torch.zeros_like(leaf) for leaf in leaves]
+        found = torch.autograd.grad(total, leaves, allow_unused=True)
+        return [torch.zeros_like(x) if g is None else g for x, g in zip(leaves, found, strict=True)]
+
+    def state(self) -> dict:
+        constraints = {name: c.state() for name, c in self.constraints.items()}
+        return {"steps": self._steps, "constraints": constraints, "gradients": self._gradients, "costs": self.costs}
+
+    def load(self, state: dict) -> None:
+        self._steps, self._gradients, self.costs = state["steps"], state["gradients"], state["costs"]
+        for name, saved in state["constraints"].items():
+            self.constraints[name].load(saved)
+
+
+def _leaves(selection: Selection) -> list[Tensor]:
+    return ([selection.alpha] if selection.alpha is not None else []) + list(selection.share.values())
+
+
+def _with_leaves(selection: Selection, leaves: list[Tensor]) -> Selection:
+    gated = selection.alpha is not None
+    shares = dict(zip(selection.share, leaves[gated:], strict=True))
+    return Selection(selection.mode, leaves[0] if gated else None, {}, shares, {})

@@ -1,0 +1,117 @@
+"""What every strategy works on: one space, one data set, one set of budgets, one evaluator."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cost_models.rules import CostModel
+from search.feasibility import BudgetError, costs_of, over
+from search.results import Result
+from search.settings import TrainSettings
+from search.training import Context, Phase, PhaseRun, accuracy, reestimate_norms
+from spaces.architecture import Architecture
+from spaces.space import FAKE, INTEGER, Space
+
+SENSITIVITY_BATCHES = 8
+CALIBRATION_BATCHES = 8
+
+
+@dataclass
+class Problem:
+    """A warmed-up, calibrated Space with everything that measuring an architecture takes.
+
+    Attributes:
+        space: strategies may train it on, never change what it is.
+        teacher: the float network, to distil from; None: no distillation.
+    """
+
+    space: Space
+    models: Mapping[str, CostModel]
+    seed_costs: Mapping[str, float]
+    budgets: Mapping[str, float]
+    lambdas: Mapping[str, float]
+    settings: TrainSettings
+    context: Context
+    seed: int
+    strategy: str
+    teacher: Space | None = None
+    found: dict[str, Space] = field(default_factory=dict)  # architecture hash -> the trained network
+
+    def distillation(self) -> tuple[Space, float, float] | None:
+        d = self.settings.distillation
+        return (self.teacher, d.weight, d.temperature) if d.weight > 0 and self.teacher is not None else None
+
+    def loss(self) -> Callable[[Tensor, Tensor], Tensor]:
+        return lambda logits, labels: F.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
+
+    def sample(self, count: int) -> list[tuple[Tensor, Tensor]]:
+        """The first batches of training data, in an order of their own."""
+        batches = []
+        for batch, _ in zip(self.context.train.epoch(0), range(count), strict=False):
+            batches.append(batch)
+        return batches
+
+    def evaluate(self, architecture: Architecture) -> Result:
+        """Decide, check the budgets exactly, fine-tune, measure the integers on validation data.
+
+        Raises:
+            BudgetError: over budget: a candidate that may not be trained.
+        """
+        began = time.perf_counter()
+        network = self.space.decide(architecture)
+        costs = costs_of(network, self.models)
+        excess = over(costs, self.budgets)
+        if excess:
+            raise BudgetError(f"architecture {architecture.hash}: over budget by {excess}; repair it before evaluation.")
+        device = self.context.device
+        network.to(device).set_mode(FAKE)
+        before = accuracy(network, self.context.val, device, FAKE)
+        reestimate_norms(network, self.context.train)
+        decided = accuracy(network, self.context.val, device, FAKE)
+        f = self.settings.finetune
+        phase = Phase(
+            "finetune",
+            f.epochs,
+            f.lr,
+            weight_decay=f.weight_decay,
+            integer_epochs=min(f.integer_epochs, f.epochs),
+            patience=f.patience,
+            keep_best=True,
+            teacher=self.distillation(),
+        )
+        PhaseRun(network, phase, self.context).run()
+        network.eval()
+        network.set_mode(INTEGER)
+        metrics = {
+            "accuracy/val": accuracy(network, self.context.val, device, INTEGER),
+            "accuracy/val/decided": decided,
+            "accuracy/val/decided_stale_norms": before,
+        }
+        self.found[architecture.hash] = network
+        units = {name: model.unit for name, model in self.models.items()}
+        seconds = time.perf_counter() - began
+        return Result(
+            self.strategy, self.seed, architecture, metrics, costs, units, dict(self.budgets), True, seconds
+        )
+
+    def calibrate(self) -> None:
+        """First steps of all quantizers, from training data."""
+        self.space.calibrate([images for images, _ in self.sample(CALIBRATION_BATCHES)], self.settings.calibration)
+
+
+def device_of(name: str) -> torch.device:
+    """ "auto": CUDA where there is one.
+
+    Raises:
+        ValueError: a device that this machine lacks.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"train.device '{name}': this machine has no CUDA device. Use 'auto' or 'cpu'.")
+    return device

@@ -1,0 +1,189 @@
+"""Projection onto the budgets: an integer program picks the changes that cost least accuracy (scipy's milp).
+
+A change is a channel closed or a channel's precision lowered. What it saves is read off the cost models' gradient at
+the present picks, what it hurts off the loss's; since costs are products (a channel lives on both sides) the program
+is solved again on the new picks until the exact check passes.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.optimize import LinearConstraint, milp
+from torch import Tensor
+
+from cost_models.peak_ram import PeakRam, ram_by_layer
+from cost_models.rules import CostModel
+from search.feasibility import BudgetError, at, over
+from spaces.architecture import Architecture
+from spaces.blocks import Selection
+from spaces.decision import Choice, Gate
+from spaces.space import FAKE, Space
+
+ROUNDS = 40
+TINY = 1e-9
+
+
+@dataclass(frozen=True)
+class Change:
+    """Give group `group` of a decision the option `option`; `hurt` and `saved` (one a constraint) are its estimates."""
+
+    decision: str
+    group: int
+    option: int
+    hurt: float
+    saved: tuple[float, ...]
+
+
+class Sensitivity:
+    """|d loss / d share| of every decision, a mean over batches: what a change hurts, to first order."""
+
+    def __init__(self, space: Space, batches: list[tuple[Tensor, Tensor]], loss: Callable[[Tensor, Tensor], Tensor]):
+        training, mode = space.training, space.mode
+        space.train()
+        space.freeze_norms()
+        space.set_mode(FAKE)
+        sums: dict[str, Tensor] = {}
+        for images, labels in batches:
+            value = loss(space(images), labels)
+            names, tensors = _leaves(space, space.selection)
+            found = torch.autograd.grad(value, tensors, allow_unused=True)
+            for name, gradient, tensor in zip(names, found, tensors, strict=True):
+                part = torch.zeros_like(tensor) if gradient is None else gradient.detach()
+                sums[name] = sums.get(name, 0) + part
+        space.freeze_norms(False)
+        space.set_mode(mode)
+        space.train(training)
+        self.by_name = {name: total / max(1, len(batches)) for name, total in sums.items()}
+
+
+def _leaves(space: Space, selection: Selection) -> tuple[list[str], list[Tensor]]:
+    """"gates" and the names of weights, with the tensors that carry their shares."""
+    names = (["gates"] if selection.alpha is not None else []) + list(selection.share)
+    return names, ([selection.alpha] if selection.alpha is not None else []) + list(selection.share.values())
+
+
+def repair(
+    space: Space,
+    architecture: Architecture,
+    models: Mapping[str, CostModel],
+    budgets: Mapping[str, float],
+    sensitivity: Sensitivity,
+) -> Architecture:
+    """The architecture, changed as little as its budgets ask for; as it is where it meets them.
+
+    Raises:
+        BudgetError: no change helps any more; `refuse_impossible` rules this out beforehand but for rounding.
+    """
+    for _ in range(ROUNDS):
+        excess = over(at(space, architecture, models), budgets)
+        if not excess:
+            return architecture
+        space.fix(architecture)
+        space.eval()
+        rows = _constraint_rows(space, models, budgets, excess)
+        changes = _changes(space, architecture, [gradients for gradients, _ in rows], sensitivity)
+        chosen = _solve(changes, [need for _, need in rows])
+        if not chosen:
+            break
+        architecture = _applied(architecture, chosen)
+    left = over(at(space, architecture, models), budgets)
+    if left:
+        raise BudgetError(f"budgets: no channel and no precision can go any more, and still over: {left}. Raise them.")
+    return architecture
+
+
+def _constraint_rows(space: Space, models, budgets, excess) -> list[tuple[dict[str, Tensor], float]]:
+    """For each violated budget d cost / d share and how much must go; peak RAM gives a row for each layer over it."""
+    selection = space.select(FAKE)
+    names, tensors = _leaves(space, selection)
+    leaves = [t.detach().requires_grad_() for t in tensors]
+    gated = selection.alpha is not None
+    shares = dict(zip(selection.share, leaves[gated:], strict=True))
+    network = space.describe(Selection(FAKE, leaves[0] if gated else None, {}, shares))
+    totals: list[tuple[Tensor, float]] = []
+    for name in excess:
+        if isinstance(models[name], PeakRam):
+            peaks = [(ram, ram.item() - budgets[name]) for _, ram in ram_by_layer(network)]
+            totals += [(ram, need) for ram, need in peaks if need > 0]
+        else:
+            totals.append((models[name](network), excess[name]))
+    rows = []
+    for total, need in totals:
+        found = torch.autograd.grad(total, leaves, allow_unused=True, retain_graph=True)
+        rows.append(({n: g for n, g in zip(names, found, strict=True) if g is not None}, need))
+    return rows
+
+
+def _changes(space: Space, architecture: Architecture, rows: list[dict[str, Tensor]], sensitivity) -> list[Change]:
+    changes: list[Change] = []
+    first = 1  # place 0 of the vector of gates is the channel that is always open
+    for gate in (d for d in space.decisions.values() if isinstance(d, Gate)):
+        changes += _closings(gate, architecture.picks[gate.name], first, rows, sensitivity)
+        first += gate.groups
+    for weights in space.weights.values():
+        if weights.choice is not None:
+            changes += _lowerings(weights.name, weights.choice, architecture.picks, rows, sensitivity)
+    return [c for c in changes if any(s > 0 for s in c.saved)]
+
+
+def _closings(gate: Gate, pick, first: int, rows, sensitivity) -> list[Change]:
+    hurt = sensitivity.by_name.get("gates")
+    opened = [g for g in range(gate.groups) if pick[g]]
+    if len(opened) < 2:
+        return []
+    found = []
+    for g in opened:
+        saved = tuple(float(row["gates"][first + g]) if "gates" in row else 0.0 for row in rows)
+        # An open gate's shadow, driven by all of the search, says more than one gradient; the gradient breaks ties.
+        loss = abs(float(hurt[first + g])) if hurt is not None else 0.0
+        found.append(Change(gate.name, g, 0, loss + TINY + float(gate.shadow[g].detach()) * TINY, saved))
+    return found
+
+
+def _lowerings(name: str, choice: Choice, picks, rows, sensitivity) -> list[Change]:
+    found, hurt = [], sensitivity.by_name.get(name)
+    saved_rows = [row.get(name) for row in rows]
+    for g, bits in enumerate(picks[choice.name]):
+        now = choice.options.index(bits)
+        for option in range(now):
+            loss = abs(float(hurt[g, option] - hurt[g, now])) if hurt is not None else 0.0
+            saved = tuple(float(row[g, now] - row[g, option]) if row is not None else 0.0 for row in saved_rows)
+            found.append(Change(choice.name, g, choice.options[option], loss + TINY, saved))
+    return found
+
+
+def _solve(changes: list[Change], needs: list[float]) -> list[Change]:
+    """Least hurt that saves what is needed, at most one change a group; what can be had where that is not enough."""
+    if not changes:
+        return []
+    saved = np.array([c.saved for c in changes]).T  # (constraints, changes)
+    best: dict[tuple[str, int], np.ndarray] = {}
+    for c in changes:
+        key = (c.decision, c.group)
+        best[key] = np.maximum(best.get(key, 0), np.maximum(c.saved, 0))
+    reachable = 0.5 * sum(best.values())
+    needed = np.minimum(np.array(needs), reachable)
+    groups = {key: i for i, key in enumerate(best)}
+    once = np.zeros((len(groups), len(changes)))
+    for j, c in enumerate(changes):
+        once[groups[c.decision, c.group], j] = 1
+    hurt = np.array([c.hurt for c in changes])
+    constraints = [LinearConstraint(saved, needed, np.inf), LinearConstraint(once, -np.inf, 1)]
+    solution = milp(
+        hurt / hurt.max(), constraints=constraints, integrality=np.ones(len(changes)), bounds=(0, 1),
+        options={"time_limit": 10.0, "mip_rel_gap": 1e-3},
+    )  # fmt: skip
+    if solution.x is None:
+        return []
+    return [c for c, x in zip(changes, solution.x, strict=True) if x > 0.5]
+
+
+def _applied(architecture: Architecture, changes: list[Change]) -> Architecture:
+    picks = {name: list(pick) for name, pick in architecture.picks.items()}
+    for c in changes:
+        if c.option == 0 and sum(picks[c.decision]) <= 1:
+            continue  # the last channel of a gate stays
+        picks[c.decision][c.group] = c.option
+    return Architecture(architecture.space, {n: tuple(p) for n, p in picks.items()}, architecture.left_alone)

@@ -1,0 +1,48 @@
+"""The decided network layer by layer: what each costs."""
+
+import dataclasses
+
+from cost_models.flash import Flash
+from cost_models.layer import Network
+from cost_models.macs import Macs
+from cost_models.peak_ram import PeakRam, peak_layer, ram_by_layer
+from cost_models.rules import CostModel
+from search.progress import LayerRow, Totals
+from search.training import bit_counts
+from spaces.space import Space
+
+
+def cost_by_layer(model: CostModel, network: Network) -> list[tuple[str, float]]:
+    """Every layer's share of a cost: RAM while it runs, otherwise the model on that layer alone."""
+    if isinstance(model, PeakRam):
+        return [(name, value.item()) for name, value in ram_by_layer(network)]
+    return [(layer.name, _alone(model, network, layer)) for layer in network.layers]
+
+
+def _alone(model: CostModel, network: Network, layer) -> float:
+    """The model on a network of that layer alone; its other inputs are its first."""
+    only = dataclasses.replace(layer, inputs=(layer.inputs[0],) * len(layer.inputs))
+    return model(Network((only,), network.tensors, layer.inputs[0], layer.output)).item()
+
+
+def rows(seed: Space, decided: Space) -> tuple[list[LayerRow], Totals]:
+    """A row a layer of the decided network, and the network as a whole."""
+    network = decided.describe()
+    flash, macs = (dict(cost_by_layer(model, network)) for model in (Flash(), Macs()))
+    ram = {name: value.item() for name, value in ram_by_layer(network)}
+    bits = bit_counts(decided)
+    table = [
+        LayerRow(
+            layer.name,
+            layer.op,
+            int(layer.out_channels),
+            len(seed.spec.slots[layer.output]),
+            {b: n for b, n in bits.get(layer.name, {}).items() if b and n},
+            int(flash[layer.name]),
+            int(macs[layer.name]),
+            int(ram[layer.name]),
+        )
+        for layer in network.layers
+    ]
+    totals = Totals(int(Flash()(network)), int(Macs()(network)), int(PeakRam()(network)), peak_layer(network))
+    return table, totals

@@ -1,0 +1,268 @@
+"""A run from data to integers: warm-up, search, decide, fine-tune, lower, verify; and its folder."""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from cost_models import cost_model
+from cost_models.rules import CostModel
+from search import data as data_sets
+from search import distributed, verify
+from search.data.batches import Batches
+from search.data.data import Data
+from search.display import terminal_monitor
+from search.feasibility import BudgetError, at, extreme, refuse_impossible
+from search.lower import lower
+from search.problem import Problem, device_of
+from search.progress import Monitor, Monitors
+from search.report_rows import rows
+from search.results import Result, versions, write_results
+from search.settings import Settings
+from search.strategies import STRATEGIES
+from search.training import Context, Phase, PhaseRun, accuracy, float_copy
+from spaces.files import write_text
+from spaces.searchable import Options, searchable
+from spaces.space import FAKE, FLOAT, INTEGER, Space
+
+WORK = {"warmup": 1.0, "search": 1.9, "finetune": 1.7}  # relative time of an epoch
+EVALUATION_BATCH = 256
+TENSORBOARD = "tensorboard"
+
+
+class RunFolderError(ValueError):
+    """A run folder that is in the way, or that is none."""
+
+
+def new_folder(settings: Settings) -> Path:
+    """runs/EXPERIMENT/TIME, or settings.folder. Raises RunFolderError where it exists with something in it."""
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    folder = Path(settings.folder or Path("runs") / settings.experiment / stamp)
+    if folder.exists() and any(folder.iterdir()):
+        raise RunFolderError(
+            f"folder '{folder}' exists and is not empty: nothing there is overwritten. "
+            f"Continue it with resume={folder}, or name another folder."
+        )
+    return folder
+
+
+class Run:
+    """One run. Every phase leaves a checkpoint; the same Run in the same folder goes on where the last one stopped."""
+
+    def __init__(self, settings: Settings, model: Callable[[Data], nn.Module], folder: Path) -> None:
+        self.settings, self.folder, self.began = settings, folder, time.perf_counter()
+        self.device = device_of(settings.train.device)
+        if settings.train.threads:
+            torch.set_num_threads(settings.train.threads)
+        if self.device.type == "cuda":
+            torch.use_deterministic_algorithms(True, warn_only=True)
+        distributed.start(self.device)
+        self.models = self._cost_models()
+        self.strategy = STRATEGIES[settings.strategy.name](settings.strategy)
+        self.data = data_sets.load(settings.data)
+        torch.manual_seed(settings.seed)
+        self.space = self._space(model(self.data))
+        self.seed_costs = at(self.space, extreme(self.space, largest=True), self.models)
+        refuse_impossible(self.space, self.models, settings.budgets)
+        if distributed.rank() == 0:
+            folder.mkdir(parents=True, exist_ok=True)
+        self.monitor = self._monitor()
+        self.context = self._context()
+
+    def _cost_models(self) -> dict[str, CostModel]:
+        s = self.settings
+        names = list(dict.fromkeys([*s.costs, *s.budgets, *s.lambdas]))
+        try:
+            models = {name: cost_model(name, s.target) for name in names}
+        except ValueError as error:
+            raise BudgetError(f"budgets, lambdas, costs: {error}") from error
+        wrong = {n: v for n, v in {**s.budgets, **s.lambdas}.items() if not v > 0}
+        if wrong:
+            raise BudgetError(f"budgets, lambdas: {wrong}: must be positive. Leave a cost out to leave it free.")
+        return models
+
+    def _space(self, model: nn.Module) -> Space:
+        s = self.settings
+        options = Options(**asdict(s.space))
+        illegal = set(options.widths) - set(s.target.weight_bits)
+        if illegal:
+            raise ValueError(
+                f"space.weight_bits {sorted(illegal)}: target '{s.target.name}' runs {list(s.target.weight_bits)}. "
+                "Take them out of the space, or choose another target."
+            )
+        example = self.data.normalise(self.data.train.images[:2])
+        return searchable(model, example, options, s.experiment).to(self.device)
+
+    def _monitor(self) -> Monitor:
+        if distributed.rank() != 0:
+            return Monitors([])
+        monitors: list[Monitor] = [terminal_monitor(sys.stdout)]
+        if self.settings.tensorboard:
+            from search.tensorboard import TensorBoardMonitor
+
+            monitors.append(TensorBoardMonitor(self.folder / TENSORBOARD, self._epochs_done()))
+        return Monitors(monitors)
+
+    def _epochs_done(self) -> int:
+        from search import checkpoint
+
+        states = [checkpoint.load(self.folder / "checkpoints" / f"{name}.pt") for name in self._plan()]
+        return sum(state["epoch"] for state in states if state)
+
+    def _plan(self) -> dict[str, int]:
+        t = self.settings.train
+        return {"warmup": t.warmup.epochs, **self.strategy.phases(), "finetune": t.finetune.epochs}
+
+    def _batches(self, split: str, size: int, train: bool = False) -> Batches:
+        return Batches(
+            self.data,
+            split,
+            size,
+            seed=self.settings.seed,
+            shuffle=train,
+            augment=self.settings.train.augment if train else None,
+            device=self.device,
+            rank=distributed.rank(),
+            world_size=distributed.world_size(),
+        )
+
+    def _context(self) -> Context:
+        s = self.settings
+        return Context(
+            self._batches("train", s.train.batch_size, train=True),
+            self._batches("val", EVALUATION_BATCH),
+            self.device,
+            self.folder,
+            self.monitor,
+            s.train.label_smoothing,
+            {name: model.unit for name, model in self.models.items()},
+            dict(s.budgets),
+            {name: epochs * WORK[name] for name, epochs in self._plan().items()},
+        )
+
+    # Phases
+
+    def __call__(self) -> dict[str, Any]:
+        """Runs all phases and returns the summary."""
+        self._note_start()
+        float_val = self._warm_up()
+        teacher = float_copy(self.space, lambda: Space(self.space.spec).to(self.device))
+        problem = self._problem(teacher)
+        problem.calibrate()
+        self.space.set_mode(FAKE)
+        results = list(self.strategy.run(problem))
+        best = max(results, key=lambda r: r.metrics["accuracy/val"])
+        summary: dict[str, Any] = {}
+        if distributed.rank() == 0:
+            summary = self._export(best, problem.found[best.architecture.hash], teacher, float_val, results)
+        distributed.stop()
+        return summary
+
+    def _note_start(self) -> None:
+        space = self.space.spec
+        names = ", ".join(f"{n} {v:g} (seed network {self.seed_costs[n]:g})" for n, v in self.settings.budgets.items())
+        self.monitor.note(f"{self.settings.experiment}: {self.data.name}, budgets: {names or 'none'}; folder {self.folder}")
+        for layer, reason in space.left_alone.items():
+            self.monitor.note(f"left alone: {layer} ({reason})")
+
+    def _warm_up(self) -> float:
+        w = self.settings.train.warmup
+        phase = Phase(
+            "warmup", w.epochs, w.lr, FLOAT, w.weight_decay, patience=w.patience, keep_best=w.patience is not None
+        )
+        PhaseRun(self.space, phase, self.context).run()
+        return accuracy(self.space, self.context.val, self.device, FLOAT)
+
+    def _problem(self, teacher: Space) -> Problem:
+        s = self.settings
+        return Problem(
+            self.space,
+            self.models,
+            self.seed_costs,
+            s.budgets,
+            s.lambdas,
+            s.train,
+            self.context,
+            s.seed,
+            s.strategy.name,
+            teacher,
+        )
+
+    def _export(self, best: Result, network: Space, teacher: Space, float_val: float, results: list[Result]):
+        self.monitor.note("lower to integers, verify against the executor")
+        network.eval()
+        network.set_mode(INTEGER)
+        program = lower(network, {"experiment": self.settings.experiment, "architecture": best.architecture.hash})
+        program.save(self.folder / "program.safetensors")
+        network.save(self.folder / "model.safetensors")
+        write_text(self.folder / "architecture.json", best.architecture.to_json())
+        write_results(self.folder / "results.jsonl", results)
+        summary = self._summary(best, network, program, teacher, float_val)
+        write_text(self.folder / "summary.json", json.dumps(summary, indent=1))
+        self.monitor.table(*rows(self.space, network))
+        self.monitor.close({**summary, "folder": str(self.folder)})
+        if summary["mismatches"]["numpy"]:
+            raise RuntimeError(f"{summary['mismatches']}: the executor differs from what was measured: a defect, report it.")
+        return summary
+
+    def _summary(self, best: Result, network: Space, program, teacher: Space, float_val: float) -> dict[str, Any]:
+        val, test = self._whole("val"), self._whole("test")  # test data is read here, once, with all choices made
+        check = verify.verify(network, program, test)
+        costs = {
+            name: {"seed_network": _number(self.seed_costs[name]), "found": _number(best.costs[name]), "unit": m.unit}
+            for name, m in self.models.items()
+        }
+        self._check_program(program, costs)
+        budgets = {
+            n: {"limit": limit, "found": costs[n]["found"], "met": costs[n]["found"] <= limit}
+            for n, limit in self.settings.budgets.items()
+        }
+        integer = {"val": verify.accuracy(program, val), "test": verify.accuracy(program, test)}
+        # "decided" is the decided network in its quantized float form, as fine-tuned.
+        return {
+            "experiment": self.settings.experiment,
+            "seed": self.settings.seed,
+            "architecture": best.architecture.hash,
+            "accuracy": {
+                "float": {"val": float_val, "test": accuracy(teacher, test, self.device, FLOAT)},
+                "decided": {s: accuracy(network, b, self.device, FAKE) for s, b in (("val", val), ("test", test))},
+                "integer": integer,
+            },
+            "costs": costs,
+            "budgets": budgets,
+            "files": {
+                name: (self.folder / name).stat().st_size for name in ("program.safetensors", "model.safetensors")
+            },
+            "mismatches": {
+                "numpy": check.mismatches,
+                "tensors_compared": check.tensors,
+                "elements_compared": check.elements,
+            },
+            "seconds": {**self.context.seconds, "total": sum(self.context.seconds.values()) + self._rest()},
+            "versions": versions(),
+        }
+
+    def _whole(self, split: str) -> Batches:
+        return Batches(self.data, split, EVALUATION_BATCH, seed=0, shuffle=False, device=self.device)
+
+    def _rest(self) -> float:
+        """Seconds of this process that no phase accounts for: start, lowering, verification."""
+        return max(0.0, time.perf_counter() - self.began - sum(self.context.seconds.values()))
+
+    def _check_program(self, program, costs: dict[str, dict[str, Any]]) -> None:
+        """The cost models' figures against the Program's own."""
+        own = {"flash_bytes": program.flash_bytes, "peak_ram_bytes": program.peak_ram_bytes, "macs": program.macs}
+        for name, weigh in own.items():
+            if name in costs and weigh() != costs[name]["found"]:
+                raise RuntimeError(f"{name}: the cost model says {costs[name]['found']}, the Program {weigh()}: a defect, report it.")
+
+
+def _number(value: float) -> float:
+    return int(value) if float(value).is_integer() else value

@@ -1,0 +1,31 @@
+"""Uniform quantization: every channel stays, every weight has the same precision. The baseline of all baselines."""
+
+from collections.abc import Iterator
+
+from search.problem import Problem
+from search.results import Result
+from search.settings import FixedSettings
+from spaces.architecture import Architecture
+from spaces.decision import Gate
+
+
+class Fixed:
+    def __init__(self, settings: FixedSettings) -> None:
+        self.settings = settings
+
+    def phases(self) -> dict[str, int]:
+        return {}
+
+    def run(self, problem: Problem) -> Iterator[Result]:
+        """Raises ValueError where the space does not offer the precision."""
+        bits = self.settings.weight_bits
+        picks = {}
+        for name, decision in problem.space.decisions.items():
+            option = 1 if isinstance(decision, Gate) else bits
+            if option not in decision.options:
+                raise ValueError(
+                    f"strategy.weight_bits {bits}: the space offers {decision.options} for '{name}'. "
+                    "Add it to space.weight_bits."
+                )
+            picks[name] = (option,) * decision.groups
+        yield problem.evaluate(Architecture(problem.space.name, picks, problem.space.spec.left_alone))

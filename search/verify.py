@@ -1,0 +1,49 @@
+"""Does the exported Program compute what was measured? Every tensor, every element."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from search.data.batches import Batches
+from search.integer.executor import Executor
+from search.integer.program import Program
+from spaces.space import Space
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Elements in which executor and torch integer semantics differ, out of how many."""
+
+    mismatches: int
+    tensors: int
+    elements: int
+    first: str | None  # the first tensor, in execution order, that differs
+
+
+def verify(space: Space, program: Program, batches: Batches, limit: int = 256) -> Verification:
+    """Compares every tensor on the first `limit` images."""
+    executor = Executor(program)
+    wrong, tensors, elements, first, seen = 0, 0, 0, None, 0
+    for images, _ in batches.epoch(0):
+        images = images[: limit - seen]
+        expected = {name: codes.cpu().numpy() for name, codes in space.codes(images).items()}
+        found = executor(images.cpu().numpy(), intermediate=True)
+        tensors = len(expected)
+        for name, codes in expected.items():
+            differ = int(np.count_nonzero(codes != found[name]))
+            wrong, elements = wrong + differ, elements + codes.size
+            first = first or (name if differ else None)
+        seen += len(images)
+        if seen >= limit:
+            break
+    return Verification(wrong, tensors, elements, first)
+
+
+def accuracy(program: Program, batches: Batches) -> float:
+    """Share of right answers of the executor, 0..1."""
+    executor = Executor(program)
+    right = seen = 0
+    for images, labels in batches.epoch(0):
+        right += int((executor(images.cpu().numpy()).argmax(1) == labels.cpu().numpy()).sum())
+        seen += len(labels)
+    return right / seen
