@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,19 @@ from hydra.utils import get_class, instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 from torch import nn
 
+from cost_models import COST_MODELS, TARGET_COST_MODELS
 from cost_models.target import Target
 from search.data import OPTIONS
 from search.data.data import Data
 from search.settings import Settings, SpaceSettings, TrainSettings
 from search.strategies import SETTINGS
 from spaces.files import write_text
+
+
+# A key for every cost that there is: budgets.flash_bytes=24576 works, budgets.flash_kb=24 is refused.
+CostSchema = make_dataclass(
+    "CostSchema", [(name, float | None, field(default=None)) for name in (*COST_MODELS, *TARGET_COST_MODELS)]
+)
 
 
 @dataclass
@@ -34,8 +41,8 @@ class ConfigSchema:
     seed: int = 0
     folder: str | None = None
     resume: str | None = None
-    budgets: dict[str, float] = field(default_factory=dict)
-    lambdas: dict[str, float] = field(default_factory=dict)
+    budgets: CostSchema = field(default_factory=CostSchema)
+    lambdas: CostSchema = field(default_factory=CostSchema)
     costs: list[str] = field(default_factory=lambda: ["flash_bytes", "peak_ram_bytes", "macs"])
     tensorboard: bool = True
 
@@ -61,7 +68,9 @@ def parse(config: DictConfig) -> Settings:
     """
     values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     values.pop("resume", None)
-    plain = {k: v for k, v in values.items()}
+    for key in ("budgets", "lambdas"):
+        values[key] = {name: value for name, value in values[key].items() if value is not None}
+    plain = dict(values)
     schemas = {
         "data": OPTIONS[values["data"]["name"]],
         "target": Target,

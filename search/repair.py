@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.optimize import LinearConstraint, milp
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from cost_models.peak_ram import PeakRam, ram_by_layer
@@ -22,6 +23,7 @@ from spaces.decision import Choice, Gate
 from spaces.space import FAKE, Space
 
 ROUNDS = 40
+NODES, GAP = 100, 1e-2  # of the branch and bound: the estimates are no better than that
 TINY = 1e-9
 
 
@@ -166,15 +168,17 @@ def _solve(changes: list[Change], needs: list[float]) -> list[Change]:
     reachable = 0.5 * sum(best.values())
     needed = np.minimum(np.array(needs), reachable)
     groups = {key: i for i, key in enumerate(best)}
-    once = np.zeros((len(groups), len(changes)))
-    for j, c in enumerate(changes):
-        once[groups[c.decision, c.group], j] = 1
+    rows = [groups[c.decision, c.group] for c in changes]
+    once = csr_array((np.ones(len(changes)), (rows, range(len(changes)))), (len(groups), len(changes)))
     hurt = np.array([c.hurt for c in changes])
     constraints = [LinearConstraint(saved, needed, np.inf), LinearConstraint(once, -np.inf, 1)]
     solution = milp(
-        hurt / hurt.max(), constraints=constraints, integrality=np.ones(len(changes)), bounds=(0, 1),
-        options={"time_limit": 10.0, "mip_rel_gap": 1e-3},
-    )  # fmt: skip
+        hurt / hurt.max(),
+        constraints=constraints,
+        integrality=np.ones(len(changes)),
+        bounds=(0, 1),
+        options={"node_limit": NODES, "mip_rel_gap": GAP},  # no time limit: the result may not depend on the machine's load
+    )
     if solution.x is None:
         return []
     return [c for c, x in zip(changes, solution.x, strict=True) if x > 0.5]

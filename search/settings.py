@@ -27,8 +27,8 @@ class WarmupSettings:
     """Training of the float network; `patience` epochs without a better validation accuracy end it."""
 
     epochs: int = 10
-    lr: float = 3e-3
-    weight_decay: float = 1e-4
+    lr: float = 0.1
+    weight_decay: float = 5e-4
     patience: int | None = None
 
 
@@ -38,8 +38,8 @@ class FinetuneSettings:
 
     epochs: int = 10
     integer_epochs: int = 2
-    lr: float = 1e-3
-    weight_decay: float = 0.0
+    lr: float = 0.03
+    weight_decay: float = 1e-4
     patience: int | None = None
 
 
@@ -76,9 +76,9 @@ class GradientSettings:
 
     name: str = "gradient"
     epochs: int = 10
-    lr: float = 1e-3
+    lr: float = 0.03
     decision_lr: float = 1e-2
-    weight_decay: float = 0.0
+    weight_decay: float = 1e-4
     method: str = "augmented_lagrangian"
     ramp: float = 0.6
     final_temperature: float = 1.0

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,12 @@ from torch.nn.parallel import DistributedDataParallel
 from search import checkpoint, distributed
 from search.data.batches import Batches
 from search.objective import Objective
+from search.optimizer import SharedAdam
 from search.progress import EpochEnd, Monitor, Tick
-from spaces.decision import Choice, Gate
+from spaces.decision import Choice, Decision, Gate
 from spaces.space import FAKE, FLOAT, INTEGER, Space
 
+STEP_RATE = 2e-3  # of the quantizers' log steps: 0.2% of a step a step
 WARMUP_SHARE = 0.1  # of a phase in which the learning rate climbs
 
 
@@ -295,21 +297,36 @@ def bit_counts(space: Space) -> dict[str, dict[int, int]]:
 
 
 def _optimizers(space: Space, phase: Phase) -> list[torch.optim.Optimizer]:
-    """Adam for the network, Adam without weight decay and with a constant rate for the decisions."""
+    """SGD with Nesterov momentum for weights and norms, Adam for the quantizers' log steps, SharedAdam for decisions."""
     decayed = [w.weight for w in space.weights.values()]
-    ids = {id(p) for p in decayed}
-    others = [p for p in space.network_parameters() if id(p) not in ids]
-    groups: list[dict[str, Any]] = [
+    steps = [p for name, p in space.named_parameters() if name.endswith("log_step")]
+    known = {id(p) for p in [*decayed, *steps]}
+    others = [p for p in space.network_parameters() if id(p) not in known]
+    groups = [
         {"params": decayed, "weight_decay": phase.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
     for group in groups:
         group |= {"initial_lr": phase.lr, "scheduled": True}
-    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=phase.lr, fused=True)]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.SGD(groups, lr=phase.lr, momentum=0.9, nesterov=True, fused=True)
+    ]
+    if steps and phase.mode != FLOAT:
+        group = {"params": steps, "initial_lr": STEP_RATE, "scheduled": True}
+        optimizers.append(torch.optim.Adam([group], lr=STEP_RATE, fused=True))
     if phase.decision_lr and space.decision_parameters():
-        group = {"params": space.decision_parameters(), "initial_lr": phase.decision_lr, "scheduled": False}
-        optimizers.append(torch.optim.Adam([group], lr=phase.decision_lr, fused=True))
+        kinds = [[d for d in space.decisions.values() if isinstance(d, kind)] for kind in (Gate, Choice)]
+        groups = [
+            {"params": list(decisions_parameters(members)), "initial_lr": phase.decision_lr, "scheduled": False}
+            for members in kinds
+            if members
+        ]
+        optimizers.append(SharedAdam(groups, lr=phase.decision_lr))
     return optimizers
+
+
+def decisions_parameters(decisions: list[Decision]) -> Iterator[nn.Parameter]:
+    return (p for d in decisions for p in d.parameters() if p.requires_grad)
 
 
 def float_copy(space: Space, make: Callable[[], Space]) -> Space:

@@ -156,16 +156,25 @@ def _quantizers(blocks: list[Op], scale_of: dict[str, str], last: str, options: 
 
 
 def _gates(blocks: list[Op], ties: Ties) -> tuple[dict[str, list[int]], dict[str, int]]:
-    """A gate for each set of tied layers, named by its first; and each tensor's places in the vector of all gates."""
+    """Gates, named by the first layer they bear on, and each tensor's places in the vector of all gates.
+
+    One gate decides the channels that lie in the same tensors: the channel that it keeps open keeps all of those alive.
+    """
+    tensors_of: dict[int, tuple[str, ...]] = {}
+    for op in blocks:
+        for root in dict.fromkeys(ties.find(ties.ids[op.name]).tolist()):
+            tensors_of[root] = (*tensors_of.get(root, ()), op.name)
+    tensors_of.pop(FIXED, None)
+    together: dict[tuple[str, ...], list[int]] = {}
+    for root, tensors in tensors_of.items():
+        together.setdefault(tensors, []).append(root)
     place_of: dict[int, int] = {FIXED: 0}
     gates: dict[str, int] = {}
-    for op in blocks:
-        roots = ties.find(ties.ids[op.name])
-        new = [r for r in dict.fromkeys(roots.tolist()) if r not in place_of]
-        if new:
-            gates[f"{op.name}/channels"] = len(new)
-            for root in new:
-                place_of[root] = len(place_of)
+    for (first, *_), roots in together.items():
+        parts = sum(name.startswith(f"{first}/channels") for name in gates)
+        gates[f"{first}/channels" + (f"@{parts + 1}" if parts else "")] = len(roots)
+        for root in roots:
+            place_of[root] = len(place_of)
     slots = {name: [place_of[r] for r in ties.find(ids).tolist()] for name, ids in ties.ids.items()}
     return slots, gates
 

@@ -11,7 +11,7 @@ from search.integer.operators import WHOLE, from_batch_first, prepare, to_batch_
 from search.integer.program import Node, Program
 
 CHUNK_IMAGES = 16  # images that a thread takes through the network together, at most
-STRIP = 1 << 15  # accumulators an operator makes at a time: its working memory then fits the L2 cache of a core
+LARGEST_STRIP = 1 << 17  # accumulators an operator makes at a time, at most: beyond, calls cost nothing and caches overflow
 THREADS = 2
 
 
@@ -29,7 +29,8 @@ class Executor:
         """
         program.validate()
         self.program = program
-        self._steps = [Step(program, node) for node in program.nodes]
+        strip = min(LARGEST_STRIP, CHUNK_IMAGES * program.peak_ram_bytes() // 8)  # working memory stays below the live tensors
+        self._steps = [Step(program, node, strip) for node in program.nodes]
         self._dead = _dead_after(program)
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
@@ -71,6 +72,7 @@ class Executor:
         """Take a chunk of images through all nodes; fill the tensors asked for, channels first."""
         arrays = {self.program.input: self._input_codes(x)}
         scratch = self._scratch()
+        np.setbufsize(512)
         for step, dead in zip(self._steps, self._dead, strict=True):
             arrays[step.output] = step.run([arrays[name] for name in step.inputs], len(x), scratch)
             for name in dead:
@@ -105,16 +107,17 @@ class Executor:
 class Step:
     """A node's operator, and how many lines it fills at a time."""
 
-    def __init__(self, program: Program, node: Node) -> None:
+    def __init__(self, program: Program, node: Node, strip: int) -> None:
         self.inputs, self.output = node.inputs, node.output
         self._info, self._whole = program.tensors[node.output], node.op in WHOLE
+        self._strip = strip  # accumulators
         self._operator = prepare(program, node)
 
     def run(self, inputs: list[Array], images: int, scratch: Scratch) -> Array:
         """Codes (*spatial, n, c) of the inputs to those of the output."""
         channels, *spatial = self._info.shape
         out = np.empty((*spatial, images, channels), self._info.dtype)
-        lines = len(out) if self._whole else max(1, STRIP * len(out) // out.size)
+        lines = len(out) if self._whole else max(1, self._strip * len(out) // out.size)
         for start in range(0, len(out), lines):
             self._operator(inputs, out, range(start, min(start + lines, len(out))), scratch)
         return out

@@ -21,11 +21,11 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 EXACT_FLOAT32 = 1 << 24  # every integer of at most this magnitude is a float32
-PERIOD = 1024  # elements over which per-channel constants are repeated: NumPy's inner loop is at least about half as long
+PERIOD = 1024  # elements over which a requantization's constants are repeated
+FILTER_PERIOD = 512  # and those of a depthwise convolution
 
 Array = NDArray[Any]
 Attributes = dict[str, Any]
@@ -83,22 +83,17 @@ def quantize(values: Array, scale: float, zero_point: int, largest_code: int) ->
     return np.clip(codes, 0, largest_code, out=codes)
 
 
-@dataclass(frozen=True)
 class Repeated:
-    """Constants of one axis, (channels,), repeated so that they meet many pixels in one inner loop of NumPy."""
+    """Constants of the last axis, (.., channels), repeated so that they meet many pixels in one inner loop of NumPy."""
 
-    values: Array  # (a multiple of channels,)
-    channels: int
+    def __init__(self, values: Array, length: int) -> None:
+        """Repeat values up to about length elements."""
+        self._channels, self._pixels = values.shape[-1], max(1, length // values.shape[-1])
+        self._values = np.tile(values, self._pixels)
 
-    @staticmethod
-    def of(values: Array) -> "Repeated":
-        """Repeat values over about PERIOD elements."""
-        return Repeated(np.tile(values, max(1, PERIOD // len(values))), len(values))
-
-    def fold(self, length: int) -> Array:
-        """The repetitions that divide a run of length elements: (k * channels,)."""
-        pixels = length // self.channels
-        return self.values[: _largest_divisor(pixels, len(self.values) // self.channels) * self.channels]
+    def fold(self, size: int) -> Array:
+        """As many repetitions as divide a run of size elements: (.., k * channels)."""
+        return self._values[..., : _largest_divisor(size // self._channels, self._pixels) * self._channels]
 
 
 @cache
@@ -119,8 +114,8 @@ class Requantizer:
         """
         # The zero point joins the offset if the total still has at most 53 bits, and truncation then replaces the floor.
         self._early = (1 << 47) + ((abs(finish.zero_point) + 1) << shift) <= 1 << 53
-        self._scale = Repeated.of(scale)
-        self._offset = Repeated.of(addend * scale + 0.5 + (finish.zero_point if self._early else 0))
+        self._scale = Repeated(scale, PERIOD)
+        self._offset = Repeated(addend * scale + 0.5 + (finish.zero_point if self._early else 0), PERIOD)
         self._finish = finish
 
     def __call__(self, accumulator: Array, out: Array, scratch: Scratch) -> None:
@@ -190,21 +185,35 @@ def load(codes: Array, lines: range, attributes: Attributes, value: int, buffer:
     return strip
 
 
-def taps(strip: Array, outputs: Sequence[int], attributes: Attributes) -> Iterator[Array]:
-    """For each tap of the kernel, in C order, the view of what it meets.
+def view_of(array: Array, shape: Sequence[int], strides: Sequence[int]) -> Array:
+    """A view with other strides, in bytes; NumPy's as_strided without its cost, which counts in a loop over strips."""
+    return np.ndarray(shape, array.dtype, array, 0, strides)
+
+
+def windows(strip: Array, outputs: Sequence[int], attributes: Attributes) -> Array:
+    """A view of all windows: (*padded spatial, n, channels) -> (*outputs, *kernel, n, channels); no copy."""
+    *spatial, image, channel = strip.strides
+    steps = [size * stride for size, stride in zip(spatial, attributes["stride"], strict=True)]
+    gaps = [size * gap for size, gap in zip(spatial, dilations(attributes), strict=True)]
+    shape = (*outputs, *attributes["kernel"], *strip.shape[-2:])
+    return view_of(strip, shape, (*steps, *gaps, image, channel))
+
+
+def lead_taps(columns: Array, outputs: Sequence[int], attributes: Attributes) -> Iterator[Array]:
+    """For each tap of the kernel without its last dimension, in C order, the view of what it meets.
 
     Args:
-        strip: (*padded spatial, n, channels) as load gives it.
-        outputs: spatial shape of the output strip, or of its first dimensions: the taps are those of these dimensions.
+        columns: (groups, *padded spatial but the last, width, n, k) as gather gives it.
+        outputs: spatial shape of the output strip without its last dimension.
 
     Yields:
-        (*outputs, *remaining padded spatial, n, channels).
+        (groups, *outputs, width, n, k).
     """
     steps = list(zip(outputs, attributes["stride"], dilations(attributes), strict=False))
-    for tap in np.ndindex(*attributes["kernel"][: len(outputs)]):
+    for tap in np.ndindex(*attributes["kernel"][:-1]):
         starts = (index * gap for index, (_, _, gap) in zip(tap, steps, strict=True))
-        yield strip[
-            tuple(slice(at, at + stride * (size - 1) + 1, stride) for at, (size, stride, _) in zip(starts, steps, strict=True))
+        yield columns[
+            :, *(slice(at, at + stride * (size - 1) + 1, stride) for at, (size, stride, _) in zip(starts, steps, strict=True))
         ]
 
 
@@ -223,32 +232,34 @@ def gather(strip: Array, width: int, attributes: Attributes, groups: int, scratc
     if groups == kernel == stride == 1:
         return strip[None]
     *leads, pixel, image, channel = strip.strides
-    shape = (*lead, width, images, kernel, groups, channels // groups)
-    strides = (*leads, pixel * stride, image, pixel * dilation, channel * channels // groups, channel)
-    view = np.moveaxis(as_strided(strip, shape, strides, writeable=False), -2, 0)
+    shape = (groups, *lead, width, images, kernel, channels // groups)
+    strides = (channel * channels // groups, *leads, pixel * stride, image, pixel * dilation, channel)
+    view = view_of(strip, shape, strides)
     columns = scratch.take("columns", view.shape, strip.dtype)
     np.copyto(columns, view)
     return columns.reshape(*view.shape[:-2], -1)
 
 
-def depthwise(strip: Array, weight: list[Repeated], attributes: Attributes, out: Array, scratch: Scratch) -> None:
-    """One filter a channel, as a sum over taps of shifted products.
+def depthwise(strip: Array, weight: Repeated, attributes: Attributes, out: Array) -> None:
+    """One filter a channel: the sum over taps of pixels times filter.
 
     Args:
-        strip: (*padded spatial, n, channels).
-        weight: for each tap in C order (channels,).
-        out: (*outputs, n, channels), the accumulators; overwritten.
+        strip: (*padded spatial, n, channels), contiguous.
+        weight: (*kernel, channels), repeated along the channels.
+        out: (*outputs, n, channels), contiguous accumulators; overwritten.
     """
-    outputs, pixel = out.shape[:-2], out.shape[-2] * out.shape[-1]
-    line = pixel if attributes["stride"][-1] > 1 else pixel * outputs[-1]  # elements that lie together in every view
-    product = scratch.take("columns", out.shape, out.dtype)
-    for index, (view, factors) in enumerate(zip(taps(strip, outputs, attributes), weight, strict=True)):
-        factor = factors.fold(line)
-        shape = (*outputs[:-1], -1, len(factor)) if line > pixel else (*outputs, -1, len(factor))
-        target = product if index else out
-        np.multiply(view.reshape(shape), factor, out=target.reshape(shape))
-        if index:
-            out += product
+    *outputs, images, channels = out.shape
+    if attributes["stride"][-1] == 1:  # a line's pixels lie side by side in every window, as the images of a pixel do
+        *outputs, images = (*outputs[:-1], 1, outputs[-1] * images)
+    factor = weight.fold(images * channels)  # (*kernel, run)
+    runs, run = images * channels // factor.shape[-1], factor.shape[-1]
+    view = windows(strip, outputs, attributes)
+    shape = (*outputs, runs, *attributes["kernel"], run)
+    strides = (*view.strides[: len(outputs)], run * strip.itemsize, *view.strides[len(outputs) : -2], strip.itemsize)
+    pixels, taps = list(range(len(outputs) + 1)), list(range(len(outputs) + 1, len(shape) - 1))
+    last = len(shape) - 1
+    view = view_of(strip, shape, strides)
+    np.einsum(view, [*pixels, *taps, last], factor, [*taps, last], [*pixels, last], out=out.reshape(*outputs, runs, run))
 
 
 def dilations(attributes: Attributes) -> Sequence[int]:

@@ -64,9 +64,9 @@ class Convolution:
         columns = kernels.gather(strip, width, self._attributes, self._groups, scratch)
         shape = (self._groups, prod(outputs) * width * images, channels // self._groups)
         sums, product = (scratch.take(role, shape, self._dtype) for role in ("sums", "product"))
-        leads = kernels.taps(np.moveaxis(columns, 0, -1), outputs, self._attributes)
-        for index, (view, matrix) in enumerate(zip(leads, self._matrices, strict=True)):
-            self._multiply(np.moveaxis(view, -1, 0), matrix, product if index else sums)
+        views = kernels.lead_taps(columns, outputs, self._attributes)
+        for index, (view, matrix) in enumerate(zip(views, self._matrices, strict=True)):
+            self._multiply(view, matrix, product if index else sums)
             if index:
                 sums += product
         if self._groups > 1:
@@ -90,14 +90,15 @@ class Depthwise:
     def __init__(self, program: Program, node: Node) -> None:
         weights, self._attributes = Weights(program, node), node.attributes
         self._zero_point, self._dtype = program.tensors[node.inputs[0]].zero_point, weights.dtype
-        self._weight = [Repeated.of(tap) for tap in weights.codes.T.astype(self._dtype)]
+        by_channel = weights.codes.T.reshape(*node.attributes["kernel"], -1).astype(self._dtype)
+        self._weight = Repeated(by_channel, kernels.FILTER_PERIOD)
         self._requantize = _requantizer(program, node, weights.bias)
 
     def __call__(self, inputs: Inputs, out: Array, lines: range, scratch: Scratch) -> None:
         strip = kernels.load(inputs[0], lines, self._attributes, self._zero_point, (scratch, self._dtype))
         target = out[lines.start : lines.stop]
         sums = scratch.take("sums", target.shape, self._dtype)
-        kernels.depthwise(strip, self._weight, self._attributes, sums, scratch)
+        kernels.depthwise(strip, self._weight, self._attributes, sums)
         self._requantize(sums, target, scratch)
 
 
@@ -188,9 +189,8 @@ class MaxPool:
     def __call__(self, inputs: Inputs, out: Array, lines: range, scratch: Scratch) -> None:
         target = out[lines.start : lines.stop]
         strip = kernels.load(inputs[0], lines, self._attributes, 0, (scratch, out.dtype))
-        target.fill(0)
-        for view in kernels.taps(strip, target.shape[:-2], self._attributes):
-            np.maximum(target, view, out=target)
+        spatial = target.ndim - 2
+        np.max(kernels.windows(strip, target.shape[:-2], self._attributes), axis=tuple(range(spatial, 2 * spatial)), out=target)
 
 
 class AvgPool:
@@ -206,9 +206,8 @@ class AvgPool:
         target = out[lines.start : lines.stop]
         strip = kernels.load(inputs[0], lines, self._attributes, self._zero_point, (scratch, self._dtype))
         sums = scratch.take("sums", target.shape, self._dtype)
-        sums.fill(0)
-        for view in kernels.taps(strip, target.shape[:-2], self._attributes):
-            sums += view
+        spatial = target.ndim - 2
+        np.sum(kernels.windows(strip, target.shape[:-2], self._attributes), axis=tuple(range(spatial, 2 * spatial)), out=sums)
         self._requantize(sums, target, scratch)
 
 

@@ -127,9 +127,9 @@ class Block(nn.Module):
         return self.finish(selection, self.combine(selection, *inputs), selection.keep.get(self.name))
 
     def real_bounds(self) -> Codes:
-        """Of the clamp that the activation is, where nothing is quantized."""
+        """Of the clamp that the activation is, where nothing is quantized; none where it is a function."""
         name = self.spec.activation[0]
-        return Codes(0.0 if name != "none" else float("-inf"), 6.0 if name == "relu6" else float("inf"))
+        return Codes(0.0 if name in ("relu", "relu6") else float("-inf"), 6.0 if name == "relu6" else float("inf"))
 
     def finish(self, selection: Selection, y: Tensor, keep: Tensor | None) -> Tensor:
         """Mask, activation and quantization of a sum."""

@@ -41,9 +41,10 @@ class AvgPoolBlock(Block):
 
     def _pool(self, x: Tensor) -> Tensor:
         a = self.spec.attributes
-        if a["kernel"] == list(x.shape[2:]):
+        padded = any(map(any, a["padding"]))
+        if a["kernel"] == list(x.shape[2:]) and not padded:
             return x.mean(tuple(range(2, x.dim())), keepdim=True)
-        x = F.pad(x, [p for pair in reversed(a["padding"]) for p in pair]) if any(map(any, a["padding"])) else x
+        x = F.pad(x, [p for pair in reversed(a["padding"]) for p in pair]) if padded else x
         return AVG_POOLS[len(a["kernel"])](x, a["kernel"], a["stride"])
 
     @property

@@ -35,7 +35,7 @@ def _resolved(call: Call, passes_on: dict[str, str]) -> Call:
     def resolve(argument):
         if isinstance(argument, Value):
             return Value(passes_on.get(argument.name, argument.name), argument.shape)
-        return type(argument)(map(resolve, argument)) if type(argument) in (list, tuple) else argument
+        return tuple(map(resolve, argument)) if isinstance(argument, (list, tuple)) else argument
 
     kwargs = {k: resolve(v) for k, v in call.kwargs.items()}
     return replace(call, args=tuple(map(resolve, call.args)), kwargs=kwargs)

@@ -39,12 +39,12 @@ def activation_range(sample: Tensor, bits: int, method: str, nonnegative: bool) 
         nonnegative: behind a ReLU: the zero point is 0.
     """
     top = 2**bits - 1
-    if method == "lsq" and nonnegative:
-        return max(2 * sample.abs().mean().item() / top**0.5, 1e-8), 0
     low = 0.0 if nonnegative else min(sample.min().item(), 0.0)
     high = max(sample.max().item(), 0.0)
     if high - low < 1e-8:
         return 1e-3, 0 if nonnegative else (top + 1) // 2
+    if method == "lsq" and nonnegative:
+        return 2 * sample.abs().mean().item() / top**0.5, 0
     ratios = [1.0] if method == "minmax" else [r.item() for r in RATIOS]
     best: tuple[float, float, int] | None = None
     for ratio in ratios:

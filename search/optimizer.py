@@ -1,0 +1,43 @@
+"""The optimizer of decisions: Adam whose second moment is shared by all decisions of a kind.
+
+Adam divides each parameter's gradient by its own size, and so moves a channel that the task needs a little as fast as
+one that it does not need at all: under the pressure of a cost all gates reach their threshold together, and the network
+collapses. One common divisor keeps what tells channels apart, across layers as well, as the Lagrangian asks for.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+
+class SharedAdam(torch.optim.Optimizer):
+    """m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) mean(g^2) over the group;  p <- p - lr m / sqrt(v), unbiased."""
+
+    def __init__(self, groups: Iterable[dict], lr: float, betas: tuple[float, float] = (0.9, 0.99)) -> None:
+        super().__init__(groups, {"lr": lr, "betas": betas})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        for group in self.param_groups:
+            parameters = [p for p in group["params"] if p.grad is not None]
+            if parameters:
+                self._step(group, parameters)
+
+    def _step(self, group: dict, parameters: list[Tensor]) -> None:
+        b1, b2 = group["betas"]
+        gradients = [p.grad for p in parameters]
+        shared = self.state[parameters[0]]
+        if "steps" not in shared:
+            shared["steps"], shared["square"] = 0, torch.zeros((), device=parameters[0].device)
+        for p in parameters:
+            if "mean" not in self.state[p]:
+                self.state[p]["mean"] = torch.zeros_like(p)
+        means = [self.state[p]["mean"] for p in parameters]
+        shared["steps"] += 1
+        squares = torch.stack(torch._foreach_norm(gradients)).square().sum()
+        shared["square"].lerp_(squares / sum(p.numel() for p in parameters), 1 - b2)
+        torch._foreach_lerp_(means, gradients, 1 - b1)
+        size = (shared["square"] / (1 - b2 ** shared["steps"])).sqrt().clamp_min(1e-12)
+        rate = group["lr"] / (1 - b1 ** shared["steps"])
+        torch._foreach_add_(parameters, torch._foreach_div(means, size), alpha=-rate)

@@ -1,0 +1,83 @@
+"""A run small enough for tests: 8x8 digits, two convolutions, seconds."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from cost_models.target import Target
+from search.data import OPTIONS
+from search.run import Run
+from search.settings import FinetuneSettings, GradientSettings, Settings, SpaceSettings, TrainSettings, WarmupSettings
+from search.strategies import SETTINGS
+
+TARGET = Target(
+    name="bench",
+    source="made up for tests",
+    flash_bytes=65536,
+    ram_bytes=16384,
+    frequency_hz=1e6,
+    weight_bits=(2, 4, 8),
+    activation_bits=(8,),
+    granularity="channel",
+    channel_multiple=1,
+    cycles_per_mac_source="made up",
+    cycles_per_mac={},
+    cycles_per_element_source="made up",
+    cycles_per_element={},
+)
+
+
+class Small(nn.Module):
+    """A user's network."""
+
+    def __init__(self, channels: int = 8, classes: int = 4) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, channels, 3, 1, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, 2 * channels, 3, 2, 1)
+        self.head = nn.Linear(2 * channels, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.norm1(self.conv1(x)))
+        return self.head(torch.relu(self.conv2(x)).mean((2, 3)))
+
+
+def write_stripes(path: Path, count: int = 480, seed: int = 0) -> Path:
+    """Four classes of noisy 8x8 patterns as an npz file: learnt in seconds."""
+    generator = np.random.default_rng(seed)
+    patterns = generator.normal(size=(4, 1, 8, 8))
+    arrays = {}
+    for split, n in (("train", count), ("val", count // 4), ("test", count // 4)):
+        labels = generator.permutation(np.arange(n) % 4)
+        arrays[f"x_{split}"] = (patterns[labels] + 0.5 * generator.normal(size=(n, 1, 8, 8))).astype(np.float32)
+        arrays[f"y_{split}"] = labels
+    np.savez(path, **arrays)
+    return path
+
+
+def settings(data: Path, strategy: str = "gradient", **changes: Any) -> Settings:
+    own = GradientSettings(epochs=4, lr=0.02, decision_lr=0.02) if strategy == "gradient" else SETTINGS[strategy]()
+    plain = {
+        "data": OPTIONS["npz"](file=str(data)),
+        "model": {"_target_": "tests.search.small.Small"},
+        "target": TARGET,
+        "strategy": own,
+        "space": SpaceSettings(weight_bits=[0, 2, 4, 8] if strategy == "gradient" else [2, 4, 8]),
+        "train": TrainSettings(
+            batch_size=20,
+            device="cpu",
+            warmup=WarmupSettings(epochs=2, lr=0.05),
+            finetune=FinetuneSettings(epochs=3, integer_epochs=1, lr=0.02),
+        ),
+        "experiment": "small",
+        "budgets": {"flash_bytes": 500, "peak_ram_bytes": 700} if strategy == "gradient" else {},
+        "tensorboard": False,
+    }
+    return Settings(**(plain | changes))
+
+
+def run(folder: Path, chosen: Settings) -> dict[str, Any]:
+    return Run(chosen, lambda data: Small(), folder)()

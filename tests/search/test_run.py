@@ -1,0 +1,240 @@
+"""The whole way, on small data: what a run leaves behind, that it repeats and resumes to the bit, and what it refuses."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from search import training
+from search.checkpoint import CheckpointError
+from search.feasibility import BudgetError
+from search.integer.executor import Executor
+from search.integer.program import Program
+from search.run import Run, RunFolderError, new_folder
+from search.training import PhaseRun, TrainingDiverged
+from spaces.architecture import Architecture
+from spaces.graph.errors import UnsupportedNetwork
+from spaces.space import INTEGER, Space
+from tests.search.small import Small, run, settings, write_stripes
+
+OUTPUTS = ("program.safetensors", "model.safetensors", "architecture.json")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_stripes(tmp_path_factory.mktemp("data") / "stripes.npz")
+
+
+@pytest.fixture(scope="module")
+def done(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    return folder, run(folder, settings(data))
+
+
+def same_outputs(a: Path, b: Path) -> bool:
+    return all((a / name).read_bytes() == (b / name).read_bytes() for name in OUTPUTS)
+
+
+def test_summary_holds_budgets_costs_accuracies_and_no_mismatch(done):
+    folder, summary = done
+    assert summary == json.loads((folder / "summary.json").read_text())
+    assert summary["mismatches"]["numpy"] == 0 and summary["mismatches"]["elements_compared"] > 10_000
+    assert all(b["met"] and b["found"] <= b["limit"] for b in summary["budgets"].values())
+    assert summary["accuracy"]["float"]["test"] > 0.8 and summary["accuracy"]["integer"]["test"] > 0.5
+    assert summary["costs"]["flash_bytes"]["found"] < summary["costs"]["flash_bytes"]["seed_network"]
+
+
+def test_files_agree_with_one_another(done):
+    folder, summary = done
+    program = Program.load(folder / "program.safetensors")
+    space = Space.load(folder / "model.safetensors").eval()
+    assert program.flash_bytes() == summary["costs"]["flash_bytes"]["found"]
+    assert program.peak_ram_bytes() == summary["costs"]["peak_ram_bytes"]["found"]
+    assert Architecture.from_json((folder / "architecture.json").read_text()).hash == summary["architecture"]
+    x = np.random.default_rng(0).normal(size=(5, 1, 8, 8)).astype(np.float32)
+    space.set_mode(INTEGER)
+    assert np.array_equal(space(torch.from_numpy(x)).detach().numpy(), Executor(program)(x))
+    assert (folder / "results.jsonl").read_text().count("\n") == 1
+
+
+def test_exported_model_is_smaller_on_disk_than_the_float_network(done):
+    folder, summary = done
+    parameters = sum(p.numel() for p in Small().parameters())
+    assert Program.load(folder / "program.safetensors").flash_bytes() < parameters
+    assert summary["files"]["program.safetensors"] == (folder / "program.safetensors").stat().st_size
+
+
+def test_same_seed_gives_the_same_bytes(done, data, tmp_path):
+    run(tmp_path / "again", settings(data))
+    assert same_outputs(done[0], tmp_path / "again")
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("saves", range(1, 8))
+def test_resume_after_a_kill_at_every_epoch_gives_the_same_bytes(done, data, tmp_path, monkeypatch, saves):
+    counted = []
+
+    def killed_after(self):
+        save(self)
+        counted.append(1)
+        if len(counted) == saves:
+            raise Killed
+
+    save = PhaseRun.save
+    monkeypatch.setattr(PhaseRun, "save", killed_after)
+    with pytest.raises(Killed):
+        run(tmp_path / "run", settings(data))
+    monkeypatch.setattr(PhaseRun, "save", save)
+    torch.manual_seed(12345)  # a new process would not share the old one's random state
+    run(tmp_path / "run", settings(data))
+    assert same_outputs(done[0], tmp_path / "run")
+
+
+def test_process_killed_in_the_middle_of_an_epoch_resumes_from_the_command_line(data, tmp_path):
+    folder = tmp_path / "run"
+    command = [
+        *(sys.executable, "-m", "search", "data=npz", f"data.file={data}", "model=custom"),
+        *("model._target_=tests.search.small.Small", f"folder={folder}", "space=joint", "tensorboard=false"),
+        *("train.batch_size=20", "train.warmup.epochs=4", "strategy.epochs=4", "train.finetune.epochs=4"),
+        *("budgets.flash_bytes=500", "train.threads=1", "train.finetune.integer_epochs=1"),
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    whole = [argument.replace(str(folder), str(tmp_path / "whole")) for argument in command]
+    subprocess.run(whole, check=True, env=environment, capture_output=True)
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (folder / "checkpoints" / "search.pt").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    resumed = subprocess.run(
+        [sys.executable, "-m", "search", f"resume={folder}"], env=environment, capture_output=True, text=True
+    )
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert same_outputs(tmp_path / "whole", folder)
+
+
+def test_fixed_strategy_is_plain_quantization(data, tmp_path):
+    summary = run(tmp_path / "run", settings(data, "fixed"))
+    picks = Architecture.from_json((tmp_path / "run" / "architecture.json").read_text()).picks
+    assert {bits for pick in picks.values() for bits in pick} == {8}
+    assert summary["mismatches"]["numpy"] == 0
+
+
+def test_distillation_changes_the_result_and_keeps_the_promises(done, data, tmp_path):
+    chosen = settings(data)
+    chosen.train.distillation.weight = 0.5
+    summary = run(tmp_path / "run", chosen)
+    assert summary["mismatches"]["numpy"] == 0 and all(b["met"] for b in summary["budgets"].values())
+    assert not same_outputs(done[0], tmp_path / "run")
+
+
+def test_duccio_meets_the_budgets(data, tmp_path):
+    chosen = settings(data)
+    chosen.strategy.method = "duccio"
+    assert all(b["met"] for b in run(tmp_path / "run", chosen)["budgets"].values())
+
+
+def test_patience_ends_a_phase_early(data, tmp_path):
+    chosen = settings(data)
+    chosen.train.warmup.epochs, chosen.train.warmup.patience, chosen.train.warmup.lr = 30, 1, 1e-9
+    run(tmp_path / "run", chosen)
+    state = torch.load(tmp_path / "run" / "checkpoints" / "warmup.pt", weights_only=True)
+    assert state["finished"] and state["epoch"] < 30
+
+
+# Bad input
+
+
+def test_budget_below_the_floor_is_refused_with_the_range_and_each_layers_floor(data, tmp_path):
+    with pytest.raises(BudgetError, match=r"flash_bytes: 10 B cannot be met.*feasible are \d+ to \d+ B(.|\n)*conv1: \d+"):
+        run(tmp_path / "run", settings(data, budgets={"flash_bytes": 10}))
+
+
+def test_budget_for_an_unknown_cost_is_refused(data, tmp_path):
+    with pytest.raises(BudgetError, match="no cost model 'flash_kb'; there are macs"):
+        run(tmp_path / "run", settings(data, budgets={"flash_kb": 10}))
+
+
+def test_negative_budget_is_refused(data, tmp_path):
+    with pytest.raises(BudgetError, match="must be positive"):
+        run(tmp_path / "run", settings(data, budgets={"flash_bytes": -1}))
+
+
+def test_precision_that_the_target_cannot_run_is_refused(data, tmp_path):
+    chosen = settings(data)
+    chosen.space.weight_bits = [0, 3, 8]
+    with pytest.raises(ValueError, match=r"\[3\]: target 'bench' runs \[2, 4, 8\]"):
+        run(tmp_path / "run", chosen)
+
+
+def test_run_folder_that_exists_is_not_overwritten(done, data):
+    with pytest.raises(RunFolderError, match="not empty.*resume="):
+        new_folder(settings(data, folder=str(done[0])))
+
+
+def test_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(data, tmp_path, monkeypatch):
+    loss = PhaseRun.loss
+
+    def broken(self, images, logits, labels):
+        value = loss(self, images, logits, labels)
+        return value * float("nan") if self.epoch == 1 else value
+
+    monkeypatch.setattr(PhaseRun, "loss", broken)
+    with pytest.raises(TrainingDiverged, match="phase 'warmup', epoch 2, step 1: the loss is nan"):
+        run(tmp_path / "run", settings(data))
+    state = torch.load(tmp_path / "run" / "checkpoints" / "warmup.pt", weights_only=True)
+    assert state["epoch"] == 1 and all(torch.isfinite(t).all() for t in state["space"].values())
+
+
+def test_damaged_checkpoint_is_named(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(PhaseRun, "run_epoch", lambda self: (_ for _ in ()).throw(Killed()))
+    folder = tmp_path / "run" / "checkpoints"
+    folder.mkdir(parents=True)
+    (folder / "warmup.pt").write_bytes(b"PK\x03\x04 cut off")
+    with pytest.raises(CheckpointError, match=r"warmup\.pt: the checkpoint is damaged.*Delete it"):
+        run(tmp_path / "run", settings(data))
+
+
+def test_no_space_on_disk_keeps_the_old_checkpoint_and_says_so(data, tmp_path, monkeypatch):
+    def full(state, path):
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    write = torch.save
+    count = []
+
+    def second_fails(state, path):
+        count.append(1)
+        return full(state, path) if len(count) == 2 else write(state, path)
+
+    monkeypatch.setattr(torch, "save", second_fails)
+    with pytest.raises(OSError, match=r"warmup\.pt: not written \(No space left on device\)"):
+        run(tmp_path / "run", settings(data))
+    files = sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir())
+    assert files == ["warmup.pt"]
+    assert torch.load(tmp_path / "run" / "checkpoints" / "warmup.pt", weights_only=True)["epoch"] == 1
+
+
+def test_network_with_control_flow_is_refused_by_name(data, tmp_path):
+    class Branches(Small):
+        def forward(self, x):
+            return super().forward(x if x.sum() > 0 else -x)
+
+    with pytest.raises(UnsupportedNetwork, match="Branches.*depends on the data.*search each part"):
+        Run(settings(data), lambda d: Branches(), tmp_path / "run")
+
+
+def test_learning_rate_climbs_then_falls():
+    assert training.rate(0.05) < training.rate(0.1) == 1.0 > training.rate(0.5) > training.rate(0.99) > 0
