@@ -9,7 +9,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from search import distributed
 from search.config import model_maker, parse, read_config, register, write_config
+from search.problem import device_of
 from search.run import Run, new_folder
 
 register()
@@ -24,8 +26,10 @@ def main(config: DictConfig) -> None:
             settings = read_config(folder)
         else:
             settings = parse(config)
-            folder = new_folder(settings)
-            write_config(settings, folder)
+            distributed.start(device_of(settings.train.device))
+            folder = Path(distributed.agreed(str(new_folder(settings))))
+            if distributed.rank() == 0:
+                write_config(settings, folder)
         Run(settings, model_maker(settings.model), folder)()
     except (ValueError, OSError, RuntimeError, NotImplementedError, HydraException, OmegaConfBaseException) as error:
         if "--debug" in sys.argv:

@@ -12,6 +12,14 @@ def start(device: torch.device) -> None:
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
 
 
+def agreed(value: str) -> str:
+    """Rank 0's value, on every process."""
+    values = [value]
+    if distributed.is_initialized():
+        distributed.broadcast_object_list(values, src=0)
+    return values[0]
+
+
 def stop() -> None:
     if distributed.is_initialized():
         distributed.destroy_process_group()

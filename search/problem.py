@@ -1,5 +1,6 @@
 """What every strategy works on: one space, one data set, one set of budgets, one evaluator."""
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -51,7 +52,7 @@ class Problem:
     def sample(self, count: int) -> list[tuple[Tensor, Tensor]]:
         """The first batches of training data, in an order of their own."""
         batches = []
-        for batch, _ in zip(self.context.train.epoch(0), range(count), strict=False):
+        for batch, _ in zip(self.context.whole.epoch(0), range(count), strict=False):
             batches.append(batch)
         return batches
 
@@ -70,7 +71,7 @@ class Problem:
         device = self.context.device
         network.to(device).set_mode(FAKE)
         before = accuracy(network, self.context.val, device, FAKE)
-        reestimate_norms(network, self.context.train)
+        reestimate_norms(network, self.context.whole)
         decided = accuracy(network, self.context.val, device, FAKE)
         f = self.settings.finetune
         phase = Phase(
@@ -110,7 +111,9 @@ def device_of(name: str) -> torch.device:
         ValueError: a device that this machine lacks.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":  # under torchrun a device a process
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"train.device '{name}': this machine has no CUDA device. Use 'auto' or 'cpu'.")

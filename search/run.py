@@ -120,7 +120,7 @@ class Run:
         t = self.settings.train
         return {"warmup": t.warmup.epochs, **self.strategy.phases(), "finetune": t.finetune.epochs}
 
-    def _batches(self, split: str, size: int, train: bool = False) -> Batches:
+    def _batches(self, split: str, size: int, train: bool = False, alone: bool = False) -> Batches:
         return Batches(
             self.data,
             split,
@@ -129,8 +129,8 @@ class Run:
             shuffle=train,
             augment=self.settings.train.augment if train else None,
             device=self.device,
-            rank=distributed.rank(),
-            world_size=distributed.world_size(),
+            rank=0 if alone else distributed.rank(),
+            world_size=1 if alone else distributed.world_size(),
         )
 
     def _context(self) -> Context:
@@ -138,6 +138,7 @@ class Run:
         return Context(
             self._batches("train", s.train.batch_size, train=True),
             self._batches("val", EVALUATION_BATCH),
+            self._batches("train", s.train.batch_size, train=True, alone=True),
             self.device,
             self.folder,
             self.monitor,
@@ -160,9 +161,10 @@ class Run:
         results = list(self.strategy.run(problem))
         best = max(results, key=lambda r: r.metrics["accuracy/val"])
         summary: dict[str, Any] = {}
-        if distributed.rank() == 0:
+        first = distributed.rank() == 0
+        distributed.stop()  # from here on, the first process is alone
+        if first:
             summary = self._export(best, problem.found[best.architecture.hash], teacher, float_val, results)
-        distributed.stop()
         return summary
 
     def _note_start(self) -> None:
@@ -250,7 +252,7 @@ class Run:
         }
 
     def _whole(self, split: str) -> Batches:
-        return Batches(self.data, split, EVALUATION_BATCH, seed=0, shuffle=False, device=self.device)
+        return self._batches(split, EVALUATION_BATCH, alone=True)
 
     def _rest(self) -> float:
         """Seconds of this process that no phase accounts for: start, lowering, verification."""

@@ -59,6 +59,7 @@ class Context:
 
     train: Batches
     val: Batches
+    whole: Batches  # of training data, as one process would see them: for statistics that all processes must share
     device: torch.device
     folder: Path
     monitor: Monitor
@@ -114,7 +115,7 @@ class PhaseRun:
         self.optimizers = _optimizers(space, phase)
         self.model: nn.Module = space
         if distributed.world_size() > 1:
-            self.model = DistributedDataParallel(space, find_unused_parameters=True, broadcast_buffers=False)
+            self.model = DistributedDataParallel(space, find_unused_parameters=True)
         self.epoch, self.seconds = 0, 0.0
         self.best: tuple[float, dict[str, Tensor]] | None = None
         self.since_best, self.finished = 0, False
@@ -209,7 +210,7 @@ class PhaseRun:
             optimizer.zero_grad()
         logits = self.model(images)
         loss = self.loss(images, logits, labels)
-        value = loss.item()
+        value = distributed.summed([loss.item()], self.context.device)[0] / distributed.world_size()
         if not math.isfinite(value):
             raise TrainingDiverged(
                 f"phase '{self.phase.name}', {where}: the loss is {value}. The checkpoint of the last whole epoch is "

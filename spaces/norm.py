@@ -26,19 +26,33 @@ def is_distributed() -> bool:
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 
+class _Summed(torch.autograd.Function):
+    """The sum over all processes; so is its gradient, since every process's loss reads it."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        total = x.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        total = grad.clone()
+        distributed.all_reduce(total)
+        return total
+
+
 def synchronized_norm(x: Tensor, norm: Norm, keep: Tensor | None) -> Tensor:
     """Batch norm over the global batch: every process computes what one process with all samples would.
 
     (torch's SyncBatchNorm has no CPU kernel.)
     """
-    from torch.distributed.nn.functional import all_reduce
-
     dims = [d for d in range(x.dim()) if d != 1]
     shape = (1, -1, *(1,) * (x.dim() - 2))
     count = x.numel() // x.shape[1] * distributed.get_world_size()
-    mean = all_reduce(x.sum(dims)) / count
+    mean = _Summed.apply(x.sum(dims)) / count
     centred = x - mean.view(shape)
-    variance = all_reduce(centred.square().sum(dims)) / count
+    variance = _Summed.apply(centred.square().sum(dims)) / count
     with torch.no_grad():
         norm.running_mean.lerp_(mean, norm.momentum)
         norm.running_var.lerp_(variance * (count / (count - 1)), norm.momentum)

@@ -7,11 +7,14 @@ from typing import Literal, overload
 import numpy as np
 
 from search.integer.kernels import Array, Scratch, quantize
-from search.integer.operators import WHOLE, from_batch_first, prepare, to_batch_first
+from search.integer.operators import prepare, to_batch_first
 from search.integer.program import Node, Program
 
 CHUNK_IMAGES = 16  # images that a thread takes through the network together, at most
-LARGEST_STRIP = 1 << 17  # accumulators an operator makes at a time, at most: beyond, calls cost nothing and caches overflow
+LARGEST_STRIP = (
+    1 << 17
+)  # accumulators an operator makes at a time, at most: beyond, calls cost nothing and caches overflow
+SMALL_BUFFER = 512  # elements; NumPy copies operands broadcast over lines shorter than half its buffer
 THREADS = 2
 
 
@@ -29,7 +32,9 @@ class Executor:
         """
         program.validate()
         self.program = program
-        strip = min(LARGEST_STRIP, CHUNK_IMAGES * program.peak_ram_bytes() // 8)  # working memory stays below the live tensors
+        strip = min(
+            LARGEST_STRIP, CHUNK_IMAGES * program.peak_ram_bytes() // 8
+        )  # working memory stays below the live tensors
         self._steps = [Step(program, node, strip) for node in program.nodes]
         self._dead = _dead_after(program)
         self._threads = threads
@@ -61,7 +66,9 @@ class Executor:
         images = max(1, min(CHUNK_IMAGES, -(-len(x) // self._threads)))
         chunks = [slice(start, start + images) for start in range(0, len(x), images)]
         run = self._pool.map if self._pool is not None and len(chunks) > 1 else map
-        for _ in run(lambda chunk: self._run(x[chunk], {name: codes[chunk] for name, codes in results.items()}), chunks):
+        for _ in run(
+            lambda chunk: self._run(x[chunk], {name: codes[chunk] for name, codes in results.items()}), chunks
+        ):
             pass
         if intermediate:
             return results
@@ -72,11 +79,12 @@ class Executor:
         """Take a chunk of images through all nodes; fill the tensors asked for, channels first."""
         arrays = {self.program.input: self._input_codes(x)}
         scratch = self._scratch()
-        np.setbufsize(512)
-        for step, dead in zip(self._steps, self._dead, strict=True):
-            arrays[step.output] = step.run([arrays[name] for name in step.inputs], len(x), scratch)
-            for name in dead:
-                _keep(name, arrays.pop(name), results)
+        with np.errstate():  # its end restores the buffer size
+            np.setbufsize(SMALL_BUFFER)
+            for step, dead in zip(self._steps, self._dead, strict=True):
+                arrays[step.output] = step.run([arrays[name] for name in step.inputs], len(x), scratch)
+                for name in dead:
+                    _keep(name, arrays.pop(name), results)
         for name, codes in arrays.items():
             _keep(name, codes, results)
 
@@ -91,17 +99,30 @@ class Executor:
         """Real numbers or codes, (n, c, *spatial), to codes (*spatial, n, c)."""
         info = self.program.tensors[self.program.input]
         codes = x if x.dtype == info.dtype else quantize(x, info.scale, info.zero_point, info.largest_code)
-        return np.ascontiguousarray(from_batch_first(codes), info.dtype)
+        channels, *spatial = info.shape
+        out = np.empty((*spatial, len(x), channels), info.dtype)
+        if not spatial:
+            out[...] = codes
+        else:
+            for image, channel in np.ndindex(codes.shape[:2]):  # copied whole, the inner loop would be the few channels
+                out[..., image, channel] = codes[image, channel]
+        return out
 
     def _check(self, x: Array) -> None:
         info = self.program.tensors[self.program.input]
         if x.ndim != 1 + len(info.shape) or x.shape[1:] != info.shape:
-            raise ValueError(f"input '{self.program.input}': shape {x.shape} found; (n, {', '.join(map(str, info.shape))}) expected")
+            raise ValueError(
+                f"input '{self.program.input}': shape {x.shape} found; (n, {', '.join(map(str, info.shape))}) expected"
+            )
         if x.dtype == info.dtype:
             if x.size and x.max() > info.largest_code:
-                raise ValueError(f"input '{self.program.input}': code {x.max()} found; {info.bits} bits hold 0..{info.largest_code}")
+                raise ValueError(
+                    f"input '{self.program.input}': code {x.max()} found; {info.bits} bits hold 0..{info.largest_code}"
+                )
         elif not np.issubdtype(x.dtype, np.floating):
-            raise ValueError(f"input '{self.program.input}': {x.dtype} found; floating point, or {info.dtype} codes, expected")
+            raise ValueError(
+                f"input '{self.program.input}': {x.dtype} found; floating point, or {info.dtype} codes, expected"
+            )
 
 
 class Step:
@@ -109,7 +130,7 @@ class Step:
 
     def __init__(self, program: Program, node: Node, strip: int) -> None:
         self.inputs, self.output = node.inputs, node.output
-        self._info, self._whole = program.tensors[node.output], node.op in WHOLE
+        self._info = program.tensors[node.output]
         self._strip = strip  # accumulators
         self._operator = prepare(program, node)
 
@@ -117,7 +138,7 @@ class Step:
         """Codes (*spatial, n, c) of the inputs to those of the output."""
         channels, *spatial = self._info.shape
         out = np.empty((*spatial, images, channels), self._info.dtype)
-        lines = len(out) if self._whole else max(1, self._strip * len(out) // out.size)
+        lines = len(out) if self._operator.whole else max(1, self._strip * len(out) // out.size)
         for start in range(0, len(out), lines):
             self._operator(inputs, out, range(start, min(start + lines, len(out))), scratch)
         return out

@@ -1,7 +1,7 @@
 """One prepared operator a node: weights unpacked and multipliers made real once, then codes in, codes out.
 
-A tensor of shape (c, *spatial) is an array of codes (*spatial, n, c); see kernels.py for why. An operator fills some lines of its
-output, that is a range of its first axis, so that its working memory stays in cache whatever the size of the image.
+A tensor of shape (c, *spatial) is an array of codes (*spatial, n, c); windows.py says why. An operator fills some lines
+of its output, that is a range of its first axis, so that its working memory is small whatever the size of the image.
 """
 
 from collections.abc import Sequence
@@ -10,15 +10,19 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from search.integer import kernels
+from search.integer import kernels, windows
 from search.integer.kernels import Array, Finish, Repeated, Requantizer, Scratch
 from search.integer.program import Node, Program
+
+SHORT_DEPTH = 16  # terms of a matrix product's sums: with fewer, all taps go into one product
 
 Inputs = Sequence[Array]
 
 
 class Operator(Protocol):
-    """Fill out[lines] from the inputs."""
+    """Fill out[lines] from the inputs; if whole, lines are always all of them."""
+
+    whole: bool
 
     def __call__(self, inputs: Inputs, out: Array, lines: range, scratch: Scratch) -> None: ...
 
@@ -46,64 +50,82 @@ class Weights:
 
 
 class Convolution:
-    """Any number of spatial dimensions and groups: for each tap of all dimensions but the last, one matrix product."""
+    """Any number of spatial dimensions and groups: the last dimension's taps in one matrix product, the others added."""
+
+    whole = False
 
     def __init__(self, program: Program, node: Node) -> None:
         weights, self._attributes = Weights(program, node), node.attributes
         self._zero_point, self._dtype = program.tensors[node.inputs[0]].zero_point, weights.dtype
         self._groups, kernel = node.attributes["groups"], node.attributes["kernel"]
-        codes = weights.codes.reshape(self._groups, len(weights.codes) // self._groups, -1, prod(kernel[:-1]), kernel[-1])
-        matrices = codes.transpose(3, 0, 4, 2, 1)  # (taps, groups, taps of the last dimension, c_in, c_out)
-        shape = (len(matrices), self._groups, -1, matrices.shape[-1])
-        self._matrices = np.ascontiguousarray(matrices, self._dtype).reshape(shape)
+        codes = weights.codes.reshape(self._groups, len(weights.codes) // self._groups, -1, prod(kernel))
+        short = codes.shape[2] * kernel[-1] < SHORT_DEPTH
+        self._outer = 0 if short else len(kernel) - 1  # dimensions whose taps are added
+        taps = prod(kernel[: self._outer])
+        by_tap = codes.reshape(*codes.shape[:3], taps, -1).transpose(3, 0, 4, 2, 1)
+        matrices = np.ascontiguousarray(by_tap, self._dtype)  # (taps added, groups, taps in a product, c_in, c_out)
+        self._matrices = matrices.reshape(taps, self._groups, -1, codes.shape[1])
         self._requantize = _requantizer(program, node, weights.bias)
 
     def __call__(self, inputs: Inputs, out: Array, lines: range, scratch: Scratch) -> None:
-        strip = kernels.load(inputs[0], lines, self._attributes, self._zero_point, (scratch, self._dtype))
-        *outputs, width, images, channels = out[lines.start : lines.stop].shape
-        columns = kernels.gather(strip, width, self._attributes, self._groups, scratch)
-        shape = (self._groups, prod(outputs) * width * images, channels // self._groups)
-        sums, product = (scratch.take(role, shape, self._dtype) for role in ("sums", "product"))
-        views = kernels.lead_taps(columns, outputs, self._attributes)
-        for index, (view, matrix) in enumerate(zip(views, self._matrices, strict=True)):
-            self._multiply(view, matrix, product if index else sums)
-            if index:
+        strip = windows.load(inputs[0], lines, self._attributes, self._zero_point, (scratch, self._dtype))
+        target = out[lines.start : lines.stop]
+        outer, inner = target.shape[: self._outer], target.shape[self._outer : -2]
+        columns = windows.gather(strip, inner, self._attributes, self._groups, scratch)
+        shape = (self._groups, prod(target.shape[:-1]), target.shape[-1] // self._groups)
+        sums = scratch.take("sums", shape, self._dtype)
+        for index, view in enumerate(windows.outer_taps(columns, outer, self._attributes)):
+            if index == 0:
+                self._multiply(view, self._matrices[index], sums)
+            else:
+                product = scratch.take("product", shape, self._dtype)
+                self._multiply(view, self._matrices[index], product)
                 sums += product
         if self._groups > 1:
             sums = np.ascontiguousarray(sums.swapaxes(0, 1))
-        self._requantize(sums, out[lines.start : lines.stop], scratch)
+        self._requantize(sums, target, scratch)
 
     def _multiply(self, view: Array, matrix: Array, out: Array) -> None:
-        """(groups, *outputs, n, k) times (groups, k, c_out of a group): one product a group, or a line where lines lie apart."""
+        """One matrix product a group, or a line where the lines lie apart.
+
+        Args:
+            view: (groups, *any, n, k).
+            matrix: (groups, k, c_out of a group).
+            out: (groups, pixels, c_out of a group).
+        """
         groups, *lead, width, images, depth = view.shape
         if view.flags.c_contiguous:
             np.matmul(view.reshape(groups, -1, depth), matrix, out=out)
         else:
             by_line = view.reshape(groups, *lead, width * images, depth)
-            expanded = matrix.reshape(groups, *(1 for _ in lead), *matrix.shape[1:])
-            np.matmul(by_line, expanded, out=out.reshape(groups, *lead, width * images, -1))
+            matrix = matrix.reshape(groups, *(1 for _ in lead), *matrix.shape[1:])
+            np.matmul(by_line, matrix, out=out.reshape(groups, *lead, width * images, -1))
 
 
 class Depthwise:
     """A convolution with one filter a channel."""
 
+    whole = False
+
     def __init__(self, program: Program, node: Node) -> None:
         weights, self._attributes = Weights(program, node), node.attributes
         self._zero_point, self._dtype = program.tensors[node.inputs[0]].zero_point, weights.dtype
         by_channel = weights.codes.T.reshape(*node.attributes["kernel"], -1).astype(self._dtype)
-        self._weight = Repeated(by_channel, kernels.FILTER_PERIOD)
+        self._weight = Repeated(by_channel, windows.FILTER_PERIOD)
         self._requantize = _requantizer(program, node, weights.bias)
 
     def __call__(self, inputs: Inputs, out: Array, lines: range, scratch: Scratch) -> None:
-        strip = kernels.load(inputs[0], lines, self._attributes, self._zero_point, (scratch, self._dtype))
+        strip = windows.load(inputs[0], lines, self._attributes, self._zero_point, (scratch, self._dtype))
         target = out[lines.start : lines.stop]
         sums = scratch.take("sums", target.shape, self._dtype)
-        kernels.depthwise(strip, self._weight, self._attributes, sums)
+        windows.depthwise(strip, self._weight, self._attributes, sums)
         self._requantize(sums, target, scratch)
 
 
 class Linear:
     """A matrix product over the last dimension of the tensor as the program states it, channels first."""
+
+    whole = True
 
     def __init__(self, program: Program, node: Node) -> None:
         weights = Weights(program, node)
@@ -120,6 +142,8 @@ class Linear:
 
 class Add:
     """The sum of two tensors on different scales, rounded once: acc = (a - z_a) * m_0 + (b - z_b) * m_1, one shift."""
+
+    whole = False
 
     def __init__(self, program: Program, node: Node) -> None:
         factors, shift = program.constant(node, "multiplier").astype(np.int64), program.constant(node, "shift")
@@ -146,15 +170,20 @@ class Add:
 class Multiply:
     """The product of two tensors: acc = (a - z_a) * (b - z_b)."""
 
+    whole = False
+
     def __init__(self, program: Program, node: Node) -> None:
-        self._zero_points = [program.tensors[name].zero_point for name in node.inputs]
+        infos = [program.tensors[name] for name in node.inputs]
+        self._zero_points = [info.zero_point for info in infos]
+        bound = prod(info.largest_code for info in infos)
+        self._dtype = kernels.accumulator_dtype(-bound, bound)
         self._requantize = _requantizer(program, node, np.zeros(1, np.int64))
 
     def __call__(self, inputs: Inputs, out: Array, lines: range, scratch: Scratch) -> None:
         target = out[lines.start : lines.stop]
         parts = zip(inputs, self._zero_points, strict=True)
-        first, second = (np.subtract(strip_of(codes, lines), zero, dtype=np.float64) for codes, zero in parts)
-        sums = np.multiply(first, second, out=scratch.take("sums", target.shape, np.float64))
+        first, second = (np.subtract(strip_of(codes, lines), zero, dtype=self._dtype) for codes, zero in parts)
+        sums = np.multiply(first, second, out=scratch.take("sums", target.shape, self._dtype))
         self._requantize(sums, target, scratch)
 
 
@@ -169,32 +198,41 @@ class Concat:
             for index, name in enumerate(node.inputs)
         ]
         self._axis = node.attributes["axis"] - 1  # the channel is last here, spatial axis i is axis i - 1
+        self.whole = self._axis == 0
 
     def __call__(self, inputs: Inputs, out: Array, lines: range, scratch: Scratch) -> None:
+        places = np.moveaxis(out if self.whole else out[lines.start : lines.stop], self._axis, 0)
         start = 0
-        places = np.moveaxis(out, self._axis, 0)
         for codes, requantize in zip(inputs, self._requantizers, strict=True):
             stop = start + codes.shape[self._axis]
-            part = np.moveaxis(places[start:stop], 0, self._axis)
-            requantize(codes, part, scratch)
+            part = codes if self.whole else codes[lines.start : lines.stop]
+            requantize(part, np.moveaxis(places[start:stop], 0, self._axis), scratch)
             start = stop
 
 
 class MaxPool:
     """The largest code of each window; padding is code 0, the least."""
 
+    whole = False
+
     def __init__(self, program: Program, node: Node) -> None:
         self._attributes = node.attributes
 
     def __call__(self, inputs: Inputs, out: Array, lines: range, scratch: Scratch) -> None:
         target = out[lines.start : lines.stop]
-        strip = kernels.load(inputs[0], lines, self._attributes, 0, (scratch, out.dtype))
+        strip = windows.load(inputs[0], lines, self._attributes, 0, (scratch, out.dtype))
         spatial = target.ndim - 2
-        np.max(kernels.windows(strip, target.shape[:-2], self._attributes), axis=tuple(range(spatial, 2 * spatial)), out=target)
+        np.max(
+            windows.windows(strip, target.shape[:-2], self._attributes),
+            axis=tuple(range(spatial, 2 * spatial)),
+            out=target,
+        )
 
 
 class AvgPool:
     """The sum of each window, whose divisor is in the multiplier; padding is the zero point."""
+
+    whole = False
 
     def __init__(self, program: Program, node: Node) -> None:
         source, taps = program.tensors[node.inputs[0]], prod(node.attributes["kernel"])
@@ -204,15 +242,21 @@ class AvgPool:
 
     def __call__(self, inputs: Inputs, out: Array, lines: range, scratch: Scratch) -> None:
         target = out[lines.start : lines.stop]
-        strip = kernels.load(inputs[0], lines, self._attributes, self._zero_point, (scratch, self._dtype))
+        strip = windows.load(inputs[0], lines, self._attributes, self._zero_point, (scratch, self._dtype))
         sums = scratch.take("sums", target.shape, self._dtype)
         spatial = target.ndim - 2
-        np.sum(kernels.windows(strip, target.shape[:-2], self._attributes), axis=tuple(range(spatial, 2 * spatial)), out=sums)
+        np.sum(
+            windows.windows(strip, target.shape[:-2], self._attributes),
+            axis=tuple(range(spatial, 2 * spatial)),
+            out=sums,
+        )
         self._requantize(sums, target, scratch)
 
 
 class Flatten:
     """The same codes under another shape, in the order of the channels-first tensor."""
+
+    whole = True
 
     def __init__(self, program: Program, node: Node) -> None:
         self._shape = tuple(node.attributes["shape"])
@@ -223,6 +267,8 @@ class Flatten:
 
 class Table:
     """Any elementwise function, as the output code of every input code."""
+
+    whole = False
 
     def __init__(self, program: Program, node: Node) -> None:
         self._table = program.constant(node, "table")
@@ -257,7 +303,6 @@ OPERATORS: dict[str, Any] = {
     "flatten": Flatten,
     "table": Table,
 }
-WHOLE = ("linear", "concat", "flatten")  # operators that fill all lines at once
 
 
 def prepare(program: Program, node: Node) -> Operator:

@@ -1,4 +1,4 @@
-"""Weights as bytes: rows of two's complement codes of 2..8 bits, packed little-endian. Counts, so no source is needed."""
+"""Weights as bytes: rows of two's complement codes of 2..8 bits, packed little-endian: counts, no source."""
 
 from collections.abc import Iterator
 
@@ -49,9 +49,13 @@ def pack_rows(codes: NDArray[np.integer], widths: Bytes) -> Bytes:
     if outside.size:
         row = int(outside[0])
         found = int(np.abs(codes[row].astype(np.int64)).max())
-        raise ValueError(f"row {row}: a code of magnitude {found} found; {widths[row]} bits hold -{bound[row]}..{bound[row]}")
+        raise ValueError(
+            f"row {row}: a code of magnitude {found} found; {widths[row]} bits hold -{bound[row]}..{bound[row]}"
+        )
     for width, rows, places in _by_width(widths, codes.shape[1]):
-        bits = np.unpackbits(codes[rows].astype(np.int8).view(np.uint8)[..., None], axis=2, count=width, bitorder="little")
+        bits = np.unpackbits(
+            codes[rows].astype(np.int8).view(np.uint8)[..., None], axis=2, count=width, bitorder="little"
+        )
         packed[places] = np.packbits(bits.reshape(len(rows), -1), axis=1, bitorder="little")
     return packed
 
@@ -72,7 +76,9 @@ def unpack_rows(packed: Bytes, widths: Bytes, row_length: int) -> Codes:
     """
     expected = int(row_bytes(widths, row_length).sum())
     if packed.shape != (expected,):
-        raise ValueError(f"packed weights have shape {packed.shape}; {len(widths)} rows of {row_length} need ({expected},)")
+        raise ValueError(
+            f"packed weights have shape {packed.shape}; {len(widths)} rows of {row_length} need ({expected},)"
+        )
     codes = np.empty((len(widths), row_length), np.int8)
     for width, rows, places in _by_width(widths, row_length):
         bits = np.unpackbits(packed[places], axis=1, count=row_length * width, bitorder="little")
@@ -90,7 +96,8 @@ def pack_widths(widths: Bytes) -> Bytes:
 
 def unpack_widths(packed: Bytes, channels: int) -> Bytes:
     """The inverse of pack_widths: (ceil(channels / 2),) -> (channels,), bits."""
-    return np.stack([packed & 15, packed >> 4], axis=1).reshape(-1)[:channels]
+    both: Bytes = np.stack([packed & 15, packed >> 4], axis=1).reshape(-1)
+    return both[:channels]
 
 
 def _by_width(widths: Bytes, row_length: int) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.int64]]]:

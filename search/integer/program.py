@@ -101,19 +101,20 @@ class Program:
         return unpack_rows(self.constant(node, "weight"), self.widths(node), self.fan_in(node))
 
     def flash_bytes(self) -> int:
-        """Bytes of all constants: packed weights, widths, biases, multipliers, shifts, tables. Shared ones count once."""
+        """Bytes of all constants: packed weights, widths, biases, multipliers, shifts, tables; shared ones once."""
         return sum(constant.nbytes for constant in self.constants.values())
 
     def macs(self) -> int:
-        """Products of all convolutions and linear layers as executed, padding included: outputs * fan-in. 1 MAC = 2 FLOPs."""
+        """Products of all conv and linear nodes, padding included: outputs * fan-in. 1 MAC = 2 FLOPs."""
         weighted = [node for node in self.nodes if node.op in WEIGHTED]
         return sum(prod(self.tensors[node.output].shape) * self.fan_in(node) for node in weighted)
 
     def peak_ram_bytes(self) -> int:
         """The largest sum of live tensors, in bytes, over the schedule.
 
-        A tensor lives from the node that writes it (the program's input: from the start) to the last node that reads it (the
-        program's output: to the end). A flatten's output is its input under another shape: it adds no bytes and keeps it alive.
+        A tensor lives from the node that writes it (the program's input: from the start) to the last that reads it (the
+        program's output: to the end). A flatten's output is its input under another shape: it adds no bytes and keeps
+        it alive.
         """
         storage = self._storage()
         born = {self.input: 0}
@@ -211,7 +212,9 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Array
             metadata = file.metadata() or {}
             constants = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except safetensors.SafetensorError as error:
-        raise ProgramError(f"{path}: not a whole safetensors file ({error}). Copy it again, or lower the network again.") from error
+        raise ProgramError(
+            f"{path}: not a whole safetensors file ({error}). Copy it again, or lower the network again."
+        ) from error
     try:
         header = json.loads(metadata["picojoule"])
         if not isinstance(header, dict):

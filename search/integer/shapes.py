@@ -1,4 +1,4 @@
-"""The output shape of each operator, from its attributes and its inputs' shapes. Shapes are without the batch, channels first."""
+"""The output shape of each operator, from its attributes and its inputs' shapes; no batch, channels first."""
 
 from collections.abc import Callable, Sequence
 from math import prod
@@ -22,9 +22,13 @@ def window_shape(attributes: Attributes, spatial: Sequence[int]) -> Shape:
     dilation = attributes.get("dilation", [1] * len(kernel))
     lengths = {len(spatial), len(kernel), len(stride), len(padding), len(dilation)}
     if len(lengths) != 1:
-        raise ValueError(f"kernel {kernel}, stride {stride}, padding {padding} do not fit {len(spatial)} spatial dimensions")
+        raise ValueError(
+            f"kernel {kernel}, stride {stride}, padding {padding} do not fit {len(spatial)} spatial dimensions"
+        )
     if min(*kernel, *stride, *dilation) < 1 or min(min(pair) for pair in padding) < 0:
-        raise ValueError(f"kernel {kernel}, stride {stride}, dilation {dilation} must be >= 1 and padding {padding} >= 0")
+        raise ValueError(
+            f"kernel {kernel}, stride {stride}, dilation {dilation} must be >= 1 and padding {padding} >= 0"
+        )
     dimensions = zip(spatial, kernel, stride, padding, dilation, strict=True)
     shape = tuple((size + sum(pads) - step * (taps - 1) - 1) // jump + 1 for size, taps, jump, pads, step in dimensions)
     if min(shape) < 1:
@@ -74,7 +78,8 @@ def _same(attributes: Attributes, inputs: Sequence[Shape], output: Shape) -> Sha
     return inputs[0]
 
 
-# (attributes, input shapes, stated output shape) -> output shape; the stated one gives only the channels that weights decide
+# (attributes, input shapes, stated output shape) -> output shape; of the stated one only the channels count, where
+# weights decide them
 OUTPUT_SHAPE: dict[str, Callable[[Attributes, Sequence[Shape], Shape], Shape]] = {
     "conv": _conv,
     "linear": _linear,
