@@ -3,13 +3,21 @@
 import os
 
 import torch
-from torch import distributed
+from torch import Tensor, distributed
 
 
 def start(device: torch.device) -> None:
     """Joins the process group that torchrun describes in the environment; nothing without torchrun."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+
+
+def mean_(x: Tensor) -> Tensor:
+    """The mean over all processes, in place."""
+    if world_size() > 1:
+        distributed.all_reduce(x)
+        x /= world_size()
+    return x
 
 
 def agreed(value: str) -> str:

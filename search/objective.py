@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from cost_models.rules import CostModel
+from search.curvature import Curvature
 from spaces.blocks import Selection
 from spaces.space import Space
 
@@ -75,7 +76,7 @@ class Objective:
     """Expected costs, and their gradient with respect to what the decisions share out.
 
     Hard shares change only when a pick changes, and the gradient with them; so it is computed every few steps and
-    handed to autograd as it stands.
+    handed to autograd as it stands. What a change hurts is added to it, see search.curvature.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Objective:
         self.constraints = {n: METHODS[method](b, seed_costs[n], ramp) for n, b in budgets.items()}
         self.costs: dict[str, float] = dict(seed_costs)
         self.forces: dict[str, float] = {}
+        self.curvature = Curvature()
         self._steps, self._gradients = 0, []
 
     def gradients(self, space: Space, task_loss: float, progress: float) -> tuple[list[Tensor], list[Tensor]]:
@@ -105,8 +107,7 @@ class Objective:
         if self._steps % REFRESH == 0 or len(self._gradients) != len(roots):
             self._gradients = self._refresh(space, roots, task_loss, progress)
         self._steps += 1
-        pairs = [(r, g) for r, g in zip(roots, self._gradients, strict=True) if r.requires_grad]
-        return [r for r, _ in pairs], [g for _, g in pairs]
+        return roots, self.curvature.added(space.selection, roots, self._gradients)
 
     def _refresh(self, space: Space, roots: list[Tensor], task_loss: float, progress: float) -> list[Tensor]:
         leaves = [r.detach().requires_grad_() for r in roots]
@@ -127,10 +128,17 @@ class Objective:
 
     def state(self) -> dict:
         constraints = {name: c.state() for name, c in self.constraints.items()}
-        return {"steps": self._steps, "constraints": constraints, "gradients": self._gradients, "costs": self.costs}
+        return {
+            "steps": self._steps,
+            "constraints": constraints,
+            "gradients": self._gradients,
+            "costs": self.costs,
+            "curvature": self.curvature.state(),
+        }
 
     def load(self, state: dict) -> None:
         self._steps, self._gradients, self.costs = state["steps"], state["gradients"], state["costs"]
+        self.curvature.load(state["curvature"])
         for name, saved in state["constraints"].items():
             self.constraints[name].load(saved)
 

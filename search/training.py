@@ -220,6 +220,8 @@ class PhaseRun:
         if self.phase.objective is not None:
             roots, gradients = self.phase.objective.gradients(self.space, value, progress)
         torch.autograd.backward([loss, *roots], [None, *gradients])
+        if self.phase.objective is not None:
+            self.phase.objective.curvature.observe(len(labels) * distributed.world_size())
         for optimizer in self.optimizers:
             optimizer.step()
         for decision in self.space.decisions.values() if self.phase.decision_lr else ():

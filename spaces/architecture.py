@@ -31,7 +31,7 @@ class Architecture:
             document = json.loads(text)
             picks = {str(name): tuple(int(i) for i in pick) for name, pick in document["picks"].items()}
             found = Architecture(str(document["space"]), picks, document.get("left_alone", {}))
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"architecture: not the JSON of one ({error!r}); keys are space, picks, hash.") from error
         if document.get("hash") not in (None, found.hash):
             raise ValueError(

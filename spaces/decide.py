@@ -73,11 +73,14 @@ def _shrunk(spec: WeightsSpec, picks, rows: Tensor, columns: Tensor) -> WeightsS
 
 
 def _inherited(space, small, picks, index, keep) -> dict[str, Tensor]:
+    from spaces.space import key_of
+
     old = space.state_dict()
+    name_of = {key_of(name): name for name in (*small.weights, *small.norms)}
     state = {}
     for key, value in small.state_dict().items():
         kind, name, *rest = key.split(".")
-        name = name.replace("/", ".")
+        name = name_of.get(name, name)
         state[key] = old[key].cpu() if key in old else value
         if kind == "_weights":
             state[key] = _weight_part(state[key], rest, picks[name], *index[name])

@@ -112,6 +112,7 @@ class Gate(Decision):
     @torch.no_grad()
     def project(self) -> None:
         self.shadow.clamp_(0, 1)  # outside [0, 1] no gradient comes back, so a gate there would be stuck
+        self.threshold.clamp_(0.01, 0.99)  # so that a shadow of 0 is closed and one of 1 is open
 
 
 def select(logits: Tensor, mode: str, temperature: float) -> Tensor:

@@ -34,16 +34,16 @@ class Space(nn.Module):
         super().__init__()
         self.spec = spec
         self.name = spec.name
-        self.gates = nn.ModuleDict({_key(n): Gate(n, c, **spec.gate_options) for n, c in spec.gates.items()})
+        self.gates = nn.ModuleDict({key_of(n): Gate(n, c, **spec.gate_options) for n, c in spec.gates.items()})
         self._weights = nn.ModuleDict(
-            {_key(n): Weights(n, w, spec.choice_options) for n, w in spec.weights.items()}
+            {key_of(n): Weights(n, w, spec.choice_options) for n, w in spec.weights.items()}
         )
-        self._norms = nn.ModuleDict({_key(n): Norm(self._norm_channels(n), **a) for n, a in spec.norms.items()})
+        self._norms = nn.ModuleDict({key_of(n): Norm(self._norm_channels(n), **a) for n, a in spec.norms.items()})
         self._quantizers = nn.ModuleDict(
-            {_key(n): ActivationQuantizer(q.bits, q.nonnegative, q.ceiling) for n, q in spec.quantizers.items()}
+            {key_of(n): ActivationQuantizer(q.bits, q.nonnegative, q.ceiling) for n, q in spec.quantizers.items()}
         )
-        self.weights = {n: self._weights[_key(n)] for n in spec.weights}
-        self.norms = {n: self._norms[_key(n)] for n in spec.norms}
+        self.weights = {n: self._weights[key_of(n)] for n in spec.weights}
+        self.norms = {n: self._norms[key_of(n)] for n in spec.norms}
         self.blocks = nn.ModuleList(self._block(b) for b in spec.blocks)
         self._register_slots()
         self._mode = FLOAT
@@ -54,7 +54,7 @@ class Space(nn.Module):
 
     def quantizer(self, tensor: str) -> ActivationQuantizer | None:
         """The quantizer of a tensor; a tensor that keeps another's scale has that one's."""
-        key = _key(self.spec.scale_of[tensor])
+        key = key_of(self.spec.scale_of[tensor])
         return self._quantizers[key] if key in self._quantizers else None
 
     def _block(self, spec) -> Block:
@@ -196,8 +196,8 @@ class Space(nn.Module):
     def codes(self, x: Tensor) -> dict[str, Tensor]:
         """Every tensor's integer codes, by integer semantics. int64, (N, ...) each."""
         training, mode = self.training, self._mode
-        self.eval()
         self.set_mode(INTEGER)
+        self.eval()
         values = {"": x}
         self._run(x, values)
         values.pop("")
@@ -252,10 +252,15 @@ class Space(nn.Module):
             raise ValueError(f"{path}: cannot be read as a model ({error}). Restore it or run the export again.") from error
         if "picojoule.space" not in metadata:
             raise ValueError(f"{path}: a safetensors file, but no picojoule model: metadata has {sorted(metadata)}.")
-        space = Space(SpaceSpec.from_json(json.loads(metadata["picojoule.space"])))
-        space.load_state_dict(state)
+        try:
+            space = Space(SpaceSpec.from_json(json.loads(metadata["picojoule.space"])))
+            space.load_state_dict(state)
+        except (ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise ValueError(f"{path}: description and tensors make no model ({error}). Restore it or run the export again.") from error
         return space
 
 
-def _key(name: str) -> str:
-    return name.replace(".", "/")
+def key_of(name: str) -> str:
+    """The name as a key of a ModuleDict, which takes no dots and none of its own attributes: a layer may be called `values`."""
+    key = name.replace(".", "/")
+    return f"{key}/" if hasattr(nn.ModuleDict, key) else key

@@ -14,7 +14,7 @@ from search.integer import kernels, windows
 from search.integer.kernels import Array, Finish, Repeated, Requantizer, Scratch
 from search.integer.program import Node, Program
 
-SHORT_DEPTH = 16  # terms of a matrix product's sums: with fewer, all taps go into one product
+SHORT_DEPTH = 8  # terms of a matrix product's sums: with fewer, all taps go into one product
 
 Inputs = Sequence[Array]
 
@@ -50,7 +50,7 @@ class Weights:
 
 
 class Convolution:
-    """Any number of spatial dimensions and groups: the last dimension's taps in one matrix product, the others added."""
+    """Any number of dimensions and groups: the last dimension's taps in one matrix product, the others' added."""
 
     whole = False
 

@@ -1,7 +1,8 @@
 """Sliding windows over strips of lines: loading, gathering for a matrix product, and the depthwise sum.
 
-Codes lie in arrays (*spatial, n, channels): a pixel holds all images of the batch. So lines are long and contiguous for
-any number of channels, a pointwise convolution is one matrix product, and a strip of lines is a slice of the first axis.
+Codes lie in arrays (*spatial, n, channels): a pixel holds all images of the batch. So lines are long and contiguous
+for any number of channels, a pointwise convolution is one matrix product, and a strip of lines is a slice of the
+first axis.
 Attributes are a node's: kernel, stride, padding pairs and dilation (default 1), one entry a spatial dimension.
 """
 

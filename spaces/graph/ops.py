@@ -339,7 +339,7 @@ _BY_NAME: dict[str, Callable[[Call], Op | list[Op] | Value]] = {
 METHODS = _BY_NAME
 
 FUNCTIONS: dict[Any, Callable[[Call], Op | list[Op] | Value]] = {
-    **{getattr(torch, name): rule for name, rule in _BY_NAME.items() if hasattr(torch, name)},
+    **{getattr(torch, name): rule for name, rule in _BY_NAME.items() if callable(getattr(torch, name, None))},
     operator.add: arithmetic("add"),
     operator.iadd: arithmetic("add"),
     operator.sub: arithmetic("sub"),

@@ -110,7 +110,9 @@ def _run(model: nn.Module, graph: fx.Graph, placeholders: list[fx.Node], example
             return results[node]
 
     with torch.no_grad():
-        Recorder(fx.GraphModule(model, graph)).run(*[example if not n.args else n.args[0] for n in placeholders])
+        recorder = Recorder(fx.GraphModule(model, graph))
+        recorder.extra_traceback = False  # the message is ours
+        recorder.run(*[example if not n.args else n.args[0] for n in placeholders])
     return results
 
 

@@ -42,10 +42,14 @@ def _cut(grad: Tensor, v: Tensor, codes: Codes) -> Tensor:
     return aten.threshold_backward(grad, v, 0) if codes.low == 0 else grad
 
 
-def _step_gradient(grad: Tensor, v: Tensor, log_step: Tensor, codes: Codes) -> Tensor:
-    """d loss / d log step of v = x / step, from a slice of the batch: round(v) - v inside, the bound outside."""
+def _step_gradient(grad: Tensor, v: Tensor, keep: Tensor | None, log_step: Tensor, codes: Codes) -> Tensor:
+    """d loss / d log step of v = x / step, from a slice of the batch: round(v) - v inside, the bound outside.
+
+    A closed channel is 0 whatever the step: it has no say.
+    """
     every = SLICE if len(v) >= 2 * SLICE else 1
     v, grad = v[::every], grad[::every]
+    grad = grad if keep is None else grad * _channels(keep, grad)
     inside = v.clamp(codes.low, codes.high)
     slope = inside.round().sub_(torch.where(inside == v, v, 0.0))
     scale = every / (v[0].numel() * max(codes.high, 1.0)) ** 0.5
@@ -68,7 +72,7 @@ class _Tail(Function):
     def backward(ctx, grad):
         x, keep, log_step = ctx.saved_tensors
         v = x if log_step is None else x * log_step.exp().reciprocal()
-        d_step = _step_gradient(grad, v, log_step, ctx.codes) if ctx.needs_input_grad[2] else None
+        d_step = _step_gradient(grad, v, keep, log_step, ctx.codes) if ctx.needs_input_grad[2] else None
         dx, d_keep = _cut(grad, v, ctx.codes), None
         if ctx.needs_input_grad[1]:
             d_keep = (dx * x).sum([d for d in range(x.dim()) if d != 1])
@@ -99,7 +103,7 @@ class _NormTail(Function):
             per_step = log_step.exp().reciprocal()
             factor, offset = factor * per_step, offset * per_step
         v = torch.addcmul(_channels(offset, x), x, _channels(factor, x))
-        d_step = _step_gradient(grad, v, log_step, ctx.codes) if ctx.needs_input_grad[4] else None
+        d_step = _step_gradient(grad, v, keep, log_step, ctx.codes) if ctx.needs_input_grad[4] else None
         grad = _cut(grad, v, ctx.codes)
         del v
         scale = gamma if keep is None else gamma * keep

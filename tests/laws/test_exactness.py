@@ -146,11 +146,11 @@ def test_counted_costs_are_those_of_the_program(case):
     }
 
 
-@pytest.mark.parametrize("name", COST_MODELS)
-def test_costs_of_the_fixed_picks_are_those_of_the_decided_network(case, name):
-    model = COST_MODELS[name]
-    open_cost, decided_cost = model(case.space.describe()).item(), model(case.decided.describe()).item()
-    assert open_cost == (decided_cost if name in COUNTS else pytest.approx(decided_cost, rel=1e-12))
+def test_costs_of_the_fixed_picks_are_those_of_the_decided_network(case):
+    open_network, decided_network = case.space.describe(), case.decided.describe()
+    for name, model in COST_MODELS.items():
+        expected = model(decided_network).item()
+        assert model(open_network).item() == (expected if name in COUNTS else pytest.approx(expected, rel=1e-12)), name
 
 
 def test_a_program_survives_its_file(case, tmp_path):
@@ -185,7 +185,7 @@ def test_two_thousand_more(first):
 
 
 def test_the_networks_hold_every_operator_and_activation():
-    specs = [searchable(*random_network(seed)).spec for seed in range(NETWORKS)]
+    specs = [searchable(*random_network(seed)).spec for seed in range(NETWORKS // 2)]
     blocks = [block for spec in specs for block in spec.blocks]
     assert {block.op for block in blocks} == BLOCKS.keys()
     assert {block.activation[0] for block in blocks} == ACTIVATIONS.keys()
@@ -195,11 +195,12 @@ def test_the_networks_hold_every_operator_and_activation():
 
 def test_the_networks_are_no_constants():
     """A law about networks that give the same whatever they see would hold for nothing."""
-    varied = 0
-    for seed in range(0, NETWORKS, 5):
+    seeds = range(0, NETWORKS, 20)
+    varied = 0.0
+    for seed in seeds:
         codes = Case(seed).codes
         varied += sum(len(tensor[:2].unique()) > 1 for tensor in codes.values()) / len(codes)
-    assert varied > 0.9 * len(range(0, NETWORKS, 5))
+    assert varied > 0.9 * len(seeds)
 
 
 def test_networks_are_what_their_seed_says():

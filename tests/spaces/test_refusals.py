@@ -1,0 +1,103 @@
+"""What cannot be searched is refused by an error that names the module, says why, and what to do."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from spaces.graph.errors import UnsupportedNetwork
+from spaces.searchable import searchable
+
+
+class Net(nn.Module):
+    """conv -> `middle` -> what forward makes of it."""
+
+    def __init__(self, forward=None, middle: nn.Module | None = None) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+        self.body = nn.ModuleDict({"middle": middle or nn.ReLU()})
+        self.then = forward or (lambda net, x: x)
+
+    def forward(self, x):
+        return self.then(self, self.body["middle"](self.norm(self.conv(x))))
+
+
+class TwoInputs(nn.Module):
+    def forward(self, x, y):
+        return x + y
+
+
+class TwoOutputs(nn.Module):
+    def forward(self, x):
+        return F.relu(x), torch.tanh(x)
+
+
+class Branches(nn.Module):
+    def forward(self, x):
+        return x if x.sum() > 0 else F.relu(x)
+
+
+def no_statistics() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4, track_running_stats=False))
+
+
+def cumulative() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4, momentum=None))
+
+
+IMAGE = (1, 3, 8, 8)
+REFUSED = [
+    # network, where, why, way out
+    (Net(middle=Branches()), "body.middle", "cannot be traced, its path depends on the data", "out of forward"),
+    (Net(middle=nn.Softmax(1)), "body.middle", "uses 'Softmax', for which there is no integer operator", "supported one"),
+    (Net(lambda net, x: x.cumsum(1)), "cumsum", r"uses 'Tensor\.cumsum'", "supported one"),
+    (Net(lambda net, x: torch.exp(x)), "exp", "uses 'exp'", "supported one"),
+    (Net(middle=nn.LSTM(6, 3)), "body.middle", ".*", ".*"),
+    (Net(middle=nn.Conv2d(5, 4, 1)), "body.middle", r"fails on an input of shape \(2, 3, 8, 8\)", "example_input of the shape"),
+    (Net(middle=nn.Conv2d(4, 4, 1, padding=1, padding_mode="reflect")), "body.middle", "padding_mode 'reflect'", "zeros"),
+    (Net(middle=nn.Linear(6, 6)), "body.middle", r"is linear over an input of shape \(2, 4, 6, 6\)", "Flatten"),
+    (Net(middle=no_statistics()), "body.middle.1", "keeps no running statistics", "track_running_stats=True"),
+    (Net(middle=cumulative()), "body.middle.1", "momentum None", "number"),
+    (Net(lambda net, x: x[0], nn.MaxPool2d(2, return_indices=True)), "body.middle", "returns indices", "return_indices=False"),
+    (Net(middle=nn.AvgPool2d(3, padding=1, count_include_pad=False)), "body.middle", "changes at the border", "count_include_pad"),
+    (Net(middle=nn.AvgPool2d(4, ceil_mode=True)), "body.middle", "changes at the border", "ceil_mode=False"),
+    (Net(middle=nn.AvgPool2d(2, divisor_override=3)), "body.middle", "changes at the border", "count_include_pad"),
+    (Net(middle=nn.AdaptiveAvgPool2d(4)), "body.middle", "windows of different sizes", "divisor"),
+    (Net(lambda net, x: x.mean(1)), "mean", "mean over dimensions 1", "spatial"),
+    (Net(lambda net, x: x.mean()), "mean", "mean over dimensions None", "spatial"),
+    (Net(lambda net, x: x.view(2, 2, 2, 6, 6)), "view", "reshapes", "Flattening"),
+    (Net(lambda net, x: x.reshape(-1, 36)), "reshape", "reshapes", "Flattening"),
+    (Net(lambda net, x: x - net.conv(F.pad(x[:, :3], (1, 1, 1, 1)))), "getitem|pad", "uses", "supported one"),
+    (Net(lambda net, x: x - F.relu(x)), "sub", "does 'sub' of two tensors", "Sums and products"),
+    (Net(lambda net, x: 1 - x), "sub|rsub", "from the left|rsub", "BatchNorm|supported"),
+    (Net(lambda net, x: x * torch.arange(4.0).view(4, 1, 1)), "mul", "no single number", "BatchNorm"),
+    (Net(lambda net, x: torch.add(x, F.relu(x), alpha=2)), "add", "adds with alpha", "Multiply first"),
+    (Net(lambda net, x: x + x.mean((2, 3))[:, :, None, None]), "getitem", "uses 'getitem'", "supported one"),
+    (Net(lambda net, x: torch.cat((x, x), 2)), "cat", "concatenates along dimension 2", "dimension 1"),
+    (Net(lambda net, x: torch.cat((x, torch.zeros(2, 1, 6, 6)), 1)), "cat", "concatenates .* constants", "dimension 1"),
+    (Net(lambda net, x: F.conv2d(x, net.conv.weight.repeat(1, 2, 1, 1)[:, :4])), "conv2d", "computed in forward", "parameter"),
+    (Net(lambda net, x: (x, x)), "Net", "does not return one tensor", "Return the logits alone"),
+    (TwoInputs(), "TwoInputs", "forward takes 2 tensors", "Exactly one input"),
+    (TwoOutputs(), "TwoOutputs", "does not return one tensor", "wrap the model"),
+    (Branches(), "Branches", "its path depends on the data", "split the model"),
+    (nn.Sequential(nn.Flatten(), nn.BatchNorm1d(192)), "1", "does not follow a linear layer", "behind a Linear"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("network, where, why, way_out", REFUSED, ids=range(len(REFUSED)))
+def test_a_refusal_names_the_module_the_reason_and_the_way_out(network, where, why, way_out):
+    with pytest.raises(UnsupportedNetwork, match=rf"(?s)module '.*({where}).*': .*({why}).*({way_out})") as caught:
+        searchable(network, torch.randn(IMAGE))
+    assert caught.value.way_out.endswith(".") and "\n" not in str(caught.value)
+
+
+def test_a_convolution_without_a_batch_is_refused():
+    with pytest.raises(UnsupportedNetwork, match=r"reads a tensor of shape \(2, 6, 6\) without a batch\. Feed batches"):
+        searchable(nn.Sequential(nn.Conv2d(2, 3, 3)), torch.randn(1, 6, 6))
+
+
+def test_a_refused_network_is_left_as_it_was():
+    network = Net(middle=nn.Softmax(1)).train()
+    with pytest.raises(UnsupportedNetwork):
+        searchable(network, torch.randn(IMAGE))
+    assert network.training and network.norm.num_batches_tracked == 0
