@@ -73,7 +73,9 @@ class Build:
         signs = self.rng.choice([-1, 1, 1, 1, 0], count) if count > 1 else 1
         return (signs * self.rng.integers(1 << 14, 1 << 15, count)).astype(np.int16)
 
-    def node(self, op: str, inputs: tuple[str, ...], shape: tuple[int, ...], content: Any, requantized: bool = True) -> str:
+    def node(
+        self, op: str, inputs: tuple[str, ...], shape: tuple[int, ...], content: Any, requantized: bool = True
+    ) -> str:
         """content: (attributes, constants by role)."""
         name = f"{op}{len(self.nodes)}"
         attributes, constants = content

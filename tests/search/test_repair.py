@@ -1,0 +1,74 @@
+"""Projection onto budgets: what comes out meets them exactly, and the least important went."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from cost_models import COST_MODELS
+from search.feasibility import at, extreme, over, ranges, refuse_impossible
+from search.repair import Sensitivity, repair
+from spaces.architecture import Architecture
+from spaces.networks import ResNet8
+from spaces.searchable import searchable
+from tests.search.small import Small
+
+MODELS = COST_MODELS
+
+
+def prepared(model, shape):
+    torch.manual_seed(0)
+    x = torch.randn(8, *shape)
+    space = searchable(model, x)
+    space.calibrate([x])
+    batches = [(torch.randn(8, *shape), torch.randint(0, 4, (8,))) for _ in range(3)]
+    return space, Sensitivity(space, batches, F.cross_entropy)
+
+
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.2, 0.05])
+@pytest.mark.parametrize("cost", ["flash_bytes", "macs", "peak_ram_bytes", "energy_pj"])
+def test_repaired_architecture_meets_the_budget_exactly(cost, share):
+    space, sensitivity = prepared(Small(channels=12), (1, 8, 8))
+    span = ranges(space, MODELS)[cost]
+    budgets = {cost: span.floor + share * (span.seed - span.floor)}
+    found = repair(space, extreme(space, largest=True), MODELS, budgets, sensitivity)
+    assert not over(at(space, found, MODELS), budgets)
+    assert found != extreme(space, largest=True)
+
+
+def test_several_budgets_at_once_on_a_residual_network():
+    space, sensitivity = prepared(ResNet8(1, 4, 8), (1, 8, 8))
+    seed = at(space, extreme(space, largest=True), MODELS)
+    budgets = {"flash_bytes": 0.15 * seed["flash_bytes"], "peak_ram_bytes": 0.6 * seed["peak_ram_bytes"]}
+    found = repair(space, extreme(space, largest=True), MODELS, budgets, sensitivity)
+    costs = at(space, found, MODELS)
+    assert all(costs[name] <= limit for name, limit in budgets.items())
+    assert costs["flash_bytes"] > 0.5 * budgets["flash_bytes"]  # no more was taken than asked for, roughly
+
+
+def test_an_architecture_within_budget_is_left_as_it_is():
+    space, sensitivity = prepared(Small(), (1, 8, 8))
+    start = extreme(space, largest=True)
+    assert repair(space, start, MODELS, {"flash_bytes": 1e9}, sensitivity) is start
+
+
+def test_dead_channels_go_first():
+    torch.manual_seed(0)
+    model = Small(channels=8)
+    with torch.no_grad():
+        model.norm1.weight[:4] = 1e-6
+        model.norm1.bias[:4] = 0.0
+    space, sensitivity = prepared(model, (1, 8, 8))
+    seed = extreme(space, largest=True)
+    closed = Architecture(space.name, seed.picks | {"conv1/channels": (0, 0, 0, 0, 1, 1, 1, 1)})
+    budgets = {"peak_ram_bytes": at(space, closed, MODELS)["peak_ram_bytes"]}
+    found = repair(space, seed, MODELS, budgets, sensitivity)
+    assert found.picks["conv1/channels"][:4] == (0, 0, 0, 0)
+
+
+def test_feasible_range_runs_from_the_floor_to_the_seed_and_costs_leave_decisions_alone():
+    space, _ = prepared(Small(), (1, 8, 8))
+    before = space.architecture()
+    found = ranges(space, MODELS)
+    assert space.architecture() == before
+    assert all(0 < r.floor < r.seed for r in found.values())
+    refuse_impossible(space, MODELS, {"flash_bytes": found["flash_bytes"].floor})
