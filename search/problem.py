@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cost_models.rules import CostModel
+from cost_models.target import Target
 from search.feasibility import BudgetError, costs_of, over
 from search.results import Result
 from search.settings import TrainSettings
@@ -36,6 +37,7 @@ class Problem:
     budgets: Mapping[str, float]
     lambdas: Mapping[str, float]
     settings: TrainSettings
+    target: Target
     context: Context
     seed: int
     strategy: str
@@ -61,10 +63,12 @@ class Problem:
 
         Raises:
             BudgetError: over budget: a candidate that may not be trained.
+            IllegalLayer: the target cannot run it.
         """
         began = time.perf_counter()
         network = self.space.decide(architecture)
         costs = costs_of(network, self.models)
+        self.target.check(network.describe())
         excess = over(costs, self.budgets)
         if excess:
             raise BudgetError(f"architecture {architecture.hash}: over budget by {excess}; repair it before evaluation.")

@@ -14,6 +14,7 @@ from torch import nn
 
 from cost_models import cost_model
 from cost_models.rules import CostModel
+from cost_models.target import Target
 from search import data as data_sets
 from search import distributed, verify
 from search.data.batches import Batches
@@ -39,6 +40,25 @@ TENSORBOARD = "tensorboard"
 
 class RunFolderError(ValueError):
     """A run folder that is in the way, or that is none."""
+
+
+def _check_target(options: Options, target: Target) -> None:
+    """The search may not be offered what the target cannot run."""
+    activations = {options.activation_bits, options.input_bits} - {None}
+    faults = [
+        f"space.{key} {sorted(asked)}, it runs {sorted(legal)}"
+        for key, asked, legal in (
+            ("weight_bits", set(options.widths) - set(target.weight_bits), target.weight_bits),
+            ("activation_bits", activations - set(target.activation_bits), target.activation_bits),
+        )
+        if asked
+    ]
+    if target.granularity == "layer" and options.granularity == "channel" and len(options.widths) > 1:
+        faults.append("space.granularity 'channel', its kernels read one width a layer (granularity 'tensor')")
+    if faults:
+        raise ValueError(
+            f"target '{target.name}' cannot run {'; '.join(faults)}. Change the space, or choose another target."
+        )
 
 
 def new_folder(settings: Settings) -> Path:
@@ -91,12 +111,7 @@ class Run:
     def _space(self, model: nn.Module) -> Space:
         s = self.settings
         options = Options(**asdict(s.space))
-        illegal = set(options.widths) - set(s.target.weight_bits)
-        if illegal:
-            raise ValueError(
-                f"space.weight_bits {sorted(illegal)}: target '{s.target.name}' runs {list(s.target.weight_bits)}. "
-                "Take them out of the space, or choose another target."
-            )
+        _check_target(options, s.target)
         example = self.data.normalise(self.data.train.images[:2])
         return searchable(model, example, options, s.experiment).to(self.device)
 
@@ -152,6 +167,13 @@ class Run:
 
     def __call__(self) -> dict[str, Any]:
         """Runs all phases and returns the summary."""
+        try:
+            return self._phases()
+        except BaseException:
+            self.monitor.close({})  # gives the terminal back
+            raise
+
+    def _phases(self) -> dict[str, Any]:
         self._note_start()
         float_val = self._warm_up()
         teacher = float_copy(self.space, lambda: Space(self.space.spec).to(self.device))
@@ -191,6 +213,7 @@ class Run:
             s.budgets,
             s.lambdas,
             s.train,
+            s.target,
             self.context,
             s.seed,
             s.strategy.name,

@@ -17,6 +17,7 @@ from spaces.describe import describe
 from spaces.files import save_tensors
 from spaces.norm import Norm
 from spaces.quantizers import ActivationQuantizer
+from spaces.quantizers.calibrate import METHODS
 from spaces.spec import SpaceSpec
 
 __all__ = ["FAKE", "FLOAT", "INTEGER", "Space"]
@@ -208,6 +209,8 @@ class Space(nn.Module):
     @torch.no_grad()
     def calibrate(self, batches: Iterable[Tensor], method: str = "mse") -> None:
         """First steps of all quantizers, from the float network's tensors on some batches."""
+        if method not in METHODS:
+            raise ValueError(f"calibration '{method}' is not one of {METHODS}.")
         quantizers = [m for m in self.modules() if isinstance(m, ActivationQuantizer)]
         training, mode = self.training, self._mode
         self.eval()

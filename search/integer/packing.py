@@ -91,7 +91,7 @@ def unpack_rows(packed: Bytes, widths: Bytes, row_length: int) -> Codes:
 def pack_widths(widths: Bytes) -> Bytes:
     """One 4-bit nibble a channel, low nibble first: (channels,) -> (ceil(channels / 2),)."""
     even = np.resize(np.append(widths, 0), len(widths) + len(widths) % 2).astype(np.uint8)
-    packed: Bytes = even[0::2] | even[1::2] << 4
+    packed: Bytes = even[0::2] | even[1::2] << np.uint8(4)
     return packed
 
 

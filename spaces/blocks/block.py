@@ -135,9 +135,10 @@ class Block(nn.Module):
         """Mask, activation and quantization of a sum."""
         plain = selection.mode == FLOAT or self.output is None
         if self.clamped:
+            if selection.mode == FLOAT:
+                return self._watch(activate(y, self.spec.activation))
             if plain:
-                y = activate(y, self.spec.activation) if keep is None else tail(y, keep, None, self.real_bounds())
-                return self._watch(y)
+                return tail(y, keep, None, self.real_bounds())
             return tail(y, keep, self.output.log_step, self.output.bounds())
         if self.pre is not None:
             y = self._watch(y, self.pre) if plain else tail(y, keep, self.pre.log_step, self.pre.bounds())

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+METHODS = ("lsq", "minmax", "mse")
 RATIOS = torch.linspace(0.3, 1.0, 29)  # of the min-max range, tried by `mse`
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 SLICE = 4  # every fourth sample serves the step's gradient
+EDGE = 2.0**-20  # what lies on a bound counts as inside; torch's kernels cut there
 aten = torch.ops.aten
 
 
@@ -36,10 +37,13 @@ def _floor_(x: Tensor, low: float) -> Tensor:
 
 
 def _cut(grad: Tensor, v: Tensor, codes: Codes) -> Tensor:
-    """Gradient where v lies within the bounds, 0 elsewhere."""
+    """Gradient where v lies within the bounds or on them, 0 elsewhere.
+
+    A closed channel comes to a sum or a pool behind it as zeros, on the bound of the ReLU: cut there, it could never open.
+    """
     if codes.high < float("inf"):
-        return aten.hardtanh_backward(grad, v, codes.low, codes.high)
-    return aten.threshold_backward(grad, v, 0) if codes.low == 0 else grad
+        return aten.hardtanh_backward(grad, v, codes.low - EDGE, codes.high + EDGE)
+    return aten.threshold_backward(grad, v, -EDGE) if codes.low == 0 else grad
 
 
 def _step_gradient(grad: Tensor, v: Tensor, keep: Tensor | None, log_step: Tensor, codes: Codes) -> Tensor:

@@ -175,7 +175,7 @@ def test_negative_budget_is_refused(data, tmp_path):
 def test_precision_that_the_target_cannot_run_is_refused(data, tmp_path):
     chosen = settings(data)
     chosen.space.weight_bits = [0, 3, 8]
-    with pytest.raises(ValueError, match=r"\[3\]: target 'bench' runs \[2, 4, 8\]"):
+    with pytest.raises(ValueError, match=r"'bench' cannot run space.weight_bits \[3\], it runs \[2, 4, 8\]"):
         run(tmp_path / "run", chosen)
 
 

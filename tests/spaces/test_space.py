@@ -1,0 +1,282 @@
+"""The Space itself: gradients on both sides of a channel, refusals, files."""
+
+import json
+import re
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from cost_models import COST_MODELS
+from spaces.architecture import Architecture
+from spaces.searchable import Options, searchable
+from spaces.space import Space
+from tests.spaces.small import IMAGE, Plain, images, space_of
+
+OPEN_STEM, OPEN_BODY = 5, 3
+
+
+def half_closed(options: Options | None = None) -> Space:
+    space = space_of(Plain(), options=options).train()
+    space.decisions["stem/channels"].fix((1, 0, 1, 1, 0, 0, 1, 1))
+    space.decisions["body/channels"].fix((0, 1, 1, 0, 1, 0))
+    return space
+
+
+# Gradients
+
+
+def test_macs_of_a_channel_fall_on_its_layer_and_on_its_readers_open_or_closed():
+    space = half_closed()
+    COST_MODELS["macs"](space.describe()).backward()
+    stem = 36 * (3 * 9 + 9 + OPEN_BODY)  # its own row, its depthwise filter, its column in each open row of body
+    body = 36 * OPEN_STEM + 4  # its row over the open inputs, its column in the head
+    assert space.gates["stem/channels"].shadow.grad.tolist() == [stem] * 8
+    assert space.gates["body/channels"].shadow.grad.tolist() == [body] * 6
+
+
+@pytest.mark.parametrize("name", COST_MODELS)
+def test_every_cost_pulls_at_every_gate(name):
+    space = half_closed()
+    COST_MODELS[name](space.describe()).backward()
+    grads = torch.cat([gate.shadow.grad for gate in space.gates.values() if gate.shadow.grad is not None])
+    assert (grads >= 0).all() and grads.sum() > 0
+
+
+def test_precision_has_a_price_in_flash_for_open_channels_only():
+    space = half_closed()
+    COST_MODELS["flash_bytes"](space.describe()).backward()
+    grad = space.decisions["stem/bits"].logits.grad
+    open_rows = torch.tensor([1, 0, 1, 1, 0, 0, 1, 1], dtype=torch.bool)
+    assert (grad[open_rows][:, -1] > 0).all() and (grad[open_rows][:, 0] < 0).all()
+    assert (grad[~open_rows] == 0).all()
+
+
+@pytest.mark.parametrize("options", [None, Options((0,), activation_bits=None)], ids=["quantized", "float"])
+def test_the_task_loss_reaches_closed_gates(options):
+    space = half_closed(options)
+    space(images((8, 3, 6, 6))).square().sum().backward()
+    for gate in space.gates.values():
+        assert torch.isfinite(gate.shadow.grad).all() and (gate.shadow.grad != 0).all()
+
+
+class Residual(nn.Module):
+    """Gates of two layers that are added: where closed, the sum is zeros before its ReLU, and so is the pool's input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.head = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.a(x) + self.b(x)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("options", [None, Options((0,), activation_bits=None)], ids=["quantized", "float"])
+def test_the_task_loss_reaches_a_closed_gate_through_a_sum_and_a_pool(options):
+    space = space_of(Residual(), options=options).train()
+    space.decisions["a/channels"].fix((1, 0, 0, 1))
+    space(images()).square().sum().backward()
+    assert (space.gates["a/channels"].shadow.grad != 0).all()
+
+
+def test_the_task_loss_reaches_the_reader_of_a_closed_channel_only_through_open_ones():
+    space = half_closed()
+    space(images()).square().sum().backward()
+    columns = space.weights["body"].weight.grad.flatten(1).abs().sum(0) > 0
+    assert columns.tolist() == [bool(k) for k in (1, 0, 1, 1, 0, 0, 1, 1)]
+
+
+def test_every_precision_and_its_steps_learn():
+    space = half_closed()
+    space(images()).square().sum().backward()
+    for weights in space.weights.values():
+        assert weights.choice.logits.grad.abs().sum() > 0
+        assert (weights.quantizer.log_step.grad.abs().sum(1) > 0).all()
+
+
+# Decisions
+
+
+def test_new_spaces_are_open_and_start_at_the_highest_precision():
+    space = space_of(Plain())
+    assert {name: set(d.pick()) for name, d in space.decisions.items()} == {
+        "stem/channels": {1}, "body/channels": {1},
+        **{f"{layer}/bits": {8} for layer in ("stem", "depthwise", "body", "head")},
+    }  # fmt: skip
+
+
+def test_decisions_and_network_share_no_parameter_and_leave_none_out():
+    space = space_of(Plain())
+    decisions, network = ({id(p) for p in ps} for ps in (space.decision_parameters(), space.network_parameters()))
+    frozen = {id(gate.threshold) for gate in space.gates.values()}
+    assert not decisions & network
+    assert decisions | network | frozen == {id(p) for p in space.parameters()}
+
+
+def test_an_architecture_comes_back():
+    space = half_closed()
+    architecture = space.architecture()
+    other = space_of(Plain())
+    other.fix(architecture)
+    assert other.architecture() == architecture and architecture.picks["body/channels"] == (0, 1, 1, 0, 1, 0)
+
+
+def test_a_foreign_architecture_is_refused_and_its_differences_are_named():
+    space = space_of(Plain())
+    picks = dict(space.architecture().picks)
+    picks["tail/bits"] = picks.pop("head/bits")
+    with pytest.raises(ValueError, match=r"of another space \('Other'\): missing \['head/bits'\], unknown \['tail/bits'\]"):
+        space.fix(Architecture("Other", picks))
+
+
+def test_a_pick_of_another_length_is_refused():
+    space = space_of(Plain())
+    picks = {**space.architecture().picks, "stem/channels": (1, 1)}
+    with pytest.raises(ValueError, match=r"'stem/channels': takes 8 values .* got 2"):
+        space.fix(Architecture(space.name, picks))
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"granularity": "filter"}, r"granularity 'filter' is not one of"),
+        ({"activation_bits": None}, r"give weight_bits and activation_bits, or neither"),
+        ({"weight_bits": (0,)}, r"give weight_bits and activation_bits, or neither"),
+    ],
+)
+def test_options_that_contradict_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Options(**options)
+
+
+def test_an_exclusion_that_matches_nothing_is_refused():
+    with pytest.raises(ValueError, match=r"exclude 'conv\*' matches no layer; there are: stem, depthwise, body, head"):
+        searchable(Plain(), torch.randn(IMAGE), Options(exclude=("conv*",)))
+
+
+# Modes
+
+
+def test_integer_mode_of_an_open_space_is_refused():
+    space = space_of(Plain()).train()
+    with pytest.raises(ValueError, match=r"integer semantics need a decided, quantized network; 6 decisions are open"):
+        space.set_mode("integer")
+    with pytest.raises(ValueError, match=r"Call decide\(\) first"):
+        space.codes(images())
+    assert space.mode == "fake" and space.training
+
+
+def test_integer_mode_of_a_float_network_is_refused():
+    with pytest.raises(ValueError, match="need a decided, quantized network"):
+        space_of(Plain(), options=Options((), activation_bits=None)).decide().set_mode("integer")
+
+
+def test_an_unknown_mode_is_refused():
+    with pytest.raises(ValueError, match=r"mode 'int' is not one of \('float', 'fake', 'integer'\)"):
+        space_of(Plain()).set_mode("int")
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 6, 7), (2, 1, 6, 6), (3, 6, 6), (2, 108)])
+def test_an_input_of_another_shape_is_refused(shape):
+    with pytest.raises(ValueError, match=rf"input of shape {re.escape(str(shape))}; expected \(N, 3, 6, 6\)"):
+        space_of(Plain())(torch.zeros(shape))
+
+
+def test_float_mode_is_the_model():
+    model = Plain()
+    space = space_of(model)
+    space.set_mode("float")
+    with torch.no_grad():
+        assert torch.equal(space(images()), model(images()))
+
+
+def test_fake_and_integer_differ_by_a_code_or_two():
+    """Integers round the bias and the multiplier; they must stay what training saw."""
+    decided = half_closed().eval().decide()
+    decided.set_mode("fake")
+    with torch.no_grad():
+        fake = decided(images((16, 3, 6, 6)))
+        decided.set_mode("integer")
+        exact = decided(images((16, 3, 6, 6)))
+    assert (fake - exact).abs().max() <= 2.01 * decided.quantizer("head").step
+    assert len(exact.unique()) > 10
+
+
+def test_codes_leave_mode_and_training_as_they_were():
+    decided = half_closed().decide().train()
+    decided.set_mode("fake")
+    decided.codes(images())
+    assert decided.mode == "fake" and decided.training
+
+
+# Files
+
+
+def test_a_space_comes_back_from_its_file(tmp_path):
+    space = half_closed().eval()
+    space.save(tmp_path / "space.safetensors")
+    loaded = Space.load(tmp_path / "space.safetensors").eval()
+    loaded.set_mode("fake")
+    assert loaded.architecture() == space.architecture() and loaded.spec == space.spec
+    with torch.no_grad():
+        assert torch.equal(loaded(images()), space(images()))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    space_of(Plain()).save(tmp_path / "space.safetensors")
+    return tmp_path / "space.safetensors"
+
+
+@pytest.mark.parametrize("keep", [0, 4, 500, -1])
+def test_a_truncated_file_is_refused(saved, keep):
+    saved.write_bytes(saved.read_bytes()[:keep])
+    with pytest.raises(ValueError, match=r"space\.safetensors: cannot be read as a model .*Restore it"):
+        Space.load(saved)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"none\.safetensors: cannot be read as a model"):
+        Space.load(tmp_path / "none.safetensors")
+
+
+def test_another_safetensors_file_is_refused(tmp_path):
+    save_file({"w": torch.zeros(2)}, tmp_path / "other.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=r"other\.safetensors: a safetensors file, but no picojoule model: metadata has \['format'\]"):
+        Space.load(tmp_path / "other.safetensors")
+
+
+def rewritten(path, change) -> None:
+    space = Space.load(path)
+    document, state = space.spec.to_json(), space.state_dict()
+    text = change(document, state)
+    save_file(state, path, {"picojoule.space": text or json.dumps(document)})
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda document, state: document.update(version=99), "version 99; this picojoule reads 1"),
+        (lambda document, state: document.pop("blocks"), "blocks"),
+        (lambda document, state: document["weights"]["stem"].update(shape=[9, 3, 3, 3]), "size mismatch"),
+        (lambda document, state: state.pop("_weights.stem.weight"), "Missing key"),
+        (lambda document, state: "{", "Expecting"),
+    ],
+)
+def test_a_file_whose_parts_do_not_fit_is_refused(saved, change, message):
+    rewritten(saved, lambda document, state: text if isinstance(text := change(document, state), str) else None)
+    with pytest.raises(ValueError, match=rf"(?s)space\.safetensors: description and tensors make no model .*{message}"):
+        Space.load(saved)
+
+
+def test_a_failed_save_leaves_the_old_file(saved, monkeypatch):
+    before = saved.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("spaces.files.save_file", full)
+    with pytest.raises(OSError, match=r"space\.safetensors: not written \(No space left on device\)"):
+        space_of(nn.Sequential(nn.Conv2d(3, 2, 1))).save(saved)
+    assert saved.read_bytes() == before and list(saved.parent.iterdir()) == [saved]

@@ -1,0 +1,76 @@
+"""Who may import whom: cost_models <- spaces <- search; integers without torch; Hydra in two files."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("cost_models", "spaces", "search", "conf")
+MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+DISTRIBUTIONS = {"hydra": "hydra-core", "omegaconf": "hydra-core", "sklearn": "scikit-learn", "PIL": "pillow"}
+
+
+def imported(path: Path) -> set[str]:
+    """Full names of all that a file imports, inside functions too."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}, line {node.lineno}: relative import; write the full name"
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+def packages_of(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imported(path)}
+
+
+def outside(path: Path, allowed: set[str]) -> set[str]:
+    return packages_of(path) - allowed - sys.stdlib_module_names
+
+
+@pytest.mark.parametrize(
+    "package, allowed",
+    [
+        ("cost_models", {"cost_models", "torch"}),
+        ("spaces", {"cost_models", "spaces", "torch", "numpy", "safetensors"}),
+        ("conf", set()),
+        ("search/integer", {"search", "numpy", "safetensors"}),
+    ],
+)
+def test_package_imports_only_what_it_may(package, allowed):
+    found = {str(path.relative_to(ROOT)): outside(path, allowed) for path in (ROOT / package).rglob("*.py")}
+    assert found and not {path: names for path, names in found.items() if names}
+
+
+def test_nothing_imports_tests_or_benchmarks():
+    assert not [path for path in MODULES if packages_of(path) & {"tests", "benchmarks"}]
+
+
+def test_hydra_and_omegaconf_stay_in_two_files():
+    users = {str(path.relative_to(ROOT)) for path in MODULES if packages_of(path) & {"hydra", "omegaconf"}}
+    assert users == {"search/__main__.py", "search/config.py"}
+
+
+def test_integers_run_where_torch_is_not_installed():
+    modules = [f"search.integer.{path.stem}" for path in (ROOT / "search/integer").glob("*.py") if path.stem[0] != "_"]
+    script = "import importlib, sys\nsys.modules['torch'] = None  # an import of torch raises ImportError\n"
+    script += f"for name in {modules}: importlib.import_module(name)\n"
+    assert "search.integer.executor" in modules
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+def test_every_package_imported_is_declared():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    declared = {re.split(r"[^\w-]", line)[0] for line in lines}
+    used = set().union(*(outside(path, set(PACKAGES)) for path in MODULES))
+    assert {DISTRIBUTIONS.get(name, name) for name in used} <= declared
+    pinned = {line.split("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    assert declared - {"picojoule"} <= pinned
