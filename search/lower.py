@@ -53,8 +53,7 @@ def _node(space: Space, block: Block, constants: dict[str, np.ndarray]) -> Node:
     if spec.op == "table":
         _store(constants, roles, block.name, "table", _table(block, block.table()))
     elif spec.op not in ("max_pool", "flatten"):
-        with torch.no_grad():
-            fixed = block.parameters_fixed()
+        fixed = _fixed(block)
         attributes |= {"zero_point": fixed.zero_point, "clip": list(fixed.clip)}
         if spec.op in ("conv", "linear"):
             attributes |= _weights(block, fixed, constants, roles)
@@ -63,6 +62,14 @@ def _node(space: Space, block: Block, constants: dict[str, np.ndarray]) -> Node:
         if fixed.table is not None:
             _store(constants, roles, block.name, "table", _table(block, fixed.table))
     return Node(block.name, spec.op, tuple(spec.inputs), block.name, attributes, roles)
+
+
+def _fixed(block: Block) -> Fixed:
+    try:
+        with torch.no_grad():
+            return block.parameters_fixed()
+    except OverflowError as error:
+        raise LoweringError(f"{error} Calibrate on more data, or train longer with integers.") from error
 
 
 def _store(constants: dict[str, np.ndarray], roles: dict[str, str], owner: str, role: str, value: np.ndarray) -> None:

@@ -76,6 +76,26 @@ class Space(nn.Module):
             if any(places) and (block.weights is not None or block.moves_zero):
                 self._gated[block.name] = f"_slots_{i}"
                 self.register_buffer(f"_slots_{i}", torch.tensor(places), persistent=False)
+        later = self._masked_later()
+        self._masked = {name: slots for name, slots in self._gated.items() if name not in later}
+
+    def _masked_later(self) -> set[str]:
+        """Tensors whose every path meets another mask of the same channels: the input of a depthwise convolution, say.
+
+        Of two masks in a row each would hide the other's gradient where the gate is closed, and double it where open.
+        """
+        later: set[str] = set()
+        for block in reversed(self.blocks):
+            readers = [reader for reader in self.blocks if block.name in reader.spec.inputs]
+            masked = [self._keeps_channels(r) and (r.name in self._gated or r.name in later) for r in readers]
+            if readers and all(masked) and block.name != self.spec.output:
+                later.add(block.name)
+        return later
+
+    def _keeps_channels(self, block: Block) -> bool:
+        """Whether each output channel comes from one input channel alone."""
+        groups = block.spec.attributes.get("groups", 1)
+        return block.weights is None or groups == len(self.spec.slots[block.spec.inputs[0]]) > 1
 
     # Decisions
 
@@ -120,7 +140,7 @@ class Space(nn.Module):
             if gates:
                 first = gates[0].shadow
                 selection.alpha = torch.cat([first.new_ones(1), *[g.keep() for g in gates]])
-                selection.keep = {n: selection.alpha[getattr(self, slot)] for n, slot in self._gated.items()}
+                selection.keep = {n: selection.alpha[getattr(self, slot)] for n, slot in self._masked.items()}
             open_choices = [w for w in self.weights.values() if w.choice is not None]
             each = shares([w.choice for w in open_choices])
             soft = torch.softmax
@@ -259,11 +279,13 @@ class Space(nn.Module):
             space = Space(SpaceSpec.from_json(json.loads(metadata["picojoule.space"])))
             space.load_state_dict(state)
         except (ValueError, KeyError, TypeError, RuntimeError) as error:
-            raise ValueError(f"{path}: description and tensors make no model ({error}). Restore it or run the export again.") from error
+            raise ValueError(
+                f"{path}: description and tensors make no model ({error}). Restore it or run the export again."
+            ) from error
         return space
 
 
 def key_of(name: str) -> str:
-    """The name as a key of a ModuleDict, which takes no dots and none of its own attributes: a layer may be called `values`."""
+    """As a key of a ModuleDict, which takes no dots and no names of its own: a layer may be called `values`."""
     key = name.replace(".", "/")
     return f"{key}/" if hasattr(nn.ModuleDict, key) else key

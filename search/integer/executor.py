@@ -98,14 +98,16 @@ class Executor:
     def _input_codes(self, x: Array) -> Array:
         """Real numbers or codes, (n, c, *spatial), to codes (*spatial, n, c)."""
         info = self.program.tensors[self.program.input]
-        codes = x if x.dtype == info.dtype else quantize(x, info.scale, info.zero_point, info.largest_code)
         channels, *spatial = info.shape
         out = np.empty((*spatial, len(x), channels), info.dtype)
-        if not spatial:
-            out[...] = codes
-        else:
-            for image, channel in np.ndindex(codes.shape[:2]):  # copied whole, the inner loop would be the few channels
-                out[..., image, channel] = codes[image, channel]
+        for index, image in enumerate(x):
+            codes = image
+            if x.dtype != info.dtype:
+                codes = quantize(image, info.scale, info.zero_point, info.largest_code)
+            for channel in range(channels if spatial else 0):  # else the inner loop would be over the few channels
+                out[..., index, channel] = codes[channel]
+            if not spatial:
+                out[index] = codes
         return out
 
     def _check(self, x: Array) -> None:

@@ -39,7 +39,7 @@ def _floor_(x: Tensor, low: float) -> Tensor:
 def _cut(grad: Tensor, v: Tensor, codes: Codes) -> Tensor:
     """Gradient where v lies within the bounds or on them, 0 elsewhere.
 
-    A closed channel comes to a sum or a pool behind it as zeros, on the bound of the ReLU: cut there, it could never open.
+    A closed channel reaches a sum or a pool behind it as zeros, on the bound of the ReLU: cut there, it never reopens.
     """
     if codes.high < float("inf"):
         return aten.hardtanh_backward(grad, v, codes.low - EDGE, codes.high + EDGE)

@@ -235,7 +235,9 @@ def head(rng: random.Random, shape: Shape) -> nn.Module:
             nn.Sequential(Apply(lambda x: x.mean(tuple(range(2, dims + 2)))), linear),
             nn.Sequential(Apply(lambda x: torch.flatten(GLOBAL_POOL_CALL[dims](x, 1), 1)), linear),
             nn.Sequential(Apply(lambda x: x.view(x.size(0), -1)), nn.Linear(features, classes)),
-            nn.Sequential(Apply(lambda x: x.reshape(x.shape[0], -1)), hidden, nn.BatchNorm1d(5), activation(rng), nn.Linear(5, 3)),
+            nn.Sequential(
+                Apply(lambda x: x.reshape(x.shape[0], -1)), hidden, nn.BatchNorm1d(5), activation(rng), nn.Linear(5, 3)
+            ),
             nn.Sequential(CONV[dims](shape[0], classes, 1), GLOBAL_POOL[dims](1), nn.Flatten(1)),
         ]
     )

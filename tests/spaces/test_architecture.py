@@ -36,7 +36,7 @@ def test_another_architecture_has_another_hash(space, picks):
 def test_an_edited_file_is_refused():
     document = json.loads(ARCHITECTURE.to_json())
     document["picks"]["b/bits"][0] = 4
-    with pytest.raises(ValueError, match=rf"hash {ARCHITECTURE.hash} does not fit the picks .*edited.*Remove the key 'hash'"):
+    with pytest.raises(ValueError, match=rf"hash {ARCHITECTURE.hash} does not fit .*edited.*Remove the key 'hash'"):
         Architecture.from_json(json.dumps(document))
 
 
@@ -49,9 +49,12 @@ def test_an_edit_is_accepted_where_it_was_meant():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "3", "{}", '{"space": "net"}', '{"space": "net", "picks": [1]}', '{"space": "n", "picks": {"a": 1}}',
-     '{"space": "n", "picks": {"a": ["x"]}}', ARCHITECTURE.to_json()[:-20]],
-)  # fmt: skip
+    [
+        *("", "{", "[]", "3", "{}", '{"space": "net"}', '{"space": "net", "picks": [1]}'),
+        *('{"space": "n", "picks": {"a": 1}}', '{"space": "n", "picks": {"a": ["x"]}}'),
+        ARCHITECTURE.to_json()[:-20],
+    ],
+)
 def test_what_is_no_architecture_is_refused(text):
     with pytest.raises(ValueError, match=r"architecture: not the JSON of one .*keys are space, picks, hash"):
         Architecture.from_json(text)

@@ -151,7 +151,10 @@ def test_fix_is_obeyed():
 
 @pytest.mark.parametrize(
     "pick, message",
-    [((2, 4), "takes 3 values out of .2, 4, 8., got 2 values"), ((2, 3, 8), r"takes 3 values .* got 3 values with \[3\] among them")],
+    [
+        ((2, 4), "takes 3 values out of .2, 4, 8., got 2 values"),
+        ((2, 3, 8), r"takes 3 values .* got 3 values with \[3\] among them"),
+    ],
 )
 def test_a_pick_that_does_not_fit_is_refused(pick, message):
     with pytest.raises(ValueError, match=f"'c': {message}"):
@@ -174,7 +177,10 @@ def test_shares_in_one_pass_are_the_single_ones(mode):
     together, single = shares(made), [each.share() for each in made]
     assert [t.shape for t in together] == [s.shape for s in single]
     assert all(torch.equal(t, s) for t, s in zip(together, single, strict=True))
-    grads = [torch.autograd.grad(s.square().sum() + 3 * s[:, 0].sum(), c.logits)[0] for s, c in zip(single, made, strict=True)]
+    grads = [
+        torch.autograd.grad(s.square().sum() + 3 * s[:, 0].sum(), c.logits)[0]
+        for s, c in zip(single, made, strict=True)
+    ]
     sum(t.square().sum() + 3 * t[:, 0].sum() for t in together).backward()
     for each, grad in zip(made, grads, strict=True):
         torch.testing.assert_close(each.logits.grad, grad)

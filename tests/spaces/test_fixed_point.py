@@ -8,7 +8,8 @@ from spaces.fixed_point import FLOAT32_EXACT, common_shift, exact_dtype, multipl
 
 def test_relative_error_is_at_most_half_a_unit_of_15_bits():
     generator = torch.Generator().manual_seed(0)
-    ratio = torch.ldexp(torch.rand(100_000, generator=generator, dtype=torch.float64) + 1, torch.arange(100_000) % 60 - 47)
+    mantissa = torch.rand(100_000, generator=generator, dtype=torch.float64) + 1
+    ratio = torch.ldexp(mantissa, torch.arange(100_000) % 60 - 47)
     ratio = torch.cat([ratio, -ratio])
     m, n = multiplier_and_shift(ratio)
     assert ((m.abs() >= 2**14) & (m.abs() < 2**15)).all()

@@ -75,7 +75,8 @@ def test_a_choice_for_the_whole_tensor_sums_the_gradients_of_its_channels():
 
 def test_a_soft_mixture_is_the_weighted_sum_with_its_gradients():
     made, w, grad = quantizer()
-    share = torch.softmax(torch.randn(3, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64), 1).requires_grad_()
+    logits = torch.randn(3, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    share = torch.softmax(logits, 1).requires_grad_()
     found = made(w, share, share.detach())
     each = torch.stack([plain(w, made.log_step[p], made.bound[p]) for p in range(3)], 1)
     expected = (each * share[..., None, None, None]).sum(1)
@@ -97,7 +98,7 @@ def test_codes_are_symmetric_and_are_what_training_used(bits):
 
 
 def test_integers_of_open_precisions_are_refused():
-    with pytest.raises(RuntimeError, match="before the precisions were decided; call Space.decide"):
+    with pytest.raises(RuntimeError, match=r"before the precisions were decided; call Space\.decide"):
         WeightQuantizer((2, 8), 3).integers(torch.zeros(SHAPE))
 
 

@@ -58,11 +58,30 @@ def test_the_task_loss_reaches_closed_gates(options):
     space = half_closed(options)
     space(images((8, 3, 6, 6))).square().sum().backward()
     for gate in space.gates.values():
-        assert torch.isfinite(gate.shadow.grad).all() and (gate.shadow.grad != 0).all()
+        assert torch.isfinite(gate.shadow.grad).all() and (gate.shadow.grad.abs() > 1e-5).all()
+
+
+class ReadTwice(nn.Module):
+    """stem is read by a depthwise layer, through a pool, and by a layer that mixes channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.depthwise = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3, padding=1, groups=4)
+        self.mix, self.head = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 2, 1)
+
+    def forward(self, x):
+        x = nn.functional.max_pool2d(self.stem(x), 2)
+        return self.head(self.depthwise(x) + self.mix(x))
+
+
+def test_a_gate_is_applied_once_on_each_path_and_on_every_path():
+    """Of two masks in a row each would hide the other's gradient where the gate is closed, and double it where open."""
+    assert space_of(Plain()).select().keep.keys() == {"depthwise", "body"}
+    assert space_of(ReadTwice()).select().keep.keys() == {"stem", "depthwise", "mix"}
 
 
 class Residual(nn.Module):
-    """Gates of two layers that are added: where closed, the sum is zeros before its ReLU, and so is the pool's input."""
+    """Two layers that share a gate: where it is closed, the ReLU behind the sum and the pool see zeros."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -126,7 +145,7 @@ def test_a_foreign_architecture_is_refused_and_its_differences_are_named():
     space = space_of(Plain())
     picks = dict(space.architecture().picks)
     picks["tail/bits"] = picks.pop("head/bits")
-    with pytest.raises(ValueError, match=r"of another space \('Other'\): missing \['head/bits'\], unknown \['tail/bits'\]"):
+    with pytest.raises(ValueError, match=r"'Other'\): missing \['head/bits'\], unknown \['tail/bits'\]"):
         space.fix(Architecture("Other", picks))
 
 
@@ -243,7 +262,7 @@ def test_a_missing_file_is_refused(tmp_path):
 
 def test_another_safetensors_file_is_refused(tmp_path):
     save_file({"w": torch.zeros(2)}, tmp_path / "other.safetensors", {"format": "pt"})
-    with pytest.raises(ValueError, match=r"other\.safetensors: a safetensors file, but no picojoule model: metadata has \['format'\]"):
+    with pytest.raises(ValueError, match=r"other\.safetensors: .* no picojoule model: metadata has \['format'\]"):
         Space.load(tmp_path / "other.safetensors")
 
 

@@ -31,7 +31,8 @@ def slots(forward, **channels) -> dict[str, list[int]]:
 
 
 def test_a_chain_has_a_gate_a_layer_and_none_for_the_output():
-    assert gates(lambda n, x: n.c(n.b(n.a(x))), a=(4, 5, 1), b=(5, 6, 1), c=(6, 2, 1)) == {"a/channels": 5, "b/channels": 6}
+    found = gates(lambda n, x: n.c(n.b(n.a(x))), a=(4, 5, 1), b=(5, 6, 1), c=(6, 2, 1))
+    assert found == {"a/channels": 5, "b/channels": 6}
 
 
 def test_input_and_output_channels_are_fixed():

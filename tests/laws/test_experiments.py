@@ -1,0 +1,88 @@
+"""Every YAML in conf composes and parses, and refuses a key that nothing reads, by name."""
+
+from pathlib import Path
+
+import pytest
+from hydra.errors import HydraException, MissingConfigException
+from hydra.utils import get_class
+from omegaconf import MissingMandatoryValue
+
+from cost_models import cost_model
+from search.config import parse
+
+CONF = Path(__file__).parents[2] / "conf"
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+OPTIONS = sorted(
+    (folder.name, path.stem)
+    for folder in CONF.iterdir()
+    if folder.is_dir() and folder.name != "experiment"
+    for path in folder.glob("*.yaml")
+)
+FILLED_BY_USER = {  # option -> the keys that it leaves to the user
+    ("data", "npz"): ["data.file=mine.npz"],
+    ("data", "image_folder"): ["data.folder=mine"],
+    ("model", "custom"): ["model._target_=torch.nn.Linear"],
+}
+WITH_SCHEMA = [option for option in OPTIONS if option[0] != "model"]  # a model's keys are its class's arguments
+
+
+def choice(group: str, name: str) -> list[str]:
+    return [f"{group}={name}", *FILLED_BY_USER.get((group, name), [])]
+
+
+def test_the_defaults_parse(composed):
+    settings = parse(composed())
+    assert settings.strategy.name == "gradient" and settings.budgets == {}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_experiment_parses_and_names_its_own_folder(composed, name):
+    settings = parse(composed(f"+experiment={name}"))
+    assert settings.experiment == name
+    for cost in (*settings.costs, *settings.budgets, *settings.lambdas):
+        cost_model(cost, settings.target)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_experiment_offers_only_what_its_target_runs(composed, name):
+    settings = parse(composed(f"+experiment={name}"))
+    assert set(settings.space.weight_bits) - {0} <= set(settings.target.weight_bits)
+    assert settings.space.activation_bits in settings.target.activation_bits
+
+
+@pytest.mark.parametrize("group, name", OPTIONS)
+def test_option_parses(composed, group, name):
+    settings = parse(composed(*choice(group, name)))
+    chosen = getattr(settings, group)
+    if group == "model":
+        get_class(chosen["_target_"])
+    elif hasattr(chosen, "name"):
+        assert chosen.name == name
+
+
+@pytest.mark.parametrize("option", sorted(FILLED_BY_USER))
+def test_what_is_left_to_the_user_is_asked_for_by_name(composed, option):
+    key = FILLED_BY_USER[option][0].split("=")[0]
+    with pytest.raises(MissingMandatoryValue, match=key):
+        parse(composed("=".join(option)))
+
+
+@pytest.mark.parametrize("group, name", WITH_SCHEMA)
+def test_unknown_key_is_refused_by_name(composed, group, name):
+    with pytest.raises(HydraException, match=rf"{group}\.widht"):
+        composed(*choice(group, name), f"{group}.widht=3")
+
+
+@pytest.mark.parametrize("group, name", WITH_SCHEMA)
+def test_added_key_that_nothing_reads_is_refused_by_name(composed, group, name):
+    with pytest.raises((HydraException, ValueError, AttributeError, KeyError), match="widht"):
+        parse(composed(*choice(group, name), f"+{group}.widht=3"))
+
+
+@pytest.mark.parametrize("group", sorted({group for group, _ in OPTIONS} | {"+experiment"}))
+def test_misspelt_option_is_refused_with_the_options_there_are(composed, group):
+    folder = group.removeprefix("+")
+    with pytest.raises(MissingConfigException) as refused:
+        composed(f"{group}=nonesuch")
+    assert f"{folder}/nonesuch" in str(refused.value)
+    assert all(path.stem in str(refused.value) for path in (CONF / folder).glob("*.yaml"))

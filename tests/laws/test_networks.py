@@ -1,0 +1,94 @@
+"""What every network of ours holds to. A new line in NETWORKS is tested here without a new test."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cost_models import COST_MODELS
+from search.integer.executor import Executor
+from search.lower import lower
+from spaces.decision import Gate
+from spaces.networks import NETWORKS
+from spaces.searchable import searchable
+from spaces.space import Space
+
+# network -> an input that is smaller than what it was made for, and arguments that make it so
+SMALL: dict[str, tuple[dict, tuple[int, ...]]] = {
+    "ds_cnn": ({"width": 16, "blocks": 2}, (2, 1, 25, 10)),
+    "mobilenet_v1": ({"in_channels": 1, "width": 0.125}, (2, 1, 32, 32)),
+    "resnet8": ({}, (2, 3, 16, 16)),
+}
+
+pytestmark = pytest.mark.parametrize("name", NETWORKS)
+
+
+def trained(name: str) -> tuple[nn.Module, Tensor]:
+    """In evaluation, with norms that have seen data."""
+    arguments, shape = SMALL[name]
+    torch.manual_seed(0)
+    model, x = NETWORKS[name](**arguments), torch.randn(shape)
+    for norm in [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]:
+        nn.init.uniform_(norm.weight, -0.5, 2.0)
+        nn.init.uniform_(norm.bias, -0.5, 0.5)
+    model.train()
+    with torch.no_grad():
+        for _ in range(3):
+            model(torch.randn(shape))
+    return model.eval(), x
+
+
+def fixed_at_random(name: str) -> tuple[Space, Tensor]:
+    model, x = trained(name)
+    space = searchable(model, x).eval()
+    space.calibrate([x])
+    space.set_mode("fake")
+    generator = torch.Generator().manual_seed(1)
+    for decision in space.decisions.values():
+        index = torch.randint(0, len(decision.options), (decision.groups,), generator=generator).tolist()
+        pick = [decision.options[i] for i in index]
+        decision.fix([1, *pick[1:]] if isinstance(decision, Gate) else pick)
+    return space, x
+
+
+def test_the_float_space_is_the_network(name):
+    model, x = trained(name)
+    space = searchable(model, x).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(space(x), model(x))
+
+
+def test_every_layer_but_the_outside_ones_can_be_pruned(name):
+    model, x = trained(name)
+    space = searchable(model, x)
+    fixed = [block.name for block in space.blocks if block.weights is not None and 0 in space.spec.slots[block.name]]
+    assert fixed == [space.spec.output] == list(space.spec.left_alone)
+    assert sum(isinstance(decision, Gate) for decision in space.decisions.values()) >= 3
+
+
+def test_torch_and_numpy_agree_to_the_bit(name):
+    space, x = fixed_at_random(name)
+    decided = space.decide()
+    found, expected = Executor(lower(decided))(x.numpy(), intermediate=True), decided.codes(x)
+    assert found.keys() == expected.keys()
+    assert sum(int((found[tensor] != codes.numpy()).sum()) for tensor, codes in expected.items()) == 0
+
+
+def test_costs_are_exact(name):
+    space, _ = fixed_at_random(name)
+    decided = space.decide()
+    program = lower(decided)
+    figures = {"flash_bytes": program.flash_bytes(), "peak_ram_bytes": program.peak_ram_bytes(), "macs": program.macs()}
+    for cost, figure in figures.items():
+        assert COST_MODELS[cost](space.describe()).item() == COST_MODELS[cost](decided.describe()).item() == figure
+
+
+def test_a_step_reaches_every_parameter_and_decision(name):
+    space, x = fixed_at_random(name)
+    space.train()
+    loss = nn.functional.cross_entropy(space(x), torch.tensor([0, 1]))
+    (loss + 1e-9 * COST_MODELS["flash_bytes"](space.describe())).backward()
+    without = [key for key, p in space.named_parameters() if p.requires_grad and p.grad is None]
+    assert without == ["_quantizers.input.log_step"]  # stays as calibrated
+    for decision in space.decisions.values():
+        gradient = next(p.grad for p in decision.parameters() if p.requires_grad)
+        assert torch.isfinite(gradient).all() and gradient.abs().sum() > 0

@@ -1,0 +1,99 @@
+"""From a composed configuration to settings, and back from a run folder."""
+
+import pytest
+import torch
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from search.config import model_maker, parse, read_config, write_config
+from search.data.data import Data, Split
+from search.settings import FixedSettings, GradientSettings
+from spaces.networks import MobileNetV1
+
+EXPERIMENT = "+experiment=mobilenet_mcu"
+
+
+@pytest.fixture
+def data():
+    split = Split(torch.zeros(6, 2, 8, 8), torch.arange(6))
+    return Data("made", split, split, split, tuple("abcdef"), (0.0, 0.0), (1.0, 1.0))
+
+
+def test_overrides_reach_the_settings(composed):
+    settings = parse(
+        composed(EXPERIMENT, "strategy.epochs=3", "train.warmup.lr=1e-4", "budgets.flash_bytes=9000", "target=mpic")
+    )
+    assert isinstance(settings.strategy, GradientSettings) and settings.strategy.epochs == 3
+    assert settings.train.warmup.lr == 1e-4
+    assert settings.budgets == {"flash_bytes": 9000.0, "peak_ram_bytes": 4096.0}
+    assert settings.target.name == "mpic" and settings.target.frequency_hz == 250e6
+
+
+def test_costs_without_a_number_are_neither_budgets_nor_lambdas(composed):
+    settings = parse(composed(EXPERIMENT, "budgets.peak_ram_bytes=null", "lambdas.macs=0.5"))
+    assert settings.budgets == {"flash_bytes": 24576.0} and settings.lambdas == {"macs": 0.5}
+
+
+def test_strategy_brings_its_own_settings(composed):
+    settings = parse(composed("strategy=fixed", "space=precision", "strategy.weight_bits=4"))
+    assert settings.strategy == FixedSettings(weight_bits=4)
+
+
+def test_run_folder_gives_its_settings_back(composed, tmp_path):
+    settings = parse(composed(EXPERIMENT, "seed=7", "train.augment.cutout=3"))
+    write_config(settings, tmp_path)
+    assert read_config(tmp_path) == settings
+
+
+def test_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"no config\.yaml there.*Name runs/EXPERIMENT/TIME"):
+        read_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "override, named",
+    [
+        ("strategy.epoch=3", "strategy.epoch"),
+        ("train.warmup.epoch=3", "train.warmup.epoch"),
+        ("budgets.flash_kb=24", "budgets.flash_kb"),
+        ("lambdas.flops=1", "lambdas.flops"),
+        ("buget=1", "buget"),
+        ("seed=one", "seed"),
+        ("strategy.epochs=few", "strategy.epochs"),
+        ("space.weight_bits=[two]", "weight_bits"),
+    ],
+)
+def test_wrong_key_or_value_is_refused_by_name(composed, override, named):
+    with pytest.raises((HydraException, OmegaConfBaseException)) as refused:
+        parse(composed(override))
+    assert named in f"{refused.value} {refused.value.__cause__}"
+
+
+def test_key_of_another_strategy_is_refused(composed):
+    with pytest.raises((HydraException, OmegaConfBaseException), match="decision_lr"):
+        parse(composed("strategy=fixed", "strategy.decision_lr=1"))
+
+
+def test_model_is_given_channels_and_classes_of_the_data(data):
+    model = model_maker({"_target_": "spaces.networks.MobileNetV1", "width": 0.1})(data)
+    assert isinstance(model, MobileNetV1)
+    assert model(torch.zeros(2, 2, 8, 8)).shape == (2, 6)
+
+
+def test_model_may_ask_for_other_channels_than_the_data_has(data):
+    model = model_maker({"_target_": "spaces.networks.MobileNetV1", "in_channels": 3, "width": 0.1})(data)
+    assert model.stem[0].in_channels == 3
+
+
+@pytest.mark.parametrize(
+    "model, message",
+    [
+        ({"width": 1}, "no '_target_'"),
+        ({"_target_": "no.such.Net"}, r"'no\.such\.Net': cannot be imported"),
+        ({"_target_": "spaces.networks.MobileNetV1", "widht": 1}, r"\['widht'\] not taken.*it takes \['classes'"),
+        ({"_target_": "spaces.networks.MobileNetV1", "strides": [1]}, "strides has 1 entries"),
+    ],
+)
+def test_model_that_cannot_be_made_is_refused(data, model, message):
+    with pytest.raises(ValueError, match=message):
+        model_maker(model)(data)
