@@ -38,7 +38,7 @@ class FinetuneSettings:
 
     epochs: int = 10
     integer_epochs: int = 2
-    lr: float = 0.02
+    lr: float = 0.03
     weight_decay: float = 1e-4
     patience: int | None = None
 

@@ -11,9 +11,7 @@ from search.integer.operators import prepare, to_batch_first
 from search.integer.program import Node, Program
 
 CHUNK_IMAGES = 16  # images that a thread takes through the network together, at most
-LARGEST_STRIP = (
-    1 << 17
-)  # accumulators an operator makes at a time, at most: beyond, calls cost nothing and caches overflow
+LARGEST_STRIP = 1 << 16  # codes an operator reads or writes at a time, at most
 SMALL_BUFFER = 512  # elements; NumPy copies operands broadcast over lines shorter than half its buffer
 THREADS = 2
 
@@ -34,7 +32,7 @@ class Executor:
         self.program = program
         strip = min(
             LARGEST_STRIP, CHUNK_IMAGES * program.peak_ram_bytes() // 8
-        )  # working memory stays below the live tensors
+        )  # so scratch is of the order of the codes
         self._steps = [Step(program, node, strip) for node in program.nodes]
         self._dead = _dead_after(program)
         self._threads = threads
@@ -133,14 +131,15 @@ class Step:
     def __init__(self, program: Program, node: Node, strip: int) -> None:
         self.inputs, self.output = node.inputs, node.output
         self._info = program.tensors[node.output]
-        self._strip = strip  # accumulators
+        self._strip = strip  # codes
         self._operator = prepare(program, node)
 
     def run(self, inputs: list[Array], images: int, scratch: Scratch) -> Array:
         """Codes (*spatial, n, c) of the inputs to those of the output."""
         channels, *spatial = self._info.shape
         out = np.empty((*spatial, images, channels), self._info.dtype)
-        lines = len(out) if self._operator.whole else max(1, self._strip * len(out) // out.size)
+        largest = max(out.size, *(codes.size for codes in inputs))
+        lines = len(out) if self._operator.whole else max(1, self._strip * len(out) // largest)
         for start in range(0, len(out), lines):
             self._operator(inputs, out, range(start, min(start + lines, len(out))), scratch)
         return out

@@ -123,7 +123,8 @@ class Requantizer:
             out: as many elements, codes.
         """
         scale, offset = self._scale.fold(accumulator.size), self._offset.fold(accumulator.size)
-        total = scratch.take("total", (accumulator.size // len(scale), len(scale)), np.float64)
+        # The columns of a convolution are no longer needed: the total takes their place.
+        total = scratch.take("columns", (accumulator.size // len(scale), len(scale)), np.float64)
         np.copyto(
             total, accumulator.reshape(total.shape)
         )  # then a float64 product: faster than a product of mixed types

@@ -221,12 +221,8 @@ class MaxPool:
     def __call__(self, inputs: Inputs, out: Array, lines: range, scratch: Scratch) -> None:
         target = out[lines.start : lines.stop]
         strip = windows.load(inputs[0], lines, self._attributes, 0, (scratch, out.dtype))
-        spatial = target.ndim - 2
-        np.max(
-            windows.windows(strip, target.shape[:-2], self._attributes),
-            axis=tuple(range(spatial, 2 * spatial)),
-            out=target,
-        )
+        view = windows.windows(strip, target.shape[:-2], self._attributes)
+        np.max(view, axis=windows.tap_axes(view), out=target)
 
 
 class AvgPool:
@@ -242,14 +238,10 @@ class AvgPool:
 
     def __call__(self, inputs: Inputs, out: Array, lines: range, scratch: Scratch) -> None:
         target = out[lines.start : lines.stop]
-        strip = windows.load(inputs[0], lines, self._attributes, self._zero_point, (scratch, self._dtype))
+        strip = windows.load(inputs[0], lines, self._attributes, self._zero_point, (scratch, inputs[0].dtype))
+        view = windows.windows(strip, target.shape[:-2], self._attributes)
         sums = scratch.take("sums", target.shape, self._dtype)
-        spatial = target.ndim - 2
-        np.sum(
-            windows.windows(strip, target.shape[:-2], self._attributes),
-            axis=tuple(range(spatial, 2 * spatial)),
-            out=sums,
-        )
+        np.sum(view, axis=windows.tap_axes(view), dtype=self._dtype, out=sums)
         self._requantize(sums, target, scratch)
 
 

@@ -20,7 +20,7 @@ Attributes = dict[str, Any]
 
 
 def load(codes: Array, lines: range, attributes: Attributes, value: int, buffer: tuple[Scratch, Any]) -> Array:
-    """Copy what a strip of output lines reads, padded.
+    """What a strip of output lines reads, padded; a copy unless the codes will do as they are.
 
     Args:
         codes: (*spatial, n, channels).
@@ -39,6 +39,8 @@ def load(codes: Array, lines: range, attributes: Attributes, value: int, buffer:
     inner = codes.shape[1 : len(padding)]
     padded = [size + sum(pair) for size, pair in zip(inner, padding[1:], strict=True)]
     scratch, dtype = buffer
+    if codes.dtype == dtype and not any(map(any, padding)):
+        return codes[first:last]
     strip = scratch.take("strip", (last - first, *padded, *codes.shape[-2:]), dtype)
     if any(map(any, padding)):
         strip.fill(value)
@@ -61,6 +63,12 @@ def windows(strip: Array, outputs: Sequence[int], attributes: Attributes) -> Arr
     gaps = [size * gap for size, gap in zip(spatial, dilations(attributes), strict=True)]
     shape = (*outputs, *attributes["kernel"], *strip.shape[-2:])
     return view_of(strip, shape, (*steps, *gaps, image, channel))
+
+
+def tap_axes(view: Array) -> tuple[int, ...]:
+    """The axes of the kernel in a view of windows."""
+    spatial = (view.ndim - 2) // 2
+    return tuple(range(spatial, 2 * spatial))
 
 
 def gather(strip: Array, outputs: Sequence[int], attributes: Attributes, groups: int, scratch: Scratch) -> Array:

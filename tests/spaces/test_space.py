@@ -211,7 +211,6 @@ def test_float_mode_is_the_model():
 
 
 def test_fake_and_integer_differ_by_a_code_or_two():
-    """Integers round the bias and the multiplier; they must stay what training saw."""
     decided = half_closed().eval().decide()
     decided.set_mode("fake")
     with torch.no_grad():
