@@ -1,4 +1,4 @@
-"""Checkpoints of a run: each phase one file, rewritten whole after every epoch, so that a kill loses at most one epoch."""
+"""Checkpoints of a run: each phase one file, rewritten whole after every epoch: a kill loses at most one epoch."""
 
 import pickle
 from pathlib import Path

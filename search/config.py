@@ -20,7 +20,6 @@ from search.settings import Settings, SpaceSettings, TrainSettings
 from search.strategies import SETTINGS
 from spaces.files import write_text
 
-
 # A key for every cost that there is: budgets.flash_bytes=24576 works, budgets.flash_kb=24 is refused.
 CostSchema = make_dataclass(
     "CostSchema", [(name, float | None, field(default=None)) for name in (*COST_MODELS, *TARGET_COST_MODELS)]
@@ -90,7 +89,7 @@ def _filled(schema: type, values: dict[str, Any]) -> Any:
 
 
 def model_maker(model: dict[str, Any]) -> Callable[[Data], nn.Module]:
-    """How to make the model once the data is known: `in_channels` and `classes` are filled in where the class takes them.
+    """How to make the model once the data is known: `in_channels` and `classes` are filled in where it takes them.
 
     Raises:
         ValueError: no `_target_`, a class that cannot be imported, or arguments that it does not take.

@@ -1,8 +1,8 @@
 """What a decision would hurt, to second order.
 
-Near an optimum the gradient of a gate says nothing: it is gamma dL/dgamma + beta dL/dbeta of a trained channel, zero but
-for noise, whether the channel matters or not. The loss that closing it would cost is L(0) - L(1) ~ -g + H / 2, and H
-is the variance of that noise: the empirical Fisher information, batch size times E[g^2] (Theis et al., "Faster gaze
+Near an optimum the gradient of a gate says nothing: it is gamma dL/dgamma + beta dL/dbeta of a trained channel, zero
+but for noise, whether the channel matters or not. The loss that closing it would cost is L(0) - L(1) ~ -g + H / 2, and
+H is the variance of that noise: the empirical Fisher information, batch size times E[g^2] (Theis et al., "Faster gaze
 prediction with dense networks and Fisher pruning", arXiv 1801.05787, eq. 8). The same holds for another precision, with
 g the difference of the two options' gradients. So decisions descend the secant g - H / 2 instead of the tangent.
 """

@@ -66,7 +66,7 @@ def over(costs: Mapping[str, float], budgets: Mapping[str, float]) -> dict[str, 
 
 
 def refuse_impossible(space: Space, models: Mapping[str, CostModel], budgets: Mapping[str, float]) -> None:
-    """Raises BudgetError for a budget that even the smallest architecture exceeds: the range, and each layer's floor."""
+    """Raises BudgetError for a budget that even the smallest architecture exceeds: the range, each layer's floor."""
     found = ranges(space, models)
     for name, limit in budgets.items():
         if limit >= found[name].floor:
@@ -74,8 +74,10 @@ def refuse_impossible(space: Space, models: Mapping[str, CostModel], budgets: Ma
         unit = models[name].unit
         raise BudgetError(
             f"budgets.{name}: {limit:g} {unit} cannot be met in space '{space.name}': feasible are "
-            f"{found[name].floor:g} to {found[name].seed:g} {unit}. Floor of each layer:\n{_floors(space, models[name])}\n"
-            f"Raise the budget, or open more of the space (lower space.weight_bits, fewer space.exclude, a smaller model)."
+            f"{found[name].floor:g} to {found[name].seed:g} {unit}. Floor of each layer:\n"
+            f"{_floors(space, models[name])}\n"
+            "Raise the budget, or open more of the space "
+            "(lower space.weight_bits, fewer space.exclude, a smaller model)."
         )
 
 

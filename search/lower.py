@@ -24,7 +24,11 @@ def lower(space: Space, metadata: dict[str, Any] | None = None) -> Program:
         LoweringError: decisions are open, nothing is quantized, or an accumulator could overflow; names the block.
     """
     if space.decisions or not space.spec.quantizers:
-        what = f"{len(space.decisions)} decisions are open" if space.decisions else "its weights and activations are floats"
+        what = (
+            f"{len(space.decisions)} decisions are open"
+            if space.decisions
+            else "its weights and activations are floats"
+        )
         raise LoweringError(f"space '{space.name}': cannot be lowered, {what}. Decide it, and quantize it.")
     training = space.training
     space.eval()

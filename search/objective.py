@@ -46,8 +46,10 @@ class AugmentedLagrangian:
 
 
 class Duccio:
-    """lambda(e) max(0, C - T), lambda = L_task / (C_0 - T) at the first violation, ramped from 1% to 100% over the first
-    half (arXiv 2310.07217)."""
+    """lambda(e) max(0, C - T), lambda = L_task / (C_0 - T) at the first violation.
+
+    It is ramped from 1% to 100% over the first half (arXiv 2310.07217).
+    """
 
     def __init__(self, budget: float, seed_cost: float, ramp: float) -> None:
         self.budget, self.strength = budget, 0.0

@@ -71,7 +71,9 @@ class Problem:
         self.target.check(network.describe())
         excess = over(costs, self.budgets)
         if excess:
-            raise BudgetError(f"architecture {architecture.hash}: over budget by {excess}; repair it before evaluation.")
+            raise BudgetError(
+                f"architecture {architecture.hash}: over budget by {excess}; repair it before evaluation."
+            )
         device = self.context.device
         network.to(device).set_mode(FAKE)
         before = accuracy(network, self.context.val, device, FAKE)
@@ -99,9 +101,7 @@ class Problem:
         self.found[architecture.hash] = network
         units = {name: model.unit for name, model in self.models.items()}
         seconds = time.perf_counter() - began
-        return Result(
-            self.strategy, self.seed, architecture, metrics, costs, units, dict(self.budgets), True, seconds
-        )
+        return Result(self.strategy, self.seed, architecture, metrics, costs, units, dict(self.budgets), True, seconds)
 
     def calibrate(self) -> None:
         """First steps of all quantizers, from training data."""

@@ -61,7 +61,7 @@ class Sensitivity:
 
 
 def _leaves(space: Space, selection: Selection) -> tuple[list[str], list[Tensor]]:
-    """"gates" and the names of weights, with the tensors that carry their shares."""
+    """ "gates" and the names of weights, with the tensors that carry their shares."""
     names = (["gates"] if selection.alpha is not None else []) + list(selection.share)
     return names, ([selection.alpha] if selection.alpha is not None else []) + list(selection.share.values())
 
@@ -177,7 +177,10 @@ def _solve(changes: list[Change], needs: list[float]) -> list[Change]:
         constraints=constraints,
         integrality=np.ones(len(changes)),
         bounds=(0, 1),
-        options={"node_limit": NODES, "mip_rel_gap": GAP},  # no time limit: the result may not depend on the machine's load
+        options={
+            "node_limit": NODES,
+            "mip_rel_gap": GAP,
+        },  # no time limit: the result may not depend on the machine's load
     )
     if solution.x is None:
         return []

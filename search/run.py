@@ -192,7 +192,9 @@ class Run:
     def _note_start(self) -> None:
         space = self.space.spec
         names = ", ".join(f"{n} {v:g} (seed network {self.seed_costs[n]:g})" for n, v in self.settings.budgets.items())
-        self.monitor.note(f"{self.settings.experiment}: {self.data.name}, budgets: {names or 'none'}; folder {self.folder}")
+        self.monitor.note(
+            f"{self.settings.experiment}: {self.data.name}, budgets: {names or 'none'}; folder {self.folder}"
+        )
         for layer, reason in space.left_alone.items():
             self.monitor.note(f"left alone: {layer} ({reason})")
 
@@ -234,7 +236,9 @@ class Run:
         self.monitor.table(*rows(self.space, network))
         self.monitor.close({**summary, "folder": str(self.folder)})
         if summary["mismatches"]["numpy"]:
-            raise RuntimeError(f"{summary['mismatches']}: the executor differs from what was measured: a defect, report it.")
+            raise RuntimeError(
+                f"{summary['mismatches']}: the executor differs from what was measured: a defect, report it."
+            )
         return summary
 
     def _summary(self, best: Result, network: Space, program, teacher: Space, float_val: float) -> dict[str, Any]:
@@ -286,7 +290,9 @@ class Run:
         own = {"flash_bytes": program.flash_bytes, "peak_ram_bytes": program.peak_ram_bytes, "macs": program.macs}
         for name, weigh in own.items():
             if name in costs and weigh() != costs[name]["found"]:
-                raise RuntimeError(f"{name}: the cost model says {costs[name]['found']}, the Program {weigh()}: a defect, report it.")
+                raise RuntimeError(
+                    f"{name}: the cost model says {costs[name]['found']}, the Program {weigh()}: a defect, report it."
+                )
 
 
 def _number(value: float) -> float:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -266,7 +265,19 @@ class PhaseRun:
         budgets = {n: b for n, b in context.budgets.items() if n in costs}
         units = {n: context.units[n] for n in costs}
         context.monitor.tick(
-            Tick(phase.name, self.epoch, phase.epochs, step, steps, loss, right, costs, budgets, units, (before + here) / total)
+            Tick(
+                phase.name,
+                self.epoch,
+                phase.epochs,
+                step,
+                steps,
+                loss,
+                right,
+                costs,
+                budgets,
+                units,
+                (before + here) / total,
+            )
         )
 
     def report(self, scalars: dict[str, float]) -> None:
@@ -300,7 +311,7 @@ def bit_counts(space: Space) -> dict[str, dict[int, int]]:
 
 
 def _optimizers(space: Space, phase: Phase) -> list[torch.optim.Optimizer]:
-    """SGD with Nesterov momentum for weights and norms, Adam for the quantizers' log steps, SharedAdam for decisions."""
+    """SGD with Nesterov momentum for weights and norms, Adam for quantizers' log steps, SharedAdam for decisions."""
     decayed = [w.weight for w in space.weights.values()]
     steps = [p for name, p in space.named_parameters() if name.endswith("log_step")]
     known = {id(p) for p in [*decayed, *steps]}

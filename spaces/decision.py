@@ -81,7 +81,10 @@ class Gate(Decision):
 
     @torch.no_grad()
     def is_open(self) -> Tensor:
-        """(groups,) bool. A closed gate reopens above threshold + hysteresis, an open one closes below the difference."""
+        """(groups,) bool.
+
+        A closed gate reopens above threshold + hysteresis, an open one closes below the difference.
+        """
         margin = torch.where(self.was_open, -self.hysteresis, self.hysteresis) if self.hysteresis else 0.0
         is_open = self.shadow > self.threshold + margin
         best = torch.zeros_like(is_open)
@@ -105,7 +108,9 @@ class Gate(Decision):
     @torch.no_grad()
     def _fix(self, pick: Sequence[int]) -> None:
         if not any(pick):
-            raise ValueError(f"decision '{self.name}': would remove all {self.groups} channels; at least one must stay.")
+            raise ValueError(
+                f"decision '{self.name}': would remove all {self.groups} channels; at least one must stay."
+            )
         self.shadow.copy_(torch.tensor(pick, dtype=self.shadow.dtype))
         self.was_open.copy_(self.shadow > 0.5)
 
@@ -168,7 +173,7 @@ class Choice(Decision):
 
 
 def shares(choices: Sequence[Choice]) -> list[Tensor]:
-    """`[c.share() for c in choices]`, in one pass over all choices that have the same form: a step has a hundred of them."""
+    """`[c.share() for c in choices]`, in one pass over all choices of the same form: a step has a hundred of them."""
     out: list[Tensor | None] = [None] * len(choices)
     forms: dict[tuple, list[int]] = {}
     for i, choice in enumerate(choices):

@@ -23,7 +23,9 @@ def atomically(path: Path, write: Callable[[Path], object]) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise OSError(error.errno, f"{path}: not written ({error.strerror or error}); what was there is intact") from error
+        raise OSError(
+            error.errno, f"{path}: not written ({error.strerror or error}); what was there is intact"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -25,13 +25,15 @@ def multiplier_and_shift(ratio: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         OverflowError: a ratio too large for a shift of at least 1.
     """
-    mantissa, exponent = torch.frexp(ratio.double())  # |mantissa| in [0.5, 1)
+    _, exponent = torch.frexp(ratio.double())  # |mantissa| in [0.5, 1)
     shift = (MULTIPLIER_BITS - exponent.long()).clamp_max(MAX_SHIFT)
     m = torch.round(torch.ldexp(ratio.double(), shift)).long()
     full = m.abs() >= 2**MULTIPLIER_BITS  # rounded up to 2^15: halve
     m, shift = torch.where(full, m // 2, m), torch.where(full, shift - 1, shift)
     if bool((shift < 1).any()):
-        raise OverflowError(f"requantization factor {ratio.abs().max().item():g} is over 2^14: output step far too small.")
+        raise OverflowError(
+            f"requantization factor {ratio.abs().max().item():g} is over 2^14: output step far too small."
+        )
     return m, torch.where(m == 0, torch.ones_like(shift), shift)
 
 

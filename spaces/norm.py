@@ -64,4 +64,6 @@ def synchronized_norm(x: Tensor, norm: Norm, keep: Tensor | None) -> Tensor:
 def plain_norm(x: Tensor, norm: Norm) -> Tensor:
     """Batch norm alone, differentiable, for the paths that fuse nothing behind it."""
     training = norm.training and not norm.frozen
-    return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, training, norm.momentum, norm.eps)
+    return F.batch_norm(
+        x, norm.running_mean, norm.running_var, norm.weight, norm.bias, training, norm.momentum, norm.eps
+    )

@@ -32,7 +32,8 @@ class Options:
         activation_bits: of every activation tensor; None leaves activations in float.
         input_bits, output_bits: of the network's input and output; None: as activation_bits.
         exclude: layers (patterns of fnmatch) that keep their channels and get the highest precision.
-        mode, temperature: of the precision choices, see Choice. hysteresis, trainable_threshold: of the gates, see Gate.
+        mode, temperature: of the precision choices, see Choice.
+        hysteresis, trainable_threshold: of the gates, see Gate.
     """
 
     weight_bits: Sequence[int] = (0, 2, 4, 8)
@@ -128,9 +129,7 @@ def _describe(
 
 
 def _block(op: Op) -> BlockSpec:
-    return BlockSpec(
-        op.name, op.kind, tuple(op.inputs), op.shape, op.attributes, op.weights, op.norm, op.activation
-    )
+    return BlockSpec(op.name, op.kind, tuple(op.inputs), op.shape, op.attributes, op.weights, op.norm, op.activation)
 
 
 def _weights(op: Op, left_alone: dict[str, str], options: Options) -> WeightsSpec:

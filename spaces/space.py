@@ -36,9 +36,7 @@ class Space(nn.Module):
         self.spec = spec
         self.name = spec.name
         self.gates = nn.ModuleDict({key_of(n): Gate(n, c, **spec.gate_options) for n, c in spec.gates.items()})
-        self._weights = nn.ModuleDict(
-            {key_of(n): Weights(n, w, spec.choice_options) for n, w in spec.weights.items()}
-        )
+        self._weights = nn.ModuleDict({key_of(n): Weights(n, w, spec.choice_options) for n, w in spec.weights.items()})
         self._norms = nn.ModuleDict({key_of(n): Norm(self._norm_channels(n), **a) for n, a in spec.norms.items()})
         self._quantizers = nn.ModuleDict(
             {key_of(n): ActivationQuantizer(q.bits, q.nonnegative, q.ceiling) for n, q in spec.quantizers.items()}
@@ -56,7 +54,7 @@ class Space(nn.Module):
     def quantizer(self, tensor: str) -> ActivationQuantizer | None:
         """The quantizer of a tensor; a tensor that keeps another's scale has that one's."""
         key = key_of(self.spec.scale_of[tensor])
-        return self._quantizers[key] if key in self._quantizers else None
+        return self._quantizers[key] if key in self._quantizers else None  # noqa: SIM401 - a ModuleDict has no get
 
     def _block(self, spec) -> Block:
         inputs = [self.quantizer(t) for t in spec.inputs]
@@ -180,7 +178,8 @@ class Space(nn.Module):
     def _run(self, x: Tensor, keep: dict[str, Tensor] | None) -> Tensor:
         if tuple(x.shape[1:]) != self.spec.input_shape:
             raise ValueError(
-                f"space '{self.name}': input of shape {tuple(x.shape)}; expected (N, {', '.join(map(str, self.spec.input_shape))})."
+                f"space '{self.name}': input of shape {tuple(x.shape)}; "
+                f"expected (N, {', '.join(map(str, self.spec.input_shape))})."
             )
         self.selection = self.select()
         values = {self.spec.input: self._enter(x)}
@@ -272,7 +271,9 @@ class Space(nn.Module):
                 metadata = file.metadata() or {}
                 state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
         except (SafetensorError, OSError) as error:
-            raise ValueError(f"{path}: cannot be read as a model ({error}). Restore it or run the export again.") from error
+            raise ValueError(
+                f"{path}: cannot be read as a model ({error}). Restore it or run the export again."
+            ) from error
         if "picojoule.space" not in metadata:
             raise ValueError(f"{path}: a safetensors file, but no picojoule model: metadata has {sorted(metadata)}.")
         try:

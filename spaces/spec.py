@@ -78,10 +78,14 @@ class SpaceSpec:
     def from_json(document: dict[str, Any]) -> "SpaceSpec":
         """Raises ValueError for a description of another version."""
         if document.get("version") != VERSION:
-            raise ValueError(f"space: description has version {document.get('version')}; this picojoule reads {VERSION}.")
+            raise ValueError(
+                f"space: description has version {document.get('version')}; this picojoule reads {VERSION}."
+            )
         plain = dict(document)
         plain["blocks"] = [
-            BlockSpec(**{**b, "inputs": tuple(b["inputs"]), "shape": tuple(b["shape"]), "activation": tuple(b["activation"])})
+            BlockSpec(
+                **{**b, "inputs": tuple(b["inputs"]), "shape": tuple(b["shape"]), "activation": tuple(b["activation"])}
+            )
             for b in document["blocks"]
         ]
         plain["weights"] = {name: WeightsSpec(**_tuples(w)) for name, w in document["weights"].items()}

@@ -30,9 +30,8 @@ class Executor:
         """
         program.validate()
         self.program = program
-        strip = min(
-            LARGEST_STRIP, CHUNK_IMAGES * program.peak_ram_bytes() // 8
-        )  # so scratch is of the order of the codes
+        # Working memory stays of the order of the codes of the images in flight.
+        strip = min(LARGEST_STRIP, CHUNK_IMAGES * program.peak_ram_bytes() // 8)
         self._steps = [Step(program, node, strip) for node in program.nodes]
         self._dead = _dead_after(program)
         self._threads = threads
@@ -64,10 +63,7 @@ class Executor:
         images = max(1, min(CHUNK_IMAGES, -(-len(x) // self._threads)))
         chunks = [slice(start, start + images) for start in range(0, len(x), images)]
         run = self._pool.map if self._pool is not None and len(chunks) > 1 else map
-        for _ in run(
-            lambda chunk: self._run(x[chunk], {name: codes[chunk] for name, codes in results.items()}), chunks
-        ):
-            pass
+        list(run(lambda chunk: self._run(x[chunk], {name: codes[chunk] for name, codes in results.items()}), chunks))
         if intermediate:
             return results
         codes = results[self.program.output].astype(np.float32)

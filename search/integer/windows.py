@@ -134,12 +134,10 @@ def depthwise(strip: Array, weight: Repeated, attributes: Attributes, out: Array
     view = windows(strip, outputs, attributes)
     shape = (*outputs, runs, *attributes["kernel"], run)
     strides = (*view.strides[: len(outputs)], run * strip.itemsize, *view.strides[len(outputs) : -2], strip.itemsize)
-    pixels, taps = list(range(len(outputs) + 1)), list(range(len(outputs) + 1, len(shape) - 1))
-    last = len(shape) - 1
-    view = view_of(strip, shape, strides)
-    np.einsum(
-        view, [*pixels, *taps, last], factor, [*taps, last], [*pixels, last], out=out.reshape(*outputs, runs, run)
-    )
+    axes = list(range(len(shape)))
+    pixels, taps = axes[: len(outputs) + 1], axes[len(outputs) + 1 :]  # taps and the run
+    sums = out.reshape(*outputs, runs, run)
+    np.einsum(view_of(strip, shape, strides), axes, factor, taps, [*pixels, axes[-1]], out=sums)
 
 
 def dilations(attributes: Attributes) -> Sequence[int]:

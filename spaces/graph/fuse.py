@@ -83,7 +83,9 @@ def _alone(op: Op) -> Op:
         channels, dims = op.shape[0], len(op.shape) - 1
         if dims == 0:
             raise UnsupportedNetwork(
-                op.where, "is a batch norm over features that does not follow a linear layer.", "Put it behind a Linear."
+                op.where,
+                "is a batch norm over features that does not follow a linear layer.",
+                "Put it behind a Linear.",
             )
         one, none = [1] * dims, [[0, 0]] * dims
         op.kind, op.weights = "conv", f"{op.norm}.scale"

@@ -67,7 +67,9 @@ def _convolution(call: Call, x: Value, weight: Tensor, bias: Tensor | None, name
 def conv_module(call: Call) -> Op:
     m = call.target
     if m.padding_mode != "zeros":
-        raise call.refuse(f"has padding_mode '{m.padding_mode}'.", "Only 'zeros' runs on integers: change it and retrain.")
+        raise call.refuse(
+            f"has padding_mode '{m.padding_mode}'.", "Only 'zeros' runs on integers: change it and retrain."
+        )
     settings = {k: getattr(m, k) for k in ("stride", "padding", "dilation", "groups")}
     return _convolution(call, call.args[0], m.weight, m.bias, call.path, settings)
 
@@ -181,7 +183,9 @@ def concat(call: Call) -> Op:
     a = call.bind("tensors", "dim", dim=0)
     values = list(a["tensors"])
     if a["dim"] not in (1, 1 - len(values[0].shape)) or not all(isinstance(v, Value) for v in values):
-        raise call.refuse(f"concatenates along dimension {a['dim']}, or constants.", "Channels (dimension 1) are supported.")
+        raise call.refuse(
+            f"concatenates along dimension {a['dim']}, or constants.", "Channels (dimension 1) are supported."
+        )
     return _op(call, "concat", values, attributes={"axis": 0})
 
 
@@ -247,7 +251,9 @@ def mean(call: Call) -> Op | list[Op]:
     x, rank = a["input"], len(a["input"].shape)
     dims = a["dim"] if isinstance(a["dim"], (tuple, list)) else [a["dim"]]
     if None in dims or sorted(d % rank for d in dims) != list(range(2, rank)):
-        raise call.refuse(f"takes the mean over dimensions {a['dim']}.", "All spatial ones, and no other, are supported.")
+        raise call.refuse(
+            f"takes the mean over dimensions {a['dim']}.", "All spatial ones, and no other, are supported."
+        )
     pool = _even_pool(call, "avg_pool", x, (1,) * (rank - 2))
     if a["keepdim"]:
         return pool

@@ -61,7 +61,7 @@ class ActivationQuantizer(nn.Module):
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
-        """Codes (int64) of any real values: floor(x / step + 0.5) + zero point in float32, clipped; as the executor does."""
+        """Codes (int64) of real values: floor(x / step + 0.5) + zero point in float32, clipped, as in the executor."""
         low, high = self.bounds()
         scaled = torch.floor(x.float() / self.log_step.exp() + 0.5)
         return scaled.clamp(low, high).long() + self.zero_point

@@ -1,9 +1,12 @@
 """What follows a convolution, as one autograd node: batch norm, channel mask, clamp, quantization.
 
 This is where a quantized training step spends its time, so the node saves what plain training saves, the convolution's
-output, and computes the rest again on the way back: one multiply-add per element against a stored tensor. The step's
-gradient (LSQ, arXiv 1902.08153, eq. 3) is summed over every fourth sample and scaled up; it is one number a layer.
-A closed channel's mask gets the gradient that it would get if it were open, or it could never open again.
+output, and computes the rest again on the way back. The step's gradient (LSQ, arXiv 1902.08153, eq. 3) is summed over
+every fourth sample and scaled up; it is one number a layer. A closed channel's mask gets the gradient that it would
+get if it were open, or it could never open again.
+
+torch's comparisons, `where`, and products with more than one broadcast factor run element by element on CPUs; what is
+used here runs on vectors.
 """
 
 from typing import NamedTuple
@@ -24,12 +27,11 @@ class Codes(NamedTuple):
     high: float
 
 
-def _quantize_(x: Tensor, log_step: Tensor | None, codes: Codes) -> Tensor:
-    """x, which is overwritten, clamped and put on the grid."""
+def _quantize_(v: Tensor, log_step: Tensor | None, codes: Codes) -> Tensor:
+    """v = x / step, which is overwritten, clamped and put on the grid; x itself where nothing is quantized."""
     if log_step is None:
-        return x.clamp_(codes.low, codes.high) if codes.high < float("inf") else _floor_(x, codes.low)
-    step = log_step.exp()
-    return x.mul_(step.reciprocal()).round_().clamp_(codes.low, codes.high).mul_(step)
+        return v.clamp_(codes.low, codes.high) if codes.high < float("inf") else _floor_(v, codes.low)
+    return v.round_().clamp_(codes.low, codes.high).mul_(log_step.exp())
 
 
 def _floor_(x: Tensor, low: float) -> Tensor:
@@ -46,18 +48,26 @@ def _cut(grad: Tensor, v: Tensor, codes: Codes) -> Tensor:
     return aten.threshold_backward(grad, v, -EDGE) if codes.low == 0 else grad
 
 
-def _step_gradient(grad: Tensor, v: Tensor, keep: Tensor | None, log_step: Tensor, codes: Codes) -> Tensor:
+def _step_gradient(grad: Tensor, cut: Tensor, v: Tensor, keep: Tensor | None, log_step: Tensor, codes: Codes) -> Tensor:
     """d loss / d log step of v = x / step, from a slice of the batch: round(v) - v inside, the bound outside.
 
     A closed channel is 0 whatever the step: it has no say.
+
+    Args:
+        cut: the gradient inside, 0 outside.
     """
     every = SLICE if len(v) >= 2 * SLICE else 1
-    v, grad = v[::every], grad[::every]
-    grad = grad if keep is None else grad * _channels(keep, grad)
-    inside = v.clamp(codes.low, codes.high)
-    slope = inside.round().sub_(torch.where(inside == v, v, 0.0))
-    scale = every / (v[0].numel() * max(codes.high, 1.0)) ** 0.5
-    return torch.dot(slope.mul_(grad).flatten(), torch.ones_like(slope).flatten()) * log_step.exp() * scale
+    v, grad, cut = v[::every], grad[::every], cut[::every]
+    clamped = v.clamp(codes.low, codes.high)
+    slope = clamped.round().sub_(clamped).mul_(grad)
+    slope.addcmul_(clamped, grad - cut)
+    total = slope.sum() if keep is None else slope.sum(_others(slope)).dot(keep)
+    return total * log_step.exp() * (every / (v[0].numel() * max(codes.high, 1.0)) ** 0.5)
+
+
+def _others(x: Tensor) -> list[int]:
+    """All dimensions but the channels'."""
+    return [d for d in range(x.dim()) if d != 1]
 
 
 def _channels(vector: Tensor, like: Tensor) -> Tensor:
@@ -70,56 +80,76 @@ class _Tail(Function):
         ctx.save_for_backward(x, keep, log_step)
         ctx.codes = codes
         y = x.clone() if keep is None else x * _channels(keep, x)
-        return _quantize_(y, log_step, codes)
+        return _quantize_(y if log_step is None else y.div_(log_step.exp()), log_step, codes)
 
     @staticmethod
     def backward(ctx, grad):
         x, keep, log_step = ctx.saved_tensors
-        v = x if log_step is None else x * log_step.exp().reciprocal()
-        d_step = _step_gradient(grad, v, keep, log_step, ctx.codes) if ctx.needs_input_grad[2] else None
-        dx, d_keep = _cut(grad, v, ctx.codes), None
+        v = x if log_step is None else x / log_step.exp()
+        dx, d_keep, d_step = _cut(grad, v, ctx.codes), None, None
+        if ctx.needs_input_grad[2]:
+            d_step = _step_gradient(grad, dx, v, keep, log_step, ctx.codes)
         if ctx.needs_input_grad[1]:
-            d_keep = (dx * x).sum([d for d in range(x.dim()) if d != 1])
+            d_keep = (dx * x).sum(_others(x))
         if keep is not None:
             dx = dx * _channels(keep, x)
         return dx, d_keep, d_step, None
 
 
+def _statistics(x: Tensor, norm, training: bool) -> tuple[Tensor, Tensor]:
+    """Mean and variance (C,) to normalize x with; the running ones move in training."""
+    if not training:
+        return norm.running_mean.clone(), norm.running_var.clone()
+    mean = x.mean(_others(x))
+    variance = (x - _channels(mean, x)).square_().mean(_others(x))
+    count = x.numel() // x.shape[1]
+    with torch.no_grad():
+        norm.running_mean.lerp_(mean, norm.momentum)
+        norm.running_var.lerp_(variance * (count / (count - 1)), norm.momentum)
+    return mean, variance
+
+
+def _normalized(x: Tensor, mean: Tensor, variance: Tensor, scale: Tensor, shift: Tensor, eps: float) -> Tensor:
+    return torch.native_batch_norm(x, scale, shift, mean, variance, False, 0.0, eps)[0]
+
+
 class _NormTail(Function):
     @staticmethod
     def forward(ctx, x, gamma, beta, keep, log_step, norm, training: bool, codes: Codes):
-        scale, shift = (gamma, beta) if keep is None else (gamma * keep, beta * keep)
-        y, mean, inverse = torch.native_batch_norm(
-            x, scale, shift, norm.running_mean, norm.running_var, training, norm.momentum, norm.eps
-        )
-        if not training:
-            mean, inverse = norm.running_mean.clone(), (norm.running_var + norm.eps).rsqrt()
-        ctx.save_for_backward(x, gamma, beta, keep, log_step, mean, inverse)
+        mean, variance = _statistics(x, norm, training)
+        ctx.save_for_backward(x, gamma, beta, keep, log_step, mean, variance)
         ctx.training, ctx.eps, ctx.codes = training, norm.eps, codes
-        return _quantize_(y, log_step, codes)
+        factor = _factor(keep, log_step)
+        scale, shift = (gamma, beta) if factor is None else (gamma * factor, beta * factor)
+        return _quantize_(_normalized(x, mean, variance, scale, shift, norm.eps), log_step, codes)
 
     @staticmethod
     def backward(ctx, grad):
-        x, gamma, beta, keep, log_step, mean, inverse = ctx.saved_tensors
-        factor = gamma * inverse
-        offset = beta - mean * factor
-        if log_step is not None:
-            per_step = log_step.exp().reciprocal()
-            factor, offset = factor * per_step, offset * per_step
-        v = torch.addcmul(_channels(offset, x), x, _channels(factor, x))
-        d_step = _step_gradient(grad, v, keep, log_step, ctx.codes) if ctx.needs_input_grad[4] else None
-        grad = _cut(grad, v, ctx.codes)
+        x, gamma, beta, keep, log_step, mean, variance = ctx.saved_tensors
+        factor = _factor(None, log_step)
+        scale, shift = (gamma, beta) if factor is None else (gamma * factor, beta * factor)
+        v = _normalized(x, mean, variance, scale, shift, ctx.eps)
+        cut, d_step = _cut(grad, v, ctx.codes), None
+        if ctx.needs_input_grad[4]:
+            d_step = _step_gradient(grad, cut, v, keep, log_step, ctx.codes)
         del v
+        inverse = (variance + ctx.eps).rsqrt()
         scale = gamma if keep is None else gamma * keep
         # In evaluation form the statistics are constants; mean and inverse stand in for the running ones.
-        variance = inverse.square().reciprocal() - ctx.eps
         dx, d_scale, d_shift = aten.native_batch_norm_backward(
-            grad, x, scale, mean, variance, mean, inverse, ctx.training, ctx.eps, [ctx.needs_input_grad[0], True, True]
+            cut, x, scale, mean, variance, mean, inverse, ctx.training, ctx.eps, [ctx.needs_input_grad[0], True, True]
         )
         if keep is None:
             return dx, d_scale, d_shift, None, d_step, None, None, None
         d_keep = d_scale * gamma + d_shift * beta
         return dx, d_scale * keep, d_shift * keep, d_keep, d_step, None, None, None
+
+
+def _factor(keep: Tensor | None, log_step: Tensor | None) -> Tensor | None:
+    """What norm and division by the step have in common: keep / step."""
+    if log_step is None:
+        return keep
+    return (-log_step).exp() if keep is None else keep / log_step.exp()
 
 
 def tail(x: Tensor, keep: Tensor | None, log_step: Tensor | None, codes: Codes) -> Tensor:

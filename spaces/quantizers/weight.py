@@ -81,7 +81,7 @@ class WeightQuantizer(nn.Module):
     """Codes in [-(2^(b-1) - 1), 2^(b-1) - 1], one step per (precision, output channel).
 
     Args:
-        widths: precisions on offer, ascending; one row of steps each. On a decided layer: one row, `assigned` bits a channel.
+        widths: precisions on offer, ascending; one row of steps each. Decided: one row, `assigned` bits a channel.
         channels: output channels.
     """
 
@@ -91,7 +91,11 @@ class WeightQuantizer(nn.Module):
         if wrong:
             raise ValueError(f"weight bits {wrong}: possible are {list(WIDTHS)} (0, pruned, is a gate's business).")
         self.widths = tuple(widths)
-        bits = torch.tensor([assigned]) if assigned is not None else torch.tensor(self.widths)[:, None].expand(-1, channels)
+        bits = (
+            torch.tensor([assigned])
+            if assigned is not None
+            else torch.tensor(self.widths)[:, None].expand(-1, channels)
+        )
         self.register_buffer("bits", bits.clone().long())  # (P, C)
         self.register_buffer("bound", (2.0 ** (self.bits - 1) - 1), persistent=False)
         self.log_step = nn.Parameter(torch.full(bits.shape, -4.0))

@@ -194,16 +194,16 @@ class Twice(nn.Module):
 
 def pool(rng: random.Random, shape: Shape) -> nn.Module:
     dims, size = len(shape) - 1, shape[1:]
-    kernel = [min(rng.choice((2, 3)), n) for n in size]
+    kernel, pairs = [min(rng.choice((2, 3)), n) for n in size], tuple(min(2, n) for n in size)
     stride, ceil = rng.choice((1, 2)), rng.random() < 0.5
     halves = all(n % 2 == 0 for n in size)
     largest = MAX_POOL[dims](tuple(kernel), stride, tuple(k // 2 for k in kernel), ceil_mode=ceil)
     choices = [
         largest,
-        Apply(lambda x: MAX_POOL_CALL[dims](x, 2, stride, ceil_mode=ceil)),
+        Apply(lambda x: MAX_POOL_CALL[dims](x, pairs, stride, ceil_mode=ceil)),
         AVG_POOL[dims](tuple(kernel), stride, tuple(k // 2 for k in kernel)),
         AVG_POOL[dims](size, 1, tuple(n // 2 for n in size)),  # a window as large as the image, moved over its border
-        Apply(lambda x: F.relu(AVG_POOL_CALL[dims](x, 2, stride))),
+        Apply(lambda x: F.relu(AVG_POOL_CALL[dims](x, pairs, stride))),
     ]
     if min(size) >= 3:
         choices.append(MAX_POOL[dims](2, 1, 1, dilation=2, ceil_mode=ceil))

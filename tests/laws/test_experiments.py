@@ -9,6 +9,7 @@ from omegaconf import MissingMandatoryValue
 
 from cost_models import cost_model
 from search.config import parse
+from search.strategies import STRATEGIES
 
 CONF = Path(__file__).parents[2] / "conf"
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
@@ -41,6 +42,12 @@ def test_experiment_parses_and_names_its_own_folder(composed, name):
     assert settings.experiment == name
     for cost in (*settings.costs, *settings.budgets, *settings.lambdas):
         cost_model(cost, settings.target)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_experiment_can_be_run_with_any_strategy(composed, name, strategy):
+    assert parse(composed(f"+experiment={name}", f"strategy={strategy}")).strategy.name == strategy
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

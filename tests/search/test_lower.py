@@ -56,6 +56,24 @@ def test_constants_by_hand():
     assert node.attributes["zero_point"] == 128 and node.attributes["clip"] == [0, 255]
 
 
+def test_bias_and_norm_are_rounded_once_into_the_bias():
+    model = nn.Sequential(nn.Conv2d(1, 4, 1), nn.BatchNorm2d(4))
+    space = decided(model, (2, 1, 4, 4))
+    with torch.no_grad():
+        space.weights["0"].weight.fill_(1.0)
+        space.weights["0"].bias.copy_(torch.tensor([0.0, 1.0, -0.3, 0.0]))
+        space.weights["0"].quantizer.log_step.fill_(float(np.log(1 / 64)))
+        space.norms["1"].weight.fill_((1 + 1e-5) ** 0.5)
+        space.norms["1"].bias.copy_(torch.tensor([0.0, 0.0, 0.0, 0.26]))
+        space.norms["1"].running_mean.zero_()
+        space.norms["1"].running_var.fill_(1.0)
+    set_step(space, "input", 0.5, 0)
+    set_step(space, "0", 1.0, 128)
+    program = lower(space)
+    # A unit of the sum is 1/64 * 0.5 = 1/128.
+    assert program.constant(program.nodes[0], "bias").tolist() == [0, 128, -38, 33]
+
+
 def test_types_are_those_of_the_format():
     program = lower(decided(Plain(), options=Options((2, 8))))
     types = {"bias": "int32", "multiplier": "int16"}  # the others are bytes

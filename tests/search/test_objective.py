@@ -99,7 +99,9 @@ def test_curvature_protects_gates_whose_gradient_is_large_noise_around_zero(spac
 
 
 def test_unknown_method_is_refused():
-    with pytest.raises(ValueError, match=r"strategy.method 'penalty' is not one of \['augmented_lagrangian', 'duccio'\]"):
+    with pytest.raises(
+        ValueError, match=r"strategy.method 'penalty' is not one of \['augmented_lagrangian', 'duccio'\]"
+    ):
         Objective(MODELS, {}, {}, {}, method="penalty")
 
 

@@ -1,4 +1,4 @@
-"""The whole way, on small data: what a run leaves behind, that it repeats and resumes to the bit, and what it refuses."""
+"""The whole way, on small data: what a run leaves, that it repeats and resumes to the bit, and what it refuses."""
 
 import json
 import os
@@ -158,7 +158,9 @@ def test_patience_ends_a_phase_early(data, tmp_path):
 
 
 def test_budget_below_the_floor_is_refused_with_the_range_and_each_layers_floor(data, tmp_path):
-    with pytest.raises(BudgetError, match=r"flash_bytes: 10 B cannot be met.*feasible are \d+ to \d+ B(.|\n)*conv1: \d+"):
+    with pytest.raises(
+        BudgetError, match=r"flash_bytes: 10 B cannot be met.*feasible are \d+ to \d+ B(.|\n)*conv1: \d+"
+    ):
         run(tmp_path / "run", settings(data, budgets={"flash_bytes": 10}))
 
 
@@ -180,7 +182,7 @@ def test_precision_that_the_target_cannot_run_is_refused(data, tmp_path):
 
 
 def test_run_folder_that_exists_is_not_overwritten(done, data):
-    with pytest.raises(RunFolderError, match="not empty.*resume="):
+    with pytest.raises(RunFolderError, match=r"not empty.*resume="):
         new_folder(settings(data, folder=str(done[0])))
 
 
@@ -232,7 +234,7 @@ def test_network_with_control_flow_is_refused_by_name(data, tmp_path):
         def forward(self, x):
             return super().forward(x if x.sum() > 0 else -x)
 
-    with pytest.raises(UnsupportedNetwork, match="Branches.*depends on the data.*search each part"):
+    with pytest.raises(UnsupportedNetwork, match=r"Branches.*depends on the data.*search each part"):
         Run(settings(data), lambda d: Branches(), tmp_path / "run")
 
 

@@ -1,0 +1,111 @@
+"""The README tells the truth: its code runs, its commands compose, its tables are complete."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+import cost_models
+from search import checkpoint, feasibility, run, training
+from search.config import parse
+from search.data import DataError
+from search.integer.program import Program, ProgramError
+from search.lower import LoweringError
+from spaces.graph.errors import UnsupportedNetwork
+from spaces.graph.ops import MODULES
+from tests.search.small import write_stripes
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+GROUPS = ("data", "model", "target", "space", "strategy", "train")
+FOLDED = r"(Conv|BatchNorm|Dropout|MaxPool|AvgPool|AdaptiveAvgPool|AdaptiveMaxPool)[123]d"  # one ConvNd in the table
+NETWORK = """
+from torch import nn
+
+class MyNet(nn.Sequential):
+    def __init__(self, in_channels, classes, width):
+        super().__init__(nn.Conv2d(in_channels, width, 3), nn.ReLU(), nn.Flatten(), nn.Linear(36 * width, classes))
+"""
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def commands(first: str) -> list[list[str]]:
+    """Arguments of every `python -m search` whose first begins so."""
+    lines = [shlex.split(line, comments=True) for block in blocks("bash") for line in block.splitlines()]
+    arguments = [line[line.index("search") + 1 :] for line in lines if "search" in line]
+    return [a for a in arguments if a[0].startswith(first)]
+
+
+def in_folder(folder: Path, *command: str) -> str:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_python_example_runs_and_keeps_its_budget(tmp_path):
+    (script,) = blocks("python")
+    last = in_folder(tmp_path, "-c", script).splitlines()[-1]
+    measured, reported = map(float, last.split())
+    assert measured == reported > 0.8
+    assert Program.load(tmp_path / "runs/digits/program.safetensors").flash_bytes() <= 2048
+
+
+def test_yaml_example_runs(tmp_path):
+    (text,) = blocks("yaml")
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment/mine.yaml").write_text(text)
+    (tmp_path / "my_package.py").write_text(NETWORK)
+    write_stripes(tmp_path / "my_data.npz", count=80)
+    (arguments,) = commands("--config-dir")
+    epochs = [f"{key}.epochs=1" for key in ("train.warmup", "strategy", "train.finetune")]
+    in_folder(tmp_path, "-m", "search", *arguments, *epochs)
+    (summary,) = (tmp_path / "runs/mine").glob("*/summary.json")
+    assert '"met": true' in summary.read_text()
+
+
+def test_there_are_commands():
+    assert len(commands("+experiment")) >= 6
+
+
+@pytest.mark.parametrize("arguments", commands("+experiment"), ids=" ".join)
+def test_command_composes(composed, arguments):
+    parse(composed(*arguments))
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_all_options_of_a_group_are_listed(group):
+    (listed,) = re.findall(rf"^\| `{group}` \| (.*?) \|", README, re.MULTILINE)
+    assert set(listed.split(", ")) == {path.stem for path in (ROOT / "conf" / group).glob("*.yaml")}
+
+
+def test_all_costs_are_listed():
+    listed = re.findall(r"^\| `(\w+)` \| [\w]+ \|", README[README.index("## Costs") :], re.MULTILINE)
+    assert set(listed) == set(cost_models.COST_MODELS) | set(cost_models.TARGET_COST_MODELS)
+
+
+def test_all_modules_that_convert_are_listed_and_no_others():
+    section = README[README.index("## What converts") : README.index("## What an error means")]
+    first_cells = " ".join(re.findall(r"^\| (.*?) \|", section, re.MULTILINE))
+    listed = {name for name in re.findall(r"`(\w+)`", first_cells) if hasattr(nn, name.replace("Nd", "2d"))}
+    assert listed == {re.sub(FOLDED, r"\1Nd", kind.__name__) for kind in MODULES}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(UnsupportedNetwork, feasibility.BudgetError, DataError, cost_models.layer.UnsupportedLayer),
+        *(cost_models.target.IllegalLayer, LoweringError, ProgramError, training.TrainingDiverged),
+        *(checkpoint.CheckpointError, run.RunFolderError),
+    ],
+)
+def test_error_is_explained(error):
+    assert f"| `{error.__name__}` |" in README
