@@ -1,11 +1,12 @@
 """Hydra and OmegaConf end here: schemas for every group, and from a composed configuration to plain settings."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
@@ -59,6 +60,13 @@ def register() -> None:
         store.store(group="strategy", name=f"{name}_schema", node=schema)
 
 
+def composed(overrides: Sequence[str]) -> Settings:
+    """The settings that `python -m search *overrides` would get."""
+    register()
+    with initialize_config_module("conf", version_base="1.3"):
+        return parse(compose("config", overrides=list(overrides)))
+
+
 def parse(config: DictConfig) -> Settings:
     """Plain settings.
 
@@ -89,7 +97,7 @@ def _filled(schema: type, values: dict[str, Any]) -> Any:
 
 
 def model_maker(model: dict[str, Any]) -> Callable[[Data], nn.Module]:
-    """How to make the model once the data is known: `in_channels` and `classes` are filled in where it takes them.
+    """How to make the model once the data is known: `in_channels` and `classes` are filled in where the class takes them.
 
     Raises:
         ValueError: no `_target_`, a class that cannot be imported, or arguments that it does not take.
@@ -123,9 +131,12 @@ def read_config(folder: Path) -> Settings:
     """Settings of an earlier run.
 
     Raises:
-        ValueError: the folder is no run.
+        ValueError: the folder is no run, or one whose data was given in Python.
     """
     path = folder / "config.yaml"
     if not path.is_file():
         raise ValueError(f"resume '{folder}': no config.yaml there, so it is no run folder. Name runs/EXPERIMENT/TIME.")
-    return parse(OmegaConf.create(OmegaConf.to_container(OmegaConf.load(path))))
+    values = OmegaConf.to_container(OmegaConf.load(path))
+    if values["data"]["name"] not in OPTIONS:
+        raise ValueError(f"resume '{folder}': its data was given in Python. Call compress(..., resume=True) there.")
+    return parse(OmegaConf.create(values))

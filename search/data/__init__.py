@@ -8,9 +8,9 @@ from search.data.digits import DigitsOptions, load_digits
 from search.data.fashion_mnist import FashionMnistOptions, load_fashion_mnist
 from search.data.image_folder import ImageFolderOptions, load_image_folder
 from search.data.mini import FashionMnistMiniOptions, load_fashion_mnist_mini
-from search.data.npz import NpzOptions, load_npz
+from search.data.npz import NpzOptions, from_arrays, load_npz
 
-__all__ = ["DATA_SETS", "OPTIONS", "Data", "DataError", "Split", "load"]
+__all__ = ["DATA_SETS", "OPTIONS", "Data", "DataError", "Split", "from_arrays", "load"]
 
 OPTIONS: dict[str, type] = {
     "digits": DigitsOptions,
@@ -33,11 +33,13 @@ def load(options: Any) -> Data:
     """Load the data set that the options describe.
 
     Args:
-        options: an instance of one of OPTIONS.
+        options: an instance of one of OPTIONS; or Data, which is there already.
 
     Raises:
         DataError: no such data set, or it cannot be used.
     """
+    if isinstance(options, Data):
+        return options
     if options.name not in DATA_SETS:
         raise DataError(f"data: there is no data set '{options.name}'; choose one of {', '.join(DATA_SETS)}.")
     return DATA_SETS[options.name](options)

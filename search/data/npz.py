@@ -1,5 +1,6 @@
-"""Arrays of the user's own in one .npz file: x_train, y_train, and where they exist x_val, y_val, x_test, y_test."""
+"""Arrays of the user's own, in a .npz file or in memory: x_train, y_train, and x_val, y_val, x_test, y_test or not."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,31 +28,48 @@ def load_npz(options: NpzOptions) -> Data:
         DataError: the file or what it holds cannot be used.
     """
     path = Path(options.file).expanduser()
-    arrays = read_npz(path)
-    _check_keys(path, set(arrays))
+    return _checked(str(path), read_npz(path), options)
+
+
+def from_arrays(arrays: Mapping[str, np.ndarray], classes: int | None = None, has_channels: bool | None = None) -> Data:
+    """The same from memory: what a .npz file may hold, under the same names.
+
+    Args:
+        arrays: x_train (N, C, *size) or (N, *size), y_train (N,); x_val, y_val, x_test, y_test alike, or carved.
+        classes, has_channels: see NpzOptions.
+
+    Raises:
+        DataError: the arrays cannot be used.
+    """
+    plain = {name: np.asarray(array) for name, array in arrays.items()}
+    return _checked("arrays", plain, NpzOptions("", "arrays", classes, has_channels))
+
+
+def _checked(place: str, arrays: Mapping[str, np.ndarray], options: NpzOptions) -> Data:
+    _check_keys(place, set(arrays))
     splits = {
-        name: _split(path, arrays, name, options.has_channels)
+        name: _split(place, arrays, name, options.has_channels)
         for name in ("train", "val", "test")
         if f"x_{name}" in arrays
     }
-    return assemble(options.name, f"data '{options.name}' in {path}", splits, _classes(options, splits["train"]))
+    return assemble(options.name, f"data '{options.name}' in {place}", splits, _classes(options, splits["train"]))
 
 
-def _check_keys(path: Path, found: set[str]) -> None:
+def _check_keys(place: str, found: set[str]) -> None:
     paired = all((f"x_{split}" in found) == (f"y_{split}" in found) for split in ("val", "test"))
     if not ({"x_train", "y_train"} <= found and paired):
         raise DataError(
-            f"{path}: holds {', '.join(sorted(found)) or 'nothing'}; x_train and y_train are needed, x_val with y_val "
+            f"{place}: holds {', '.join(sorted(found)) or 'nothing'}; x_train and y_train are needed, x_val with y_val "
             "and x_test with y_test are optional. Rename or add arrays."
         )
 
 
-def _split(path: Path, arrays: dict[str, np.ndarray], name: str, has_channels: bool | None) -> Split:
+def _split(place: str, arrays: Mapping[str, np.ndarray], name: str, has_channels: bool | None) -> Split:
     images, labels = arrays[f"x_{name}"], arrays[f"y_{name}"]
     has_channels = images.ndim > 3 if has_channels is None else has_channels
     return Split(
-        image_tensor(f"{path}, x_{name}", images, has_channels),
-        label_tensor(f"{path}, y_{name}", labels),
+        image_tensor(f"{place}, x_{name}", images, has_channels),
+        label_tensor(f"{place}, y_{name}", labels),
     )
 
 

@@ -142,10 +142,9 @@ class Step:
 
 
 def _dead_after(program: Program) -> list[list[str]]:
-    """For each node, the tensors that nothing reads after it; the program's output is never among them."""
+    """For each node, the tensors that nothing reads after it."""
     last_use = {node.output: index for index, node in enumerate(program.nodes)}
     last_use |= {name: index for index, node in enumerate(program.nodes) for name in node.inputs}
-    last_use.pop(program.output, None)
     dead: list[list[str]] = [[] for _ in program.nodes]
     for name, index in last_use.items():
         dead[index].append(name)

@@ -9,6 +9,7 @@ torch's comparisons, `where`, and products with more than one broadcast factor r
 used here runs on vectors.
 """
 
+from math import inf
 from typing import NamedTuple
 
 import torch
@@ -27,15 +28,9 @@ class Codes(NamedTuple):
     high: float
 
 
-def _quantize_(v: Tensor, log_step: Tensor | None, codes: Codes) -> Tensor:
-    """v = x / step, which is overwritten, clamped and put on the grid; x itself where nothing is quantized."""
-    if log_step is None:
-        return v.clamp_(codes.low, codes.high) if codes.high < float("inf") else _floor_(v, codes.low)
-    return v.round_().clamp_(codes.low, codes.high).mul_(log_step.exp())
-
-
-def _floor_(x: Tensor, low: float) -> Tensor:
-    return x.relu_() if low == 0 else x
+def _to_grid_(v: Tensor, log_step: Tensor, codes: Codes) -> Tensor:
+    """v = x / step, which is overwritten, clamped and put on the grid."""
+    return v.round_().clamp_(*codes).mul_(log_step.exp())
 
 
 def _cut(grad: Tensor, v: Tensor, codes: Codes) -> Tensor:
@@ -43,9 +38,9 @@ def _cut(grad: Tensor, v: Tensor, codes: Codes) -> Tensor:
 
     A closed channel reaches a sum or a pool behind it as zeros, on the bound of the ReLU: cut there, it never reopens.
     """
-    if codes.high < float("inf"):
-        return aten.hardtanh_backward(grad, v, codes.low - EDGE, codes.high + EDGE)
-    return aten.threshold_backward(grad, v, -EDGE) if codes.low == 0 else grad
+    if codes.low == -inf and codes.high == inf:
+        return grad
+    return aten.hardtanh_backward(grad, v, codes.low - EDGE, codes.high + EDGE * max(1.0, codes.high))
 
 
 def _step_gradient(grad: Tensor, cut: Tensor, v: Tensor, keep: Tensor | None, log_step: Tensor, codes: Codes) -> Tensor:
@@ -58,7 +53,7 @@ def _step_gradient(grad: Tensor, cut: Tensor, v: Tensor, keep: Tensor | None, lo
     """
     every = SLICE if len(v) >= 2 * SLICE else 1
     v, grad, cut = v[::every], grad[::every], cut[::every]
-    clamped = v.clamp(codes.low, codes.high)
+    clamped = v.clamp(*codes)
     slope = clamped.round().sub_(clamped).mul_(grad)
     slope.addcmul_(clamped, grad - cut)
     total = slope.sum() if keep is None else slope.sum(_others(slope)).dot(keep)
@@ -79,8 +74,8 @@ class _Tail(Function):
     def forward(ctx, x, keep, log_step, codes: Codes):
         ctx.save_for_backward(x, keep, log_step)
         ctx.codes = codes
-        y = x.clone() if keep is None else x * _channels(keep, x)
-        return _quantize_(y if log_step is None else y.div_(log_step.exp()), log_step, codes)
+        y = x if keep is None else x * _channels(keep, x)
+        return y.clamp(*codes) if log_step is None else _to_grid_(y / log_step.exp(), log_step, codes)
 
     @staticmethod
     def backward(ctx, grad):
@@ -121,7 +116,8 @@ class _NormTail(Function):
         ctx.training, ctx.eps, ctx.codes = training, norm.eps, codes
         factor = _factor(keep, log_step)
         scale, shift = (gamma, beta) if factor is None else (gamma * factor, beta * factor)
-        return _quantize_(_normalized(x, mean, variance, scale, shift, norm.eps), log_step, codes)
+        v = _normalized(x, mean, variance, scale, shift, norm.eps)
+        return v.clamp_(*codes) if log_step is None else _to_grid_(v, log_step, codes)
 
     @staticmethod
     def backward(ctx, grad):

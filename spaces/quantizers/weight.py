@@ -11,46 +11,56 @@ from spaces.quantizers.calibrate import weight_steps
 WIDTHS = tuple(range(2, 9))
 
 
+EDGE = 2.0**-20  # what lies on the bound counts as inside; torch's kernel cuts there
+aten = torch.ops.aten
+
+
 def _rows(w: Tensor) -> Tensor:
     return w.flatten(1)
+
+
+def _codes(rows: Tensor, step: Tensor, bound: Tensor) -> Tensor:
+    """round(w / step) within the bound. rows (C, F); step, bound (C,)."""
+    limit = bound[:, None]
+    return torch.minimum(torch.maximum((rows / step[:, None]).round_(), -limit), limit)
+
+
+def _backward(rows: Tensor, g: Tensor, step: Tensor, bound: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of Q_p(W) for each of P precisions: the gradient of W (P, C, F), <g, Q_p(W)> and d loss / d log step (P, C).
+
+    The latter (LSQ, arXiv 1902.08153, eq. 3) sums g times round(v) - v inside, the bound outside, of v = w / step.
+
+    Args:
+        rows, g: (C, F). step, bound: (P, C).
+    """
+    limit = bound[..., None]
+    v = rows / (step * bound)[..., None]  # within -1 .. 1 inside
+    dw = aten.hardtanh_backward(g.expand_as(v), v, -1 - EDGE, 1 + EDGE)
+    value = v.clamp(-1, 1).mul_(limit).round_().mul_(g).sum(-1)
+    slope = value - v.mul_(dw).sum(-1) * bound
+    return dw, value * step, slope * step * (rows.shape[1] * bound).rsqrt()
 
 
 class _Mixed(Function):
     """W^ = sum_p share_p Q_p(W) with share one-hot: forward computes the picked precision alone.
 
     Backward as methods.md, section 6: d share_p = <g, Q_p(W)>; every precision's step learns in proportion to its
-    probability, so a step is in tune when its precision is picked. Without gradients for the shares, only the picked
-    precision is looked at.
+    probability, so a step is in tune when its precision is picked.
     """
 
     @staticmethod
     def forward(ctx, w, log_step, bound, share, probability):
-        picked = share.argmax(1, keepdim=True).t()  # (1, C)
-        step = log_step.gather(0, picked)[0].exp()[:, None]
-        limit = bound.gather(0, picked)[0][:, None]
+        picked = share.argmax(1)[None]  # (1, C)
+        step = log_step.gather(0, picked)[0].exp()
         ctx.save_for_backward(w, log_step, bound, probability, picked)
-        codes = torch.clamp(_rows(w) / step, -limit, limit).round_()
-        return codes.mul_(step).view_as(w)
+        return _codes(_rows(w), step, bound.gather(0, picked)[0]).mul_(step[:, None]).view_as(w)
 
     @staticmethod
     def backward(ctx, grad):
         w, log_step, bound, probability, picked = ctx.saved_tensors
-        rows, g = _rows(w), _rows(grad)
-        step = log_step.exp()
-        dw, d_log, d_share = torch.empty_like(rows), [], []
-        fan = rows.shape[1]
-        for p in range(len(step)):
-            s, limit = step[p][:, None], bound[p][:, None]
-            v = rows / s
-            inside = torch.clamp(v, -limit, limit)
-            within = inside == v
-            codes = inside.round_()
-            d_share.append((codes * g).sum(1) * step[p])
-            slope = codes.sub_(v.mul_(within)).mul_(g).sum(1)
-            d_log.append(slope * step[p] * probability[:, p] * (fan * bound[p]).rsqrt())
-            chosen = picked[0] == p
-            dw = torch.where((chosen[:, None]), g * within, dw) if p else g * within
-        return dw.view_as(w), torch.stack(d_log), None, torch.stack(d_share, 1), None
+        each, d_share, d_log = _backward(_rows(w), _rows(grad), log_step.exp(), bound)
+        dw = each.gather(0, picked[..., None].expand(1, *each.shape[1:]))
+        return dw.view_as(w), d_log * probability.t(), None, d_share.t(), None
 
 
 class _Single(Function):
@@ -58,23 +68,15 @@ class _Single(Function):
 
     @staticmethod
     def forward(ctx, w, log_step, bound):
-        step = log_step[0].exp()[:, None]
-        limit = bound[0][:, None]
         ctx.save_for_backward(w, log_step, bound)
-        return torch.clamp(_rows(w) / step, -limit, limit).round_().mul_(step).view_as(w)
+        step = log_step[0].exp()
+        return _codes(_rows(w), step, bound[0]).mul_(step[:, None]).view_as(w)
 
     @staticmethod
     def backward(ctx, grad):
         w, log_step, bound = ctx.saved_tensors
-        step, limit = log_step[0].exp()[:, None], bound[0][:, None]
-        g = _rows(grad)
-        v = _rows(w) / step
-        inside = torch.clamp(v, -limit, limit)
-        within = inside == v
-        dw = g * within
-        slope = inside.round_().sub_(v.mul_(within)).mul_(g).sum(1)
-        d_log = slope * step[:, 0] * (v.shape[1] * bound[0]).rsqrt()
-        return dw.view_as(grad), d_log[None], None
+        dw, _, d_log = _backward(_rows(w), _rows(grad), log_step.exp(), bound)
+        return dw.view_as(w), d_log, None
 
 
 class WeightQuantizer(nn.Module):
@@ -110,7 +112,7 @@ class WeightQuantizer(nn.Module):
         if share is None:
             return _Single.apply(w, self.log_step, self.bound)
         share, probability = (t.expand(len(w), -1) for t in (share, probability))
-        if bool((share.amax(1) < 1).any()):  # soft mixture
+        if share.amax(1).min() < 1:  # soft mixture
             return self._soft(w, share)
         return _Mixed.apply(w, self.log_step, self.bound, share, probability)
 
@@ -130,5 +132,4 @@ class WeightQuantizer(nn.Module):
         if len(self.log_step) != 1:
             raise RuntimeError("weights: integers() before the precisions were decided; call Space.decide first.")
         step = self.log_step[0].exp()
-        limit = self.bound[0][:, None]
-        return torch.clamp(_rows(w) / step[:, None], -limit, limit).round_().view_as(w), step
+        return _codes(_rows(w), step, self.bound[0]).view_as(w), step

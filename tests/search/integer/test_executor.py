@@ -211,6 +211,17 @@ def test_strips_do_not_matter(monkeypatch: pytest.MonkeyPatch):
     assert all(np.array_equal(lines[name], whole[name]) for name in whole)
 
 
+def test_output_may_be_a_tensor_inside():
+    program = residual_network()
+    codes = codes_of(program)
+    inner = replace(program, output=program.nodes[2].output)
+    info = inner.tensors[inner.output]
+    expected = Executor(program)(codes, intermediate=True)[inner.output].astype(np.float32) - np.float32(
+        info.zero_point
+    )
+    np.testing.assert_array_equal(Executor(inner)(codes), np.float32(info.scale) * expected)
+
+
 def test_output_is_the_scaled_code():
     program = residual_network()
     codes = codes_of(program)
