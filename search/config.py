@@ -97,7 +97,7 @@ def _filled(schema: type, values: dict[str, Any]) -> Any:
 
 
 def model_maker(model: dict[str, Any]) -> Callable[[Data], nn.Module]:
-    """How to make the model once the data is known: `in_channels` and `classes` are filled in where the class takes them.
+    """How to make the model once the data is known; `in_channels` and `classes` are filled in where it takes them.
 
     Raises:
         ValueError: no `_target_`, a class that cannot be imported, or arguments that it does not take.
