@@ -1,6 +1,6 @@
 """Decisions: what a search may choose, and how gradients reach the choice (methods.md, sections 1, 3, 6)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ class _Heaviside(torch.autograd.Function):
     def backward(ctx, grad: Tensor):
         (shadow,) = ctx.saved_tensors
         grad = grad * ((shadow >= 0) & (shadow <= 1))
-        return grad, (-grad.sum() if ctx.needs_input_grad[1] else None), None
+        return grad, (-grad if ctx.needs_input_grad[1] else None), None
 
 
 class Decision(nn.Module):
@@ -87,16 +87,13 @@ class Gate(Decision):
         """
         margin = torch.where(self.was_open, -self.hysteresis, self.hysteresis) if self.hysteresis else 0.0
         is_open = self.shadow > self.threshold + margin
-        best = torch.zeros_like(is_open)
-        best[self.shadow.argmax()] = True
-        return is_open | (best & ~is_open.any())
+        if not is_open.any():
+            is_open[self.shadow.argmax()] = True
+        return is_open
 
     def keep(self) -> Tensor:
         """(groups,) of zeros and ones with the straight-through gradient."""
-        is_open = self.is_open()
-        if self.training and self.hysteresis:
-            self.was_open.copy_(is_open)
-        return _Heaviside.apply(self.shadow, self.threshold, is_open)
+        return keeps([self])
 
     def share(self) -> Tensor:
         keep = self.keep()
@@ -118,6 +115,16 @@ class Gate(Decision):
     def project(self) -> None:
         self.shadow.clamp_(0, 1)  # outside [0, 1] no gradient comes back, so a gate there would be stuck
         self.threshold.clamp_(0.01, 0.99)  # so that a shadow of 0 is closed and one of 1 is open
+
+
+def keeps(gates: Sequence[Gate]) -> Tensor:
+    """`g.keep()` of all gates behind one another, in one pass."""
+    opened = [gate.is_open() for gate in gates]
+    for gate, is_open in zip(gates, opened, strict=True):
+        if gate.training and gate.hysteresis:
+            gate.was_open.copy_(is_open)
+    thresholds = torch.cat([gate.threshold.expand(gate.groups) for gate in gates])
+    return _Heaviside.apply(torch.cat([gate.shadow for gate in gates]), thresholds, torch.cat(opened))
 
 
 def select(logits: Tensor, mode: str, temperature: float) -> Tensor:
@@ -174,6 +181,17 @@ class Choice(Decision):
 
 def shares(choices: Sequence[Choice]) -> list[Tensor]:
     """`[c.share() for c in choices]`, in one pass over all choices of the same form: a step has a hundred of them."""
+    return _by_form(choices, select)
+
+
+@torch.no_grad()
+def probabilities(choices: Sequence[Choice]) -> list[Tensor]:
+    """The softmax behind each share, without noise and without gradient: (groups, n_options) each."""
+    return _by_form(choices, lambda logits, _, temperature: torch.softmax(logits / temperature, -1))
+
+
+def _by_form(choices: Sequence[Choice], function: Callable[[Tensor, str, float], Tensor]) -> list[Tensor]:
+    """function(logits, mode, temperature) of each choice, called once for all choices that are alike."""
     out: list[Tensor | None] = [None] * len(choices)
     forms: dict[tuple, list[int]] = {}
     for i, choice in enumerate(choices):
@@ -181,7 +199,7 @@ def shares(choices: Sequence[Choice]) -> list[Tensor]:
         forms.setdefault((len(choice.options), mode, choice.temperature), []).append(i)
     for (_, mode, temperature), members in forms.items():
         logits = torch.cat([choices[i].logits for i in members])
-        parts = select(logits, mode, temperature).split([choices[i].groups for i in members])
+        parts = function(logits, mode, temperature).split([choices[i].groups for i in members])
         for i, part in zip(members, parts, strict=True):
             out[i] = part
     return out

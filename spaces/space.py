@@ -12,12 +12,13 @@ from cost_models import layer as cost
 from spaces.architecture import Architecture
 from spaces.blocks import BLOCKS, Block, Selection, Weights
 from spaces.blocks.block import FAKE, FLOAT, INTEGER, MODES
-from spaces.decision import Decision, Gate, shares
+from spaces.decision import Decision, Gate, keeps, probabilities, shares
 from spaces.describe import describe
 from spaces.files import save_tensors
 from spaces.norm import Norm
 from spaces.quantizers import ActivationQuantizer
 from spaces.quantizers.calibrate import METHODS
+from spaces.quantizers.weight import Layer, quantized
 from spaces.spec import SpaceSpec
 
 __all__ = ["FAKE", "FLOAT", "INTEGER", "Space"]
@@ -75,7 +76,9 @@ class Space(nn.Module):
                 self._gated[block.name] = f"_slots_{i}"
                 self.register_buffer(f"_slots_{i}", torch.tensor(places), persistent=False)
         later = self._masked_later()
-        self._masked = {name: slots for name, slots in self._gated.items() if name not in later}
+        self._masked = {name: len(self.spec.slots[name]) for name in self._gated if name not in later}
+        places = [place for name in self._masked for place in self.spec.slots[name]]
+        self.register_buffer("_mask_slots", torch.tensor(places, dtype=torch.long), persistent=False)
 
     def _masked_later(self) -> set[str]:
         """Tensors whose every path meets another mask of the same channels: the input of a depthwise convolution, say.
@@ -137,15 +140,23 @@ class Space(nn.Module):
             gates = list(self.gates.values())
             if gates:
                 first = gates[0].shadow
-                selection.alpha = torch.cat([first.new_ones(1), *[g.keep() for g in gates]])
-                selection.keep = {n: selection.alpha[getattr(self, slot)] for n, slot in self._masked.items()}
-            open_choices = [w for w in self.weights.values() if w.choice is not None]
-            each = shares([w.choice for w in open_choices])
-            soft = torch.softmax
-            for w, share in zip(open_choices, each, strict=True):
-                selection.share[w.name] = share
-                selection.probability[w.name] = soft(w.choice.logits.detach() / w.choice.temperature, -1)
+                selection.alpha = torch.cat([first.new_ones(1), keeps(gates)])
+                each = selection.alpha.index_select(0, self._mask_slots).split(list(self._masked.values()))
+                selection.keep = dict(zip(self._masked, each, strict=True))
+            choices = {n: w.choice for n, w in self.weights.items() if w.choice is not None}
+            open_choices = list(choices.values())
+            selection.share = dict(zip(choices, shares(open_choices), strict=True))
+            selection.probability = dict(zip(choices, probabilities(open_choices), strict=True))
         return selection
+
+    def _quantized_weights(self, selection: Selection) -> dict[str, Tensor]:
+        """Weights name -> fake-quantized weights."""
+        if selection.mode == FLOAT:
+            return {}
+        layers = {n: w for n, w in self.weights.items() if w.quantizer is not None}
+        share, probability = selection.share, selection.probability
+        each = quantized([Layer(w.quantizer, w.weight, share.get(n), probability.get(n)) for n, w in layers.items()])
+        return dict(zip(layers, each, strict=True))
 
     def decide(self, architecture: Architecture | None = None) -> "Space":
         """A new, physically smaller network that inherits the weights. Without an argument: as decisions stand."""
@@ -182,6 +193,7 @@ class Space(nn.Module):
                 f"expected (N, {', '.join(map(str, self.spec.input_shape))})."
             )
         self.selection = self.select()
+        self.selection.weight = self._quantized_weights(self.selection)
         values = {self.spec.input: self._enter(x)}
         for block, dead in zip(self.blocks, self._dead, strict=True):
             values[block.name] = block(self.selection, *[values[name] for name in block.spec.inputs])

@@ -28,6 +28,7 @@ class Selection:
         alpha: all gates behind one another, a one in front; None without gates.
         keep: tensor -> (C,) mask, where a gate bears on it.
         share, probability: weights name -> (groups, n_widths).
+        weight: weights name -> fake-quantized weights, where they are quantized.
     """
 
     mode: str
@@ -35,6 +36,7 @@ class Selection:
     keep: dict[str, Tensor] = field(default_factory=dict)
     share: dict[str, Tensor] = field(default_factory=dict)
     probability: dict[str, Tensor] = field(default_factory=dict)
+    weight: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass
@@ -63,11 +65,6 @@ class Weights(nn.Module):
         self.choice: Choice | None = None
         if spec.choice_groups:
             self.choice = Choice(f"{name}/bits", spec.widths, spec.choice_groups, **choice_options)
-
-    def fake(self, selection: Selection) -> Tensor:
-        if selection.mode == FLOAT or self.quantizer is None:
-            return self.weight
-        return self.quantizer(self.weight, selection.share.get(self.name), selection.probability.get(self.name))
 
 
 class Block(nn.Module):

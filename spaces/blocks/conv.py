@@ -26,15 +26,16 @@ class ConvBlock(Block):
         return CONVOLUTIONS[len(a["kernel"])](x, weight, bias, a["stride"], padding, a["dilation"], a["groups"])
 
     def fake(self, selection: Selection, x: Tensor) -> Tensor:
-        y = self.convolve(x, self.weights.fake(selection), self.weights.bias)
+        weight = selection.weight.get(self.spec.weights, self.weights.weight)
+        y = self.convolve(x, weight, self.weights.bias)
         keep = selection.keep.get(self.name)
         if self.norm is None:
             return self.finish(selection, y, keep)
         if self.norm.training and not self.norm.frozen and is_distributed():
             return self.finish(selection, synchronized_norm(y, self.norm, keep), None)
-        plain = selection.mode == FLOAT or self.output is None
-        if plain and keep is None:
+        if selection.mode == FLOAT:
             return self.finish(selection, plain_norm(y, self.norm), None)
+        plain = self.output is None
         if self.clamped:
             if plain:
                 return norm_tail(y, self.norm, keep, None, self.real_bounds())

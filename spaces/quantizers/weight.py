@@ -1,6 +1,7 @@
 """Weights: symmetric codes, one learned step per precision and output channel (LSQ), mixed by a choice a channel."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -49,34 +50,34 @@ class _Mixed(Function):
     """
 
     @staticmethod
-    def forward(ctx, w, log_step, bound, share, probability):
+    def forward(ctx, rows, log_step, bound, share, probability):
         picked = share.argmax(1)[None]  # (1, C)
         step = log_step.gather(0, picked)[0].exp()
-        ctx.save_for_backward(w, log_step, bound, probability, picked)
-        return _codes(_rows(w), step, bound.gather(0, picked)[0]).mul_(step[:, None]).view_as(w)
+        ctx.save_for_backward(rows, log_step, bound, probability, picked)
+        return _codes(rows, step, bound.gather(0, picked)[0]).mul_(step[:, None])
 
     @staticmethod
     def backward(ctx, grad):
-        w, log_step, bound, probability, picked = ctx.saved_tensors
-        each, d_share, d_log = _backward(_rows(w), _rows(grad), log_step.exp(), bound)
-        dw = each.gather(0, picked[..., None].expand(1, *each.shape[1:]))
-        return dw.view_as(w), d_log * probability.t(), None, d_share.t(), None
+        rows, log_step, bound, probability, picked = ctx.saved_tensors
+        each, d_share, d_log = _backward(rows, grad, log_step.exp(), bound)
+        dw = each.gather(0, picked[..., None].expand(1, *rows.shape))[0]
+        return dw, d_log * probability.t(), None, d_share.t(), None
 
 
 class _Single(Function):
     """Q(W) with one precision a channel."""
 
     @staticmethod
-    def forward(ctx, w, log_step, bound):
-        ctx.save_for_backward(w, log_step, bound)
+    def forward(ctx, rows, log_step, bound):
+        ctx.save_for_backward(rows, log_step, bound)
         step = log_step[0].exp()
-        return _codes(_rows(w), step, bound[0]).mul_(step[:, None]).view_as(w)
+        return _codes(rows, step, bound[0]).mul_(step[:, None])
 
     @staticmethod
     def backward(ctx, grad):
-        w, log_step, bound = ctx.saved_tensors
-        dw, _, d_log = _backward(_rows(w), _rows(grad), log_step.exp(), bound)
-        return dw.view_as(w), d_log, None
+        rows, log_step, bound = ctx.saved_tensors
+        dw, _, d_log = _backward(rows, grad, log_step.exp(), bound)
+        return dw[0], d_log, None
 
 
 class WeightQuantizer(nn.Module):
@@ -103,23 +104,8 @@ class WeightQuantizer(nn.Module):
         self.log_step = nn.Parameter(torch.full(bits.shape, -4.0))
 
     def forward(self, w: Tensor, share: Tensor | None, probability: Tensor | None) -> Tensor:
-        """Fake-quantized weights.
-
-        Args:
-            w: (C, ...); share: (C, P) or (1, P), rows sum to 1; None where there is one precision.
-            probability: the softmax behind share, without gradient.
-        """
-        if share is None:
-            return _Single.apply(w, self.log_step, self.bound)
-        share, probability = (t.expand(len(w), -1) for t in (share, probability))
-        if share.amax(1).min() < 1:  # soft mixture
-            return self._soft(w, share)
-        return _Mixed.apply(w, self.log_step, self.bound, share, probability)
-
-    def _soft(self, w: Tensor, share: Tensor) -> Tensor:
-        shape = (-1, *(1,) * (w.dim() - 1))
-        each = [_Single.apply(w, s[None], b[None]) for s, b in zip(self.log_step, self.bound, strict=True)]
-        return sum(q * share[:, p].view(shape) for p, q in enumerate(each))
+        """Fake-quantized weights, like w. Arguments: see Layer."""
+        return quantized([Layer(self, w, share, probability)])[0]
 
     @torch.no_grad()
     def calibrate(self, w: Tensor, method: str) -> None:
@@ -133,3 +119,48 @@ class WeightQuantizer(nn.Module):
             raise RuntimeError("weights: integers() before the precisions were decided; call Space.decide first.")
         step = self.log_step[0].exp()
         return _codes(_rows(w), step, self.bound[0]).view_as(w), step
+
+
+class Layer(NamedTuple):
+    """Weights to quantize.
+
+    Attributes:
+        weight: (C, ...). share: (C, P) or (1, P), rows sum to 1; None where there is one precision.
+        probability: the softmax behind share, without gradient.
+    """
+
+    quantizer: WeightQuantizer
+    weight: Tensor
+    share: Tensor | None
+    probability: Tensor | None
+
+
+def quantized(layers: Sequence[Layer]) -> list[Tensor]:
+    """Fake-quantized weights of each layer, in one pass over all with the same fan-in and number of precisions."""
+    out: list[Tensor | None] = [None] * len(layers)
+    forms: dict[tuple, list[int]] = {}
+    for i, layer in enumerate(layers):
+        form = (layer.weight[0].numel(), len(layer.quantizer.bound), layer.share is None)
+        forms.setdefault(form, []).append(i)
+    for members in forms.values():
+        alike = [layers[i] for i in members]
+        parts = _quantized_rows(alike).split([len(layer.weight) for layer in alike])
+        for i, layer, part in zip(members, alike, parts, strict=True):
+            out[i] = part.view_as(layer.weight)
+    return out
+
+
+def _quantized_rows(layers: Sequence[Layer]) -> Tensor:
+    rows = torch.cat([_rows(layer.weight) for layer in layers])
+    log_step = torch.cat([layer.quantizer.log_step for layer in layers], 1)
+    bound = torch.cat([layer.quantizer.bound for layer in layers], 1)
+    if layers[0].share is None:
+        return _Single.apply(rows, log_step, bound)
+    share, probability = (
+        torch.cat([each.expand(len(layer.weight), -1) for layer, each in zip(layers, several, strict=True)])
+        for several in ([layer.share for layer in layers], [layer.probability for layer in layers])
+    )
+    if share.amax(1).min() < 1:  # soft mixture
+        each = [_Single.apply(rows, s[None], b[None]) for s, b in zip(log_step, bound, strict=True)]
+        return sum(q * share[:, p, None] for p, q in enumerate(each))
+    return _Mixed.apply(rows, log_step, bound, share, probability)

@@ -105,6 +105,13 @@ def assert_same_codes(found: dict[str, np.ndarray], expected: dict[str, Tensor])
         assert int((found[name] != codes.numpy()).sum()) == 0, name
 
 
+def test_the_float_space_is_the_model(case):
+    space = searchable(case.model, case.example).eval()
+    with torch.no_grad():
+        found, expected = space(case.example), copy.deepcopy(case.model).eval()(case.example)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * (1 + expected.abs().max().item()))
+
+
 def test_torch_and_numpy_agree_in_every_element_of_every_tensor(case):
     assert_same_codes(Executor(case.program)(case.batch.numpy(), intermediate=True), case.codes)
 
