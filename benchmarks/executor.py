@@ -1,6 +1,6 @@
 """Images a second and memory of the NumPy executor, against the float network it was lowered from, run by torch.
 
-    OPENBLAS_NUM_THREADS=1 python -m benchmarks.executor
+    python -m benchmarks.executor
 
 One JSON object a line. Both have two threads; the executor's are its own, so BLAS under it should have one. They take
 turns, batch by batch; the speed ratio is torch's median time over the executor's. Memory is the peak of all that NumPy
@@ -8,8 +8,11 @@ holds for the executor, the unpacked weights included, over the live tensors: pe
 """
 
 import json
+import os
 import tracemalloc
 from collections.abc import Iterator
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when NumPy is imported
 
 import numpy as np
 import torch

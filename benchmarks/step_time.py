@@ -56,8 +56,12 @@ class Trainer:
         if self.objective is not None:
             roots, gradients = self.objective.gradients(self.network, loss.item(), progress=0.5)
         torch.autograd.backward([loss, *roots], [None, *gradients])
+        if self.objective is not None:
+            self.objective.curvature.observe(len(self.labels))
         for optimizer in self.optimizers:
             optimizer.step()
+        for decision in self.network.decisions.values() if self.objective is not None else ():
+            decision.project()
 
     def lasting(self) -> list[Tensor]:
         """Tensors that live from step to step, gradients aside."""

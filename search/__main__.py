@@ -1,10 +1,13 @@
 """`python -m search +experiment=NAME [overrides]`, `python -m search resume=runs/NAME/TIME`."""
 
 import logging
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -17,22 +20,31 @@ from search.run import Run, new_folder
 register()
 
 
+def _refuse_others(overrides: Sequence[str]) -> None:
+    """Settings of a resumed run are those of its folder: others would be ignored."""
+    others = [o for o in overrides if not o.startswith("resume=")]
+    if others:
+        raise ValueError(f"resume: {others} cannot be changed in a run that has begun. Start a new run with them.")
+
+
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")
 def main(config: DictConfig) -> None:
     logging.getLogger("spaces").setLevel(logging.WARNING)  # what is left alone, the monitor says
     try:
         if config.resume:
+            _refuse_others(HydraConfig.get().overrides.task)
             folder = Path(config.resume)
             settings = read_config(folder)
         else:
             settings = parse(config)
             distributed.start(device_of(settings.train.device))
-            folder = Path(distributed.agreed(str(new_folder(settings))))
-            if distributed.rank() == 0:
-                write_config(settings, folder)
-        Run(settings, model_maker(settings.model), folder)()
+            folder = Path(distributed.agreed(lambda: str(new_folder(settings))))
+        run = Run(settings, model_maker(settings.model), folder)
+        if not config.resume and distributed.rank() == 0:
+            write_config(settings, folder)  # not before Run has accepted it: a refused run leaves nothing behind
+        run()
     except (ValueError, OSError, RuntimeError, NotImplementedError, HydraException, OmegaConfBaseException) as error:
-        if "--debug" in sys.argv:
+        if os.environ.get("HYDRA_FULL_ERROR"):
             raise
         sys.exit(f"picojoule: {error}")
 

@@ -44,10 +44,11 @@ def compress(
     settings = _settings(model, data, budgets, folder, overrides)
     distributed.start(device_of(settings.train.device))
     if not resume:
-        distributed.agreed(str(new_folder(settings)))
-        if distributed.rank() == 0:
-            write_config(settings, folder)
-    return Run(settings, lambda _: model, folder)()
+        distributed.agreed(lambda: str(new_folder(settings)))
+    run = Run(settings, lambda _: model, folder)
+    if not resume and distributed.rank() == 0:
+        write_config(settings, folder)
+    return run()
 
 
 def _settings(

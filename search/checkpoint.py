@@ -1,6 +1,7 @@
 """Checkpoints of a run: each phase one file, rewritten whole after every epoch: a kill loses at most one epoch."""
 
 import pickle
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ class CheckpointError(ValueError):
 
 def save(path: Path, state: dict[str, Any]) -> None:
     """Plain containers, numbers and tensors."""
-    atomically(path, lambda temporary: torch.save(state, temporary))
+    content = BytesIO()  # in memory first: torch.save reports a full disk as an internal failure
+    torch.save(state, content)
+    atomically(path, lambda temporary: temporary.write_bytes(content.getvalue()))
 
 
 def load(path: Path) -> dict[str, Any] | None:

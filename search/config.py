@@ -79,15 +79,21 @@ def parse(config: DictConfig) -> Settings:
         values[key] = {name: value for name, value in values[key].items() if value is not None}
     plain = dict(values)
     schemas = {
-        "data": OPTIONS[values["data"]["name"]],
+        "data": _named("data", values["data"], OPTIONS),
         "target": Target,
-        "strategy": SETTINGS[values["strategy"]["name"]],
+        "strategy": _named("strategy", values["strategy"], SETTINGS),
         "space": SpaceSettings,
         "train": TrainSettings,
     }
     for key, schema in schemas.items():
         values[key] = _filled(schema, values[key])
     return Settings(**values, plain_values=plain)
+
+
+def _named(group: str, values: dict[str, Any], schemas: dict[str, type]) -> type:
+    if values.get("name") not in schemas:
+        raise ValueError(f"{group}.name '{values.get('name')}' is not one of {sorted(schemas)}.")
+    return schemas[values["name"]]
 
 
 def _filled(schema: type, values: dict[str, Any]) -> Any:
@@ -139,4 +145,4 @@ def read_config(folder: Path) -> Settings:
     values = OmegaConf.to_container(OmegaConf.load(path))
     if values["data"]["name"] not in OPTIONS:
         raise ValueError(f"resume '{folder}': its data was given in Python. Call compress(..., resume=True) there.")
-    return parse(OmegaConf.create(values))
+    return parse(OmegaConf.merge(OmegaConf.structured(ConfigSchema), values))

@@ -64,5 +64,6 @@ class Curvature:
     def state(self) -> dict:
         return {"squares": self.squares, "steps": self._steps, "batch": self._batch}
 
-    def load(self, state: dict) -> None:
-        self.squares, self._steps, self._batch = state["squares"], state["steps"], state["batch"]
+    def load(self, state: dict, device: torch.device) -> None:
+        self.squares = [square.to(device) for square in state["squares"]]
+        self._steps, self._batch = state["steps"], state["batch"]

@@ -1,6 +1,7 @@
 """Data-parallel runs under torchrun: who am I, and what do we all have together."""
 
 import os
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, distributed
@@ -20,9 +21,9 @@ def mean_(x: Tensor) -> Tensor:
     return x
 
 
-def agreed(value: str) -> str:
-    """Rank 0's value, on every process."""
-    values = [value]
+def agreed(make: Callable[[], str]) -> str:
+    """What rank 0 makes, on every process."""
+    values = [make() if rank() == 0 else ""]
     if distributed.is_initialized():
         distributed.broadcast_object_list(values, src=0)
     return values[0]

@@ -1,6 +1,7 @@
 """Budgets as promises: the exact check, the feasible range, and the refusal that says why."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -30,34 +31,50 @@ def costs_of(space: Space, models: Mapping[str, CostModel]) -> dict[str, float]:
         return {name: model(network).item() for name, model in models.items()}
 
 
-def extreme(space: Space, largest: bool) -> Architecture:
-    """All channels at the highest precision, or one channel a gate at the lowest."""
+def extreme(space: Space, largest: bool, precision: int | None = None) -> Architecture:
+    """All channels at the highest precision, or one channel a gate at the lowest; or at the precision of that index."""
+    index = precision if precision is not None else -1 if largest else 0
     picks = {}
     for name, decision in space.decisions.items():
         if isinstance(decision, Gate):
             picks[name] = (1,) * decision.groups if largest else (1,) + (0,) * (decision.groups - 1)
         else:
-            picks[name] = (decision.options[-1 if largest else 0],) * decision.groups
+            picks[name] = (decision.options[min(index, len(decision.options) - 1)],) * decision.groups
     return Architecture(space.name, picks, space.spec.left_alone)
 
 
-def at(space: Space, architecture: Architecture, models: Mapping[str, CostModel]) -> dict[str, float]:
-    """Exact costs of an architecture; the space's own decisions are left as they were."""
+def smallest(space: Space, model: CostModel) -> Architecture:
+    """The cheapest uniform architecture, one channel a gate; not always at the lowest bits: unpacking takes cycles."""
+    widths = max((len(d.options) for d in space.decisions.values() if not isinstance(d, Gate)), default=1)
+    candidates = [extreme(space, largest=False, precision=i) for i in range(widths)]
+    return min(candidates, key=lambda a: at(space, a, {"": model})[""])
+
+
+@contextmanager
+def fixed(space: Space, architecture: Architecture) -> Iterator[None]:
+    """The space with its decisions set to the architecture, and as they were afterwards."""
     before = {name: {k: v.clone() for k, v in d.state_dict().items()} for name, d in space.decisions.items()}
     training = space.training
     try:
         space.eval()  # a search in training may sample; an architecture is its argmax
         space.fix(architecture)
-        return costs_of(space, models)
+        yield
     finally:
         space.train(training)
         for name, decision in space.decisions.items():
             decision.load_state_dict(before[name])
 
 
+def at(space: Space, architecture: Architecture, models: Mapping[str, CostModel]) -> dict[str, float]:
+    """Exact costs of an architecture; the space's own decisions are left as they were."""
+    with fixed(space, architecture):
+        return costs_of(space, models)
+
+
 def ranges(space: Space, models: Mapping[str, CostModel]) -> dict[str, Range]:
-    floor, seed = (at(space, extreme(space, largest), models) for largest in (False, True))
-    return {name: Range(floor[name], seed[name]) for name in models}
+    seed = at(space, extreme(space, largest=True), models)
+    floors = {name: at(space, smallest(space, model), {name: model})[name] for name, model in models.items()}
+    return {name: Range(floors[name], seed[name]) for name in models}
 
 
 def over(costs: Mapping[str, float], budgets: Mapping[str, float]) -> dict[str, float]:
@@ -84,10 +101,6 @@ def refuse_impossible(space: Space, models: Mapping[str, CostModel], budgets: Ma
 def _floors(space: Space, model: CostModel) -> str:
     from search.report_rows import cost_by_layer
 
-    state = {name: {k: v.clone() for k, v in d.state_dict().items()} for name, d in space.decisions.items()}
-    space.fix(extreme(space, largest=False))
-    with torch.no_grad():
+    with fixed(space, smallest(space, model)), torch.no_grad():
         rows = cost_by_layer(model, space.describe())
-    for name, decision in space.decisions.items():
-        decision.load_state_dict(state[name])
     return "\n".join(f"  {name}: {value:g} {model.unit}" for name, value in rows if value)

@@ -138,9 +138,10 @@ class Objective:
             "curvature": self.curvature.state(),
         }
 
-    def load(self, state: dict) -> None:
-        self._steps, self._gradients, self.costs = state["steps"], state["gradients"], state["costs"]
-        self.curvature.load(state["curvature"])
+    def load(self, state: dict, device: torch.device) -> None:
+        self._steps, self.costs = state["steps"], state["costs"]
+        self._gradients = [gradient.to(device) for gradient in state["gradients"]]
+        self.curvature.load(state["curvature"], device)
         for name, saved in state["constraints"].items():
             self.constraints[name].load(saved)
 

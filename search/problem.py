@@ -89,6 +89,7 @@ class Problem:
             patience=f.patience,
             keep_best=True,
             teacher=self.distillation(),
+            architecture=architecture.hash,
         )
         PhaseRun(network, phase, self.context).run()
         network.eval()

@@ -1,6 +1,6 @@
 """Projection onto the budgets: an integer program picks the changes that cost least accuracy (scipy's milp).
 
-A change is a channel closed or a channel's precision lowered. What it saves is read off the cost models' gradient at
+A change is a channel closed or given another precision. What it saves is read off the cost models' gradient at
 the present picks, what it hurts off the loss's; since costs are products (a channel lives on both sides) the program
 is solved again on the new picks until the exact check passes.
 """
@@ -138,7 +138,6 @@ def _closings(gate: Gate, pick, first: int, rows, sensitivity) -> list[Change]:
     found = []
     for g in opened:
         saved = tuple(float(row["gates"][first + g]) if "gates" in row else 0.0 for row in rows)
-        # An open gate's shadow, driven by all of the search, says more than one gradient; the gradient breaks ties.
         loss = abs(float(hurt[first + g])) if hurt is not None else 0.0
         found.append(Change(gate.name, g, 0, loss + TINY + float(gate.shadow[g].detach()) * TINY, saved))
     return found
@@ -149,7 +148,7 @@ def _lowerings(name: str, choice: Choice, picks, rows, sensitivity) -> list[Chan
     saved_rows = [row.get(name) for row in rows]
     for g, bits in enumerate(picks[choice.name]):
         now = choice.options.index(bits)
-        for option in range(now):
+        for option in set(range(len(choice.options))) - {now}:
             loss = abs(float(hurt[g, option] - hurt[g, now])) if hurt is not None else 0.0
             saved = tuple(float(row[g, now] - row[g, option]) if row is not None else 0.0 for row in saved_rows)
             found.append(Change(choice.name, g, choice.options[option], loss + TINY, saved))

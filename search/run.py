@@ -1,6 +1,7 @@
 """A run from data to integers: warm-up, search, decide, fine-tune, lower, verify; and its folder."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -55,6 +56,8 @@ def _check_target(options: Options, target: Target) -> None:
     ]
     if target.granularity == "layer" and options.granularity == "channel" and len(options.widths) > 1:
         faults.append("space.granularity 'channel', its kernels read one width a layer (granularity 'tensor')")
+    if target.channel_multiple > 1 and options.prunes:
+        faults.append(f"space.weight_bits with 0, it wants channels in multiples of {target.channel_multiple}")
     if faults:
         raise ValueError(
             f"target '{target.name}' cannot run {'; '.join(faults)}. Change the space, or choose another target."
@@ -81,11 +84,19 @@ class Run:
         self.device = device_of(settings.train.device)
         if settings.train.threads:
             torch.set_num_threads(settings.train.threads)
+        if "train" in settings.plain_values:  # sums depend on the number of threads: a resumed run takes as many
+            settings.plain_values["train"]["threads"] = torch.get_num_threads()
         if self.device.type == "cuda":
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(True, warn_only=True)
         distributed.start(self.device)
         self.models = self._cost_models()
         self.strategy = STRATEGIES[settings.strategy.name](settings.strategy)
+        if settings.lambdas and not self.strategy.phases():
+            raise BudgetError(
+                f"lambdas {sorted(settings.lambdas)}: strategy '{settings.strategy.name}' has nothing to trade off. "
+                "Leave them out."
+            )
         self.data = data_sets.load(settings.data)
         torch.manual_seed(settings.seed)
         self.space = self._space(model(self.data))
@@ -103,6 +114,10 @@ class Run:
             models = {name: cost_model(name, s.target) for name in names}
         except ValueError as error:
             raise BudgetError(f"budgets, lambdas, costs: {error}") from error
+        holds = {"flash_bytes": s.target.flash_bytes, "peak_ram_bytes": s.target.ram_bytes}
+        beyond = {n: limit for n, limit in s.budgets.items() if limit > holds.get(n, limit)}
+        if beyond:
+            raise BudgetError(f"budgets {beyond}: more than target '{s.target.name}' holds, {holds}. Lower them.")
         wrong = {n: v for n, v in {**s.budgets, **s.lambdas}.items() if not v > 0}
         if wrong:
             raise BudgetError(f"budgets, lambdas: {wrong}: must be positive. Leave a cost out to leave it free.")
@@ -129,7 +144,8 @@ class Run:
         from search import checkpoint
 
         states = [checkpoint.load(self.folder / "checkpoints" / f"{name}.pt") for name in self._plan()]
-        return sum(state["epoch"] for state in states if state)
+        planned = zip(states, self._plan().values(), strict=True)
+        return sum(epochs if state["finished"] else state["epoch"] for state, epochs in planned if state)
 
     def _plan(self) -> dict[str, int]:
         t = self.settings.train

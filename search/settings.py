@@ -6,6 +6,11 @@ from typing import Any
 from search.data.augment import Augment
 
 
+def _require(key: str, value: Any, holds: bool, allowed: str) -> None:
+    if not holds:
+        raise ValueError(f"{key} is {value}; allowed: {allowed}.")
+
+
 @dataclass
 class SpaceSettings:
     """See spaces.searchable.Options."""
@@ -21,6 +26,10 @@ class SpaceSettings:
     hysteresis: float = 0.0
     trainable_threshold: bool = False
 
+    def __post_init__(self) -> None:
+        _require("space.hysteresis", self.hysteresis, 0 <= self.hysteresis < 0.5, "0 to below 0.5")
+        _require("space.temperature", self.temperature, self.temperature > 0, "over 0")
+
 
 @dataclass
 class WarmupSettings:
@@ -31,16 +40,33 @@ class WarmupSettings:
     weight_decay: float = 5e-4
     patience: int | None = None
 
+    def __post_init__(self) -> None:
+        _require("train.warmup.epochs", self.epochs, self.epochs >= 0, "0 or more")
+        _require("train.warmup.lr", self.lr, self.lr > 0, "over 0")
+
 
 @dataclass
 class FinetuneSettings:
-    """Training of the decided network: quantized, then `integer_epochs` in integer semantics with frozen norms."""
+    """Training of the decided network: quantized, then `integer_epochs` in integer semantics with frozen norms.
+
+    `patience` counts integer epochs, among which the best is kept.
+    """
 
     epochs: int = 10
     integer_epochs: int = 2
     lr: float = 0.03
     weight_decay: float = 1e-4
     patience: int | None = None
+
+    def __post_init__(self) -> None:
+        _require("train.finetune.epochs", self.epochs, self.epochs >= 0, "0 or more")
+        _require(
+            "train.finetune.integer_epochs",
+            self.integer_epochs,
+            0 <= self.integer_epochs <= self.epochs,
+            "up to epochs",
+        )
+        _require("train.finetune.lr", self.lr, self.lr > 0, "over 0")
 
 
 @dataclass
@@ -49,6 +75,10 @@ class DistillationSettings:
 
     weight: float = 0.0
     temperature: float = 4.0
+
+    def __post_init__(self) -> None:
+        _require("train.distillation.weight", self.weight, 0 <= self.weight <= 1, "0 to 1")
+        _require("train.distillation.temperature", self.temperature, self.temperature > 0, "over 0")
 
 
 @dataclass
@@ -62,6 +92,9 @@ class TrainSettings:
     warmup: WarmupSettings = field(default_factory=WarmupSettings)
     finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
     distillation: DistillationSettings = field(default_factory=DistillationSettings)
+
+    def __post_init__(self) -> None:
+        _require("train.label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "0 to below 1")
 
 
 @dataclass
@@ -82,6 +115,12 @@ class GradientSettings:
     method: str = "augmented_lagrangian"
     ramp: float = 0.6
     final_temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require("strategy.epochs", self.epochs, self.epochs >= 1, "1 or more")
+        _require("strategy.ramp", self.ramp, 0 <= self.ramp <= 1, "0 to 1")
+        for key in ("lr", "decision_lr", "final_temperature"):
+            _require(f"strategy.{key}", getattr(self, key), getattr(self, key) > 0, "over 0")
 
 
 @dataclass

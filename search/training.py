@@ -50,6 +50,7 @@ class Phase:
     keep_best: bool = False
     temperature: tuple[float, float] = (1.0, 1.0)
     teacher: tuple[Space, float, float] | None = None
+    architecture: str = ""  # hash of the network in training, where it is a decided one
 
 
 @dataclass
@@ -127,14 +128,21 @@ class PhaseRun:
         state = checkpoint.load(self.path)
         if state is None:
             return
+        if state["architecture"] != self.phase.architecture:
+            raise checkpoint.CheckpointError(
+                f"{self.path}: belongs to architecture {state['architecture']}, this run has "
+                f"{self.phase.architecture}. Delete it to repeat this phase, and resume again."
+            )
         self.space.load_state_dict(state["space"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         if self.phase.objective is not None:
-            self.phase.objective.load(state["objective"])
+            self.phase.objective.load(state["objective"], self.context.device)
         self.epoch, self.seconds, self.finished = state["epoch"], state["seconds"], state["finished"]
         self.best, self.since_best = state["best"], state["since_best"]
         torch.set_rng_state(state["rng"])
+        if self.context.device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda_rng"], self.context.device)
 
     def save(self) -> None:
         if distributed.rank() != 0:
@@ -146,12 +154,16 @@ class PhaseRun:
                 "space": self.space.state_dict(),
                 "optimizers": [o.state_dict() for o in self.optimizers],
                 "objective": objective.state() if objective is not None else {},
+                "architecture": self.phase.architecture,
                 "epoch": self.epoch,
                 "seconds": self.seconds,
                 "finished": self.finished,
                 "best": self.best,
                 "since_best": self.since_best,
                 "rng": torch.get_rng_state(),
+                "cuda_rng": torch.cuda.get_rng_state(self.context.device)
+                if self.context.device.type == "cuda"
+                else None,
             },
         )
 
@@ -213,7 +225,7 @@ class PhaseRun:
         if not math.isfinite(value):
             raise TrainingDiverged(
                 f"phase '{self.phase.name}', {where}: the loss is {value}. The checkpoint of the last whole epoch is "
-                f"kept in {self.path.parent}. Lower the phase's learning rate, or look at the data; then resume."
+                f"kept in {self.path.parent}. Look at the data, or start a new run with a lower learning rate."
             )
         roots, gradients = [], []
         if self.phase.objective is not None:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 
@@ -36,4 +36,5 @@ def write_text(path: Path, text: str) -> None:
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-    atomically(path, lambda temporary: save_file(plain, temporary, metadata))
+    content = save(plain, metadata)  # bytes, so that a full disk is an OSError here and no error of the library's
+    atomically(path, lambda temporary: temporary.write_bytes(content))

@@ -1,5 +1,6 @@
 """`searchable(model, example_input, options)`: any network to a Space in which channels and precisions are open."""
 
+import copy
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spaces.graph.errors import UnsupportedNetwork
 from spaces.graph.fuse import fuse, operators
 from spaces.graph.ops import Op
 from spaces.graph.ties import FIXED, Ties, tie
@@ -18,6 +20,7 @@ from spaces.spec import BlockSpec, QuantizerSpec, SpaceSpec, WeightsSpec
 
 log = logging.getLogger(__name__)
 
+TOLERANCE = 1e-3  # of the largest output: float sums may be ordered differently
 GRANULARITIES = ("channel", "tensor")
 KEEPS_SCALE = ("max_pool", "flatten")
 
@@ -84,9 +87,26 @@ def searchable(model: nn.Module, example_input: Tensor, options: Options | None 
     spec.name = name or type(model).__name__
     space = Space(spec)
     _inherit(space, blocks)
+    _check_same(space, model, example_input)
     for layer, reason in left_alone.items():
         log.info("left alone: %s (%s)", layer, reason)
     return space
+
+
+@torch.no_grad()
+def _check_same(space: Space, model: nn.Module, example_input: Tensor) -> None:
+    """The Space computes what the model computes, or is refused: no rule of the pass is trusted blindly."""
+    model, x = copy.deepcopy(model).eval().cpu(), example_input.detach().cpu()
+    wanted, found = model(x.clone()), space.eval()(x.clone())
+    space.train()
+    distance, size = (wanted - found).abs().max().item(), wanted.abs().max().item()
+    if not distance <= TOLERANCE * max(size, 1e-6) + 1e-6:
+        raise UnsupportedNetwork(
+            type(model).__name__,
+            f"converts to a network whose output differs by {distance:.3g} (largest output {size:.3g}).",
+            "An operation that changes a tensor in place while others still read it is the usual cause: "
+            "use its plain form (inplace=False, x + y instead of x += y).",
+        )
 
 
 def _exclude(blocks: list[Op], ties: Ties, left_alone: dict[str, str], options: Options) -> None:

@@ -19,13 +19,14 @@ class Fixed:
     def run(self, problem: Problem) -> Iterator[Result]:
         """Raises ValueError where the space does not offer the precision."""
         bits = self.settings.weight_bits
+        for name, weights in problem.space.spec.weights.items():
+            if bits not in weights.widths and not problem.space.spec.left_alone.get(name, "").startswith("excluded"):
+                raise ValueError(
+                    f"strategy.weight_bits {bits}: the space offers {list(weights.widths)} for '{name}'. "
+                    "Add it to space.weight_bits."
+                )
         picks = {}
         for name, decision in problem.space.decisions.items():
             option = 1 if isinstance(decision, Gate) else bits
-            if option not in decision.options:
-                raise ValueError(
-                    f"strategy.weight_bits {bits}: the space offers {decision.options} for '{name}'. "
-                    "Add it to space.weight_bits."
-                )
             picks[name] = (option,) * decision.groups
         yield problem.evaluate(Architecture(problem.space.name, picks, problem.space.spec.left_alone))

@@ -80,7 +80,7 @@ def _graph(model: nn.Module) -> fx.Graph:
     tracer = _Tracer()
     try:
         return tracer.trace(model)
-    except (fx.proxy.TraceError, TypeError, RuntimeError, ValueError) as error:
+    except Exception as error:
         where = tracer.where[-1] if tracer.where else type(model).__name__
         reason = str(error).split("\n")[0].rstrip(".")
         raise UnsupportedNetwork(

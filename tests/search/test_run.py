@@ -210,18 +210,17 @@ def test_damaged_checkpoint_is_named(data, tmp_path, monkeypatch):
 
 
 def test_no_space_on_disk_keeps_the_old_checkpoint_and_says_so(data, tmp_path, monkeypatch):
-    def full(state, path):
-        Path(path).write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    write = torch.save
+    write = Path.write_bytes
     count = []
 
-    def second_fails(state, path):
+    def second_fails(path, content):
         count.append(1)
-        return full(state, path) if len(count) == 2 else write(state, path)
+        if len(count) == 2:
+            write(path, content[:100])
+            raise OSError(28, "No space left on device")
+        return write(path, content)
 
-    monkeypatch.setattr(torch, "save", second_fails)
+    monkeypatch.setattr(Path, "write_bytes", second_fails)
     with pytest.raises(OSError, match=r"warmup\.pt: not written \(No space left on device\)"):
         run(tmp_path / "run", settings(data))
     files = sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir())
