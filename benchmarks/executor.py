@@ -2,7 +2,7 @@
 
     python -m benchmarks.executor
 
-One JSON object a line. Both have two threads; the executor's are its own, so BLAS under it should have one. They take
+One JSON object a line. Torch has two threads, the executor one, which was faster than two. They take
 turns, batch by batch; the speed ratio is torch's median time over the executor's. Memory is the peak of all that NumPy
 holds for the executor, the unpacked weights included, over the live tensors: peak RAM of the program times the batch.
 """
@@ -46,7 +46,7 @@ def programs() -> Iterator[tuple[str, nn.Module, Program]]:
 def memory_ratio(program: Program, images: np.ndarray) -> float:
     """Peak bytes of preparing and running the executor, over the bytes of the live tensors."""
     tracemalloc.start()
-    Executor(program, THREADS)(images)
+    Executor(program)(images)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     return peak / (program.peak_ram_bytes() * len(images))
@@ -55,7 +55,7 @@ def memory_ratio(program: Program, images: np.ndarray) -> float:
 def compare(network: nn.Module, program: Program, batch: int) -> dict[str, float]:
     """Both on one batch of random images."""
     images = torch.randn(batch, *program.tensors[program.input].shape)
-    executor, array = Executor(program, THREADS), images.numpy()
+    executor, array = Executor(program), images.numpy()
     with torch.no_grad():
         before, after = in_turns(lambda: network(images), lambda: executor(array), ROUNDS)
     return {

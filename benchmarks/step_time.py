@@ -1,16 +1,16 @@
 """What decisions and quantizers add to a training step: time and peak memory over the same network in plain float.
 
-    OMP_NUM_THREADS=2 python -m benchmarks.step_time
+    OMP_NUM_THREADS=2 python -m benchmarks.step_time [network ...]
 
-One JSON object a line. A step is forward, loss, backward and optimizer; both networks have the same fused AdamW. Where
-decisions are open the step has their optimizer and the costs of flash and peak RAM in the loss, as a search has them;
-the cost models run every `REFRESH` steps, so a round is that many. The two networks take turns, step by step; the ratio
-is that of the medians over the rounds. Memory: see `timing.peak_bytes`, the largest step of a round.
+One JSON object a line. Ours is the step of search.training, with the optimizers of a search: where decisions are open,
+the costs of flash and peak RAM are in the loss. The plain network is the user's own module in the usual loop, with the
+same SGD. A round is `REFRESH` steps, after which the work of a search repeats; the two networks take turns, step by
+step, and the ratio is that of the medians over the rounds. Memory: `timing.peak_bytes` of the largest step of a round.
 """
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import sys
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -19,13 +19,15 @@ from torch.nn import functional as F
 from benchmarks.timing import in_turns, peak_bytes
 from cost_models import COST_MODELS
 from search.objective import REFRESH, Objective
-from search.optimizer import SharedAdam
+from search.training import Context, Phase, PhaseRun
 from spaces.networks import NETWORKS
 from spaces.searchable import Options, searchable
-from spaces.space import FAKE, Space
+from spaces.space import Space
 
 THREADS = 2
 ROUNDS = 15
+RATE = 1e-3
+COSTS = ("flash_bytes", "peak_ram_bytes")
 SHAPES = {"resnet8": (32, 3, 32, 32), "ds_cnn": (32, 1, 49, 10), "mobilenet_v1": (8, 3, 96, 96)}
 MODES = {
     "masks": Options(weight_bits=(0,), activation_bits=None),
@@ -34,78 +36,93 @@ MODES = {
 }
 
 
-@dataclass
 class Trainer:
-    """A network in training on one batch, with what its step needs."""
+    """A network in training on one batch. Subclasses say what a step is.
 
-    network: nn.Module
-    images: Tensor
-    labels: Tensor
+    Args:
+        network: images (N, ...) -> logits.
+    """
+
     optimizers: list[torch.optim.Optimizer]
-    objective: Objective | None = None
-    state: list[Tensor] = field(default_factory=list)
 
-    def clear(self) -> None:
-        for optimizer in self.optimizers:
-            optimizer.zero_grad()
+    def __init__(self, network: nn.Module, images: Tensor, labels: Tensor) -> None:
+        self.network, self.images, self.labels = network.train(), images, labels
 
     def step(self) -> None:
-        self.clear()
-        loss = F.cross_entropy(self.network(self.images), self.labels)
-        roots, gradients = [], []
-        if self.objective is not None:
-            roots, gradients = self.objective.gradients(self.network, loss.item(), progress=0.5)
-        torch.autograd.backward([loss, *roots], [None, *gradients])
-        if self.objective is not None:
-            self.objective.curvature.observe(len(self.labels))
-        for optimizer in self.optimizers:
-            optimizer.step()
-        for decision in self.network.decisions.values() if self.objective is not None else ():
-            decision.project()
+        raise NotImplementedError
 
-    def lasting(self) -> list[Tensor]:
+    def peak(self) -> int:
+        """Bytes, of the largest step of a round."""
+        peaks = []
+        for _ in range(REFRESH):
+            for optimizer in self.optimizers:
+                optimizer.zero_grad()
+            peaks.append(peak_bytes(self.step, self._lasting()))
+        return max(peaks)
+
+    def _lasting(self) -> list[Tensor]:
         """Tensors that live from step to step, gradients aside."""
         states = [v for o in self.optimizers for s in o.state.values() for v in s.values() if isinstance(v, Tensor)]
         return [*self.network.parameters(), *self.network.buffers(), *states, self.images, self.labels]
 
-    def peak(self) -> int:
-        peaks = []
-        for _ in range(REFRESH):
-            self.clear()
-            peaks.append(peak_bytes(self.step, self.lasting()))
-        return max(peaks)
+
+class Plain(Trainer):
+    """The loop that everybody writes."""
+
+    def __init__(self, network: nn.Module, images: Tensor, labels: Tensor) -> None:
+        super().__init__(network, images, labels)
+        self.optimizers = [torch.optim.SGD(network.parameters(), lr=RATE, momentum=0.9, nesterov=True, fused=True)]
+
+    def step(self) -> None:
+        (optimizer,) = self.optimizers
+        optimizer.zero_grad()
+        F.cross_entropy(self.network(self.images), self.labels).backward()
+        optimizer.step()
 
 
-def plain(network: nn.Module, images: Tensor, labels: Tensor) -> Trainer:
-    return Trainer(network.train(), images, labels, [torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)])
+class Ours(Trainer):
+    """A step of a search; of fine-tuning, where there is nothing to decide."""
 
+    def __init__(self, space: Space, images: Tensor, labels: Tensor) -> None:
+        super().__init__(space, images, labels)
+        phase = Phase("search", 1, RATE)
+        if space.decisions:
+            phase.decision_lr, phase.objective = RATE, _objective(space)
+        batches = [(images, labels)]
+        self.run = PhaseRun(space, phase, Context(batches, batches, batches, torch.device("cpu"), Path(), monitor=None))
+        self.run.prepare_epoch()
+        self.optimizers = self.run.optimizers
 
-def ours(network: nn.Module, images: Tensor, labels: Tensor, options: Options) -> Trainer:
-    space = searchable(network, images, options)
-    space.train()
-    if options.widths:
-        space.calibrate([images])
-    space.set_mode(FAKE)
-    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(space.network_parameters(), lr=1e-4, fused=True)]
-    if not space.decisions:
-        return Trainer(space, images, labels, optimizers)
-    optimizers.append(SharedAdam([{"params": space.decision_parameters()}], lr=1e-4))
-    return Trainer(space, images, labels, optimizers, _objective(space))
+    def step(self) -> None:
+        self.run.step(self.images, self.labels, progress=0.5, where="benchmark")
 
 
 def _objective(space: Space) -> Objective:
-    models = {name: COST_MODELS[name] for name in ("flash_bytes", "peak_ram_bytes")}
     described = space.describe()
+    models = {name: COST_MODELS[name] for name in COSTS}
     seed_costs = {name: model(described).item() for name, model in models.items()}
-    return Objective(models, seed_costs, {}, dict.fromkeys(models, 0.1))
+    return Objective(models, seed_costs, {}, dict.fromkeys(COSTS, 0.1))
 
 
-def compare(name: str, mode: str) -> dict:
+def plain(name: str) -> Plain:
+    return Plain(NETWORKS[name](in_channels=SHAPES[name][1]), *_batch(name))
+
+
+def ours(name: str, mode: str) -> Ours:
+    images, labels = _batch(name)
+    space = searchable(NETWORKS[name](in_channels=SHAPES[name][1]), images, MODES[mode])
+    if space.spec.quantizers:
+        space.calibrate([images])
+    return Ours(space, images, labels)
+
+
+def _batch(name: str) -> tuple[Tensor, Tensor]:
     torch.manual_seed(0)
-    images = torch.randn(SHAPES[name])
-    labels = torch.randint(0, 10, (len(images),))
-    make: Callable[[], nn.Module] = lambda: NETWORKS[name](in_channels=images.shape[1])  # noqa: E731
-    base, other = plain(make(), images, labels), ours(make(), images, labels, MODES[mode])
+    return torch.randn(SHAPES[name]), torch.randint(0, 10, SHAPES[name][:1])
+
+
+def compare(name: str, mode: str) -> dict[str, str | float]:
+    base, other = plain(name), ours(name, mode)
     before, after = in_turns(base.step, other.step, ROUNDS, REFRESH)
     return {
         "benchmark": "step_time",
@@ -120,7 +137,7 @@ def compare(name: str, mode: str) -> dict:
 
 def main() -> None:
     torch.set_num_threads(THREADS)
-    for name in SHAPES:
+    for name in sys.argv[1:] or SHAPES:
         for mode in MODES:
             print(json.dumps(compare(name, mode)), flush=True)
 

@@ -88,5 +88,5 @@ def _per_width(space, block, selection, alpha: Tensor, out: Tensor) -> tuple[tup
     if len(share) == 1:
         return weights.spec.widths, out * share[0]
     slots = space._gated.get(block.name)
-    keep = alpha[getattr(space, slots)] if slots else out.new_ones(len(share))
+    keep = alpha.index_select(0, getattr(space, slots)) if slots else out.new_ones(len(share))
     return weights.spec.widths, keep @ share

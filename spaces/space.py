@@ -221,8 +221,7 @@ class Space(nn.Module):
             if quantizer.observing:
                 quantizer.observe(x)
             return x
-        with torch.no_grad():  # the input's step stays as calibrated: there is nothing to learn about a pixel
-            return quantizer.decode(quantizer.encode(x))
+        return quantizer.on_grid(x)  # without gradient: there is nothing to learn about a pixel
 
     @torch.no_grad()
     def codes(self, x: Tensor) -> dict[str, Tensor]:

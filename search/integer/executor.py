@@ -13,7 +13,7 @@ from search.integer.program import Node, Program
 CHUNK_IMAGES = 16  # images that a thread takes through the network together, at most
 LARGEST_STRIP = 1 << 16  # codes an operator reads or writes at a time, at most
 SMALL_BUFFER = 512  # elements; NumPy copies operands broadcast over lines shorter than half its buffer
-THREADS = 2
+THREADS = 1  # more were slower in every measurement: between the calls that release it, threads wait for the GIL
 
 
 class Executor:
@@ -31,7 +31,7 @@ class Executor:
         program.validate()
         self.program = program
         # Working memory stays of the order of the codes of the images in flight.
-        strip = min(LARGEST_STRIP, CHUNK_IMAGES * program.peak_ram_bytes() // 8)
+        strip = min(LARGEST_STRIP, CHUNK_IMAGES * program.peak_ram_bytes() // 4)
         self._steps = [Step(program, node, strip) for node in program.nodes]
         self._dead = _dead_after(program)
         self._threads = threads

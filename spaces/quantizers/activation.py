@@ -67,6 +67,12 @@ class ActivationQuantizer(nn.Module):
         return scaled.clamp(low, high).long() + self.zero_point
 
     @torch.no_grad()
+    def on_grid(self, x: Tensor) -> Tensor:
+        """decode(encode(x)), without the way over integers."""
+        step = self.log_step.exp()
+        return torch.floor_(x.float() / step + 0.5).clamp_(*self.bounds()).mul_(step)
+
+    @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
         """step * (code - zero point) in float32."""
         return (codes - self.zero_point).float() * self.log_step.exp()

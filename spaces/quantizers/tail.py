@@ -9,7 +9,6 @@ torch's comparisons, `where`, and products with more than one broadcast factor r
 used here runs on vectors.
 """
 
-from math import inf
 from typing import NamedTuple
 
 import torch
@@ -28,36 +27,31 @@ class Codes(NamedTuple):
     high: float
 
 
-def _to_grid_(v: Tensor, log_step: Tensor, codes: Codes) -> Tensor:
-    """v = x / step, which is overwritten, clamped and put on the grid."""
-    return v.round_().clamp_(*codes).mul_(log_step.exp())
+def _to_grid_(v: Tensor, step: Tensor | None, codes: Codes) -> Tensor:
+    """v = x / step, which is overwritten, clamped and put on the grid; only clamped where there is no step."""
+    return v.clamp_(*codes) if step is None else v.round_().clamp_(*codes).mul_(step)
 
 
-def _cut(grad: Tensor, v: Tensor, codes: Codes) -> Tensor:
-    """Gradient where v lies within the bounds or on them, 0 elsewhere.
+def _cut(grad: Tensor, v: Tensor, codes: Codes, out: Tensor) -> Tensor:
+    """Gradient where v lies within the bounds or on them, 0 elsewhere; written over `out`, which may be v.
 
     A closed channel reaches a sum or a pool behind it as zeros, on the bound of the ReLU: cut there, it never reopens.
     """
-    if codes.low == -inf and codes.high == inf:
-        return grad
-    return aten.hardtanh_backward(grad, v, codes.low - EDGE, codes.high + EDGE * max(1.0, codes.high))
+    low, high = codes.low - EDGE, codes.high + EDGE * max(1.0, codes.high)
+    return aten.hardtanh_backward.grad_input(grad, v, low, high, grad_input=out)
 
 
-def _step_gradient(grad: Tensor, cut: Tensor, v: Tensor, keep: Tensor | None, log_step: Tensor, codes: Codes) -> Tensor:
+def _step_gradient(grad: Tensor, v: Tensor, keep: Tensor | None, step: Tensor, codes: Codes) -> Tensor:
     """d loss / d log step of v = x / step, from a slice of the batch: round(v) - v inside, the bound outside.
 
     A closed channel is 0 whatever the step: it has no say.
-
-    Args:
-        cut: the gradient inside, 0 outside.
     """
     every = SLICE if len(v) >= 2 * SLICE else 1
-    v, grad, cut = v[::every], grad[::every], cut[::every]
-    clamped = v.clamp(*codes)
-    slope = clamped.round().sub_(clamped).mul_(grad)
-    slope.addcmul_(clamped, grad - cut)
+    v, grad = v[::every], grad[::every]
+    slope = v.clamp(*codes).round_().mul_(grad)
+    slope.addcmul_(v, _cut(grad, v, codes, torch.empty_like(slope)), value=-1)
     total = slope.sum() if keep is None else slope.sum(_others(slope)).dot(keep)
-    return total * log_step.exp() * (every / (v[0].numel() * max(codes.high, 1.0)) ** 0.5)
+    return total * step * (every / (v[0].numel() * max(codes.high, 1.0)) ** 0.5)
 
 
 def _others(x: Tensor) -> list[int]:
@@ -72,18 +66,20 @@ def _channels(vector: Tensor, like: Tensor) -> Tensor:
 class _Tail(Function):
     @staticmethod
     def forward(ctx, x, keep, log_step, codes: Codes):
-        ctx.save_for_backward(x, keep, log_step)
+        step = log_step if log_step is None else log_step.exp()
+        ctx.save_for_backward(x, keep, step)
         ctx.codes = codes
         y = x if keep is None else x * _channels(keep, x)
-        return y.clamp(*codes) if log_step is None else _to_grid_(y / log_step.exp(), log_step, codes)
+        return y.clamp(*codes) if step is None else _to_grid_(y / step, step, codes)
 
     @staticmethod
     def backward(ctx, grad):
-        x, keep, log_step = ctx.saved_tensors
-        v = x if log_step is None else x / log_step.exp()
-        dx, d_keep, d_step = _cut(grad, v, ctx.codes), None, None
+        x, keep, step = ctx.saved_tensors
+        v = x if step is None else x / step
+        d_keep, d_step = None, None
         if ctx.needs_input_grad[2]:
-            d_step = _step_gradient(grad, dx, v, keep, log_step, ctx.codes)
+            d_step = _step_gradient(grad, v, keep, step, ctx.codes)
+        dx = _cut(grad, v, ctx.codes, torch.empty_like(x) if v is x else v)
         if ctx.needs_input_grad[1]:
             d_keep = (dx * x).sum(_others(x))
         if keep is not None:
@@ -100,7 +96,7 @@ def _statistics(x: Tensor, norm, training: bool) -> tuple[Tensor, Tensor]:
     count = x.numel() // x.shape[1]
     with torch.no_grad():
         norm.running_mean.lerp_(mean, norm.momentum)
-        norm.running_var.lerp_(variance * (count / (count - 1)), norm.momentum)
+        norm.running_var.lerp_(variance * (count / max(1, count - 1)), norm.momentum)
     return mean, variance
 
 
@@ -112,23 +108,22 @@ class _NormTail(Function):
     @staticmethod
     def forward(ctx, x, gamma, beta, keep, log_step, norm, training: bool, codes: Codes):
         mean, variance = _statistics(x, norm, training)
-        ctx.save_for_backward(x, gamma, beta, keep, log_step, mean, variance)
+        scale, shift, step = gamma, beta, None
+        if log_step is not None:
+            step = log_step.exp()
+            scale, shift = gamma / step, beta / step
+        ctx.save_for_backward(x, gamma, beta, keep, step, mean, variance, scale, shift)
         ctx.training, ctx.eps, ctx.codes = training, norm.eps, codes
-        factor = _factor(keep, log_step)
-        scale, shift = (gamma, beta) if factor is None else (gamma * factor, beta * factor)
-        v = _normalized(x, mean, variance, scale, shift, norm.eps)
-        return v.clamp_(*codes) if log_step is None else _to_grid_(v, log_step, codes)
+        if keep is not None:
+            scale, shift = scale * keep, shift * keep
+        return _to_grid_(_normalized(x, mean, variance, scale, shift, norm.eps), step, codes)
 
     @staticmethod
     def backward(ctx, grad):
-        x, gamma, beta, keep, log_step, mean, variance = ctx.saved_tensors
-        factor = _factor(None, log_step)
-        scale, shift = (gamma, beta) if factor is None else (gamma * factor, beta * factor)
+        x, gamma, beta, keep, step, mean, variance, scale, shift = ctx.saved_tensors
         v = _normalized(x, mean, variance, scale, shift, ctx.eps)
-        cut, d_step = _cut(grad, v, ctx.codes), None
-        if ctx.needs_input_grad[4]:
-            d_step = _step_gradient(grad, cut, v, keep, log_step, ctx.codes)
-        del v
+        d_step = _step_gradient(grad, v, keep, step, ctx.codes) if ctx.needs_input_grad[4] else None
+        cut = _cut(grad, v, ctx.codes, v)
         inverse = (variance + ctx.eps).rsqrt()
         scale = gamma if keep is None else gamma * keep
         # In evaluation form the statistics are constants; mean and inverse stand in for the running ones.
@@ -139,13 +134,6 @@ class _NormTail(Function):
             return dx, d_scale, d_shift, None, d_step, None, None, None
         d_keep = d_scale * gamma + d_shift * beta
         return dx, d_scale * keep, d_shift * keep, d_keep, d_step, None, None, None
-
-
-def _factor(keep: Tensor | None, log_step: Tensor | None) -> Tensor | None:
-    """What norm and division by the step have in common: keep / step."""
-    if log_step is None:
-        return keep
-    return (-log_step).exp() if keep is None else keep / log_step.exp()
 
 
 def tail(x: Tensor, keep: Tensor | None, log_step: Tensor | None, codes: Codes) -> Tensor:

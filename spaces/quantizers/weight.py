@@ -8,11 +8,9 @@ from torch import Tensor, nn
 from torch.autograd import Function
 
 from spaces.quantizers.calibrate import weight_steps
+from spaces.quantizers.tail import EDGE
 
 WIDTHS = tuple(range(2, 9))
-
-
-EDGE = 2.0**-20  # what lies on the bound counts as inside; torch's kernel cuts there
 aten = torch.ops.aten
 
 
@@ -36,8 +34,8 @@ def _backward(rows: Tensor, g: Tensor, step: Tensor, bound: Tensor) -> tuple[Ten
     """
     limit = bound[..., None]
     v = rows / (step * bound)[..., None]  # within -1 .. 1 inside
-    dw = aten.hardtanh_backward(g.expand_as(v), v, -1 - EDGE, 1 + EDGE)
     value = v.clamp(-1, 1).mul_(limit).round_().mul_(g).sum(-1)
+    dw = aten.hardtanh_backward(g.expand_as(v), v, -1 - EDGE, 1 + EDGE)
     slope = value - v.mul_(dw).sum(-1) * bound
     return dw, value * step, slope * step * (rows.shape[1] * bound).rsqrt()
 

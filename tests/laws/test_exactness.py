@@ -17,7 +17,7 @@ from search.integer.program import Program
 from search.lower import lower
 from spaces.activations import ACTIVATIONS
 from spaces.architecture import Architecture
-from spaces.blocks import BLOCKS
+from spaces.blocks import BLOCKS, Block
 from spaces.decision import Decision, Gate
 from spaces.searchable import Options, searchable
 from spaces.space import Space
@@ -121,6 +121,34 @@ def test_the_output_is_the_decoded_code_in_both(case):
     with torch.no_grad():
         expected = case.decided(case.batch)
     assert np.array_equal(Executor(case.program)(case.batch.numpy()), expected.numpy())
+
+
+STEEPEST = 2.0  # slope of any activation here
+
+
+def test_integers_are_what_training_saw(case):
+    """Block by block: half a code for ties, half a unit of the sum for the bias, 15 bits for the multiplier."""
+    seen = []
+    hooks = [b.register_forward_hook(lambda b, args, out: seen.append((b, args[1:], out))) for b in case.decided.blocks]
+    case.decided.set_mode("fake")
+    with torch.no_grad():
+        case.decided(torch.cat([case.example, 3 * case.example]))
+        for hook in hooks:
+            hook.remove()
+        for block, inputs, fake in seen:
+            if block.spec.op not in ("max_pool", "flatten"):  # these move codes and compute nothing
+                difference = (block.exact(*inputs) - fake).abs().max().item() / block.output.step
+                assert difference <= _allowed(block), block.name
+
+
+def _allowed(block: Block) -> float:
+    """Codes of the output."""
+    if block.spec.op == "table":
+        return 1.01
+    fixed, codes = block.fixed(), 2 ** block.sum_quantizer().bits
+    unit = torch.ldexp(fixed.multiplier.double().abs(), -fixed.shift).max().item() if fixed.bias is not None else 0.0
+    of_the_sum = 1.01 + unit / 2 + codes * 2.0**-14
+    return of_the_sum if block.pre is None else 1.01 + STEEPEST * of_the_sum * block.pre.step / block.output.step
 
 
 def test_what_the_mask_hides_is_what_deciding_removes(case):

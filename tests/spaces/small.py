@@ -31,6 +31,8 @@ def space_of(model: nn.Module, shape: tuple[int, ...] = IMAGE, options: Options 
     for norm in [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]:
         nn.init.uniform_(norm.weight, 0.5, 2.0)
         nn.init.uniform_(norm.bias, -0.2, 0.5)
+        norm.running_mean.uniform_(-0.3, 0.3)
+        norm.running_var.uniform_(0.5, 1.5)
     x = torch.randn(shape)
     space = searchable(model.eval(), x, options).eval()
     if space.spec.quantizers:

@@ -1,9 +1,12 @@
 """Weights and activations: gradients against plain autograd, first steps, codes, refusals."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
+from spaces.blocks.block import activation_table
 from spaces.quantizers import ActivationQuantizer, WeightQuantizer
 from spaces.quantizers.calibrate import activation_range, weight_steps
 
@@ -154,8 +157,8 @@ def test_mse_of_activations_is_never_worse_than_minmax(bits, nonnegative):
 
 
 def test_minmax_of_activations_covers_them_and_zero():
-    step, zero = activation_range(torch.tensor([-1.0, 2.0, 4.1]), 8, "minmax", False)
-    assert step == pytest.approx(5.1 / 255) and zero == round(1.0 / step)
+    step, zero = activation_range(torch.tensor([-1.0, 2.0, 4.14]), 8, "minmax", False)
+    assert step == pytest.approx(5.14 / 255) and zero == 50  # 49.6 steps below zero
     step, zero = activation_range(torch.tensor([2.0, 4.0]), 8, "minmax", False)
     assert step == pytest.approx(4.0 / 255) and zero == 0
 
@@ -198,6 +201,15 @@ def test_quantizing_does_the_work_of_the_relu_and_of_its_ceiling():
     assert values[0, 0] == 0
     assert values[0, 3] == values[0, 2] and values[0, 3].item() == pytest.approx(6.0, abs=made.step / 2)
     assert made.zero_point == 0 and made.bounds().high <= 255
+
+
+def test_an_activation_table_rounds_half_up_and_clips():
+    source, output = ActivationQuantizer(3), ActivationQuantizer(2)  # zero points 4 and 2
+    with torch.no_grad():
+        source.log_step.zero_()
+        output.log_step.fill_(math.log(2))
+    table = activation_table(source, output, ("scale", {"factor": 1.0, "offset": 1.0}))
+    assert table.tolist() == [1, 1, 2, 2, 3, 3, 3, 3]  # (code - 4 + 1) / 2, half up, + 2; at most 3
 
 
 def test_calibrating_before_observing_is_refused():

@@ -1,11 +1,9 @@
-"""The Space itself: gradients on both sides of a channel, refusals, files."""
+"""The Space itself: gradients on both sides of a channel, decisions, modes."""
 
-import json
 import re
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from cost_models import COST_MODELS
@@ -14,6 +12,7 @@ from spaces.searchable import Options, searchable
 from spaces.space import Space
 from tests.spaces.small import IMAGE, Plain, images, space_of
 
+IS_OPEN = torch.tensor([1, 0, 1, 1, 0, 0, 1, 1], dtype=torch.bool)  # of stem
 OPEN_STEM, OPEN_BODY = 5, 3
 
 
@@ -48,9 +47,8 @@ def test_precision_has_a_price_in_flash_for_open_channels_only():
     space = half_closed()
     COST_MODELS["flash_bytes"](space.describe()).backward()
     grad = space.decisions["stem/bits"].logits.grad
-    open_rows = torch.tensor([1, 0, 1, 1, 0, 0, 1, 1], dtype=torch.bool)
-    assert (grad[open_rows][:, -1] > 0).all() and (grad[open_rows][:, 0] < 0).all()
-    assert (grad[~open_rows] == 0).all()
+    assert (grad[IS_OPEN][:, -1] > 0).all() and (grad[IS_OPEN][:, 0] < 0).all()
+    assert (grad[~IS_OPEN] == 0).all()
 
 
 @pytest.mark.parametrize("options", [None, Options((0,), activation_bits=None)], ids=["quantized", "float"])
@@ -103,7 +101,7 @@ def test_the_task_loss_reaches_the_reader_of_a_closed_channel_only_through_open_
     space = half_closed()
     space(images()).square().sum().backward()
     columns = space.weights["body"].weight.grad.flatten(1).abs().sum(0) > 0
-    assert columns.tolist() == [bool(k) for k in (1, 0, 1, 1, 0, 0, 1, 1)]
+    assert not columns[~IS_OPEN].any() and columns[IS_OPEN].sum() >= 3
 
 
 def test_every_precision_and_its_steps_learn():
@@ -226,78 +224,3 @@ def test_codes_leave_mode_and_training_as_they_were():
     decided.set_mode("fake")
     decided.codes(images())
     assert decided.mode == "fake" and decided.training
-
-
-# Files
-
-
-def test_a_space_comes_back_from_its_file(tmp_path):
-    space = half_closed().eval()
-    space.save(tmp_path / "space.safetensors")
-    loaded = Space.load(tmp_path / "space.safetensors").eval()
-    loaded.set_mode("fake")
-    assert loaded.architecture() == space.architecture() and loaded.spec == space.spec
-    with torch.no_grad():
-        assert torch.equal(loaded(images()), space(images()))
-
-
-@pytest.fixture
-def saved(tmp_path):
-    space_of(Plain()).save(tmp_path / "space.safetensors")
-    return tmp_path / "space.safetensors"
-
-
-@pytest.mark.parametrize("keep", [0, 4, 500, -1])
-def test_a_truncated_file_is_refused(saved, keep):
-    saved.write_bytes(saved.read_bytes()[:keep])
-    with pytest.raises(ValueError, match=r"space\.safetensors: cannot be read as a model .*Restore it"):
-        Space.load(saved)
-
-
-def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"none\.safetensors: cannot be read as a model"):
-        Space.load(tmp_path / "none.safetensors")
-
-
-def test_another_safetensors_file_is_refused(tmp_path):
-    save_file({"w": torch.zeros(2)}, tmp_path / "other.safetensors", {"format": "pt"})
-    with pytest.raises(ValueError, match=r"other\.safetensors: .* no picojoule model: metadata has \['format'\]"):
-        Space.load(tmp_path / "other.safetensors")
-
-
-def rewritten(path, change) -> None:
-    space = Space.load(path)
-    document, state = space.spec.to_json(), space.state_dict()
-    text = change(document, state)
-    save_file(state, path, {"picojoule.space": text or json.dumps(document)})
-
-
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        (lambda document, state: document.update(version=99), "version 99; this picojoule reads 1"),
-        (lambda document, state: document.pop("blocks"), "blocks"),
-        (lambda document, state: document["weights"]["stem"].update(shape=[9, 3, 3, 3]), "size mismatch"),
-        (lambda document, state: state.pop("_weights.stem.weight"), "Missing key"),
-        (lambda document, state: "{", "Expecting"),
-    ],
-)
-def test_a_file_whose_parts_do_not_fit_is_refused(saved, change, message):
-    rewritten(saved, lambda document, state: text if isinstance(text := change(document, state), str) else None)
-    with pytest.raises(ValueError, match=rf"(?s)space\.safetensors: description and tensors make no model .*{message}"):
-        Space.load(saved)
-
-
-def test_a_failed_save_leaves_the_old_file(saved, monkeypatch):
-    before = saved.read_bytes()
-    write = type(saved).write_bytes
-
-    def full(path, content):
-        write(path, content[:100])
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(type(saved), "write_bytes", full)
-    with pytest.raises(OSError, match=r"space\.safetensors: not written .No space left"):
-        space_of(Plain()).save(saved)
-    assert saved.read_bytes() == before
-    assert [p.name for p in saved.parent.iterdir()] == [saved.name]
