@@ -67,6 +67,7 @@ def test_yaml_example_runs(tmp_path):
     write_stripes(tmp_path / "my_data.npz", count=80)
     (arguments,) = commands("--config-dir")
     epochs = [f"{key}.epochs=1" for key in ("train.warmup", "strategy", "train.finetune")]
+    epochs.append("train.finetune.integer_epochs=1")
     in_folder(tmp_path, "-m", "search", *arguments, *epochs)
     (summary,) = (tmp_path / "runs/mine").glob("*/summary.json")
     assert '"met": true' in summary.read_text()
