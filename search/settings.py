@@ -60,12 +60,8 @@ class FinetuneSettings:
 
     def __post_init__(self) -> None:
         _require("train.finetune.epochs", self.epochs, self.epochs >= 0, "0 or more")
-        _require(
-            "train.finetune.integer_epochs",
-            self.integer_epochs,
-            0 <= self.integer_epochs <= self.epochs,
-            "up to epochs",
-        )
+        allowed = f"0 to train.finetune.epochs, {self.epochs}"
+        _require("train.finetune.integer_epochs", self.integer_epochs, 0 <= self.integer_epochs <= self.epochs, allowed)
         _require("train.finetune.lr", self.lr, self.lr > 0, "over 0")
 
 
