@@ -17,6 +17,8 @@ from torch.autograd import Function
 
 SLICE = 4  # every fourth sample serves the step's gradient
 EDGE = 2.0**-20  # what lies on a bound counts as inside; torch's kernels cut there
+SMALL = 2**16  # elements
+LANES = 16  # float32 numbers in a vector
 aten = torch.ops.aten
 
 
@@ -87,48 +89,62 @@ class _Tail(Function):
         return dx, d_keep, d_step, None
 
 
-def _statistics(x: Tensor, norm, training: bool) -> tuple[Tensor, Tensor]:
-    """Mean and variance (C,) to normalize x with; the running ones move in training."""
+def _normalize(x: Tensor, norm, scale: Tensor, shift: Tensor, training: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """scale * (x - mean) / sqrt(variance + eps) + shift, the mean, and 1 / sqrt(variance + eps), (C,).
+
+    torch's own norm sums element by element on CPUs, unless whole vectors of channels lie side by side in memory:
+    right for small tensors, slow for large ones.
+    """
     if not training:
-        return norm.running_mean.clone(), norm.running_var.clone()
+        mean, variance = norm.running_mean.clone(), norm.running_var
+    elif x.is_cuda or x.numel() < SMALL or _native_is_fast(x):
+        running = norm.running_mean, norm.running_var
+        return torch.native_batch_norm(x, scale, shift, *running, True, norm.momentum, norm.eps)
+    else:
+        mean, variance = _statistics(x, norm)
+    return _apply(x, mean, variance, scale, shift, norm.eps), mean, (variance + norm.eps).rsqrt()
+
+
+def _native_is_fast(x: Tensor) -> bool:
+    return x.shape[1] % LANES == 0 and x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+
+
+def _statistics(x: Tensor, norm) -> tuple[Tensor, Tensor]:
+    """Mean and variance (C,) of a batch; the running ones move."""
     mean = x.mean(_others(x))
     variance = (x - _channels(mean, x)).square_().mean(_others(x))
     count = x.numel() // x.shape[1]
-    with torch.no_grad():
-        norm.running_mean.lerp_(mean, norm.momentum)
-        norm.running_var.lerp_(variance * (count / max(1, count - 1)), norm.momentum)
+    norm.running_mean.lerp_(mean, norm.momentum)
+    norm.running_var.lerp_(variance * (count / (count - 1)), norm.momentum)
     return mean, variance
 
 
-def _normalized(x: Tensor, mean: Tensor, variance: Tensor, scale: Tensor, shift: Tensor, eps: float) -> Tensor:
+def _apply(x: Tensor, mean: Tensor, variance: Tensor, scale: Tensor, shift: Tensor, eps: float) -> Tensor:
     return torch.native_batch_norm(x, scale, shift, mean, variance, False, 0.0, eps)[0]
 
 
 class _NormTail(Function):
     @staticmethod
     def forward(ctx, x, gamma, beta, keep, log_step, norm, training: bool, codes: Codes):
-        mean, variance = _statistics(x, norm, training)
-        scale, shift, step = gamma, beta, None
-        if log_step is not None:
-            step = log_step.exp()
-            scale, shift = gamma / step, beta / step
-        ctx.save_for_backward(x, gamma, beta, keep, step, mean, variance, scale, shift)
-        ctx.training, ctx.eps, ctx.codes = training, norm.eps, codes
-        if keep is not None:
-            scale, shift = scale * keep, shift * keep
-        return _to_grid_(_normalized(x, mean, variance, scale, shift, norm.eps), step, codes)
+        step = None if log_step is None else log_step.exp()
+        scale, shift = (gamma, beta) if step is None else (gamma / step, beta / step)
+        masked = (scale, shift) if keep is None else (scale * keep, shift * keep)
+        v, mean, inverse = _normalize(x, norm, *masked, training)
+        ctx.save_for_backward(x, gamma, beta, keep, step, mean, inverse, scale, shift)
+        ctx.training, ctx.codes = training, codes
+        return _to_grid_(v, step, codes)
 
     @staticmethod
     def backward(ctx, grad):
-        x, gamma, beta, keep, step, mean, variance, scale, shift = ctx.saved_tensors
-        v = _normalized(x, mean, variance, scale, shift, ctx.eps)
+        x, gamma, beta, keep, step, mean, inverse, scale, shift = ctx.saved_tensors
+        variance = inverse.pow(-2)  # eps included
+        v = _apply(x, mean, variance, scale, shift, 0.0)
         d_step = _step_gradient(grad, v, keep, step, ctx.codes) if ctx.needs_input_grad[4] else None
         cut = _cut(grad, v, ctx.codes, v)
-        inverse = (variance + ctx.eps).rsqrt()
-        scale = gamma if keep is None else gamma * keep
-        # In evaluation form the statistics are constants; mean and inverse stand in for the running ones.
+        wanted = [ctx.needs_input_grad[0], True, True]
+        # In evaluation form the statistics are constants.
         dx, d_scale, d_shift = aten.native_batch_norm_backward(
-            cut, x, scale, mean, variance, mean, inverse, ctx.training, ctx.eps, [ctx.needs_input_grad[0], True, True]
+            cut, x, gamma if keep is None else gamma * keep, mean, variance, mean, inverse, ctx.training, 0.0, wanted
         )
         if keep is None:
             return dx, d_scale, d_shift, None, d_step, None, None, None
