@@ -4,7 +4,7 @@
 
 One JSON object a line. Ours is the step of search.training, with the optimizers of a search: where decisions are open,
 the costs of flash and peak RAM are in the loss. The plain network is the user's own module in the usual loop, with the
-same SGD. A round is `REFRESH` steps, after which the work of a search repeats; the two networks take turns, step by
+same SGD. A round is `ROUND` steps, after which the work of a search repeats; the two networks take turns, step by
 step, and the ratio is that of the medians over the rounds. Memory: `timing.peak_bytes` of the largest step of a round.
 """
 
@@ -19,13 +19,14 @@ from torch.nn import functional as F
 from benchmarks.timing import in_turns, peak_bytes
 from cost_models import COST_MODELS
 from search.objective import REFRESH, Objective
-from search.training import Context, Phase, PhaseRun
+from search.training import TURN, Context, Phase, PhaseRun
 from spaces.networks import NETWORKS
 from spaces.searchable import Options, searchable
 from spaces.space import Space
 
 THREADS = 2
 ROUNDS = 15
+ROUND = TURN * REFRESH  # steps after which the work of a search repeats
 RATE = 1e-3
 COSTS = ("flash_bytes", "peak_ram_bytes")
 SHAPES = {"resnet8": (32, 3, 32, 32), "ds_cnn": (32, 1, 49, 10), "mobilenet_v1": (8, 3, 96, 96)}
@@ -54,7 +55,7 @@ class Trainer:
     def peak(self) -> int:
         """Bytes, of the largest step of a round."""
         peaks = []
-        for _ in range(REFRESH):
+        for _ in range(ROUND):
             for optimizer in self.optimizers:
                 optimizer.zero_grad()
             peaks.append(peak_bytes(self.step, self._lasting()))
@@ -123,7 +124,7 @@ def _batch(name: str) -> tuple[Tensor, Tensor]:
 
 def compare(name: str, mode: str) -> dict[str, str | float]:
     base, other = plain(name), ours(name, mode)
-    before, after = in_turns(base.step, other.step, ROUNDS, REFRESH)
+    before, after = in_turns(base.step, other.step, ROUNDS, ROUND)
     return {
         "benchmark": "step_time",
         "network": name,

@@ -13,7 +13,6 @@ from torch import Tensor
 from search import distributed
 from spaces.blocks import Selection
 
-EVERY = 4  # steps between two observations
 MEMORY = 0.95  # of the running mean over observations
 
 
@@ -22,7 +21,6 @@ class Curvature:
 
     def __init__(self) -> None:
         self.squares: list[Tensor] = []
-        self._steps = 0
         self._watched: list[tuple[Tensor, Tensor, bool]] = []
         self._batch = 1
 
@@ -35,12 +33,9 @@ class Curvature:
             gradient - self._half(s) * root.detach() if is_gate else gradient + self._half(s)
             for root, gradient, s, is_gate in zip(roots, gradients, self.squares, kinds, strict=True)
         ]
-        self._watched = []
-        if self._steps % EVERY == 0:
-            for root, g, is_gate in zip(roots, given, kinds, strict=True):
-                root.retain_grad()
-                self._watched.append((root, g, is_gate))
-        self._steps += 1
+        for root in roots:
+            root.retain_grad()
+        self._watched = list(zip(roots, given, kinds, strict=True))
         return given
 
     def _half(self, squares: Tensor) -> Tensor:
@@ -54,7 +49,7 @@ class Curvature:
             batch: samples over which the loss is a mean.
         """
         self._batch = batch
-        for square, (root, given, is_gate) in zip(self.squares, self._watched, strict=False):
+        for square, (root, given, is_gate) in zip(self.squares, self._watched, strict=True):
             task = distributed.mean_(root.grad - given)
             if not is_gate:  # against the option that is in use
                 task = task - (task * root).sum(1, keepdim=True)
@@ -62,8 +57,8 @@ class Curvature:
         self._watched = []
 
     def state(self) -> dict:
-        return {"squares": self.squares, "steps": self._steps, "batch": self._batch}
+        return {"squares": self.squares, "batch": self._batch}
 
     def load(self, state: dict, device: torch.device) -> None:
         self.squares = [square.to(device) for square in state["squares"]]
-        self._steps, self._batch = state["steps"], state["batch"]
+        self._batch = state["batch"]

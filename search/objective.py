@@ -10,7 +10,7 @@ from search.curvature import Curvature
 from spaces.blocks import Selection
 from spaces.space import Space
 
-REFRESH = 8  # steps between two evaluations of the cost models; in between their gradient is kept
+REFRESH = 2  # steps of the decisions between two evaluations of the cost models; in between their gradient is kept
 PENALTY = 2.0  # rho of the augmented Lagrangian, for costs in units of their target
 ASCENT = 0.25  # share of rho by which a violation moves the multiplier, a refresh
 

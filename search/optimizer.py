@@ -14,7 +14,7 @@ from torch import Tensor
 class SharedAdam(torch.optim.Optimizer):
     """m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) mean(g^2) over the group;  p <- p - lr m / sqrt(v), unbiased."""
 
-    def __init__(self, groups: Iterable[dict], lr: float, betas: tuple[float, float] = (0.9, 0.99)) -> None:
+    def __init__(self, groups: Iterable[dict], lr: float, betas: tuple[float, float] = (0.8, 0.97)) -> None:
         super().__init__(groups, {"lr": lr, "betas": betas})
 
     @torch.no_grad()

@@ -106,7 +106,7 @@ class GradientSettings:
     name: str = "gradient"
     epochs: int = 10
     lr: float = 0.03
-    decision_lr: float = 1e-2
+    decision_lr: float = 4e-2
     weight_decay: float = 1e-4
     method: str = "augmented_lagrangian"
     ramp: float = 0.6

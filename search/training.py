@@ -17,9 +17,11 @@ from search.objective import Objective
 from search.optimizer import SharedAdam
 from search.progress import EpochEnd, Monitor, Tick
 from spaces.decision import Choice, Decision, Gate
+from spaces.quantizers import ActivationQuantizer
 from spaces.space import FAKE, FLOAT, INTEGER, Space
 
-STEP_RATE = 2e-3  # of the quantizers' log steps: 0.2% of a step a step
+TURN = 4  # steps of the weights to one of the decisions and of the activations' steps
+STEP_RATE = 2e-3  # of the weight quantizers' log steps: 0.2% of a step a step
 WARMUP_SHARE = 0.1  # of a phase in which the learning rate climbs
 
 
@@ -119,6 +121,7 @@ class PhaseRun:
         self.epoch, self.seconds = 0, 0.0
         self.best: tuple[float, dict[str, Tensor]] | None = None
         self.since_best, self.finished = 0, False
+        self._turn = 0
 
     @property
     def path(self) -> Path:
@@ -189,6 +192,7 @@ class PhaseRun:
 
     def prepare_epoch(self, done: bool = False) -> None:
         epoch = self.epoch - 1 if done else self.epoch
+        self._turn, self.space.held = 0, False
         integer = epoch >= self.phase.epochs - self.phase.integer_epochs
         self.space.train()
         self.space.set_mode(INTEGER if integer else self.phase.mode)
@@ -219,6 +223,8 @@ class PhaseRun:
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * (rate(progress) if group["scheduled"] else 1.0)
             optimizer.zero_grad()
+        self.space.held = self._turn % TURN != 0
+        self._turn += 1
         logits = self.model(images)
         loss = self.loss(images, logits, labels)
         value = distributed.summed([loss.item()], self.context.device)[0] / distributed.world_size()
@@ -228,14 +234,15 @@ class PhaseRun:
                 f"kept in {self.path.parent}. Look at the data, or start a new run with a lower learning rate."
             )
         roots, gradients = [], []
-        if self.phase.objective is not None:
-            roots, gradients = self.phase.objective.gradients(self.space, value, progress)
+        objective = None if self.space.held else self.phase.objective
+        if objective is not None:
+            roots, gradients = objective.gradients(self.space, value, progress)
         torch.autograd.backward([loss, *roots], [None, *gradients])
-        if self.phase.objective is not None:
-            self.phase.objective.curvature.observe(len(labels) * distributed.world_size())
+        if objective is not None:
+            objective.curvature.observe(len(labels) * distributed.world_size())
         for optimizer in self.optimizers:
             optimizer.step()
-        for decision in self.space.decisions.values() if self.phase.decision_lr else ():
+        for decision in self.space.decisions.values() if self.phase.decision_lr and not self.space.held else ():
             decision.project()
         return value, logits.detach()
 
@@ -323,10 +330,14 @@ def bit_counts(space: Space) -> dict[str, dict[int, int]]:
 
 
 def _optimizers(space: Space, phase: Phase) -> list[torch.optim.Optimizer]:
-    """SGD with Nesterov momentum for weights and norms, Adam for quantizers' log steps, SharedAdam for decisions."""
+    """SGD with Nesterov momentum for weights and norms, Adam for quantizers' log steps, SharedAdam for decisions.
+
+    What moves every `TURN` steps moves as much farther.
+    """
     decayed = [w.weight for w in space.weights.values()]
-    steps = [p for name, p in space.named_parameters() if name.endswith("log_step")]
-    known = {id(p) for p in [*decayed, *steps]}
+    slow = [m.log_step for m in space.modules() if isinstance(m, ActivationQuantizer)]
+    fast = [w.quantizer.log_step for w in space.weights.values() if w.quantizer is not None]
+    known = {id(p) for p in [*decayed, *slow, *fast]}
     others = [p for p in space.network_parameters() if id(p) not in known]
     groups = [
         {"params": decayed, "weight_decay": phase.weight_decay},
@@ -337,9 +348,12 @@ def _optimizers(space: Space, phase: Phase) -> list[torch.optim.Optimizer]:
     optimizers: list[torch.optim.Optimizer] = [
         torch.optim.SGD(groups, lr=phase.lr, momentum=0.9, nesterov=True, fused=True)
     ]
-    if steps and phase.mode != FLOAT:
-        group = {"params": steps, "initial_lr": STEP_RATE, "scheduled": True}
-        optimizers.append(torch.optim.Adam([group], lr=STEP_RATE, fused=True))
+    if (slow or fast) and phase.mode != FLOAT:
+        groups = [
+            {"params": fast, "initial_lr": STEP_RATE, "scheduled": True},
+            {"params": slow, "initial_lr": STEP_RATE * TURN, "scheduled": True},
+        ]
+        optimizers.append(torch.optim.Adam([g for g in groups if g["params"]], lr=STEP_RATE, fused=True))
     if phase.decision_lr and space.decision_parameters():
         kinds = [[d for d in space.decisions.values() if isinstance(d, kind)] for kind in (Gate, Choice)]
         groups = [

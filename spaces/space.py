@@ -30,6 +30,8 @@ class Space(nn.Module):
     Attributes:
         mode: "float" (decisions and quantizers out of play), "fake" (training with quantization), "integer"
             (forward as the Program computes, gradients straight through; decided Spaces only).
+        held: in training, decisions are not drawn anew: the last selection serves again, as a constant, and so do the
+            activations' steps. For the steps in which nothing but weights is to learn.
     """
 
     def __init__(self, spec: SpaceSpec) -> None:
@@ -46,7 +48,7 @@ class Space(nn.Module):
         self.norms = {n: self._norms[key_of(n)] for n in spec.norms}
         self.blocks = nn.ModuleList(self._block(b) for b in spec.blocks)
         self._register_slots()
-        self._mode = FLOAT
+        self._mode, self.held = FLOAT, False
         self.selection = Selection(FLOAT)
 
     def _norm_channels(self, name: str) -> int:
@@ -192,7 +194,8 @@ class Space(nn.Module):
                 f"space '{self.name}': input of shape {tuple(x.shape)}; "
                 f"expected (N, {', '.join(map(str, self.spec.input_shape))})."
             )
-        self.selection = self.select()
+        again = self.held and self.training and self.selection.mode == self._mode
+        self.selection = self.selection.hold() if again else self.select()
         self.selection.weight = self._quantized_weights(self.selection)
         values = {self.spec.input: self._enter(x)}
         for block, dead in zip(self.blocks, self._dead, strict=True):

@@ -2,16 +2,17 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from math import prod
 from typing import Literal, overload
 
 import numpy as np
 
-from search.integer.kernels import Array, Scratch, quantize
+from search.integer.kernels import BLOCK, Array, Scratch, quantize
 from search.integer.operators import prepare, to_batch_first
 from search.integer.program import Node, Program
 
 CHUNK_IMAGES = 16  # images that a thread takes through the network together, at most
-LARGEST_STRIP = 1 << 16  # codes an operator reads or writes at a time, at most
+LARGEST_STRIP = 1 << 17  # codes an operator reads or writes at a time, at most
 SMALL_BUFFER = 512  # elements; NumPy copies operands broadcast over lines shorter than half its buffer
 THREADS = 1  # more were slower in every measurement: between the calls that release it, threads wait for the GIL
 
@@ -94,14 +95,17 @@ class Executor:
         info = self.program.tensors[self.program.input]
         channels, *spatial = info.shape
         out = np.empty((*spatial, len(x), channels), info.dtype)
-        for index, image in enumerate(x):
-            codes = image
+        several = max(1, BLOCK // prod(info.shape))
+        for start in range(0, len(x), several):
+            codes = x[start : start + several]
             if x.dtype != info.dtype:
-                codes = quantize(image, info.scale, info.zero_point, info.largest_code)
-            for channel in range(channels if spatial else 0):  # else the inner loop would be over the few channels
-                out[..., index, channel] = codes[channel]
+                codes = quantize(codes, info.scale, info.zero_point, info.largest_code)
             if not spatial:
-                out[index] = codes
+                out[start : start + several] = codes
+                continue
+            for index, image in enumerate(codes, start):
+                for channel in range(channels):  # an inner loop over the few channels would be slow
+                    out[..., index, channel] = image[channel]
         return out
 
     def _check(self, x: Array) -> None:
@@ -135,7 +139,8 @@ class Step:
         channels, *spatial = self._info.shape
         out = np.empty((*spatial, images, channels), self._info.dtype)
         largest = max(out.size, *(codes.size for codes in inputs))
-        lines = len(out) if self._operator.whole else max(1, self._strip * len(out) // largest)
+        strips = 1 if self._operator.whole else -(-largest // self._strip)
+        lines = -(-len(out) // strips)  # alike, or the last strip would cost as much for a line
         for start in range(0, len(out), lines):
             self._operator(inputs, out, range(start, min(start + lines, len(out))), scratch)
         return out

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 EXACT_FLOAT32 = 1 << 24  # every integer of at most this magnitude is a float32
 PERIOD = 1024  # elements over which a requantization's constants are repeated
+BLOCK = 1 << 16  # elements requantized at a time: a total takes eight bytes each
 
 Array = NDArray[Any]
 Attributes = dict[str, Any]
@@ -122,18 +123,27 @@ class Requantizer:
             accumulator: (*any, channels), integers in float32 or float64, contiguous.
             out: as many elements, codes.
         """
-        scale, offset = self._scale.fold(accumulator.size), self._offset.fold(accumulator.size)
-        # The columns of a convolution are no longer needed: the total takes their place.
-        total = scratch.take("columns", (accumulator.size // len(scale), len(scale)), np.float64)
-        np.copyto(
-            total, accumulator.reshape(total.shape)
-        )  # then a float64 product: faster than a product of mixed types
+        factors = self._scale.fold(accumulator.size), self._offset.fold(accumulator.size)
+        runs = accumulator.reshape(-1, len(factors[0]))
+        if not out.flags.c_contiguous:
+            self._finish.write(self._totals(runs, factors, scratch).reshape(out.shape), out)
+            return
+        codes, step = out.reshape(runs.shape), max(1, BLOCK // runs.shape[1])
+        for start in range(0, len(runs), step):
+            block = slice(start, start + step)
+            self._finish.write(self._totals(runs[block], factors, scratch), codes[block])
+
+    def _totals(self, runs: Array, factors: tuple[Array, Array], scratch: Scratch) -> Array:
+        """acc * M + offset, zero point included, in float64. runs: (n, length of the factors)."""
+        scale, offset = factors
+        total = scratch.take("total", runs.shape, np.float64)
+        np.copyto(total, runs)  # then a float64 product: faster than a product of mixed types
         total *= scale
         total += offset
         if not self._early:
             np.floor(total, out=total)
             total += self._finish.zero_point
-        self._finish.write(total.reshape(out.shape), out)
+        return total
 
 
 class Finish:

@@ -29,6 +29,7 @@ class Selection:
         keep: tensor -> (C,) mask, where a gate bears on it.
         share, probability: weights name -> (groups, n_widths).
         weight: weights name -> fake-quantized weights, where they are quantized.
+        held: decisions and activation steps are constants of this pass.
     """
 
     mode: str
@@ -37,6 +38,16 @@ class Selection:
     share: dict[str, Tensor] = field(default_factory=dict)
     probability: dict[str, Tensor] = field(default_factory=dict)
     weight: dict[str, Tensor] = field(default_factory=dict)
+    held: bool = False
+
+    def hold(self) -> "Selection":
+        """The same again, as constants."""
+        parts = ({n: t.detach() for n, t in part.items()} for part in (self.keep, self.share, self.probability))
+        return Selection(self.mode, None if self.alpha is None else self.alpha.detach(), *parts, held=True)
+
+    def step_of(self, quantizer: ActivationQuantizer) -> Tensor:
+        """(), log of the quantizer's step."""
+        return quantizer.log_step.detach() if self.held else quantizer.log_step
 
 
 @dataclass
@@ -136,9 +147,9 @@ class Block(nn.Module):
                 return self._watch(activate(y, self.spec.activation))
             if plain:
                 return tail(y, keep, None, self.real_bounds())
-            return tail(y, keep, self.output.log_step, self.output.bounds())
+            return tail(y, keep, selection.step_of(self.output), self.output.bounds())
         if self.pre is not None:
-            y = self._watch(y, self.pre) if plain else tail(y, keep, self.pre.log_step, self.pre.bounds())
+            y = self._watch(y, self.pre) if plain else tail(y, keep, selection.step_of(self.pre), self.pre.bounds())
         return self._after_table(selection, y, keep)
 
     def _after_table(self, selection: Selection, y: Tensor, keep: Tensor | None) -> Tensor:

@@ -39,9 +39,9 @@ class ConvBlock(Block):
         if self.clamped:
             if plain:
                 return norm_tail(y, self.norm, keep, None, self.real_bounds())
-            return norm_tail(y, self.norm, keep, self.output.log_step, self.output.bounds())
+            return norm_tail(y, self.norm, keep, selection.step_of(self.output), self.output.bounds())
         quantizer = self.pre
-        log_step, bounds = (None, self.real_bounds()) if plain else (quantizer.log_step, quantizer.bounds())
+        log_step, bounds = (None, self.real_bounds()) if plain else (selection.step_of(quantizer), quantizer.bounds())
         return self._after_table(selection, norm_tail(y, self.norm, keep, log_step, bounds), keep)
 
     def integers(self, x: Tensor) -> Tensor:

@@ -154,11 +154,17 @@ def _quantized_rows(layers: Sequence[Layer]) -> Tensor:
     bound = torch.cat([layer.quantizer.bound for layer in layers], 1)
     if layers[0].share is None:
         return _Single.apply(rows, log_step, bound)
-    share, probability = (
-        torch.cat([each.expand(len(layer.weight), -1) for layer, each in zip(layers, several, strict=True)])
-        for several in ([layer.share for layer in layers], [layer.probability for layer in layers])
-    )
+    share = _by_channel([layer.share for layer in layers], layers)
     if share.amax(1).min() < 1:  # soft mixture
         each = [_Single.apply(rows, s[None], b[None]) for s, b in zip(log_step, bound, strict=True)]
         return sum(q * share[:, p, None] for p, q in enumerate(each))
-    return _Mixed.apply(rows, log_step, bound, share, probability)
+    if share.requires_grad:
+        probability = _by_channel([layer.probability for layer in layers], layers)
+        return _Mixed.apply(rows, log_step, bound, share, probability)
+    picked = share.argmax(1)[None]
+    return _Single.apply(rows, log_step.gather(0, picked), bound.gather(0, picked))
+
+
+def _by_channel(tensors: Sequence[Tensor], layers: Sequence[Layer]) -> Tensor:
+    """(channels of all layers, P)."""
+    return torch.cat([t.expand(len(layer.weight), -1) for layer, t in zip(layers, tensors, strict=True)])

@@ -13,7 +13,7 @@ def search(folder, data, launcher):
     arguments = [
         *("-m", "search", "data=npz", f"data.file={data}", "model=custom", "model._target_=tests.search.small.Small"),
         *(f"folder={folder}", "space=joint", "tensorboard=false", "train.batch_size=32", "train.warmup.epochs=2"),
-        *("train.warmup.lr=0.05", "strategy.epochs=2", "strategy.decision_lr=0.02", "train.finetune.epochs=2"),
+        *("train.warmup.lr=0.05", "strategy.epochs=6", "strategy.decision_lr=0.04", "train.finetune.epochs=2"),
         *("budgets.flash_bytes=500", "train.threads=1", "train.finetune.integer_epochs=1", "train.device=cpu"),
     ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

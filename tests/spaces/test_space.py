@@ -8,8 +8,9 @@ from torch import nn
 
 from cost_models import COST_MODELS
 from spaces.architecture import Architecture
+from spaces.quantizers import ActivationQuantizer
 from spaces.searchable import Options, searchable
-from spaces.space import Space
+from spaces.space import Space, as_convolutions_like
 from tests.spaces.small import IMAGE, Plain, images, space_of
 
 IS_OPEN = torch.tensor([1, 0, 1, 1, 0, 0, 1, 1], dtype=torch.bool)  # of stem
@@ -112,6 +113,54 @@ def test_every_precision_and_its_steps_learn():
         assert (weights.quantizer.log_step.grad.abs().sum(1) > 0).all()
 
 
+# Held passes
+
+
+def test_a_held_pass_computes_the_same_and_leaves_decisions_and_activation_steps_without_gradient():
+    space = half_closed()
+    first = space(images())
+    space.held = True
+    again = space(images())
+    assert torch.equal(first, again)
+    again.square().sum().backward()
+    decisions = [p.grad for p in space.decision_parameters()]
+    activations = [m.log_step.grad for m in space.modules() if isinstance(m, ActivationQuantizer)]
+    assert all(g is None for g in decisions) and all(g is None for g in activations)
+    assert all(w.weight.grad.abs().sum() > 0 and w.quantizer.log_step.grad is not None for w in space.weights.values())
+
+
+def test_weights_get_the_same_gradient_in_a_held_pass():
+    space = half_closed()
+    space(images()).square().sum().backward()
+    whole = {name: w.weight.grad.clone() for name, w in space.weights.items()}
+    space.zero_grad()
+    space.held = True
+    space(images()).square().sum().backward()
+    for name, w in space.weights.items():
+        assert torch.equal(w.weight.grad, whole[name])
+
+
+def test_evaluation_is_never_held():
+    space = half_closed()
+    space(images())
+    space.held = True
+    space.decisions["stem/channels"].fix((1,) * 8)
+    assert space.eval()(images()).requires_grad and int(space.selection.alpha.sum()) == 1 + 8 + OPEN_BODY
+
+
+# Memory formats
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_and_what_convolutions_make_of_them_have_channels_last(channels):
+    stem = nn.Conv2d(channels, 4, 3)
+    space = space_of(nn.Sequential(stem, nn.ReLU(), nn.Conv2d(4, 2, 1)), (2, channels, 6, 6))
+    kept = {"": None}
+    space._run(torch.randn(2, channels, 6, 6), kept)
+    assert all(kept[name].is_contiguous(memory_format=torch.channels_last) for name in kept if name)
+    assert kept[space.spec.output].stride() == (32, 1, 8, 2)
+
+
 # Decisions
 
 
@@ -205,7 +254,7 @@ def test_float_mode_is_the_model():
     space = space_of(model)
     space.set_mode("float")
     with torch.no_grad():
-        assert torch.equal(space(images()), model(images()))
+        assert torch.equal(space(images()), model(as_convolutions_like(images())))
 
 
 def test_fake_and_integer_differ_by_a_code_or_two():
