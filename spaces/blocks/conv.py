@@ -23,7 +23,9 @@ class ConvBlock(Block):
         padding = [p[0] for p in a["padding"]]
         if any(low != high for low, high in a["padding"]):
             x, padding = F.pad(x, [p for pair in reversed(a["padding"]) for p in pair]), [0] * len(padding)
-        return CONVOLUTIONS[len(a["kernel"])](x, weight, bias, a["stride"], padding, a["dilation"], a["groups"])
+        # torch 2.13 reads beyond the bias of some shapes with channels last (1x1, stride 3, 3 to 2 channels), and dies.
+        y = CONVOLUTIONS[len(a["kernel"])](x, weight, None, a["stride"], padding, a["dilation"], a["groups"])
+        return y if bias is None else y + bias.view(1, -1, *(1,) * (y.dim() - 2))
 
     def fake(self, selection: Selection, x: Tensor) -> Tensor:
         weight = selection.weight.get(self.spec.weights, self.weights.weight)
