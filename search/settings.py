@@ -104,7 +104,7 @@ class GradientSettings:
     """
 
     name: str = "gradient"
-    epochs: int = 10
+    epochs: int = 12
     lr: float = 0.03
     decision_lr: float = 4e-2
     weight_decay: float = 1e-4
