@@ -61,7 +61,7 @@ class Sensitivity:
 
 
 def _leaves(space: Space, selection: Selection) -> tuple[list[str], list[Tensor]]:
-    """ "gates" and the names of weights, with the tensors that carry their shares."""
+    """ "gates" and the names of choices, with the tensors that carry their shares."""
     names = (["gates"] if selection.alpha is not None else []) + list(selection.share)
     return names, ([selection.alpha] if selection.alpha is not None else []) + list(selection.share.values())
 
@@ -124,9 +124,8 @@ def _changes(space: Space, architecture: Architecture, rows: list[dict[str, Tens
     for gate in (d for d in space.decisions.values() if isinstance(d, Gate)):
         changes += _closings(gate, architecture.picks[gate.name], first, rows, sensitivity)
         first += gate.groups
-    for weights in space.weights.values():
-        if weights.choice is not None:
-            changes += _lowerings(weights.name, weights.choice, architecture.picks, rows, sensitivity)
+    for choice in space.choices.values():
+        changes += _lowerings(choice, architecture.picks, rows, sensitivity)
     return [c for c in changes if any(s > 0 for s in c.saved)]
 
 
@@ -143,11 +142,11 @@ def _closings(gate: Gate, pick, first: int, rows, sensitivity) -> list[Change]:
     return found
 
 
-def _lowerings(name: str, choice: Choice, picks, rows, sensitivity) -> list[Change]:
-    found, hurt = [], sensitivity.by_name.get(name)
-    saved_rows = [row.get(name) for row in rows]
-    for g, bits in enumerate(picks[choice.name]):
-        now = choice.options.index(bits)
+def _lowerings(choice: Choice, picks, rows, sensitivity) -> list[Change]:
+    found, hurt = [], sensitivity.by_name.get(choice.name)
+    saved_rows = [row.get(choice.name) for row in rows]
+    for g, pick in enumerate(picks[choice.name]):
+        now = choice.options.index(pick)
         for option in set(range(len(choice.options))) - {now}:
             loss = abs(float(hurt[g, option] - hurt[g, now])) if hurt is not None else 0.0
             saved = tuple(float(row[g, now] - row[g, option]) if row is not None else 0.0 for row in saved_rows)

@@ -16,13 +16,13 @@ def decided(space):
     keep = {name: is_open[torch.tensor(places)].nonzero()[:, 0] for name, places in space.spec.slots.items()}
     sources = {b.name: b.spec.inputs[0] for b in space.blocks}
     spec = copy.deepcopy(space.spec)
-    spec.gates, spec.slots = {}, {name: [0] * len(index) for name, index in keep.items()}
+    spec.gates, spec.choices, spec.slots = {}, {}, {name: [0] * len(index) for name, index in keep.items()}
     first_use: dict[str, BlockSpec] = {}
     for block in spec.blocks:
         if block.weights:
             first_use.setdefault(block.weights, block)
         _shrink_block(block, keep, len(space.spec.slots[block.inputs[0]]))
-    picks = {name: _bits_and_rows(w) for name, w in space.weights.items()}
+    picks = {name: _bits_and_rows(space, w) for name, w in space.weights.items()}
     index = {name: _weight_index(space, use.name, sources[use.name], keep) for name, use in first_use.items()}
     for name, (rows, columns) in index.items():
         spec.weights[name] = _shrunk(spec.weights[name], picks[name], rows, columns)
@@ -42,16 +42,16 @@ def _shrink_block(block: BlockSpec, keep: dict[str, Tensor], inputs_before: int)
         block.attributes["shape"] = [len(keep[block.name])]
 
 
-def _bits_and_rows(weights) -> tuple[tuple[int, ...] | None, Tensor | None]:
+def _bits_and_rows(space, weights) -> tuple[tuple[int, ...] | None, Tensor | None]:
     """Bits of each channel, and the row of steps that belongs to them."""
     channels = weights.spec.shape[0]
     if weights.quantizer is None:
         return None, None
     if weights.spec.assigned is not None:
         return weights.spec.assigned, torch.zeros(channels, dtype=torch.long)
-    if weights.choice is None:
+    if weights.spec.bits is None:
         return weights.spec.widths * channels, torch.zeros(channels, dtype=torch.long)
-    pick = weights.choice.pick()
+    pick = space.choices[weights.spec.bits].pick()
     pick = pick * channels if len(pick) == 1 else pick
     return pick, torch.tensor([weights.spec.widths.index(b) for b in pick])
 
@@ -69,7 +69,7 @@ def _weight_index(space, block: str, source: str, keep: dict[str, Tensor]) -> tu
 def _shrunk(spec: WeightsSpec, picks, rows: Tensor, columns: Tensor) -> WeightsSpec:
     bits, _ = picks
     assigned = None if bits is None else tuple(bits[r] for r in rows.tolist())
-    return WeightsSpec((len(rows), len(columns), *spec.shape[2:]), spec.bias, (), assigned, 0)
+    return WeightsSpec((len(rows), len(columns), *spec.shape[2:]), spec.bias, (), assigned)
 
 
 def _inherited(space, small, picks, index, keep) -> dict[str, Tensor]:

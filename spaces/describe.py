@@ -81,7 +81,7 @@ def _per_width(space, block, selection, alpha: Tensor, out: Tensor) -> tuple[tup
         assigned = torch.tensor(weights.spec.assigned)
         widths = tuple(sorted(set(weights.spec.assigned)))
         return widths, out.new_tensor([(assigned == b).sum().item() for b in widths])
-    share = selection.share.get(weights.name)
+    share = selection.share.get(weights.spec.bits)
     if share is None:
         return weights.spec.widths, out[None]
     share = share.double()

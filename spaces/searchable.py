@@ -16,7 +16,7 @@ from spaces.graph.ops import Op
 from spaces.graph.ties import FIXED, Ties, tie
 from spaces.graph.trace import traced
 from spaces.space import Space
-from spaces.spec import BlockSpec, QuantizerSpec, SpaceSpec, WeightsSpec
+from spaces.spec import BlockSpec, ChoiceSpec, QuantizerSpec, SpaceSpec, WeightsSpec
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +125,8 @@ def _describe(
     blocks: list[Op], input_shape: tuple, last: str, ties: Ties, left_alone: dict[str, str], options: Options
 ) -> SpaceSpec:
     slots, gates = _gates(blocks, ties) if options.prunes else ({n: [0] * len(i) for n, i in ties.ids.items()}, {})
-    weights = {op.weights: _weights(op, left_alone, options) for op in blocks if op.weights}
+    choices: dict[str, ChoiceSpec] = {}
+    weights = {op.weights: _weights(op, left_alone, options, choices) for op in blocks if op.weights}
     norms = {op.norm: {"eps": op.norm_module.eps, "momentum": op.norm_module.momentum} for op in blocks if op.norm}
     scale_of = {"input": "input"}
     for op in blocks:
@@ -142,6 +143,7 @@ def _describe(
         scale_of=scale_of,
         slots=slots,
         gates=gates,
+        choices=choices,
         left_alone=left_alone,
         gate_options={"hysteresis": options.hysteresis, "trainable_threshold": options.trainable_threshold},
         choice_options={"mode": options.mode, "temperature": options.temperature},
@@ -152,13 +154,16 @@ def _block(op: Op) -> BlockSpec:
     return BlockSpec(op.name, op.kind, tuple(op.inputs), op.shape, op.attributes, op.weights, op.norm, op.activation)
 
 
-def _weights(op: Op, left_alone: dict[str, str], options: Options) -> WeightsSpec:
+def _weights(
+    op: Op, left_alone: dict[str, str], options: Options, choices: dict[str, ChoiceSpec]
+) -> WeightsSpec:
     excluded = left_alone.get(op.name, "").startswith("excluded")
     widths = options.widths[-1:] if excluded else options.widths
-    groups = 0
+    name = None
     if len(widths) > 1:
-        groups = op.weight.shape[0] if options.granularity == "channel" else 1
-    return WeightsSpec(tuple(op.weight.shape), op.bias is not None, widths, None, groups)
+        name = f"{op.weights}/bits"
+        choices[name] = ChoiceSpec(widths, op.weight.shape[0] if options.granularity == "channel" else 1)
+    return WeightsSpec(tuple(op.weight.shape), op.bias is not None, widths, None, name)
 
 
 def _quantizers(blocks: list[Op], scale_of: dict[str, str], last: str, options: Options) -> dict[str, QuantizerSpec]:

@@ -12,7 +12,7 @@ from cost_models import layer as cost
 from spaces.architecture import Architecture
 from spaces.blocks import BLOCKS, Block, Selection, Weights
 from spaces.blocks.block import FAKE, FLOAT, INTEGER, MODES
-from spaces.decision import Decision, Gate, keeps, probabilities, shares
+from spaces.decision import Choice, Decision, Gate, keeps, probabilities, shares
 from spaces.describe import describe
 from spaces.files import save_tensors
 from spaces.norm import Norm
@@ -39,11 +39,15 @@ class Space(nn.Module):
         self.spec = spec
         self.name = spec.name
         self.gates = nn.ModuleDict({key_of(n): Gate(n, c, **spec.gate_options) for n, c in spec.gates.items()})
-        self._weights = nn.ModuleDict({key_of(n): Weights(n, w, spec.choice_options) for n, w in spec.weights.items()})
+        self._choices = nn.ModuleDict(
+            {key_of(n): Choice(n, c.options, c.groups, **spec.choice_options) for n, c in spec.choices.items()}
+        )
+        self._weights = nn.ModuleDict({key_of(n): Weights(n, w) for n, w in spec.weights.items()})
         self._norms = nn.ModuleDict({key_of(n): Norm(self._norm_channels(n), **a) for n, a in spec.norms.items()})
         self._quantizers = nn.ModuleDict(
             {key_of(n): ActivationQuantizer(q.bits, q.nonnegative, q.ceiling) for n, q in spec.quantizers.items()}
         )
+        self.choices = {n: self._choices[key_of(n)] for n in spec.choices}
         self.weights = {n: self._weights[key_of(n)] for n in spec.weights}
         self.norms = {n: self._norms[key_of(n)] for n in spec.norms}
         self.blocks = nn.ModuleList(self._block(b) for b in spec.blocks)
@@ -104,8 +108,7 @@ class Space(nn.Module):
 
     @property
     def decisions(self) -> dict[str, Decision]:
-        choices = {w.choice.name: w.choice for w in self.weights.values() if w.choice is not None}
-        return {g.name: g for g in self.gates.values()} | choices
+        return {g.name: g for g in self.gates.values()} | self.choices
 
     def decision_parameters(self) -> list[nn.Parameter]:
         return [p for d in self.decisions.values() for p in d.parameters() if p.requires_grad]
@@ -145,10 +148,9 @@ class Space(nn.Module):
                 selection.alpha = torch.cat([first.new_ones(1), keeps(gates)])
                 each = selection.alpha.index_select(0, self._mask_slots).split(list(self._masked.values()))
                 selection.keep = dict(zip(self._masked, each, strict=True))
-            choices = {n: w.choice for n, w in self.weights.items() if w.choice is not None}
-            open_choices = list(choices.values())
-            selection.share = dict(zip(choices, shares(open_choices), strict=True))
-            selection.probability = dict(zip(choices, probabilities(open_choices), strict=True))
+            choices = list(self.choices.values())
+            selection.share = dict(zip(self.choices, shares(choices), strict=True))
+            selection.probability = dict(zip(self.choices, probabilities(choices), strict=True))
         return selection
 
     def _quantized_weights(self, selection: Selection) -> dict[str, Tensor]:
@@ -156,8 +158,10 @@ class Space(nn.Module):
         if selection.mode == FLOAT:
             return {}
         layers = {n: w for n, w in self.weights.items() if w.quantizer is not None}
-        share, probability = selection.share, selection.probability
-        each = quantized([Layer(w.quantizer, w.weight, share.get(n), probability.get(n)) for n, w in layers.items()])
+        share, probability = selection.share.get, selection.probability.get
+        each = quantized(
+            [Layer(w.quantizer, w.weight, share(w.spec.bits), probability(w.spec.bits)) for w in layers.values()]
+        )
         return dict(zip(layers, each, strict=True))
 
     def decide(self, architecture: Architecture | None = None) -> "Space":

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass
@@ -27,14 +27,26 @@ class BlockSpec:
 
 
 @dataclass
+class ChoiceSpec:
+    """One of `options`, `groups` times over; a search starts at the last one."""
+
+    options: tuple[int, ...]
+    groups: int = 1
+
+
+@dataclass
 class WeightsSpec:
-    """Stored weights: `shape` (C_out, C_in / groups, *kernel); `widths` on offer, or `assigned` bits a channel."""
+    """Stored weights: `shape` (C_out, C_in / groups, *kernel); `widths` on offer, or `assigned` bits a channel.
+
+    Attributes:
+        bits: the choice among the widths, of one group for the tensor or one a channel; None: nothing to choose.
+    """
 
     shape: tuple[int, ...]
     bias: bool
     widths: tuple[int, ...] = ()
     assigned: tuple[int, ...] | None = None
-    choice_groups: int = 0  # 0: nothing to choose; 1: a precision for the tensor; C_out: one a channel
+    bits: str | None = None
 
 
 @dataclass
@@ -52,6 +64,7 @@ class SpaceSpec:
         slots: tensor -> for each channel (feature, behind a flatten) its place in the vector of all gates; place 0 is
             the channel that is always open.
         gates: gate name -> channels it decides, laid one gate behind the other in that vector, from place 1.
+        choices: choice name -> what it is among; what it decides names it.
         quantizers: tensor -> its quantizer; several tensors share one where an operator keeps the scale (`scale_of`).
     """
 
@@ -66,6 +79,7 @@ class SpaceSpec:
     scale_of: dict[str, str]
     slots: dict[str, list[int]]
     gates: dict[str, int]
+    choices: dict[str, ChoiceSpec]
     left_alone: dict[str, str]
     gate_options: dict[str, Any] = field(default_factory=dict)
     choice_options: dict[str, Any] = field(default_factory=dict)
@@ -88,6 +102,7 @@ class SpaceSpec:
             )
             for b in document["blocks"]
         ]
+        plain["choices"] = {name: ChoiceSpec(**_tuples(c)) for name, c in document["choices"].items()}
         plain["weights"] = {name: WeightsSpec(**_tuples(w)) for name, w in document["weights"].items()}
         plain["quantizers"] = {name: QuantizerSpec(**q) for name, q in document["quantizers"].items()}
         plain["input_shape"] = tuple(document["input_shape"])

@@ -1,13 +1,12 @@
 """What every block is made of: stored weights, quantizers at its edges, and three ways to run."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from spaces.activations import CLAMPS, activate, moves_zero
-from spaces.decision import Choice, straight_through
+from spaces.decision import straight_through
 from spaces.fixed_point import requantize
 from spaces.norm import Norm
 from spaces.quantizers import ActivationQuantizer, WeightQuantizer
@@ -27,7 +26,7 @@ class Selection:
         mode: float (decisions and quantizers out of play), fake, or integer.
         alpha: all gates behind one another, a one in front; None without gates.
         keep: tensor -> (C,) mask, where a gate bears on it.
-        share, probability: weights name -> (groups, n_widths).
+        share, probability: choice -> (groups, n_options).
         weight: weights name -> fake-quantized weights, where they are quantized.
         held: decisions and activation steps are constants of this pass.
     """
@@ -66,16 +65,13 @@ class Fixed:
 class Weights(nn.Module):
     """Parameters of one convolution or linear layer, with their quantizer."""
 
-    def __init__(self, name: str, spec: WeightsSpec, choice_options: dict[str, Any]) -> None:
+    def __init__(self, name: str, spec: WeightsSpec) -> None:
         super().__init__()
         self.name, self.spec = name, spec
         self.weight = nn.Parameter(torch.zeros(spec.shape))
         self.bias = nn.Parameter(torch.zeros(spec.shape[0])) if spec.bias else None
         quantized = bool(spec.widths) or spec.assigned is not None
         self.quantizer = WeightQuantizer(spec.widths, spec.shape[0], spec.assigned) if quantized else None
-        self.choice: Choice | None = None
-        if spec.choice_groups:
-            self.choice = Choice(f"{name}/bits", spec.widths, spec.choice_groups, **choice_options)
 
 
 class Block(nn.Module):

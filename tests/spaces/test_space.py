@@ -109,7 +109,7 @@ def test_every_precision_and_its_steps_learn():
     space = half_closed()
     space(images()).square().sum().backward()
     for weights in space.weights.values():
-        assert weights.choice.logits.grad.abs().sum() > 0
+        assert space.choices[weights.spec.bits].logits.grad.abs().sum() > 0
         assert (weights.quantizer.log_step.grad.abs().sum(1) > 0).all()
 
 

@@ -56,7 +56,7 @@ def rewritten(path, change) -> None:
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda document, state: document.update(version=99), "version 99; this picojoule reads 1"),
+        (lambda document, state: document.update(version=99), "version 99; this picojoule reads 2"),
         (lambda document, state: document.pop("blocks"), "blocks"),
         (lambda document, state: document["weights"]["stem"].update(shape=[9, 3, 3, 3]), "size mismatch"),
         (lambda document, state: state.pop("_weights.stem.weight"), "Missing key"),
