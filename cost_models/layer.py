@@ -38,7 +38,7 @@ class LayerUse:
     inputs: tuple[str, ...]  # tensor names
     output: str
     weights: str | None = None  # name of the stored weights; None: stored for this layer alone
-    table_entries: int = 0  # of the activation table stored with this op
+    table_entries: Tensor | int = 0  # of the activation table stored with this op
 
     @property
     def fan_in(self) -> Tensor:

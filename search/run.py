@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -43,17 +43,24 @@ class RunFolderError(ValueError):
     """A run folder that is in the way, or that is none."""
 
 
-def _check_target(options: Options, target: Target) -> None:
-    """The search may not be offered what the target cannot run."""
-    activations = {options.activation_bits, options.input_bits} - {None}
-    faults = [
-        f"space.{key} {sorted(asked)}, it runs {sorted(legal)}"
-        for key, asked, legal in (
-            ("weight_bits", set(options.widths) - set(target.weight_bits), target.weight_bits),
-            ("activation_bits", activations - set(target.activation_bits), target.activation_bits),
-        )
-        if asked
-    ]
+def _offered(options: Options, target: Target) -> tuple[Options, list[str]]:
+    """The options less what the target cannot run, and a note on each precision that is not offered.
+
+    Raises:
+        ValueError: nothing would be left of what is asked for.
+    """
+    faults, notes, offered = [], [], {}
+    for key, asked, legal in (
+        ("weight_bits", options.widths, target.weight_bits),
+        ("activation_bits", options.activation_widths, target.activation_bits),
+        ("input_bits", (options.input_bits,) if options.input_bits else (), target.activation_bits),
+    ):
+        runs, beyond = sorted(set(asked) & set(legal)), sorted(set(asked) - set(legal))
+        if beyond and not runs:
+            faults.append(f"space.{key} {beyond}, it runs {sorted(legal)}")
+        elif beyond:
+            notes.append(f"not offered: space.{key} {beyond}, which target '{target.name}' cannot run")
+            offered[key] = [0, *runs] if key == "weight_bits" and options.prunes else runs
     if target.granularity == "layer" and options.granularity == "channel" and len(options.widths) > 1:
         faults.append("space.granularity 'channel', its kernels read one width a layer (granularity 'tensor')")
     if target.channel_multiple > 1 and options.prunes:
@@ -62,6 +69,7 @@ def _check_target(options: Options, target: Target) -> None:
         raise ValueError(
             f"target '{target.name}' cannot run {'; '.join(faults)}. Change the space, or choose another target."
         )
+    return replace(options, **offered), notes
 
 
 def new_folder(settings: Settings) -> Path:
@@ -125,8 +133,7 @@ class Run:
 
     def _space(self, model: nn.Module) -> Space:
         s = self.settings
-        options = Options(**asdict(s.space))
-        _check_target(options, s.target)
+        options, self.notes = _offered(Options(**asdict(s.space)), s.target)
         example = self.data.normalise(self.data.train.images[:2])
         return searchable(model, example, options, s.experiment).to(self.device)
 
@@ -211,6 +218,8 @@ class Run:
         self.monitor.note(
             f"{self.settings.experiment}: {self.data.name}, budgets: {names or 'none'}; folder {self.folder}"
         )
+        for note in self.notes:
+            self.monitor.note(note)
         for layer, reason in space.left_alone.items():
             self.monitor.note(f"left alone: {layer} ({reason})")
 

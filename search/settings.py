@@ -17,7 +17,7 @@ class SpaceSettings:
 
     weight_bits: list[int] = field(default_factory=lambda: [0, 2, 4, 8])
     granularity: str = "channel"
-    activation_bits: int | None = 8
+    activation_bits: Any = 8  # an int, several to choose from, or None
     input_bits: int | None = None
     output_bits: int | None = None
     exclude: list[str] = field(default_factory=list)
@@ -28,6 +28,10 @@ class SpaceSettings:
 
     def __post_init__(self) -> None:
         _require("space.hysteresis", self.hysteresis, 0 <= self.hysteresis < 0.5, "0 to below 0.5")
+        bits = self.activation_bits
+        several = isinstance(bits, list) and bits and all(isinstance(b, int) for b in bits)
+        holds = bits is None or isinstance(bits, int) or several
+        _require("space.activation_bits", bits, bool(holds), "a number, a list of numbers, or null")
         _require("space.temperature", self.temperature, self.temperature > 0, "over 0")
 
 

@@ -26,6 +26,9 @@ def decided(space):
     index = {name: _weight_index(space, use.name, sources[use.name], keep) for name, use in first_use.items()}
     for name, (rows, columns) in index.items():
         spec.weights[name] = _shrunk(spec.weights[name], picks[name], rows, columns)
+    for quantizer in spec.quantizers.values():
+        if quantizer.choice is not None:
+            quantizer.widths, quantizer.choice = space.choices[quantizer.choice].pick(), None
     small = Space(spec)
     state = _inherited(space, small, picks, index, keep)
     small.load_state_dict(state)
@@ -76,7 +79,7 @@ def _inherited(space, small, picks, index, keep) -> dict[str, Tensor]:
     from spaces.space import key_of
 
     old = space.state_dict()
-    name_of = {key_of(name): name for name in (*small.weights, *small.norms)}
+    name_of = {key_of(name): name for name in (*small.weights, *small.norms, *small.spec.quantizers)}
     state = {}
     for key, value in small.state_dict().items():
         kind, name, *rest = key.split(".")
@@ -86,6 +89,10 @@ def _inherited(space, small, picks, index, keep) -> dict[str, Tensor]:
             state[key] = _weight_part(state[key], rest, picks[name], *index[name])
             if rest[-1] == "bits":
                 state[key] = value
+        elif kind == "_quantizers" and key not in old:  # of a choice: its pick's
+            spec_of = space.spec.quantizers[name]
+            index_of = spec_of.widths.index(space.choices[spec_of.choice].pick()[0])
+            state[key] = old[f"{kind}.{key.split('.')[1]}.members.{index_of}.{rest[0]}"].cpu()
         elif kind == "_norms":
             block = next(b.name for b in space.spec.blocks if b.norm == name)
             state[key] = state[key][keep[block]]

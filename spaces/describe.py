@@ -7,6 +7,7 @@ from torch import Tensor
 
 from cost_models.layer import LayerUse, Network, TensorUse
 from spaces.blocks.block import TABLE_BITS
+from spaces.quantizers import ActivationChoice
 
 FLOAT_BITS = 32
 
@@ -17,23 +18,28 @@ def describe(space, selection) -> Network:
     alpha = selection.alpha.double() if selection.alpha is not None else counts.new_ones(1)
     channels = dict(zip(space.spec.slots, (counts @ alpha).unbind(), strict=True))
     one = counts.new_ones(1)
-    layers, tensors = [], {space.spec.input: _tensor(space, space.spec.input, channels, space.spec.input_shape, one)}
+    layers, tensors = [], {}
+    bits = {name: _bits(space, selection, name, one) for name in space.spec.slots}
+    tensors[space.spec.input] = _tensor(space.spec.input, channels, space.spec.input_shape, bits)
     for block in space.blocks:
-        layers.append(_layer(space, block, selection, alpha, channels, tensors, one))
+        layers.append(_layer(space, block, selection, alpha, channels, bits))
         alias = block.spec.inputs[0] if block.spec.op == "flatten" else None
-        tensors[block.name] = _tensor(space, block.name, channels, block.spec.shape, one, alias)
+        tensors[block.name] = _tensor(block.name, channels, block.spec.shape, bits, alias)
     return Network(tuple(layers), tensors, space.spec.input, space.spec.output)
 
 
-def _bits(space, tensor: str) -> int:
+def _bits(space, selection, tensor: str, one: Tensor) -> tuple[tuple[int, ...], Tensor]:
+    """Widths on offer for a tensor, and their shares."""
     quantizer = space.quantizer(tensor)
-    return quantizer.bits if quantizer is not None else FLOAT_BITS
+    if isinstance(quantizer, ActivationChoice):
+        return quantizer.widths, selection.share[quantizer.choice][0].double()
+    return (quantizer.bits if quantizer is not None else FLOAT_BITS,), one
 
 
-def _tensor(space, name: str, channels: dict, shape: tuple, one: Tensor, alias: str | None = None) -> TensorUse:
+def _tensor(name: str, channels: dict, shape: tuple, bits: dict, alias: str | None = None) -> TensorUse:
     spatial = prod(shape[1:])
     elements = channels[name] * spatial if spatial != 1 else channels[name]
-    return TensorUse(name, elements, (_bits(space, name),), one, alias)
+    return TensorUse(name, elements, *bits[name], alias)
 
 
 def _spatial(space, tensor: str) -> tuple[int, ...]:
@@ -42,13 +48,13 @@ def _spatial(space, tensor: str) -> tuple[int, ...]:
     return tuple(next(b.shape[1:] for b in space.spec.blocks if b.name == tensor))
 
 
-def _layer(space, block, selection, alpha: Tensor, channels: dict, tensors: dict, one: Tensor) -> LayerUse:
+def _layer(space, block, selection, alpha: Tensor, channels: dict, bits: dict) -> LayerUse:
     spec = block.spec
     source = spec.inputs[0]
     widths, per_width = _per_width(space, block, selection, alpha, channels[block.name])
     groups = spec.attributes.get("groups", 1)
     depthwise = spec.op == "conv" and groups > 1 and groups == len(space.spec.slots[source])
-    table = 2**TABLE_BITS if block.pre is not None else 2 ** _bits(space, source) if spec.op == "table" else 0
+    (in_bits, in_share), (out_bits, out_share) = bits[source], bits[block.name]
     return LayerUse(
         name=block.name,
         op="depthwise" if depthwise else spec.op,
@@ -60,15 +66,21 @@ def _layer(space, block, selection, alpha: Tensor, channels: dict, tensors: dict
         out_size=tuple(spec.shape[1:]),
         weight_bits=widths,
         out_per_width=per_width,
-        in_bits=(_bits(space, source),),
-        in_share=one,
-        out_bits=(_bits(space, block.name),),
-        out_share=one,
+        in_bits=in_bits,
+        in_share=in_share,
+        out_bits=out_bits,
+        out_share=out_share,
         inputs=spec.inputs,
         output=block.name,
         weights=spec.weights,
-        table_entries=table if space.spec.quantizers else 0,
+        table_entries=_table_entries(block, in_bits, in_share) if space.spec.quantizers else 0,
     )
+
+
+def _table_entries(block, in_bits: tuple[int, ...], in_share: Tensor) -> Tensor | int:
+    if block.pre is not None:
+        return 2**TABLE_BITS
+    return in_share @ in_share.new_tensor([2**bits for bits in in_bits]) if block.spec.op == "table" else 0
 
 
 def _per_width(space, block, selection, alpha: Tensor, out: Tensor) -> tuple[tuple[int, ...], Tensor]:

@@ -32,8 +32,8 @@ class Options:
     Attributes:
         weight_bits: precisions on offer, 0 (prune the channel) among them or not; () leaves weights in float.
         granularity: a weight precision per output "channel" or per "tensor".
-        activation_bits: of every activation tensor; None leaves activations in float.
-        input_bits, output_bits: of the network's input and output; None: as activation_bits.
+        activation_bits: of every activation tensor, or several to choose from; None leaves activations in float.
+        input_bits, output_bits: of the network's input and output; None: the most of activation_bits.
         exclude: layers (patterns of fnmatch) that keep their channels and get the highest precision.
         mode, temperature: of the precision choices, see Choice.
         hysteresis, trainable_threshold: of the gates, see Gate.
@@ -41,7 +41,7 @@ class Options:
 
     weight_bits: Sequence[int] = (0, 2, 4, 8)
     granularity: str = "channel"
-    activation_bits: int | None = 8
+    activation_bits: int | Sequence[int] | None = 8
     input_bits: int | None = None
     output_bits: int | None = None
     exclude: Sequence[str] = ()
@@ -53,7 +53,7 @@ class Options:
     def __post_init__(self) -> None:
         if self.granularity not in GRANULARITIES:
             raise ValueError(f"options: granularity '{self.granularity}' is not one of {GRANULARITIES}.")
-        if bool(self.widths) != (self.activation_bits is not None):
+        if bool(self.widths) != bool(self.activation_widths):
             raise ValueError(
                 "options: integers need both; give weight_bits and activation_bits, or neither "
                 f"(weight_bits {tuple(self.weight_bits)}, activation_bits {self.activation_bits})."
@@ -62,6 +62,11 @@ class Options:
     @property
     def widths(self) -> tuple[int, ...]:
         return tuple(sorted(set(self.weight_bits) - {0}))
+
+    @property
+    def activation_widths(self) -> tuple[int, ...]:
+        bits = self.activation_bits
+        return tuple(sorted(set([bits] if isinstance(bits, int) else bits or ())))
 
     @property
     def prunes(self) -> bool:
@@ -139,7 +144,7 @@ def _describe(
         blocks=[_block(op) for op in blocks],
         weights=weights,
         norms=norms,
-        quantizers=_quantizers(blocks, scale_of, last, options),
+        quantizers=_quantizers(blocks, scale_of, last, options, choices),
         scale_of=scale_of,
         slots=slots,
         gates=gates,
@@ -154,9 +159,7 @@ def _block(op: Op) -> BlockSpec:
     return BlockSpec(op.name, op.kind, tuple(op.inputs), op.shape, op.attributes, op.weights, op.norm, op.activation)
 
 
-def _weights(
-    op: Op, left_alone: dict[str, str], options: Options, choices: dict[str, ChoiceSpec]
-) -> WeightsSpec:
+def _weights(op: Op, left_alone: dict[str, str], options: Options, choices: dict[str, ChoiceSpec]) -> WeightsSpec:
     excluded = left_alone.get(op.name, "").startswith("excluded")
     widths = options.widths[-1:] if excluded else options.widths
     name = None
@@ -166,16 +169,25 @@ def _weights(
     return WeightsSpec(tuple(op.weight.shape), op.bias is not None, widths, None, name)
 
 
-def _quantizers(blocks: list[Op], scale_of: dict[str, str], last: str, options: Options) -> dict[str, QuantizerSpec]:
-    if options.activation_bits is None:
+def _quantizers(
+    blocks: list[Op], scale_of: dict[str, str], last: str, options: Options, choices: dict[str, ChoiceSpec]
+) -> dict[str, QuantizerSpec]:
+    if not options.activation_widths:
         return {}
-    quantizers = {"input": QuantizerSpec(options.input_bits or options.activation_bits)}
+    quantizers = {"input": QuantizerSpec((options.input_bits or max(options.activation_widths),))}
     for op in blocks:
         if scale_of[op.name] != op.name:
             continue
-        bits = (options.output_bits if op.name == scale_of[last] else None) or options.activation_bits
+        widths = options.activation_widths
+        if op.name == scale_of[last]:
+            widths = (options.output_bits or max(widths),)
+        choice = None
+        if len(widths) > 1:
+            choice = f"{op.name}/activation_bits"
+            choices[choice] = ChoiceSpec(widths)
         clamp = op.activation[0] if op.kind != "table" else "none"
-        quantizers[op.name] = QuantizerSpec(bits, clamp in ("relu", "relu6"), 6.0 if clamp == "relu6" else None)
+        ceiling = 6.0 if clamp == "relu6" else None
+        quantizers[op.name] = QuantizerSpec(widths, clamp in ("relu", "relu6"), ceiling, choice)
     return quantizers
 
 

@@ -16,10 +16,10 @@ from spaces.decision import Choice, Decision, Gate, keeps, probabilities, shares
 from spaces.describe import describe
 from spaces.files import save_tensors
 from spaces.norm import Norm
-from spaces.quantizers import ActivationQuantizer
+from spaces.quantizers import ActivationChoice, ActivationQuantizer
 from spaces.quantizers.calibrate import METHODS
 from spaces.quantizers.weight import Layer, quantized
-from spaces.spec import SpaceSpec
+from spaces.spec import QuantizerSpec, SpaceSpec
 
 __all__ = ["FAKE", "FLOAT", "INTEGER", "Space"]
 
@@ -44,9 +44,7 @@ class Space(nn.Module):
         )
         self._weights = nn.ModuleDict({key_of(n): Weights(n, w) for n, w in spec.weights.items()})
         self._norms = nn.ModuleDict({key_of(n): Norm(self._norm_channels(n), **a) for n, a in spec.norms.items()})
-        self._quantizers = nn.ModuleDict(
-            {key_of(n): ActivationQuantizer(q.bits, q.nonnegative, q.ceiling) for n, q in spec.quantizers.items()}
-        )
+        self._quantizers = nn.ModuleDict({key_of(n): _quantizer(q) for n, q in spec.quantizers.items()})
         self.choices = {n: self._choices[key_of(n)] for n in spec.choices}
         self.weights = {n: self._weights[key_of(n)] for n in spec.weights}
         self.norms = {n: self._norms[key_of(n)] for n in spec.norms}
@@ -58,8 +56,8 @@ class Space(nn.Module):
     def _norm_channels(self, name: str) -> int:
         return next(b.shape[0] for b in self.spec.blocks if b.norm == name)
 
-    def quantizer(self, tensor: str) -> ActivationQuantizer | None:
-        """The quantizer of a tensor; a tensor that keeps another's scale has that one's."""
+    def quantizer(self, tensor: str) -> ActivationQuantizer | ActivationChoice | None:
+        """The quantizer of a tensor, or its choice of some; a tensor that keeps another's scale has that one's."""
         key = key_of(self.spec.scale_of[tensor])
         return self._quantizers[key] if key in self._quantizers else None  # noqa: SIM401 - a ModuleDict has no get
 
@@ -151,6 +149,11 @@ class Space(nn.Module):
             choices = list(self.choices.values())
             selection.share = dict(zip(self.choices, shares(choices), strict=True))
             selection.probability = dict(zip(self.choices, probabilities(choices), strict=True))
+            selection.soft = frozenset(c.name for c in choices if c.mode == "soft" and c.training)
+            activations = [q.choice for q in self._quantizers.values() if isinstance(q, ActivationChoice)]
+            if activations:
+                picks = torch.cat([selection.share[name].argmax(1) for name in activations])
+                selection.picked = dict(zip(activations, picks.tolist(), strict=True))
         return selection
 
     def _quantized_weights(self, selection: Selection) -> dict[str, Tensor]:
@@ -249,7 +252,7 @@ class Space(nn.Module):
         """First steps of all quantizers, from the float network's tensors on some batches."""
         if method not in METHODS:
             raise ValueError(f"calibration '{method}' is not one of {METHODS}.")
-        quantizers = [m for m in self.modules() if isinstance(m, ActivationQuantizer)]
+        quantizers = [*self._quantizers.values(), *(b.pre for b in self.blocks if b.pre is not None)]
         training, mode = self.training, self._mode
         self.eval()
         self.set_mode(FLOAT)
@@ -303,6 +306,12 @@ class Space(nn.Module):
                 f"{path}: description and tensors make no model ({error}). Restore it or run the export again."
             ) from error
         return space
+
+
+def _quantizer(spec: QuantizerSpec) -> ActivationQuantizer | ActivationChoice:
+    if spec.choice is None:
+        return ActivationQuantizer(spec.widths[0], spec.nonnegative, spec.ceiling)
+    return ActivationChoice(spec.choice, spec.widths, spec.nonnegative, spec.ceiling)
 
 
 def as_convolutions_like(x: Tensor) -> Tensor:

@@ -51,9 +51,12 @@ class WeightsSpec:
 
 @dataclass
 class QuantizerSpec:
-    bits: int
+    """A tensor's codes, of one width, or of one of several that `choice` is among."""
+
+    widths: tuple[int, ...]
     nonnegative: bool = False
     ceiling: float | None = None
+    choice: str | None = None
 
 
 @dataclass
@@ -104,7 +107,7 @@ class SpaceSpec:
         ]
         plain["choices"] = {name: ChoiceSpec(**_tuples(c)) for name, c in document["choices"].items()}
         plain["weights"] = {name: WeightsSpec(**_tuples(w)) for name, w in document["weights"].items()}
-        plain["quantizers"] = {name: QuantizerSpec(**q) for name, q in document["quantizers"].items()}
+        plain["quantizers"] = {name: QuantizerSpec(**_tuples(q)) for name, q in document["quantizers"].items()}
         plain["input_shape"] = tuple(document["input_shape"])
         return SpaceSpec(**plain)
 

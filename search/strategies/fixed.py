@@ -6,7 +6,6 @@ from search.problem import Problem
 from search.results import Result
 from search.settings import FixedSettings
 from spaces.architecture import Architecture
-from spaces.decision import Gate
 
 
 class Fixed:
@@ -26,7 +25,8 @@ class Fixed:
                     "Add it to space.weight_bits."
                 )
         picks = {}
+        of_weights = {weights.bits for weights in problem.space.spec.weights.values()}
         for name, decision in problem.space.decisions.items():
-            option = 1 if isinstance(decision, Gate) else bits
+            option = bits if name in of_weights else decision.options[-1]  # the largest there is of all else
             picks[name] = (option,) * decision.groups
         yield problem.evaluate(Architecture(problem.space.name, picks, problem.space.spec.left_alone))

@@ -1,6 +1,8 @@
 """What every block is made of: stored weights, quantizers at its edges, and three ways to run."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -9,8 +11,8 @@ from spaces.activations import CLAMPS, activate, moves_zero
 from spaces.decision import straight_through
 from spaces.fixed_point import requantize
 from spaces.norm import Norm
-from spaces.quantizers import ActivationQuantizer, WeightQuantizer
-from spaces.quantizers.tail import Codes, tail
+from spaces.quantizers import ActivationChoice, ActivationQuantizer, WeightQuantizer
+from spaces.quantizers.tail import Codes, Precisions, tail
 from spaces.spec import BlockSpec, WeightsSpec
 
 FLOAT, FAKE, INTEGER = "float", "fake", "integer"
@@ -28,6 +30,8 @@ class Selection:
         keep: tensor -> (C,) mask, where a gate bears on it.
         share, probability: choice -> (groups, n_options).
         weight: weights name -> fake-quantized weights, where they are quantized.
+        picked: choice -> index of the option in use, for the choices of activation precisions.
+        soft: choices whose shares are no picks.
         held: decisions and activation steps are constants of this pass.
     """
 
@@ -37,15 +41,32 @@ class Selection:
     share: dict[str, Tensor] = field(default_factory=dict)
     probability: dict[str, Tensor] = field(default_factory=dict)
     weight: dict[str, Tensor] = field(default_factory=dict)
+    picked: dict[str, int] = field(default_factory=dict)
+    soft: frozenset[str] = frozenset()
     held: bool = False
 
     def hold(self) -> "Selection":
         """The same again, as constants."""
         parts = ({n: t.detach() for n, t in part.items()} for part in (self.keep, self.share, self.probability))
-        return Selection(self.mode, None if self.alpha is None else self.alpha.detach(), *parts, held=True)
+        alpha = None if self.alpha is None else self.alpha.detach()
+        return Selection(self.mode, alpha, *parts, picked=self.picked, soft=self.soft, held=True)
 
-    def step_of(self, quantizer: ActivationQuantizer) -> Tensor:
-        """(), log of the quantizer's step."""
+    def quantize(self, quantizer: ActivationQuantizer | ActivationChoice, onto: Callable[..., Tensor]) -> Tensor:
+        """What `onto(log_step, codes, precisions)` makes of a tensor, for the precision in use or the soft mixture."""
+        if isinstance(quantizer, ActivationQuantizer):
+            return onto(self._step(quantizer), quantizer.bounds(), None)
+        share, members = self.share[quantizer.choice], quantizer.members
+        if quantizer.choice in self.soft:
+            each = [onto(self._step(member), member.bounds(), None) for member in members]
+            return sum(share[0, p] * y for p, y in enumerate(each))
+        picked = self.picked[quantizer.choice]
+        precisions = None
+        if share.requires_grad:
+            steps, bounds = torch.stack([m.log_step for m in members]), tuple(m.bounds() for m in members)
+            precisions = Precisions(steps, share, self.probability[quantizer.choice], bounds, picked)
+        return onto(self._step(members[picked]), members[picked].bounds(), precisions)
+
+    def _step(self, quantizer: ActivationQuantizer) -> Tensor:
         return quantizer.log_step.detach() if self.held else quantizer.log_step
 
 
@@ -80,8 +101,8 @@ class Block(nn.Module):
     def __init__(
         self,
         spec: BlockSpec,
-        inputs: list[ActivationQuantizer | None],
-        output: ActivationQuantizer | None,
+        inputs: list[ActivationQuantizer | ActivationChoice | None],
+        output: ActivationQuantizer | ActivationChoice | None,
         weights: Weights | None = None,
         norm: Norm | None = None,
     ) -> None:
@@ -143,16 +164,21 @@ class Block(nn.Module):
                 return self._watch(activate(y, self.spec.activation))
             if plain:
                 return tail(y, keep, None, self.real_bounds())
-            return tail(y, keep, selection.step_of(self.output), self.output.bounds())
+            return selection.quantize(self.output, partial(tail, y, keep))
         if self.pre is not None:
-            y = self._watch(y, self.pre) if plain else tail(y, keep, selection.step_of(self.pre), self.pre.bounds())
+            y = self._watch(y, self.pre) if plain else selection.quantize(self.pre, partial(tail, y, keep))
         return self._after_table(selection, y, keep)
 
     def _after_table(self, selection: Selection, y: Tensor, keep: Tensor | None) -> Tensor:
         y = activate(y, self.spec.activation)
         if keep is not None and (self.moves_zero or self.pre is None):
             y = y * keep.view(1, -1, *(1,) * (y.dim() - 2))
-        return self._watch(y) if selection.mode == FLOAT or self.output is None else self.output(y)
+        return self._onto_grid(selection, y)
+
+    def _onto_grid(self, selection: Selection, y: Tensor) -> Tensor:
+        if selection.mode == FLOAT or self.output is None:
+            return self._watch(y)
+        return selection.quantize(self.output, partial(tail, y, None))
 
     def _watch(self, y: Tensor, quantizer: ActivationQuantizer | None = None) -> Tensor:
         quantizer = quantizer or self.output

@@ -1,5 +1,7 @@
 """Convolution of any dimension, or linear layer, with its norm and activation: one block."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -7,10 +9,11 @@ from torch.nn import functional as F
 from spaces.blocks.block import FLOAT, Block, Fixed, Selection
 from spaces.fixed_point import exact_dtype, multiplier_and_shift
 from spaces.norm import is_distributed, plain_norm, synchronized_norm
-from spaces.quantizers.tail import norm_tail
+from spaces.quantizers.tail import Codes, norm_tail
 
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 MAX_BIAS = 2.0**30
+UNBOUNDED = Codes(float("-inf"), float("inf"))
 
 
 class ConvBlock(Block):
@@ -37,14 +40,14 @@ class ConvBlock(Block):
             return self.finish(selection, synchronized_norm(y, self.norm, keep), None)
         if selection.mode == FLOAT:
             return self.finish(selection, plain_norm(y, self.norm), None)
-        plain = self.output is None
-        if self.clamped:
-            if plain:
-                return norm_tail(y, self.norm, keep, None, self.real_bounds())
-            return norm_tail(y, self.norm, keep, selection.step_of(self.output), self.output.bounds())
-        quantizer = self.pre
-        log_step, bounds = (None, self.real_bounds()) if plain else (selection.step_of(quantizer), quantizer.bounds())
-        return self._after_table(selection, norm_tail(y, self.norm, keep, log_step, bounds), keep)
+        onto = partial(norm_tail, y, self.norm, keep)
+        if self.output is None:
+            y = onto(None, self.real_bounds())
+        elif getattr(self.sum_quantizer(), "choice", None) in selection.soft:
+            return self.finish(selection, onto(None, UNBOUNDED), None)  # once, and each precision of it
+        else:
+            y = selection.quantize(self.sum_quantizer(), onto)
+        return y if self.clamped else self._after_table(selection, y, keep)
 
     def integers(self, x: Tensor) -> Tensor:
         fixed = self.parameters_fixed()

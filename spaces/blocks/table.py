@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from spaces.activations import activate
-from spaces.blocks.block import FLOAT, Block, Selection, activation_table
+from spaces.blocks.block import Block, Selection, activation_table
 
 
 class TableBlock(Block):
@@ -14,7 +14,7 @@ class TableBlock(Block):
         y, keep = activate(x, self.spec.activation), selection.keep.get(self.name)
         if keep is not None and self.moves_zero:
             y = y * keep.view(1, -1, *(1,) * (y.dim() - 2))
-        return self._watch(y) if selection.mode == FLOAT or self.output is None else self.output(y)
+        return self._onto_grid(selection, y)
 
     @torch.no_grad()
     def table(self) -> Tensor:

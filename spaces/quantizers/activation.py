@@ -1,4 +1,6 @@
-"""Activations: unsigned codes, one step and zero point a tensor, the step learned (LSQ)."""
+"""Activations: unsigned codes, one step and zero point a tensor and precision, the step learned (LSQ)."""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -50,10 +52,6 @@ class ActivationQuantizer(nn.Module):
             high = min(high, int(self.ceiling / self.step + 0.5))
         return Codes(low, high)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x put on the grid; the ReLU is included where the tensor is nonnegative."""
-        return tail(x, None, self.log_step, self.bounds())
-
     @torch.no_grad()
     def codes(self, x: Tensor) -> Tensor:
         """Codes (int64) of values that are on the grid."""
@@ -93,7 +91,12 @@ class ActivationQuantizer(nn.Module):
         """
         if not self._seen:
             raise RuntimeError("quantizer: calibrate() before any observe(); run a batch through the network first.")
-        sample = torch.cat(self._seen)
+        self.fit(torch.cat(self._seen), method)
+        self._seen.clear()
+
+    @torch.no_grad()
+    def fit(self, sample: Tensor, method: str) -> None:
+        """Sets step and zero point. sample: (n,), values seen at this place."""
         if self.ceiling is not None:
             sample = sample.clamp(max=self.ceiling)
         if self.nonnegative:
@@ -102,4 +105,33 @@ class ActivationQuantizer(nn.Module):
         self.log_step.copy_(torch.tensor(step).log())
         self.zero.fill_(zero)
         self._zero_point = None
-        self._seen.clear()
+
+
+class ActivationChoice(nn.Module):
+    """A tensor's quantizers, one a precision on offer; `choice` names the decision among them."""
+
+    def __init__(self, choice: str, widths: Sequence[int], nonnegative: bool, ceiling: float | None) -> None:
+        super().__init__()
+        self.choice = choice
+        self.members = nn.ModuleList(ActivationQuantizer(bits, nonnegative, ceiling) for bits in widths)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        return tuple(member.bits for member in self.members)
+
+    @property
+    def observing(self) -> bool:
+        return self.members[-1].observing
+
+    @observing.setter
+    def observing(self, value: bool) -> None:
+        self.members[-1].observing = value
+
+    def observe(self, x: Tensor) -> None:
+        self.members[-1].observe(x)
+
+    def calibrate(self, method: str) -> None:
+        sample = torch.cat(self.members[-1]._seen)
+        for member in self.members:
+            member.fit(sample, method)
+        self.members[-1]._seen.clear()

@@ -176,9 +176,21 @@ def test_negative_budget_is_refused(data, tmp_path):
 
 def test_precision_that_the_target_cannot_run_is_refused(data, tmp_path):
     chosen = settings(data)
-    chosen.space.weight_bits = [0, 3, 8]
+    chosen.space.weight_bits = [0, 3]
     with pytest.raises(ValueError, match=r"'bench' cannot run space.weight_bits \[3\], it runs \[2, 4, 8\]"):
         run(tmp_path / "run", chosen)
+
+
+def test_precisions_that_the_target_cannot_run_are_not_offered_and_the_log_says_so(data, tmp_path):
+    chosen = settings(data)
+    chosen.space.weight_bits, chosen.space.activation_bits = [0, 3, 4, 8], [8, 2, 5]
+    made = Run(chosen, lambda _: Small(), tmp_path / "run")
+    assert made.notes == [
+        "not offered: space.weight_bits [3], which target 'bench' cannot run",
+        "not offered: space.activation_bits [2, 5], which target 'bench' cannot run",
+    ]
+    options = {name.split("/")[1]: decision.options for name, decision in made.space.decisions.items()}
+    assert options == {"channels": (0, 1), "bits": (4, 8)}
 
 
 def test_run_folder_that_exists_is_not_overwritten(done, data):

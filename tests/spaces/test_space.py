@@ -273,3 +273,38 @@ def test_codes_leave_mode_and_training_as_they_were():
     decided.set_mode("fake")
     decided.codes(images())
     assert decided.mode == "fake" and decided.training
+
+
+# Activation precisions
+
+MIXED = Options((0, 4, 8), activation_bits=(2, 4, 8))
+
+
+def test_tensors_between_layers_choose_their_precision_and_input_and_output_do_not():
+    space = space_of(Plain(), options=MIXED)
+    names = {name for name in space.choices if name.endswith("/activation_bits")}
+    assert names == {f"{tensor}/activation_bits" for tensor in ("stem", "depthwise", "body", "mean.pool")}
+    assert space.quantizer("input").bits == space.quantizer("head").bits == 8
+
+
+@pytest.mark.parametrize("mode", ["hard", "soft", "gumbel"])
+def test_activation_precisions_learn_from_task_and_cost(mode):
+    space = space_of(Plain(), options=Options((0, 4, 8), activation_bits=(2, 4, 8), mode=mode)).train()
+    space(images((8, 3, 6, 6))).square().sum().backward()
+    choices = [c for name, c in space.choices.items() if name.endswith("/activation_bits")]
+    assert all(c.logits.grad.abs().sum() > 0 for c in choices)
+    space.zero_grad()
+    COST_MODELS["peak_ram_bytes"](space.describe()).backward()
+    assert any(c.logits.grad[0, -1] > 0 for c in choices if c.logits.grad is not None)
+
+
+def test_deciding_keeps_the_picked_precision_with_its_step_and_computes_the_same():
+    space = space_of(Plain(), options=MIXED)
+    for bits, name in zip((2, 4, 8, 4), ("stem", "depthwise", "body", "mean.pool"), strict=True):
+        space.choices[f"{name}/activation_bits"].fix((bits,))
+    decided = space.decide()
+    decided.set_mode("fake")
+    assert [decided.quantizer(t).bits for t in ("stem", "depthwise", "body", "mean.pool")] == [2, 4, 8, 4]
+    assert torch.equal(decided.quantizer("stem").log_step, space.quantizer("stem").members[0].log_step)
+    with torch.no_grad():
+        torch.testing.assert_close(decided(images()), space(images()))
