@@ -34,6 +34,7 @@ MODES = {
     "masks": Options(weight_bits=(0,), activation_bits=None),
     "qat_w8a8": Options(weight_bits=(8,)),
     "channel_bits": Options(weight_bits=(0, 2, 4, 8)),
+    "activation_bits": Options(weight_bits=(0, 2, 4, 8), activation_bits=(2, 4, 8)),
 }
 
 

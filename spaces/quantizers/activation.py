@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from spaces.quantizers.calibrate import activation_range
-from spaces.quantizers.tail import Codes, tail
+from spaces.quantizers.tail import Codes
 
 SAMPLES = 65_536  # values kept for calibration
 

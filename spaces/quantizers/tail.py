@@ -57,9 +57,9 @@ def _cut(grad: Tensor, v: Tensor, codes: Codes, out: Tensor) -> Tensor:
 def _step_gradient(
     grad: Tensor, v: Tensor, keep: Tensor | None, step: Tensor, codes: Codes, ratio: Tensor | None = None
 ) -> Tensor:
-    """d loss / d log step of v = x / step (of v * ratio, where there is one), from a slice of the batch: round(v) - v inside, the bound outside.
+    """d loss / d log step of v = x / step, from a slice of the batch: round(v) - v inside, the bound outside.
 
-    A closed channel is 0 whatever the step: it has no say.
+    A closed channel is 0 whatever the step: it has no say. Given a ratio, of v * ratio instead.
     """
     every = SLICE if len(v) >= 2 * SLICE else 1
     v, grad = v[::every], grad[::every]
