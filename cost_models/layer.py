@@ -39,14 +39,15 @@ class LayerUse:
     output: str
     weights: str | None = None  # name of the stored weights; None: stored for this layer alone
     table_entries: Tensor | int = 0  # of the activation table stored with this op
+    taps: Tensor | int | None = None  # of the kernel that are in use, where not all of them
 
     @property
     def fan_in(self) -> Tensor:
-        """(), weights of one output channel: prod(kernel) * in_channels / groups; prod(kernel) if depthwise."""
-        taps = prod(self.kernel)
+        """(), weights of one output channel: taps * in_channels / groups; taps if depthwise."""
+        taps = prod(self.kernel) if self.taps is None else self.taps
         if self.op == "depthwise":
-            return self.out_channels.new_tensor(taps)
-        reads = self.in_channels * taps if taps != 1 else self.in_channels
+            return taps if isinstance(taps, Tensor) else self.out_channels.new_tensor(taps)
+        reads = self.in_channels * taps if isinstance(taps, Tensor) or taps != 1 else self.in_channels
         return reads / self.groups if self.groups != 1 else reads
 
     @property

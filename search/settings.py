@@ -20,6 +20,8 @@ class SpaceSettings:
     activation_bits: Any = 8  # an int, several to choose from, or None
     input_bits: int | None = None
     output_bits: int | None = None
+    kernel_sizes: list[int] = field(default_factory=list)
+    time: list[str] = field(default_factory=list)
     exclude: list[str] = field(default_factory=list)
     mode: str = "hard"
     temperature: float = 1.0

@@ -5,6 +5,7 @@ import copy
 import torch
 from torch import Tensor
 
+from spaces.geometry import cropped
 from spaces.spec import BlockSpec, WeightsSpec
 
 
@@ -22,15 +23,20 @@ def decided(space):
         if block.weights:
             first_use.setdefault(block.weights, block)
         _shrink_block(block, keep, len(space.spec.slots[block.inputs[0]]))
+    taps: dict[str, list[Tensor]] = {}  # of each dimension that stay, where some go
     picks = {name: _bits_and_rows(space, w) for name, w in space.weights.items()}
     index = {name: _weight_index(space, use.name, sources[use.name], keep) for name, use in first_use.items()}
+    for block in spec.blocks:
+        if block.weights and spec.weights[block.weights].taps:
+            chosen = {role: space.choices[name].pick()[0] for role, name in spec.weights[block.weights].taps.items()}
+            block.attributes, taps[block.weights] = cropped(block.attributes, chosen)
     for name, (rows, columns) in index.items():
-        spec.weights[name] = _shrunk(spec.weights[name], picks[name], rows, columns)
+        spec.weights[name] = _shrunk(spec.weights[name], picks[name], rows, columns, taps.get(name))
     for quantizer in spec.quantizers.values():
         if quantizer.choice is not None:
             quantizer.widths, quantizer.choice = space.choices[quantizer.choice].pick(), None
     small = Space(spec)
-    state = _inherited(space, small, picks, index, keep)
+    state = _inherited(space, small, picks, index, keep, taps)
     small.load_state_dict(state)
     small.train(space.training)
     return small.to(next(space.parameters()).device)
@@ -69,13 +75,14 @@ def _weight_index(space, block: str, source: str, keep: dict[str, Tensor]) -> tu
     return keep[block], columns
 
 
-def _shrunk(spec: WeightsSpec, picks, rows: Tensor, columns: Tensor) -> WeightsSpec:
+def _shrunk(spec: WeightsSpec, picks, rows: Tensor, columns: Tensor, taps: list[Tensor] | None) -> WeightsSpec:
     bits, _ = picks
     assigned = None if bits is None else tuple(bits[r] for r in rows.tolist())
-    return WeightsSpec((len(rows), len(columns), *spec.shape[2:]), spec.bias, (), assigned)
+    kernel = spec.shape[2:] if taps is None else tuple(map(len, taps))
+    return WeightsSpec((len(rows), len(columns), *kernel), spec.bias, (), assigned)
 
 
-def _inherited(space, small, picks, index, keep) -> dict[str, Tensor]:
+def _inherited(space, small, picks, index, keep, taps) -> dict[str, Tensor]:
     from spaces.space import key_of
 
     old = space.state_dict()
@@ -87,6 +94,8 @@ def _inherited(space, small, picks, index, keep) -> dict[str, Tensor]:
         state[key] = old[key].cpu() if key in old else value
         if kind == "_weights":
             state[key] = _weight_part(state[key], rest, picks[name], *index[name])
+            for dim, stays in enumerate(taps.get(name, ()) if rest == ["weight"] else (), start=2):
+                state[key] = state[key].index_select(dim, stays)
             if rest[-1] == "bits":
                 state[key] = value
         elif kind == "_quantizers" and key not in old:  # of a choice: its pick's

@@ -58,6 +58,7 @@ def _layer(space, block, selection, alpha: Tensor, channels: dict, bits: dict) -
     return LayerUse(
         name=block.name,
         op="depthwise" if depthwise else spec.op,
+        taps=_taps(block, selection, alpha),
         in_channels=channels[source],
         out_channels=channels[block.name],
         kernel=tuple(spec.attributes.get("kernel", ())),
@@ -75,6 +76,11 @@ def _layer(space, block, selection, alpha: Tensor, channels: dict, bits: dict) -
         weights=spec.weights,
         table_entries=_table_entries(block, in_bits, in_share) if space.spec.quantizers else 0,
     )
+
+
+def _taps(block, selection, like: Tensor) -> Tensor | int:
+    mask = block.weights.tap_mask(selection.share) if block.weights is not None else None
+    return prod(block.spec.attributes.get("kernel", ())) if mask is None else mask.sum().to(like)
 
 
 def _table_entries(block, in_bits: tuple[int, ...], in_share: Tensor) -> Tensor | int:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spaces.geometry import KERNEL, kernel_options, time_options
 from spaces.graph.errors import UnsupportedNetwork
 from spaces.graph.fuse import fuse, operators
 from spaces.graph.ops import Op
@@ -34,6 +35,8 @@ class Options:
         granularity: a weight precision per output "channel" or per "tensor".
         activation_bits: of every activation tensor, or several to choose from; None leaves activations in float.
         input_bits, output_bits: of the network's input and output; None: the most of activation_bits.
+        kernel_sizes: of 2-D and 3-D convolutions, beside their own.
+        time: 1-D convolutions (patterns of fnmatch) whose receptive field and dilation are open.
         exclude: layers (patterns of fnmatch) that keep their channels and get the highest precision.
         mode, temperature: of the precision choices, see Choice.
         hysteresis, trainable_threshold: of the gates, see Gate.
@@ -44,6 +47,8 @@ class Options:
     activation_bits: int | Sequence[int] | None = 8
     input_bits: int | None = None
     output_bits: int | None = None
+    kernel_sizes: Sequence[int] = ()
+    time: Sequence[str] = ()
     exclude: Sequence[str] = ()
     mode: str = "hard"
     temperature: float = 1.0
@@ -88,6 +93,7 @@ def searchable(model: nn.Module, example_input: Tensor, options: Options | None 
     blocks, last = fuse(*operators(calls, output))
     ties, left_alone = tie(blocks, source.shape[1], last)
     _exclude(blocks, ties, left_alone, options)
+    _check_time(blocks, options)
     spec = _describe(blocks, source.shape[1:], last, ties, left_alone, options)
     spec.name = name or type(model).__name__
     space = Space(spec)
@@ -126,12 +132,20 @@ def _exclude(blocks: list[Op], ties: Ties, left_alone: dict[str, str], options: 
             left_alone[op.name] = f"excluded by '{pattern}': all channels, highest precision"
 
 
+def _check_time(blocks: list[Op], options: Options) -> None:
+    layers = [op.name for op in blocks if op.kind == "conv" and len(op.attributes["kernel"]) == 1]
+    for pattern in options.time:
+        if not any(fnmatch(name, pattern) for name in layers):
+            there = ", ".join(layers) or "none"
+            raise ValueError(f"options: time '{pattern}' matches no 1-D convolution; there are: {there}.")
+
+
 def _describe(
     blocks: list[Op], input_shape: tuple, last: str, ties: Ties, left_alone: dict[str, str], options: Options
 ) -> SpaceSpec:
     slots, gates = _gates(blocks, ties) if options.prunes else ({n: [0] * len(i) for n, i in ties.ids.items()}, {})
     choices: dict[str, ChoiceSpec] = {}
-    weights = {op.weights: _weights(op, left_alone, options, choices) for op in blocks if op.weights}
+    weights = {op.weights: _weights(op, blocks, left_alone, options, choices) for op in blocks if op.weights}
     norms = {op.norm: {"eps": op.norm_module.eps, "momentum": op.norm_module.momentum} for op in blocks if op.norm}
     scale_of = {"input": "input"}
     for op in blocks:
@@ -159,14 +173,45 @@ def _block(op: Op) -> BlockSpec:
     return BlockSpec(op.name, op.kind, tuple(op.inputs), op.shape, op.attributes, op.weights, op.norm, op.activation)
 
 
-def _weights(op: Op, left_alone: dict[str, str], options: Options, choices: dict[str, ChoiceSpec]) -> WeightsSpec:
+def _weights(
+    op: Op, blocks: list[Op], left_alone: dict[str, str], options: Options, choices: dict[str, ChoiceSpec]
+) -> WeightsSpec:
     excluded = left_alone.get(op.name, "").startswith("excluded")
     widths = options.widths[-1:] if excluded else options.widths
     name = None
     if len(widths) > 1:
         name = f"{op.weights}/bits"
         choices[name] = ChoiceSpec(widths, op.weight.shape[0] if options.granularity == "channel" else 1)
-    return WeightsSpec(tuple(op.weight.shape), op.bias is not None, widths, None, name)
+    calls = [other for other in blocks if other.weights == op.weights]
+    taps = {} if excluded else _taps(calls, left_alone, options, choices)
+    return WeightsSpec(tuple(op.weight.shape), op.bias is not None, widths, None, name, taps)
+
+
+def _taps(
+    calls: list[Op], left_alone: dict[str, str], options: Options, choices: dict[str, ChoiceSpec]
+) -> dict[str, str]:
+    """The choices of a convolution's taps, by role: what every call of it can take."""
+    op = calls[0]
+    if op.kind != "conv" or max(op.attributes["kernel"]) == 1:
+        return {}
+    offered: dict[str, tuple[int, ...]] = {}
+    if len(op.attributes["kernel"]) > 1 and options.kernel_sizes:
+        sizes = [set(kernel_options(call.attributes, options.kernel_sizes)) for call in calls]
+        offered[KERNEL] = tuple(sorted(set.intersection(*sizes)))
+        if len(offered[KERNEL]) == 1:
+            left_alone[f"{op.name}/kernel"] = (
+                f"no smaller kernel of {list(options.kernel_sizes)} lies in its centre within its padding "
+                f"(kernel {op.attributes['kernel']}, padding {op.attributes['padding']})"
+            )
+    if any(fnmatch(op.name, pattern) for pattern in options.time) and len(op.attributes["kernel"]) == 1:
+        try:
+            for call in calls:
+                offered |= time_options(call.attributes)
+        except ValueError as error:
+            raise ValueError(f"options: time: layer '{op.name}' {error}.") from error
+    names = {role: f"{op.weights}/{role}" for role, sizes in offered.items() if len(sizes) > 1}
+    choices |= {name: ChoiceSpec(offered[role]) for role, name in names.items()}
+    return names
 
 
 def _quantizers(

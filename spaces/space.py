@@ -42,7 +42,7 @@ class Space(nn.Module):
         self._choices = nn.ModuleDict(
             {key_of(n): Choice(n, c.options, c.groups, **spec.choice_options) for n, c in spec.choices.items()}
         )
-        self._weights = nn.ModuleDict({key_of(n): Weights(n, w) for n, w in spec.weights.items()})
+        self._weights = nn.ModuleDict({key_of(n): Weights(n, w, spec.choices) for n, w in spec.weights.items()})
         self._norms = nn.ModuleDict({key_of(n): Norm(self._norm_channels(n), **a) for n, a in spec.norms.items()})
         self._quantizers = nn.ModuleDict({key_of(n): _quantizer(q) for n, q in spec.quantizers.items()})
         self.choices = {n: self._choices[key_of(n)] for n in spec.choices}
@@ -156,8 +156,8 @@ class Space(nn.Module):
                 selection.picked = dict(zip(activations, picks.tolist(), strict=True))
         return selection
 
-    def _quantized_weights(self, selection: Selection) -> dict[str, Tensor]:
-        """Weights name -> fake-quantized weights."""
+    def _used_weights(self, selection: Selection) -> dict[str, Tensor]:
+        """Weights name -> fake-quantized weights, without the taps that are masked."""
         if selection.mode == FLOAT:
             return {}
         layers = {n: w for n, w in self.weights.items() if w.quantizer is not None}
@@ -165,7 +165,12 @@ class Space(nn.Module):
         each = quantized(
             [Layer(w.quantizer, w.weight, share(w.spec.bits), probability(w.spec.bits)) for w in layers.values()]
         )
-        return dict(zip(layers, each, strict=True))
+        used = dict(zip(layers, each, strict=True))
+        for name, weights in self.weights.items():
+            mask = weights.tap_mask(selection.share)
+            if mask is not None:
+                used[name] = used.get(name, weights.weight) * mask
+        return used
 
     def decide(self, architecture: Architecture | None = None) -> "Space":
         """A new, physically smaller network that inherits the weights. Without an argument: as decisions stand."""
@@ -203,7 +208,7 @@ class Space(nn.Module):
             )
         again = self.held and self.training and self.selection.mode == self._mode
         self.selection = self.selection.hold() if again else self.select()
-        self.selection.weight = self._quantized_weights(self.selection)
+        self.selection.weight = self._used_weights(self.selection)
         values = {self.spec.input: self._enter(x)}
         for block, dead in zip(self.blocks, self._dead, strict=True):
             values[block.name] = block(self.selection, *[values[name] for name in block.spec.inputs])

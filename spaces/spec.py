@@ -40,6 +40,7 @@ class WeightsSpec:
 
     Attributes:
         bits: the choice among the widths, of one group for the tensor or one a channel; None: nothing to choose.
+        taps: role in spaces.geometry.ROLES -> the choice that masks taps of the kernel.
     """
 
     shape: tuple[int, ...]
@@ -47,6 +48,7 @@ class WeightsSpec:
     widths: tuple[int, ...] = ()
     assigned: tuple[int, ...] | None = None
     bits: str | None = None
+    taps: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass

@@ -1,19 +1,20 @@
 """What every block is made of: stored weights, quantizers at its edges, and three ways to run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from spaces import geometry
 from spaces.activations import CLAMPS, activate, moves_zero
 from spaces.decision import straight_through
 from spaces.fixed_point import requantize
 from spaces.norm import Norm
 from spaces.quantizers import ActivationChoice, ActivationQuantizer, WeightQuantizer
 from spaces.quantizers.tail import Codes, Precisions, tail
-from spaces.spec import BlockSpec, WeightsSpec
+from spaces.spec import BlockSpec, ChoiceSpec, WeightsSpec
 
 FLOAT, FAKE, INTEGER = "float", "fake", "integer"
 MODES = (FLOAT, FAKE, INTEGER)
@@ -29,7 +30,7 @@ class Selection:
         alpha: all gates behind one another, a one in front; None without gates.
         keep: tensor -> (C,) mask, where a gate bears on it.
         share, probability: choice -> (groups, n_options).
-        weight: weights name -> fake-quantized weights, where they are quantized.
+        weight: weights name -> weights as they are used, where they are quantized or masked.
         picked: choice -> index of the option in use, for the choices of activation precisions.
         soft: choices whose shares are no picks.
         held: decisions and activation steps are constants of this pass.
@@ -86,13 +87,25 @@ class Fixed:
 class Weights(nn.Module):
     """Parameters of one convolution or linear layer, with their quantizer."""
 
-    def __init__(self, name: str, spec: WeightsSpec) -> None:
+    def __init__(self, name: str, spec: WeightsSpec, choices: Mapping[str, ChoiceSpec]) -> None:
         super().__init__()
         self.name, self.spec = name, spec
         self.weight = nn.Parameter(torch.zeros(spec.shape))
         self.bias = nn.Parameter(torch.zeros(spec.shape[0])) if spec.bias else None
         quantized = bool(spec.widths) or spec.assigned is not None
         self.quantizer = WeightQuantizer(spec.widths, spec.shape[0], spec.assigned) if quantized else None
+        for role, choice in spec.taps.items():
+            masks = geometry.masks(role, spec.shape[2:], choices[choice].options)
+            self.register_buffer(f"{role}_masks", masks, persistent=False)
+
+    def tap_mask(self, share: Mapping[str, Tensor]) -> Tensor | None:
+        """(*kernel), differentiable in the shares of the choices of taps; None where there are none."""
+        mask = None
+        for role, choice in self.spec.taps.items():
+            masks = getattr(self, f"{role}_masks")
+            part = (share[choice].to(masks.device) @ masks.flatten(1).to(share[choice].dtype)).view(masks.shape[1:])
+            mask = part if mask is None else mask * part
+        return mask
 
 
 class Block(nn.Module):

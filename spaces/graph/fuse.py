@@ -23,12 +23,39 @@ def operators(calls: list[Call], output: Value) -> tuple[list[Op], str]:
         else:
             ops += made
     last = passes_on.get(output.name, output.name)
+    ops = _padded(ops, last)
     needed, kept = {last}, []
     for op in reversed(ops):
         if op.name in needed:
             needed.update(op.inputs)
             kept.append(op)
     return kept[::-1], last
+
+
+def _padded(ops: list[Op], output: str) -> list[Op]:
+    """Without pads: each convolution that reads one pads as much more itself.
+
+    Raises:
+        UnsupportedNetwork: something else reads the padded tensor.
+    """
+    pads = {op.name: op for op in ops if op.kind == "pad"}
+    for op in ops:
+        for name in [name for name in op.inputs if name in pads]:
+            pad = pads[name]
+            if op.kind not in ("conv", "pad"):
+                raise _unread(pad, f"'{op.name}' ({op.kind})")
+            pairs = zip(op.attributes["padding"], pad.attributes["padding"], strict=True)
+            op.attributes["padding"] = [[low + more, high + most] for (low, high), (more, most) in pairs]
+            op.inputs = pad.inputs
+    if output in pads:
+        raise _unread(pads[output], "the network's output")
+    return [op for op in ops if op.kind != "pad"]
+
+
+def _unread(pad: Op, reader: str) -> UnsupportedNetwork:
+    return UnsupportedNetwork(
+        pad.where, f"pads what {reader} reads.", "Only a convolution can take padding over: pad there, or in the pool."
+    )
 
 
 def _resolved(call: Call, passes_on: dict[str, str]) -> Call:

@@ -272,6 +272,20 @@ def reshape(call: Call) -> Op | Value:
     raise call.refuse(f"reshapes {x.shape} to {out}.", "Flattening to (N, features) is supported.")
 
 
+def pad(call: Call) -> Op:
+    """Zeros around a tensor; the convolution that reads it takes them over."""
+    a = call.bind("input", "pad", "mode", "value", mode="constant", value=None)
+    if isinstance(call.target, nn.Module):
+        a |= {"input": identity(call), "pad": call.target.padding, "value": getattr(call.target, "value", 0)}
+    if a["mode"] != "constant" or a["value"]:
+        raise call.refuse(f"pads by '{a['mode']}', with {a['value']}.", "Zeros are supported.")
+    pairs = [[low, high] for low, high in zip(a["pad"][::2], a["pad"][1::2], strict=True)][::-1]
+    dims = len(a["input"].shape) - 2
+    if len(pairs) > dims or min(map(min, pairs)) < 0:
+        raise call.refuse(f"pads by {tuple(a['pad'])}.", "Spatial dimensions can be padded, and not cropped.")
+    return _op(call, "pad", [a["input"]], attributes={"padding": [[0, 0]] * (dims - len(pairs)) + pairs})
+
+
 def interface(call: Call) -> Value:
     """x.contiguous(), x.to(...): nothing on integers."""
     return call.args[0]
@@ -319,6 +333,12 @@ MODULES: dict[type, Callable[[Call], Op | Value]] = {
     nn.AdaptiveMaxPool1d: adaptive("max_pool"),
     nn.AdaptiveMaxPool2d: adaptive("max_pool"),
     nn.Flatten: reshape,
+    nn.ZeroPad1d: pad,
+    nn.ZeroPad2d: pad,
+    nn.ZeroPad3d: pad,
+    nn.ConstantPad1d: pad,
+    nn.ConstantPad2d: pad,
+    nn.ConstantPad3d: pad,
 }
 
 _BY_NAME: dict[str, Callable[[Call], Op | list[Op] | Value]] = {
@@ -371,6 +391,7 @@ FUNCTIONS: dict[Any, Callable[[Call], Op | list[Op] | Value]] = {
     F.elu: activation("elu", alpha=1.0),
     F.softplus: activation("softplus", beta=1.0, threshold=20.0),
     F.leaky_relu: activation("leaky_relu", negative_slope=0.01),
+    F.pad: pad,
     F.dropout: identity,
     F.dropout1d: identity,
     F.dropout2d: identity,
