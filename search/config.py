@@ -11,7 +11,9 @@ from hydra.core.config_store import ConfigStore
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from torch import nn
+from yaml import YAMLError
 
 from cost_models import COST_MODELS, TARGET_COST_MODELS
 from cost_models.target import Target
@@ -142,7 +144,13 @@ def read_config(folder: Path) -> Settings:
     path = folder / "config.yaml"
     if not path.is_file():
         raise ValueError(f"resume '{folder}': no config.yaml there, so it is no run folder. Name runs/EXPERIMENT/TIME.")
-    values = OmegaConf.to_container(OmegaConf.load(path))
+    try:
+        values = OmegaConf.to_container(OmegaConf.load(path))
+        known = isinstance(values, dict) and isinstance(values.get("data"), dict) and "name" in values["data"]
+    except (YAMLError, OmegaConfBaseException):
+        known = False
+    if not known:
+        raise ValueError(f"resume '{folder}': {path} is damaged. Restore it, or start a new run.")
     if values["data"]["name"] not in OPTIONS:
         raise ValueError(f"resume '{folder}': its data was given in Python. Call compress(..., resume=True) there.")
     return parse(OmegaConf.merge(OmegaConf.structured(ConfigSchema), values))

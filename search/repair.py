@@ -5,7 +5,10 @@ the present picks, what it hurts off the loss's; since costs are products (a cha
 is solved again on the new picks until the exact check passes.
 """
 
-from collections.abc import Callable, Mapping
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -154,6 +157,20 @@ def _lowerings(choice: Choice, picks, rows, sensitivity) -> list[Change]:
     return found
 
 
+@contextmanager
+def silent() -> Iterator[None]:
+    """What the solver's C++ prints to standard output, debug text of its own, goes nowhere."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
+
+
 def _solve(changes: list[Change], needs: list[float]) -> list[Change]:
     """Least hurt that saves what is needed, at most one change a group; what can be had where that is not enough."""
     if not changes:
@@ -170,16 +187,17 @@ def _solve(changes: list[Change], needs: list[float]) -> list[Change]:
     once = csr_array((np.ones(len(changes)), (rows, range(len(changes)))), (len(groups), len(changes)))
     hurt = np.array([c.hurt for c in changes])
     constraints = [LinearConstraint(saved, needed, np.inf), LinearConstraint(once, -np.inf, 1)]
-    solution = milp(
-        hurt / hurt.max(),
-        constraints=constraints,
-        integrality=np.ones(len(changes)),
-        bounds=(0, 1),
-        options={
-            "node_limit": NODES,
-            "mip_rel_gap": GAP,
-        },  # no time limit: the result may not depend on the machine's load
-    )
+    with silent():
+        solution = milp(
+            hurt / hurt.max(),
+            constraints=constraints,
+            integrality=np.ones(len(changes)),
+            bounds=(0, 1),
+            options={
+                "node_limit": NODES,
+                "mip_rel_gap": GAP,
+            },  # no time limit: the result may not depend on the machine's load
+        )
     if solution.x is None:
         return []
     return [c for c, x in zip(changes, solution.x, strict=True) if x > 0.5]

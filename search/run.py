@@ -135,7 +135,15 @@ class Run:
         s = self.settings
         options, self.notes = _offered(Options(**asdict(s.space)), s.target)
         example = self.data.normalise(self.data.train.images[:2])
-        return searchable(model, example, options, s.experiment).to(self.device)
+        space = searchable(model, example, options, s.experiment)
+        shape = next(b.shape for b in space.spec.blocks if b.name == space.spec.output)
+        if shape != (len(self.data.classes),):
+            raise ValueError(
+                f"model: its output has shape (N, {', '.join(map(str, shape))}); {self.data.name} has "
+                f"{len(self.data.classes)} classes, so (N, {len(self.data.classes)}) is needed. Change the last layer."
+            )
+        self.strategy.check(space, self.models, s.budgets)
+        return space.to(self.device)
 
     def _monitor(self) -> Monitor:
         if distributed.rank() != 0:

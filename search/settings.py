@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from search.data.augment import Augment
+from search.objective import METHODS
+from spaces.quantizers.calibrate import METHODS as CALIBRATIONS
 
 
 def _require(key: str, value: Any, holds: bool, allowed: str) -> None:
@@ -96,6 +98,7 @@ class TrainSettings:
     distillation: DistillationSettings = field(default_factory=DistillationSettings)
 
     def __post_init__(self) -> None:
+        _require("train.calibration", self.calibration, self.calibration in CALIBRATIONS, f"one of {CALIBRATIONS}")
         _require("train.label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "0 to below 1")
 
 
@@ -120,6 +123,7 @@ class GradientSettings:
 
     def __post_init__(self) -> None:
         _require("strategy.epochs", self.epochs, self.epochs >= 1, "1 or more")
+        _require("strategy.method", self.method, self.method in METHODS, f"one of {sorted(METHODS)}")
         _require("strategy.ramp", self.ramp, 0 <= self.ramp <= 1, "0 to 1")
         for key in ("lr", "decision_lr", "final_temperature"):
             _require(f"strategy.{key}", getattr(self, key), getattr(self, key) > 0, "over 0")

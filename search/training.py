@@ -230,8 +230,8 @@ class PhaseRun:
         value = distributed.summed([loss.item()], self.context.device)[0] / distributed.world_size()
         if not math.isfinite(value):
             raise TrainingDiverged(
-                f"phase '{self.phase.name}', {where}: the loss is {value}. The checkpoint of the last whole epoch is "
-                f"kept in {self.path.parent}. Look at the data, or start a new run with a lower learning rate."
+                f"phase '{self.phase.name}', {where}: the loss is {value}. {self._kept()} "
+                "Look at the data, or start a new run with a lower learning rate."
             )
         roots, gradients = [], []
         objective = None if self.space.held else self.phase.objective
@@ -245,6 +245,11 @@ class PhaseRun:
         for decision in self.space.decisions.values() if self.phase.decision_lr and not self.space.held else ():
             decision.project()
         return value, logits.detach()
+
+    def _kept(self) -> str:
+        if not self.path.parent.is_dir():
+            return "No epoch was completed, so there is no checkpoint."
+        return f"The checkpoint of the last whole epoch is kept in {self.path.parent}."
 
     def loss(self, images: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
         task = F.cross_entropy(logits, labels, label_smoothing=self.context.label_smoothing)
@@ -319,7 +324,9 @@ class PhaseRun:
 @torch.no_grad()
 def bit_counts(space: Space) -> dict[str, dict[int, int]]:
     """Layer -> {bits: output channels} as the decisions stand; 0 are the pruned."""
-    selection = space.select(FAKE)
+    training = space.training
+    selection = space.eval().select(FAKE)  # as the decisions stand: nothing is sampled, no random number drawn
+    space.train(training)
     counts: dict[str, dict[int, int]] = {}
     for layer in space.describe(selection).layers:
         if not layer.weight_bits or layer.weight_bits == (32,):

@@ -35,7 +35,7 @@ def masks(role: str, kernel: Sequence[int], options: Sequence[int]) -> Tensor:
 
 
 def kernel_options(attributes: Mapping[str, Any], wanted: Sequence[int]) -> tuple[int, ...]:
-    """Kernel sizes that a convolution can take: its own, and smaller ones with the same centre that its padding covers."""
+    """Kernel sizes for a convolution: its own, and smaller ones with the same centre that its padding covers."""
     sizes, padding, dilation = attributes["kernel"], attributes["padding"], attributes["dilation"]
     size = sizes[0]
     if any(side != size for side in sizes):
@@ -52,11 +52,11 @@ def time_options(attributes: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
         ValueError: the past is not padded by what the kernel reaches back; what is there and what is needed.
     """
     (size,), ((past, _),), (gap,) = attributes["kernel"], attributes["padding"], attributes["dilation"]
-    if past < (size - 1) * gap:
+    reach = (size - 1) * gap
+    if past < reach:
         raise ValueError(
-            f"is padded by {past} on the left, its {size} taps reach back {(size - 1) * gap}: without the oldest taps its "
-            f"output would start elsewhere. Pad {(size - 1) * gap} on the left, F.pad(x, ({(size - 1) * gap}, 0)), or leave "
-            "it out of space.time"
+            f"is padded by {past} on the left, its {size} taps reach back {reach}: without the oldest taps its output "
+            f"would start elsewhere. Pad {reach} on the left, F.pad(x, ({reach}, 0)), or leave it out of space.time"
         )
     powers = [2**i for i in range(size) if 2**i < size]
     return {RECEPTIVE_FIELD: tuple(range(1, size + 1)), DILATION: tuple(reversed(powers))}

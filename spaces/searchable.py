@@ -89,6 +89,8 @@ def searchable(model: nn.Module, example_input: Tensor, options: Options | None 
         ValueError: options that contradict each other, or an `exclude` that matches no layer.
     """
     options = options or Options()
+    if example_input.dtype != torch.float32 or any(p.dtype == torch.float64 for p in model.parameters()):
+        model, example_input = copy.deepcopy(model).float(), example_input.float()
     calls, source, output = traced(model, example_input)
     blocks, last = fuse(*operators(calls, output))
     ties, left_alone = tie(blocks, source.shape[1], last)

@@ -13,7 +13,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("cost_models", "spaces", "search", "conf")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-DISTRIBUTIONS = {"hydra": "hydra-core", "omegaconf": "hydra-core", "sklearn": "scikit-learn", "PIL": "pillow"}
+DISTRIBUTIONS = {
+    "yaml": "PyYAML",
+    "hydra": "hydra-core",
+    "omegaconf": "hydra-core",
+    "sklearn": "scikit-learn",
+    "PIL": "pillow",
+}
 
 
 def imported(path: Path) -> set[str]:

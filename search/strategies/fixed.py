@@ -1,11 +1,14 @@
 """Uniform quantization: every channel stays, every weight has the same precision. The baseline of all baselines."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from cost_models.rules import CostModel
+from search.feasibility import BudgetError, at, over
 from search.problem import Problem
 from search.results import Result
 from search.settings import FixedSettings
 from spaces.architecture import Architecture
+from spaces.space import Space
 
 
 class Fixed:
@@ -15,18 +18,29 @@ class Fixed:
     def phases(self) -> dict[str, int]:
         return {}
 
-    def run(self, problem: Problem) -> Iterator[Result]:
-        """Raises ValueError where the space does not offer the precision."""
+    def check(self, space: Space, models: Mapping[str, CostModel], budgets: Mapping[str, float]) -> None:
+        """Raises ValueError where the space does not offer the precision, BudgetError where it costs too much."""
         bits = self.settings.weight_bits
-        for name, weights in problem.space.spec.weights.items():
-            if bits not in weights.widths and not problem.space.spec.left_alone.get(name, "").startswith("excluded"):
+        for name, weights in space.spec.weights.items():
+            if bits not in weights.widths and not space.spec.left_alone.get(name, "").startswith("excluded"):
                 raise ValueError(
                     f"strategy.weight_bits {bits}: the space offers {list(weights.widths)} for '{name}'. "
                     "Add it to space.weight_bits."
                 )
+        costs = at(space, self._architecture(space), models)
+        if over(costs, budgets):
+            raise BudgetError(
+                f"strategy 'fixed' at {bits} bits: costs are {costs}, budgets {dict(budgets)}. "
+                "It has nothing to trade: lower strategy.weight_bits, raise the budgets or leave them out."
+            )
+
+    def run(self, problem: Problem) -> Iterator[Result]:
+        yield problem.evaluate(self._architecture(problem.space))
+
+    def _architecture(self, space: Space) -> Architecture:
         picks = {}
-        of_weights = {weights.bits for weights in problem.space.spec.weights.values()}
-        for name, decision in problem.space.decisions.items():
-            option = bits if name in of_weights else decision.options[-1]  # the largest there is of all else
-            picks[name] = (option,) * decision.groups
-        yield problem.evaluate(Architecture(problem.space.name, picks, problem.space.spec.left_alone))
+        of_weights = {weights.bits for weights in space.spec.weights.values()}
+        for name, decision in space.decisions.items():
+            bits = self.settings.weight_bits if name in of_weights else decision.options[-1]
+            picks[name] = (bits,) * decision.groups  # the largest of what is no weight
+        return Architecture(space.name, picks, space.spec.left_alone)

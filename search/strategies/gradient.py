@@ -1,7 +1,8 @@
 """Differentiable search: decisions and weights trained together under the objective, then decided."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from cost_models.rules import CostModel
 from search.objective import Objective
 from search.problem import SENSITIVITY_BATCHES, Problem
 from search.repair import Sensitivity, repair
@@ -9,6 +10,7 @@ from search.results import Result
 from search.settings import GradientSettings
 from search.training import Phase, PhaseRun
 from spaces.decision import Choice
+from spaces.space import Space
 
 
 class Gradient:
@@ -19,6 +21,9 @@ class Gradient:
 
     def phases(self) -> dict[str, int]:
         return {"search": self.settings.epochs}
+
+    def check(self, space: Space, models: Mapping[str, CostModel], budgets: Mapping[str, float]) -> None:
+        """Any budget that the space can meet will do."""
 
     def run(self, problem: Problem) -> Iterator[Result]:
         s, space = self.settings, problem.space

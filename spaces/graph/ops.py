@@ -116,6 +116,13 @@ def identity(call: Call) -> Value:
     return call.args[0] if call.args else call.kwargs["input"]
 
 
+def dropout(call: Call) -> Value:
+    a = call.bind("input", "p", "training", p=0.5, training=True)
+    if a["training"] and a["p"]:
+        raise call.refuse("drops in evaluation too.", "Pass training=self.training.")
+    return a["input"]
+
+
 def activation(name: str, **fields: Any) -> Callable[[Call], Op]:
     """A rule for an activation; `fields` are its arguments and their defaults."""
 
@@ -392,9 +399,11 @@ FUNCTIONS: dict[Any, Callable[[Call], Op | list[Op] | Value]] = {
     F.softplus: activation("softplus", beta=1.0, threshold=20.0),
     F.leaky_relu: activation("leaky_relu", negative_slope=0.01),
     F.pad: pad,
-    F.dropout: identity,
-    F.dropout1d: identity,
-    F.dropout2d: identity,
+    F.dropout: dropout,
+    F.dropout1d: dropout,
+    F.dropout2d: dropout,
+    F.dropout3d: dropout,
+    F.alpha_dropout: dropout,
     F.max_pool1d: pool("max_pool", 1),
     F.max_pool2d: pool("max_pool", 2),
     F.max_pool3d: pool("max_pool", 3),

@@ -83,9 +83,12 @@ def _graph(model: nn.Module) -> fx.Graph:
     except Exception as error:
         where = tracer.where[-1] if tracer.where else type(model).__name__
         reason = str(error).split("\n")[0].rstrip(".")
+        branches = "control flow" in reason or "cannot be iterated" in reason
         raise UnsupportedNetwork(
             where,
-            f"cannot be traced, its path depends on the data ({reason}).",
+            f"cannot be traced, its path depends on the data ({reason})."
+            if branches
+            else f"cannot be traced ({reason}).",
             "Take the branch or loop on values out of forward, or split the model there and search each part.",
         ) from error
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from search import training
+from search import checkpoint, training
 from search.checkpoint import CheckpointError
+from search.config import read_config
 from search.feasibility import BudgetError
 from search.integer.executor import Executor
 from search.integer.program import Program
@@ -98,6 +100,35 @@ def test_resume_after_a_kill_at_every_epoch_gives_the_same_bytes(done, data, tmp
     torch.manual_seed(12345)  # a new process would not share the old one's random state
     run(tmp_path / "run", settings(data))
     assert same_outputs(done[0], tmp_path / "run")
+
+
+def test_resume_with_sampled_choices_gives_the_same_bytes(data, tmp_path, monkeypatch):
+    """What is only looked at may draw no random number."""
+    chosen = settings(data)
+    chosen.space.mode = "gumbel"
+    run(tmp_path / "whole", chosen)
+    save, counted = PhaseRun.save, []
+
+    def killed_after(self):
+        save(self)
+        counted.append(1)
+        if len(counted) == 4:  # in the search
+            raise Killed
+
+    monkeypatch.setattr(PhaseRun, "save", killed_after)
+    with pytest.raises(Killed):
+        run(tmp_path / "run", chosen)
+    monkeypatch.setattr(PhaseRun, "save", save)
+    run(tmp_path / "run", chosen)
+    assert same_outputs(tmp_path / "whole", tmp_path / "run")
+
+
+@pytest.mark.parametrize("name, damage", [("config.yaml", lambda text: text[:40]), ("config.yaml", lambda text: "")])
+def test_damaged_config_of_a_run_is_named(tmp_path, name, damage):
+    text = "data:\n  name: npz\n  file: x.npz\nmodel: {_target_: a.b\n"
+    (tmp_path / name).write_text(damage(text))
+    with pytest.raises(ValueError, match=r"config.yaml is damaged"):
+        read_config(tmp_path)
 
 
 def test_process_killed_in_the_middle_of_an_epoch_resumes_from_the_command_line(data, tmp_path):
@@ -198,6 +229,20 @@ def test_run_folder_that_exists_is_not_overwritten(done, data):
         new_folder(settings(data, folder=str(done[0])))
 
 
+def test_what_the_fixed_strategy_cannot_meet_is_refused_before_training(data, tmp_path):
+    chosen = settings(data, strategy="fixed", budgets={"flash_bytes": 300})
+    with pytest.raises(
+        BudgetError, match=r"strategy 'fixed' at 8 bits: costs are .*budgets.*lower strategy.weight_bits"
+    ):
+        run(tmp_path / "run", chosen)
+    assert not (tmp_path / "run").exists()
+
+
+def test_network_with_another_number_of_outputs_than_classes_is_refused(data, tmp_path):
+    with pytest.raises(ValueError, match=r"model: its output has shape \(N, 3\); .* has 4 classes, so \(N, 4\)"):
+        Run(settings(data), lambda _: Small(classes=3), tmp_path / "run")
+
+
 def test_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(data, tmp_path, monkeypatch):
     loss = PhaseRun.loss
 
@@ -219,6 +264,16 @@ def test_damaged_checkpoint_is_named(data, tmp_path, monkeypatch):
     (folder / "warmup.pt").write_bytes(b"PK\x03\x04 cut off")
     with pytest.raises(CheckpointError, match=r"warmup\.pt: the checkpoint is damaged.*Delete it"):
         run(tmp_path / "run", settings(data))
+
+
+def test_checkpoint_with_another_byte_is_refused(done, tmp_path):
+    shutil.copytree(done[0] / "checkpoints", tmp_path / "checkpoints")
+    path = tmp_path / "checkpoints" / "search.pt"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"search\.pt: the checkpoint is damaged \(its checksum"):
+        checkpoint.load(path)
 
 
 def test_no_space_on_disk_keeps_the_old_checkpoint_and_says_so(data, tmp_path, monkeypatch):

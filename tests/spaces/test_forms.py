@@ -19,6 +19,8 @@ MODULE_ARGUMENTS = {
     **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), (4,)),
     **dict.fromkeys((nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d), (2,)),
     **{cls: (2,) for cls in MODULES if cls.__name__.startswith("Adaptive")},
+    **{cls: (1,) for cls in MODULES if cls.__name__.startswith("ZeroPad")},
+    **{cls: (1, 0.0) for cls in MODULES if cls.__name__.startswith("ConstantPad")},
 }
 BY_HAND = {
     "conv1d": lambda net, x: F.conv1d(x, net.weight[1], net.bias, 1, 1),
@@ -30,6 +32,9 @@ BY_HAND = {
     "dropout": lambda net, x: F.dropout(x, 0.5, net.training),
     "dropout1d": lambda net, x: F.dropout1d(x, training=net.training),
     "dropout2d": lambda net, x: F.dropout2d(x, training=net.training),
+    "dropout3d": lambda net, x: F.dropout3d(x, training=net.training),
+    "alpha_dropout": lambda net, x: F.alpha_dropout(x, training=net.training),
+    "pad": lambda net, x: F.conv2d(F.pad(x, (2, 0, 1, 3)), net.weight[2]),
     "flatten": lambda net, x: torch.flatten(x, start_dim=1),
     "reshape": lambda net, x: torch.reshape(x, (x.shape[0], -1)),
     "squeeze": lambda net, x: torch.squeeze(F.adaptive_avg_pool2d(x, 1)),
@@ -80,7 +85,9 @@ def dims_of(name: str) -> int:
 
 @pytest.mark.parametrize("cls", MODULES, ids=lambda cls: cls.__name__)
 def test_modules(cls):
-    assert_same(dims_of(cls.__name__), cls(*MODULE_ARGUMENTS.get(cls, ())))
+    dims, module = dims_of(cls.__name__), cls(*MODULE_ARGUMENTS.get(cls, ()))
+    padding = cls.__name__.startswith(("ZeroPad", "ConstantPad"))  # which a convolution takes over
+    assert_same(dims, nn.Sequential(module, CONV[dims](4, 3, 3)) if padding else module)
 
 
 def function_form(function):

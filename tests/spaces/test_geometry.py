@@ -135,14 +135,18 @@ def test_a_layer_whose_kernel_cannot_shrink_is_listed():
 
 
 def test_a_time_mask_without_a_padding_rule_is_refused():
-    model = nn.Sequential(nn.Conv1d(2, 4, 5, padding=2), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(4, 2))
-    message = r"time: layer '0' is padded by 2 on the left, its 5 taps reach back 4.*Pad 4 on the left, F.pad\(x, \(4, 0\)\)"
+    model = nn.Sequential(
+        nn.Conv1d(2, 4, 5, padding=2), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(4, 2)
+    )
+    message = (
+        r"time: layer '0' is padded by 2 on the left, its 5 taps reach back 4.*Pad 4 on the left, F.pad\(x, \(4, 0\)\)"
+    )
     with pytest.raises(ValueError, match=message):
         space_of(model, (2, 2, 16), Options(time=("0",)))
 
 
 def test_a_time_pattern_that_matches_nothing_is_refused():
-    with pytest.raises(ValueError, match="time 'tcn.*' matches no 1-D convolution; there are: first, second"):
+    with pytest.raises(ValueError, match=r"time 'tcn\..*' matches no 1-D convolution; there are: first, second"):
         space_of(Causal(), (2, 2, 16), Options(time=("tcn.*",)))
 
 

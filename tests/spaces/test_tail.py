@@ -185,3 +185,9 @@ def test_steps_of_other_precisions_learn_as_much_as_they_are_probable():
         step = offered.log_step[p].detach().requires_grad_()
         (alone,) = torch.autograd.grad(quantized(x, step, offered.codes[p]), step, grad)
         torch.testing.assert_close(found[p], alone * offered.probability[0, p])
+
+
+def test_a_batch_of_one_value_a_channel_is_refused():
+    x, log_step, _ = leaves((1, 4))
+    with pytest.raises(ValueError, match=r"one value a channel in a batch of shape \(1, 4\); two are needed"):
+        norm_tail(x, norm(training=True), None, log_step, QUANTIZED[0])
