@@ -36,6 +36,7 @@ RULES: dict[str, LayerRule] = {
     "avg_pool": outside_the_source,
     "flatten": outside_the_source,
     "table": outside_the_source,
+    "select": outside_the_source,
 }
 
 
@@ -48,4 +49,4 @@ class Bops:
 
     def __call__(self, network: Network) -> Tensor:
         """(), bit operations; differentiable in channels, widths and activation shares."""
-        return total(rule_for(self.name, RULES, layer)(layer) for layer in network.layers)
+        return total(network.weighed(layer, rule_for(self.name, RULES, layer)(layer)) for layer in network.layers)

@@ -27,6 +27,7 @@ ADD_32_PJ = 0.1
 ACCESS_PJ = 20.0  # 64 bits, 32 kB cache
 PRODUCT_PJ = MULTIPLY_8_PJ / (8 * 8)  # of one bit by one bit
 MEMORY_PJ = ACCESS_PJ / 64  # one bit
+ALIASES = ("flatten", "select")
 
 
 def accumulate(layer: LayerUse, network: Network) -> Tensor:
@@ -68,21 +69,29 @@ RULES: dict[str, Callable[[LayerUse, Network], Tensor | float]] = {
     "avg_pool": pool,
     "flatten": only_memory,
     "table": only_memory,
+    "select": only_memory,
 }
 
 
 def activation_bits(network: Network) -> Tensor:
-    """(), activation bits written and read. A flatten moves nothing: its output is its input's memory."""
-    accesses: Counter[str] = Counter()
+    """(), activation bits written and read. A flatten, a select move nothing: their output is an input's memory."""
+    always: Counter[str] = Counter()
+    terms: list[Tensor | float] = []
     for layer in network.layers:
-        if layer.op != "flatten":
-            accesses.update((*layer.inputs, layer.output))
-    return total(network.tensors[name].total_bits * count for name, count in accesses.items())
+        if layer.op in ALIASES:
+            continue
+        if layer.when:
+            moved = total(network.tensors[name].total_bits for name in (*layer.inputs, layer.output))
+            terms.append(network.weighed(layer, moved))
+        else:
+            always.update((*layer.inputs, layer.output))
+    return total([*terms, *(network.tensors[name].total_bits * count for name, count in always.items())])
 
 
 def table_bits(network: Network) -> Tensor:
     """(), bits looked up in activation tables: one entry for each element of the output."""
-    return total(layer.out_elements * layer.mean_out_bits for layer in network.layers if layer.table_entries)
+    looked_up = [layer for layer in network.layers if layer.table_entries]
+    return total(network.weighed(layer, layer.out_elements * layer.mean_out_bits) for layer in looked_up)
 
 
 class Energy:
@@ -94,5 +103,7 @@ class Energy:
 
     def __call__(self, network: Network) -> Tensor:
         """(), pJ; differentiable in channels, widths and activation shares."""
-        layers = total(rule_for(self.name, RULES, layer)(layer, network) for layer in network.layers)
+        layers = total(
+            network.weighed(layer, rule_for(self.name, RULES, layer)(layer, network)) for layer in network.layers
+        )
         return layers + MEMORY_PJ * (activation_bits(network) + table_bits(network))

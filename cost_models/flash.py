@@ -63,6 +63,7 @@ RULES: dict[str, LayerRule] = {
     "avg_pool": one_rescale,
     "flatten": no_constants,
     "table": no_constants,
+    "select": no_constants,
 }
 
 
@@ -81,7 +82,8 @@ class Flash:
 
     def __call__(self, network: Network) -> Tensor:
         """(), bytes; differentiable in channels, widths and activation shares."""
-        constants = total(rule_for(self.name, RULES, layer)(layer) for layer in network.layers)
-        weights = total(stored_weights(layer) for layer in network.weight_owners)
-        tables = total(table_bytes(layer) for layer in network.layers if layer.table_entries)
+        layers = network.layers
+        constants = total(network.weighed(layer, rule_for(self.name, RULES, layer)(layer)) for layer in layers)
+        weights = total(stored_weights(layer) * network.stored(layer) for layer in network.weight_owners)
+        tables = total(network.weighed(layer, table_bytes(layer)) for layer in layers if layer.table_entries)
         return constants + weights + tables

@@ -26,7 +26,8 @@ class Latency:
         Raises:
             UnsupportedLayer: an op without a rule, or a combination on offer that the target's table lacks.
         """
-        return total(rule_for(self.name, RULES, layer)(self.target, layer) for layer in network.layers)
+        layers = network.layers
+        return total(network.weighed(layer, rule_for(self.name, RULES, layer)(self.target, layer)) for layer in layers)
 
 
 def kernel_kind(layer: LayerUse) -> str:
@@ -65,7 +66,7 @@ def element_cycles(target: Target, layer: LayerUse) -> Tensor:
 
 
 def no_cycles(target: Target, layer: LayerUse) -> float:
-    """A flatten is another view of its input's memory: nothing runs."""
+    """A flatten is another view of its input's memory, a select one of its inputs: nothing runs."""
     return 0.0
 
 
@@ -80,4 +81,5 @@ RULES: dict[str, Callable[[Target, LayerUse], Tensor | float]] = {
     "avg_pool": element_cycles,
     "flatten": no_cycles,
     "table": element_cycles,
+    "select": no_cycles,
 }

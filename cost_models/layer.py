@@ -1,6 +1,7 @@
 """A network as the cost models see it: operators in execution order and the tensors between them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 
@@ -22,7 +23,7 @@ class LayerUse:
     """
 
     name: str
-    op: str  # conv, depthwise, linear, add, mul, concat, max_pool, avg_pool, flatten, table
+    op: str  # conv, depthwise, linear, add, mul, concat, max_pool, avg_pool, flatten, table, select
     in_channels: Tensor  # (), of the first input that are read; features of a linear
     out_channels: Tensor  # ()
     kernel: tuple[int, ...]  # () unless conv, depthwise or pool
@@ -40,6 +41,8 @@ class LayerUse:
     weights: str | None = None  # name of the stored weights; None: stored for this layer alone
     table_entries: Tensor | int = 0  # of the activation table stored with this op
     taps: Tensor | int | None = None  # of the kernel that are in use, where not all of them
+    when: tuple[tuple[str, int], ...] = ()  # the op runs if each of these choices takes this option
+    choice: str | None = None  # of a select: which of its inputs, in the order of the options, its output is
 
     @property
     def fan_in(self) -> Tensor:
@@ -101,6 +104,8 @@ class TensorUse:
 class Network:
     """Layers in execution order and every tensor that they read or write.
 
+    Where branches are open the layers of all of them are listed; `runs` says how far each counts.
+
     Raises:
         ValueError: a layer reads a tensor that nothing has written yet, or a name is not in `tensors`.
     """
@@ -109,6 +114,7 @@ class Network:
     tensors: dict[str, TensorUse]
     input: str
     output: str
+    branches: Mapping[str, Tensor] = field(default_factory=dict)  # choice -> share (n_options,), sums to 1
 
     def __post_init__(self) -> None:
         written = {self.input}
@@ -125,6 +131,31 @@ class Network:
             raise ValueError(f"no TensorUse for {unknown}; Network.tensors has {sorted(self.tensors)}. Add them.")
         if self.output not in written:
             raise ValueError(f"no layer writes the network's output '{self.output}'; name a tensor that one writes.")
+
+    def runs(self, layer: LayerUse) -> Tensor | float:
+        """(), the probability that the layer runs."""
+        share: Tensor | float = 1.0
+        for choice, option in layer.when:
+            share = share * self.branches[choice][option]
+        return share
+
+    def weighed(self, layer: LayerUse, cost: Tensor | float) -> Tensor | float:
+        """A cost of the layer, as far as it runs."""
+        return cost * self.runs(layer) if layer.when else cost
+
+    def stored(self, owner: LayerUse) -> Tensor | float:
+        """(), the probability that any use of the layer's weights runs."""
+        without: Tensor | float = 1.0
+        for layer in self.layers:
+            if layer.op in WEIGHTED and (layer.weights or layer.name) == (owner.weights or owner.name):
+                if not layer.when:
+                    return 1.0
+                without = without * (1 - self.runs(layer))
+        return 1 - without
+
+    def picks(self) -> dict[str, int]:
+        """The likeliest option of each choice of branches."""
+        return {choice: int(share.argmax()) for choice, share in self.branches.items()}
 
     @cached_property
     def weight_owners(self) -> tuple[LayerUse, ...]:

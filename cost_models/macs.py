@@ -27,6 +27,7 @@ RULES: dict[str, LayerRule] = {
     "avg_pool": no_products,
     "flatten": no_products,
     "table": no_products,
+    "select": no_products,
 }
 
 
@@ -39,4 +40,4 @@ class Macs:
 
     def __call__(self, network: Network) -> Tensor:
         """(), MACs; differentiable in the channels on both sides of a layer."""
-        return total(rule_for(self.name, RULES, layer)(layer) for layer in network.layers)
+        return total(network.weighed(layer, rule_for(self.name, RULES, layer)(layer)) for layer in network.layers)

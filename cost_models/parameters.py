@@ -27,6 +27,7 @@ RULES: dict[str, LayerRule] = {
     "avg_pool": no_parameters,
     "flatten": no_parameters,
     "table": no_parameters,
+    "select": no_parameters,
 }
 
 
@@ -39,5 +40,6 @@ class Parameters:
 
     def __call__(self, network: Network) -> Tensor:
         """(), parameters; differentiable in the channels on both sides of a layer."""
-        own = total(rule_for(self.name, RULES, layer)(layer) for layer in network.layers)
-        return own + total(layer.fan_in * layer.out_channels for layer in network.weight_owners)
+        own = total(network.weighed(layer, rule_for(self.name, RULES, layer)(layer)) for layer in network.layers)
+        owners = network.weight_owners
+        return own + total(layer.fan_in * layer.out_channels * network.stored(layer) for layer in owners)

@@ -1,5 +1,7 @@
 """Peak RAM: the most bytes of activation tensors that are live at once, over the schedule."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -24,41 +26,65 @@ RULES = {
     "avg_pool": output_and_inputs,
     "flatten": output_and_inputs,  # one memory, by TensorUse.alias_of
     "table": output_and_inputs,
+    "select": output_and_inputs,  # of the input that is picked, and one memory
 }
 
+Picks = Mapping[str, int]
 
-def _memory(network: Network, name: str) -> str:
+
+def _runs(layer: LayerUse, picks: Picks) -> bool:
+    return all(picks[choice] == option for choice, option in layer.when)
+
+
+def _memory(network: Network, name: str, picks: Picks) -> str:
     """The tensor whose bytes hold `name`."""
-    while (parent := network.tensors[name].alias_of) is not None:
-        name = parent
-    return name
+    selects = {layer.output: layer for layer in network.layers if layer.choice is not None} if picks else {}
+    while True:
+        if name in selects:
+            name = selects[name].inputs[picks[selects[name].choice or ""]]
+        elif (parent := network.tensors[name].alias_of) is not None:
+            name = parent
+        else:
+            return name
 
 
-def lifetimes(network: Network) -> dict[str, tuple[int, int]]:
+def lifetimes(network: Network, picks: Picks | None = None) -> dict[str, tuple[int, int]]:
     """First and last layer at which each memory is live.
 
     The network's input is live from the start, its output to the end; a tensor that nothing reads, where it is
-    written. An alias has no memory of its own and keeps the memory it names alive.
+    written. An alias has no memory of its own and keeps the memory it names alive. Of branches those that are picked
+    run, the likeliest if nothing else is said.
 
     Raises:
         UnsupportedLayer: an op whose use of memory is not known.
     """
-    uses = [(_memory(network, network.input), 0)]
+    picks = network.picks() if picks is None else picks
+    uses = [(_memory(network, network.input, picks), 0)]
     for step, layer in enumerate(network.layers):
         names = rule_for(PeakRam.name, RULES, layer)(layer)
-        uses.extend((_memory(network, name), step) for name in names)
-    uses.append((_memory(network, network.output), len(network.layers) - 1))
+        if layer.choice is not None:
+            names = (layer.output,)
+        if _runs(layer, picks):
+            uses.extend((_memory(network, name, picks), step) for name in names)
+    uses.append((_memory(network, network.output, picks), len(network.layers) - 1))
     steps: dict[str, list[int]] = {}
     for name, step in uses:
         steps.setdefault(name, []).append(step)
     return {name: (min(used), max(used)) for name, used in steps.items()}
 
 
-def live_bytes(network: Network) -> Tensor:
-    """(n_layers,), bytes live while each layer runs; a tensor takes ceil(elements * E[bits] / 8)."""
-    lives = lifetimes(network)
+def live_bytes(network: Network, picks: Picks | None = None) -> Tensor:
+    """(n_layers,), bytes live while each layer runs, 0 where it does not.
+
+    A tensor takes ceil(elements * E[bits] / 8).
+    """
+    picks = network.picks() if picks is None else picks
+    lives = lifetimes(network, picks)
     sizes = ceil(torch.stack([network.tensors[name].total_bits for name in lives]) / 8)
-    live = [[first <= step <= last for first, last in lives.values()] for step in range(len(network.layers))]
+    live = [
+        [_runs(layer, picks) and layer.choice is None and first <= step <= last for first, last in lives.values()]
+        for step, layer in enumerate(network.layers)
+    ]
     return torch.tensor(live, dtype=sizes.dtype, device=sizes.device) @ sizes
 
 
@@ -80,5 +106,15 @@ class PeakRam:
     source = "a count over the schedule"
 
     def __call__(self, network: Network) -> Tensor:
-        """(), bytes; the gradient is that of the layers where the peak is."""
-        return live_bytes(network).max()
+        """(), bytes; the gradient is that of the layers where the peak is.
+
+        A branch's share has for gradient the peak that the network would have with that branch.
+        """
+        picks = network.picks()
+        peak = live_bytes(network, picks).max()
+        for choice, share in network.branches.items():
+            if share.requires_grad:
+                with torch.no_grad():
+                    options = [live_bytes(network, {**picks, choice: k}).max() for k in range(len(share))]
+                peak = peak + (share - share.detach()) @ torch.stack(options)
+        return peak

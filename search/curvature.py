@@ -22,6 +22,7 @@ class Curvature:
     def __init__(self) -> None:
         self.squares: list[Tensor] = []
         self._watched: list[tuple[Tensor, Tensor, bool]] = []
+        self._compared: list[int | None] = []
         self._batch = 1
 
     def added(self, selection: Selection, roots: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
@@ -36,6 +37,9 @@ class Curvature:
         for root in roots:
             root.retain_grad()
         self._watched = list(zip(roots, given, kinds, strict=True))
+        paths = [selection.paths.get(name) for name in selection.share]
+        second = [path[1] if path and len(path) > 1 else None for path in paths]
+        self._compared = [None] * (len(roots) - len(second)) + second
         return given
 
     def _half(self, squares: Tensor) -> Tensor:
@@ -49,12 +53,15 @@ class Curvature:
             batch: samples over which the loss is a mean.
         """
         self._batch = batch
-        for square, (root, given, is_gate) in zip(self.squares, self._watched, strict=True):
+        for square, compared, (root, given, is_gate) in zip(self.squares, self._compared, self._watched, strict=True):
             task = distributed.mean_(root.grad - given)
             if not is_gate:  # against the option that is in use
                 task = task - (task * root).sum(1, keepdim=True)
-            square.lerp_(task.square_(), 1 - MEMORY)
-        self._watched = []
+            task.square_()
+            if compared is not None:  # of branches but one was run beside the drawn one
+                square, task = square[:, compared], task[:, compared]
+            square.lerp_(task, 1 - MEMORY)
+        self._watched, self._compared = [], []
 
     def state(self) -> dict:
         return {"squares": self.squares, "batch": self._batch}

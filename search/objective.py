@@ -112,7 +112,14 @@ class Objective:
         return roots, self.curvature.added(space.selection, roots, self._gradients)
 
     def _refresh(self, space: Space, roots: list[Tensor], task_loss: float, progress: float) -> list[Tensor]:
-        leaves = [r.detach().requires_grad_() for r in roots]
+        branches = {name for name, choice in space.spec.choices.items() if choice.branches}
+        # Costs of branches are expected ones: those of the paths that happen to be drawn would jump about.
+        values = [roots[0]] * (space.selection.alpha is not None)
+        values += [
+            space.selection.probability[name] if name in branches else share
+            for name, share in space.selection.share.items()
+        ]
+        leaves = [value.detach().clone().requires_grad_() for value in values]
         network = space.describe(_with_leaves(space.selection, leaves))
         costs = {name: model(network) for name, model in self.models.items()}
         self.costs = {name: cost.item() for name, cost in costs.items()}

@@ -49,6 +49,7 @@ class Sensitivity:
         space.train()
         space.freeze_norms()
         space.set_mode(FAKE)
+        space.draws = False
         sums: dict[str, Tensor] = {}
         for images, labels in batches:
             value = loss(space(images), labels)
@@ -59,6 +60,7 @@ class Sensitivity:
                 sums[name] = sums.get(name, 0) + part
         space.freeze_norms(False)
         space.set_mode(mode)
+        space.draws = True
         space.train(training)
         self.by_name = {name: total / max(1, len(batches)) for name, total in sums.items()}
 
@@ -127,8 +129,9 @@ def _changes(space: Space, architecture: Architecture, rows: list[dict[str, Tens
     for gate in (d for d in space.decisions.values() if isinstance(d, Gate)):
         changes += _closings(gate, architecture.picks[gate.name], first, rows, sensitivity)
         first += gate.groups
-    for choice in space.choices.values():
-        changes += _lowerings(choice, architecture.picks, rows, sensitivity)
+    for name, choice in space.choices.items():
+        if not space.spec.choices[name].branches:  # what another branch would give is known of few of them
+            changes += _lowerings(choice, architecture.picks, rows, sensitivity)
     return [c for c in changes if any(s > 0 for s in c.saved)]
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from spaces.geometry import cropped
+from spaces.resolve import resolved
 from spaces.spec import BlockSpec, WeightsSpec
 
 
@@ -13,6 +14,7 @@ def decided(space):
     """A new Space without decisions; the weights of what stays are inherited, precisions are fixed."""
     from spaces.space import Space
 
+    space = resolved(space)
     is_open = torch.cat([torch.ones(1, dtype=torch.bool), *[g.is_open().cpu() for g in space.gates.values()]])
     keep = {name: is_open[torch.tensor(places)].nonzero()[:, 0] for name, places in space.spec.slots.items()}
     sources = {b.name: b.spec.inputs[0] for b in space.blocks}

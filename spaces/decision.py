@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-MODES = ("hard", "soft", "gumbel")
+MODES = ("hard", "soft", "gumbel", "sampled")
 
 
 class _Heaviside(torch.autograd.Function):
@@ -128,13 +128,18 @@ def keeps(gates: Sequence[Gate]) -> Tensor:
 
 
 def select(logits: Tensor, mode: str, temperature: float) -> Tensor:
-    """(groups, n) logits to shares: soft, hard (argmax forward, softmax backward) or gumbel (hard, with noise)."""
+    """(groups, n) logits to shares.
+
+    soft: the softmax; the others are one-hot forward and softmax backward: hard the argmax, gumbel the argmax under
+    noise (which the softmax sees too), sampled a draw by the softmax's probabilities.
+    """
     if mode == "gumbel":
         logits = logits - torch.empty_like(logits).exponential_().log()
     soft = torch.softmax(logits / temperature, -1)
     if mode == "soft":
         return soft
-    hard = nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).to(soft.dtype)
+    index = torch.multinomial(soft.detach(), 1)[:, 0] if mode == "sampled" else logits.argmax(-1)
+    hard = nn.functional.one_hot(index, logits.shape[-1]).to(soft.dtype)
     return _Straight.apply(soft, hard)
 
 
@@ -158,17 +163,30 @@ def straight_through(through: Tensor, value: Tensor) -> Tensor:
 class Choice(Decision):
     """One of n options a group, by logits. Evaluation always takes the argmax."""
 
-    def __init__(self, name: str, options: Sequence[int], groups: int, mode: str = "hard", temperature: float = 1.0):
+    def __init__(
+        self,
+        name: str,
+        options: Sequence[int],
+        groups: int,
+        mode: str = "hard",
+        temperature: float = 1.0,
+        uniform: bool = False,
+    ) -> None:
         super().__init__(name, options, groups)
         if mode not in MODES:
             raise ValueError(f"decision '{name}': mode '{mode}' is not one of {MODES}.")
         self.mode, self.temperature = mode, temperature
         logits = torch.zeros(groups, len(self.options))
-        logits[:, -1] = 1.0  # options ascend: a search starts at the highest precision
+        logits[:, -1] = 0.0 if uniform else 1.0  # options ascend: a search starts at the highest precision
         self.logits = nn.Parameter(logits)
 
     def share(self) -> Tensor:
         return select(self.logits, self.mode if self.training else "hard", self.temperature)
+
+    @torch.no_grad()
+    def probability(self) -> Tensor:
+        """(groups, n_options), the softmax behind the share, without noise and without gradient."""
+        return torch.softmax(self.logits / self.temperature, -1)
 
     def pick(self) -> tuple[int, ...]:
         return tuple(self.options[i] for i in self.logits.argmax(-1).tolist())

@@ -19,13 +19,38 @@ def describe(space, selection) -> Network:
     channels = dict(zip(space.spec.slots, (counts @ alpha).unbind(), strict=True))
     one = counts.new_ones(1)
     layers, tensors = [], {}
-    bits = {name: _bits(space, selection, name, one) for name in space.spec.slots}
+    bits = _all_bits(space, selection, one)
     tensors[space.spec.input] = _tensor(space.spec.input, channels, space.spec.input_shape, bits)
     for block in space.blocks:
         layers.append(_layer(space, block, selection, alpha, channels, bits))
         alias = block.spec.inputs[0] if block.spec.op == "flatten" else None
         tensors[block.name] = _tensor(block.name, channels, block.spec.shape, bits, alias)
-    return Network(tuple(layers), tensors, space.spec.input, space.spec.output)
+    branches = {n: selection.share[n][0].double() for n, c in space.spec.choices.items() if c.branches}
+    return Network(tuple(layers), tensors, space.spec.input, space.spec.output, branches)
+
+
+def _all_bits(space, selection, one: Tensor) -> dict[str, tuple[tuple[int, ...], Tensor]]:
+    """Tensor -> widths on offer, and their shares; behind a select those of its inputs, as far as they are picked."""
+    found = {space.spec.input: _bits(space, selection, space.spec.input, one)}
+    for block in space.spec.blocks:
+        scale = space.spec.scale_of[block.name]
+        if block.op == "select":
+            share = selection.share[block.attributes["choice"]][0].double()
+            found[block.name] = _mixture([found[name] for name in block.inputs], share)
+        else:
+            found[block.name] = found[scale] if scale in found else _bits(space, selection, block.name, one)
+    return found
+
+
+def _mixture(parts: list[tuple[tuple[int, ...], Tensor]], share: Tensor) -> tuple[tuple[int, ...], Tensor]:
+    widths = tuple(sorted({bits for offered, _ in parts for bits in offered}))
+    if len(widths) == 1:
+        return widths, share.new_ones(1)
+    rows = [
+        shares @ shares.new_tensor([[float(bits == width) for width in widths] for bits in offered])
+        for offered, shares in parts
+    ]
+    return widths, share @ torch.stack(rows)
 
 
 def _bits(space, selection, tensor: str, one: Tensor) -> tuple[tuple[int, ...], Tensor]:
@@ -74,6 +99,8 @@ def _layer(space, block, selection, alpha: Tensor, channels: dict, bits: dict) -
         inputs=spec.inputs,
         output=block.name,
         weights=spec.weights,
+        when=spec.when,
+        choice=spec.attributes.get("choice"),
         table_entries=_table_entries(block, in_bits, in_share) if space.spec.quantizers else 0,
     )
 

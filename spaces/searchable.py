@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from spaces.geometry import KERNEL, kernel_options, time_options
+from spaces.graph.branches import When, conditions
 from spaces.graph.errors import UnsupportedNetwork
 from spaces.graph.fuse import fuse, operators
 from spaces.graph.ops import Op
 from spaces.graph.ties import FIXED, Ties, tie
 from spaces.graph.trace import traced
+from spaces.one_of import OneOf
 from spaces.space import Space
 from spaces.spec import BlockSpec, ChoiceSpec, QuantizerSpec, SpaceSpec, WeightsSpec
 
@@ -108,18 +110,28 @@ def searchable(model: nn.Module, example_input: Tensor, options: Options | None 
 
 @torch.no_grad()
 def _check_same(space: Space, model: nn.Module, example_input: Tensor) -> None:
-    """The Space computes what the model computes, or is refused: no rule of the pass is trusted blindly."""
+    """The Space computes what the model computes, on every branch, or is refused: no rule is trusted blindly."""
     model, x = copy.deepcopy(model).eval().cpu(), example_input.detach().cpu()
-    wanted, found = model(x.clone()), space.eval()(x.clone())
+    branches = [choice for name, choice in space.choices.items() if space.spec.choices[name].branches]
+    space.eval()
+    for pick in range(max((len(choice.options) for choice in branches), default=1)):
+        for module in model.modules():
+            if isinstance(module, OneOf):
+                module.select.pick = min(pick, len(module.alternatives) - 1)
+        for choice in branches:
+            choice.fix((min(pick, len(choice.options) - 1),))
+        wanted, found = model(x.clone()), space(x.clone())
+        distance, size = (wanted - found).abs().max().item(), wanted.abs().max().item()
+        if not distance <= TOLERANCE * max(size, 1e-6) + 1e-6:
+            raise UnsupportedNetwork(
+                type(model).__name__,
+                f"converts to a network whose output differs by {distance:.3g} (largest output {size:.3g}).",
+                "An operation that changes a tensor in place while others still read it is the usual cause: "
+                "use its plain form (inplace=False, x + y instead of x += y).",
+            )
+    for choice in branches:
+        choice.logits.zero_()
     space.train()
-    distance, size = (wanted - found).abs().max().item(), wanted.abs().max().item()
-    if not distance <= TOLERANCE * max(size, 1e-6) + 1e-6:
-        raise UnsupportedNetwork(
-            type(model).__name__,
-            f"converts to a network whose output differs by {distance:.3g} (largest output {size:.3g}).",
-            "An operation that changes a tensor in place while others still read it is the usual cause: "
-            "use its plain form (inplace=False, x + y instead of x += y).",
-        )
 
 
 def _exclude(blocks: list[Op], ties: Ties, left_alone: dict[str, str], options: Options) -> None:
@@ -145,8 +157,13 @@ def _check_time(blocks: list[Op], options: Options) -> None:
 def _describe(
     blocks: list[Op], input_shape: tuple, last: str, ties: Ties, left_alone: dict[str, str], options: Options
 ) -> SpaceSpec:
+    whens = conditions(blocks, last)
     slots, gates = _gates(blocks, ties) if options.prunes else ({n: [0] * len(i) for n, i in ties.ids.items()}, {})
-    choices: dict[str, ChoiceSpec] = {}
+    choices = {
+        op.attributes["choice"]: ChoiceSpec(tuple(range(len(op.inputs))), branches=True)
+        for op in blocks
+        if op.kind == "select"
+    }
     weights = {op.weights: _weights(op, blocks, left_alone, options, choices) for op in blocks if op.weights}
     norms = {op.norm: {"eps": op.norm_module.eps, "momentum": op.norm_module.momentum} for op in blocks if op.norm}
     scale_of = {"input": "input"}
@@ -157,7 +174,7 @@ def _describe(
         input="input",
         output=last,
         input_shape=tuple(input_shape),
-        blocks=[_block(op) for op in blocks],
+        blocks=[_block(op, whens[op.name]) for op in blocks],
         weights=weights,
         norms=norms,
         quantizers=_quantizers(blocks, scale_of, last, options, choices),
@@ -171,8 +188,9 @@ def _describe(
     )
 
 
-def _block(op: Op) -> BlockSpec:
-    return BlockSpec(op.name, op.kind, tuple(op.inputs), op.shape, op.attributes, op.weights, op.norm, op.activation)
+def _block(op: Op, when: When) -> BlockSpec:
+    parts = op.attributes, op.weights, op.norm, op.activation
+    return BlockSpec(op.name, op.kind, tuple(op.inputs), op.shape, *parts, when)
 
 
 def _weights(
@@ -222,11 +240,12 @@ def _quantizers(
     if not options.activation_widths:
         return {}
     quantizers = {"input": QuantizerSpec((options.input_bits or max(options.activation_widths),))}
+    outputs = _outputs(blocks, scale_of, last)
     for op in blocks:
-        if scale_of[op.name] != op.name:
+        if scale_of[op.name] != op.name or op.kind == "select":
             continue
         widths = options.activation_widths
-        if op.name == scale_of[last]:
+        if op.name in outputs:
             widths = (options.output_bits or max(widths),)
         choice = None
         if len(widths) > 1:
@@ -236,6 +255,14 @@ def _quantizers(
         ceiling = 6.0 if clamp == "relu6" else None
         quantizers[op.name] = QuantizerSpec(widths, clamp in ("relu", "relu6"), ceiling, choice)
     return quantizers
+
+
+def _outputs(blocks: list[Op], scale_of: dict[str, str], last: str) -> set[str]:
+    """The tensors whose scale the network's output has: one, or where it is a select those of all its inputs."""
+    select = next((op for op in blocks if op.name == scale_of[last] and op.kind == "select"), None)
+    if select is None:
+        return {scale_of[last]}
+    return set().union(*(_outputs(blocks, scale_of, name) for name in select.inputs))
 
 
 def _gates(blocks: list[Op], ties: Ties) -> tuple[dict[str, list[int]], dict[str, int]]:

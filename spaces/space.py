@@ -19,9 +19,11 @@ from spaces.norm import Norm
 from spaces.quantizers import ActivationChoice, ActivationQuantizer
 from spaces.quantizers.calibrate import METHODS
 from spaces.quantizers.weight import Layer, quantized
-from spaces.spec import QuantizerSpec, SpaceSpec
+from spaces.spec import ChoiceSpec, QuantizerSpec, SpaceSpec
 
 __all__ = ["FAKE", "FLOAT", "INTEGER", "Space"]
+
+RUNS, COMPARES = "runs", "compares"
 
 
 class Space(nn.Module):
@@ -31,7 +33,8 @@ class Space(nn.Module):
         mode: "float" (decisions and quantizers out of play), "fake" (training with quantization), "integer"
             (forward as the Program computes, gradients straight through; decided Spaces only).
         held: in training, decisions are not drawn anew: the last selection serves again, as a constant, and so do the
-            activations' steps. For the steps in which nothing but weights is to learn.
+            activations' steps. For the steps in which nothing but weights is to learn. Branches are drawn all the same.
+        draws: in training, branches are drawn; if not, the likeliest run, as in evaluation.
     """
 
     def __init__(self, spec: SpaceSpec) -> None:
@@ -39,9 +42,7 @@ class Space(nn.Module):
         self.spec = spec
         self.name = spec.name
         self.gates = nn.ModuleDict({key_of(n): Gate(n, c, **spec.gate_options) for n, c in spec.gates.items()})
-        self._choices = nn.ModuleDict(
-            {key_of(n): Choice(n, c.options, c.groups, **spec.choice_options) for n, c in spec.choices.items()}
-        )
+        self._choices = nn.ModuleDict({key_of(n): self._choice(n, c) for n, c in spec.choices.items()})
         self._weights = nn.ModuleDict({key_of(n): Weights(n, w, spec.choices) for n, w in spec.weights.items()})
         self._norms = nn.ModuleDict({key_of(n): Norm(self._norm_channels(n), **a) for n, a in spec.norms.items()})
         self._quantizers = nn.ModuleDict({key_of(n): _quantizer(q) for n, q in spec.quantizers.items()})
@@ -50,8 +51,14 @@ class Space(nn.Module):
         self.norms = {n: self._norms[key_of(n)] for n in spec.norms}
         self.blocks = nn.ModuleList(self._block(b) for b in spec.blocks)
         self._register_slots()
-        self._mode, self.held = FLOAT, False
+        self._mode, self.held, self.draws = FLOAT, False, True
+        self._branches = [name for name, choice in spec.choices.items() if choice.branches]
+        self._everything = False
         self.selection = Selection(FLOAT)
+
+    def _choice(self, name: str, spec: ChoiceSpec) -> Choice:
+        options = self.spec.choice_options | ({"mode": "sampled", "uniform": True} if spec.branches else {})
+        return Choice(name, spec.options, spec.groups, **options)
 
     def _norm_channels(self, name: str) -> int:
         return next(b.shape[0] for b in self.spec.blocks if b.norm == name)
@@ -139,7 +146,11 @@ class Space(nn.Module):
     def select(self, mode: str | None = None) -> Selection:
         """What the decisions say now, differentiable; drawn once per forward pass and kept in `selection`."""
         selection = Selection(mode or self._mode)
-        if selection.mode != FLOAT:
+        if selection.mode == FLOAT:
+            for name in self._branches:
+                choice = self.choices[name]
+                selection.share[name], selection.probability[name] = choice.share(), choice.probability()
+        else:
             gates = list(self.gates.values())
             if gates:
                 first = gates[0].shadow
@@ -154,19 +165,39 @@ class Space(nn.Module):
             if activations:
                 picks = torch.cat([selection.share[name].argmax(1) for name in activations])
                 selection.picked = dict(zip(activations, picks.tolist(), strict=True))
+        self._draw(selection)
         return selection
 
-    def _used_weights(self, selection: Selection) -> dict[str, Tensor]:
+    def _draw(self, selection: Selection) -> None:
+        """Which branches run in this pass; and with them, where their choice learns, which one is run to compare."""
+        for name in self._branches:
+            choice, probability = self.choices[name], selection.probability[name][0]
+            if not (self.training and self.draws):
+                selection.paths[name] = (int(choice.logits[0].argmax()),)
+                continue
+            share = selection.share[name]
+            if selection.held:
+                selection.paths[name] = (int(torch.multinomial(probability, 1)),)
+                continue
+            first = int(share[0].argmax())
+            selection.paths[name] = (first,)
+            if share.requires_grad and torch.is_grad_enabled() and selection.mode != FLOAT:
+                others = probability.clone().clamp_min(torch.finfo(probability.dtype).tiny)
+                others[first] = 0
+                selection.paths[name] = (first, int(torch.multinomial(others, 1)))
+
+    def _used_weights(self, selection: Selection, running: set[str]) -> dict[str, Tensor]:
         """Weights name -> fake-quantized weights, without the taps that are masked."""
         if selection.mode == FLOAT:
             return {}
-        layers = {n: w for n, w in self.weights.items() if w.quantizer is not None}
+        layers = {n: w for n, w in self.weights.items() if w.quantizer is not None and n in running}
         share, probability = selection.share.get, selection.probability.get
         each = quantized(
             [Layer(w.quantizer, w.weight, share(w.spec.bits), probability(w.spec.bits)) for w in layers.values()]
         )
         used = dict(zip(layers, each, strict=True))
-        for name, weights in self.weights.items():
+        for name in running:
+            weights = self.weights[name]
             mask = weights.tap_mask(selection.share)
             if mask is not None:
                 used[name] = used.get(name, weights.weight) * mask
@@ -208,15 +239,32 @@ class Space(nn.Module):
             )
         again = self.held and self.training and self.selection.mode == self._mode
         self.selection = self.selection.hold() if again else self.select()
-        self.selection.weight = self._used_weights(self.selection)
+        if again:
+            self._draw(self.selection)
+        roles = [self._role(block) for block in self.blocks]
+        running = {b.spec.weights for b, role in zip(self.blocks, roles, strict=True) if role and b.spec.weights}
+        self.selection.weight = self._used_weights(self.selection, running)
         values = {self.spec.input: self._enter(x)}
-        for block, dead in zip(self.blocks, self._dead, strict=True):
-            values[block.name] = block(self.selection, *[values[name] for name in block.spec.inputs])
+        for block, role, dead in zip(self.blocks, roles, self._dead, strict=True):
+            if role:
+                with torch.set_grad_enabled(torch.is_grad_enabled() and role == RUNS):
+                    values[block.name] = block(self.selection, *[values.get(name) for name in block.spec.inputs])
             for name in dead if not keep else ():
-                del values[name]
+                values.pop(name, None)
         if keep is not None:
             keep.update(values)
         return values[self.spec.output]
+
+    def _role(self, block: Block) -> str | None:
+        """Whether a block runs in this pass, runs for its result to be compared, without gradients, or does not run."""
+        if not block.spec.when or self._everything:
+            return RUNS
+        paths = self.selection.paths
+        aside = [option for choice, option in block.spec.when if paths[choice][0] != option]
+        if not aside:
+            return RUNS
+        compared = [option for choice, option in block.spec.when if option in paths[choice][1:]]
+        return COMPARES if len(aside) == len(compared) == 1 else None
 
     @property
     def _dead(self) -> list[list[str]]:
@@ -263,8 +311,10 @@ class Space(nn.Module):
         self.set_mode(FLOAT)
         for q in quantizers:
             q.observing = True
+        self._everything = True  # all branches
         for x in batches:
             self(x)
+        self._everything = False
         for q in quantizers:
             q.observing = False
             q.calibrate("minmax" if q is self.quantizer(self.spec.input) else method)

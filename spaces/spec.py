@@ -14,6 +14,7 @@ class BlockSpec:
         shape: of the output, without the batch.
         weights, norm: names of stored parameters; a module that is called twice is named by two blocks.
         activation: name in spaces.activations.ACTIVATIONS and its arguments.
+        when: the block runs if each of these choices of branches takes this option.
     """
 
     name: str
@@ -24,14 +25,20 @@ class BlockSpec:
     weights: str | None = None
     norm: str | None = None
     activation: tuple[str, dict[str, Any]] = ("none", {})
+    when: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass
 class ChoiceSpec:
-    """One of `options`, `groups` times over; a search starts at the last one."""
+    """One of `options`, `groups` times over; a search starts at the last one.
+
+    Attributes:
+        branches: among blocks, of which the first is what the model is: all are as likely at the start, and drawn.
+    """
 
     options: tuple[int, ...]
     groups: int = 1
+    branches: bool = False
 
 
 @dataclass
@@ -102,9 +109,7 @@ class SpaceSpec:
             )
         plain = dict(document)
         plain["blocks"] = [
-            BlockSpec(
-                **{**b, "inputs": tuple(b["inputs"]), "shape": tuple(b["shape"]), "activation": tuple(b["activation"])}
-            )
+            BlockSpec(**{**b, **{k: tuple(b[k]) for k in ("inputs", "shape", "activation")}, "when": _pairs(b["when"])})
             for b in document["blocks"]
         ]
         plain["choices"] = {name: ChoiceSpec(**_tuples(c)) for name, c in document["choices"].items()}
@@ -112,6 +117,10 @@ class SpaceSpec:
         plain["quantizers"] = {name: QuantizerSpec(**_tuples(q)) for name, q in document["quantizers"].items()}
         plain["input_shape"] = tuple(document["input_shape"])
         return SpaceSpec(**plain)
+
+
+def _pairs(listed: list[list]) -> tuple[tuple[str, int], ...]:
+    return tuple((choice, option) for choice, option in listed)
 
 
 def _tuples(document: dict[str, Any]) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def test_all_modules_that_convert_are_listed_and_no_others():
     section = README[README.index("## What converts") : README.index("## What an error means")]
     first_cells = " ".join(re.findall(r"^\| (.*?) \|", section, re.MULTILINE))
     listed = {name for name in re.findall(r"`(\w+)`", first_cells) if hasattr(nn, name.replace("Nd", "2d"))}
-    assert listed == {re.sub(FOLDED, r"\1Nd", kind.__name__) for kind in MODULES}
+    assert listed == {re.sub(FOLDED, r"\1Nd", kind.__name__) for kind in MODULES if kind.__module__.startswith("torch")}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from spaces.blocks.block import Block, Fixed, Selection, Weights
 from spaces.blocks.conv import ConvBlock
 from spaces.blocks.join import AddBlock, ConcatBlock, MulBlock
 from spaces.blocks.pool import AvgPoolBlock, FlattenBlock, MaxPoolBlock
+from spaces.blocks.select import SelectBlock
 from spaces.blocks.table import TableBlock
 
 BLOCKS: dict[str, type[Block]] = {
@@ -16,6 +17,7 @@ BLOCKS: dict[str, type[Block]] = {
     "avg_pool": AvgPoolBlock,
     "flatten": FlattenBlock,
     "table": TableBlock,
+    "select": SelectBlock,
 }
 
 __all__ = ["BLOCKS", "Block", "Fixed", "Selection", "Weights"]

@@ -32,6 +32,7 @@ class Selection:
         share, probability: choice -> (groups, n_options).
         weight: weights name -> weights as they are used, where they are quantized or masked.
         picked: choice -> index of the option in use, for the choices of activation precisions.
+        paths: choice of branches -> the branch that runs, and, in a pass that learns, one to compare it with.
         soft: choices whose shares are no picks.
         held: decisions and activation steps are constants of this pass.
     """
@@ -44,6 +45,7 @@ class Selection:
     weight: dict[str, Tensor] = field(default_factory=dict)
     picked: dict[str, int] = field(default_factory=dict)
     soft: frozenset[str] = frozenset()
+    paths: dict[str, tuple[int, ...]] = field(default_factory=dict)
     held: bool = False
 
     def hold(self) -> "Selection":

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from spaces.graph.errors import UnsupportedNetwork
 from spaces.graph.trace import Call, Value
+from spaces.one_of import Select
 
 
 @dataclass
@@ -293,6 +295,19 @@ def pad(call: Call) -> Op:
     return _op(call, "pad", [a["input"]], attributes={"padding": [[0, 0]] * (dims - len(pairs)) + pairs})
 
 
+def select(call: Call) -> Op:
+    values = list(call.args)
+    where = call.path.removesuffix(".select")
+    for index, value in enumerate(values):
+        if value.shape != values[0].shape:
+            raise UnsupportedNetwork(
+                f"{where}.alternatives.{index}",
+                f"gives a tensor of shape {value.shape}, alternative 0 one of {values[0].shape}.",
+                "Alternatives of a OneOf must agree: stride, padding and channels of their last layers.",
+            )
+    return _op(call, "select", values, attributes={"choice": f"{where}/branch"})
+
+
 def interface(call: Call) -> Value:
     """x.contiguous(), x.to(...): nothing on integers."""
     return call.args[0]
@@ -339,6 +354,7 @@ MODULES: dict[type, Callable[[Call], Op | Value]] = {
     nn.AdaptiveAvgPool3d: adaptive("avg_pool"),
     nn.AdaptiveMaxPool1d: adaptive("max_pool"),
     nn.AdaptiveMaxPool2d: adaptive("max_pool"),
+    Select: select,
     nn.Flatten: reshape,
     nn.ZeroPad1d: pad,
     nn.ZeroPad2d: pad,

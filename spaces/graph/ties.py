@@ -94,6 +94,12 @@ def _concat(ties: Ties, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
     return np.concatenate(inputs)
 
 
+def _select(ties: Ties, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
+    for other in inputs[1:]:
+        ties.union(inputs[0], other)
+    return inputs[0]
+
+
 def _flatten(ties: Ties, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
     return np.repeat(inputs[0], op.shape[0] // len(inputs[0]))
 
@@ -104,5 +110,6 @@ _RULES = {
     "add": _elementwise,
     "mul": _elementwise,
     "concat": _concat,
+    "select": _select,
     "flatten": _flatten,
 }

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from spaces.graph.errors import UnsupportedNetwork
+from spaces.one_of import Select
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,9 @@ class _Tracer(fx.Tracer):
     def __init__(self) -> None:
         super().__init__()
         self.where: list[str] = []
+
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        return isinstance(module, Select) or super().is_leaf_module(module, name)
 
     def call_module(self, module, forward, args, kwargs):
         self.where.append(self.path_of_module(module))

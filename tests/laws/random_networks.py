@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from spaces.one_of import OneOf
+
 CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 DROPOUT = {1: nn.Dropout1d, 2: nn.Dropout2d, 3: nn.Dropout3d}
@@ -219,7 +221,25 @@ def alone(rng: random.Random, shape: Shape) -> nn.Module:
     return nn.Sequential(nn.Dropout(0.1), NORM[len(shape) - 1](shape[0]) if rng.random() < 0.5 else activation(rng))
 
 
-STAGES = (conv, conv, depthwise, FunctionalConv, Residual, Dense, Ladder, SqueezeExcite, Attention, Twice, pool, alone)
+def alternatives(rng: random.Random, shape: Shape) -> nn.Module:
+    """Blocks that keep the shape; nothing, and a choice of its own, may be among them."""
+    dims, channels = len(shape) - 1, shape[0]
+    made = [
+        nn.Sequential(CONV[dims](channels, channels, 3, padding=1), NORM[dims](channels), activation(rng)),
+        nn.Sequential(CONV[dims](channels, channels, 3, padding=1, groups=channels), activation(rng)),
+        nn.Sequential(CONV[dims](channels, 3, 1), nn.ReLU(), CONV[dims](3, channels, 1, bias=False)),
+        MAX_POOL[dims](3, 1, 1),
+        nn.Identity(),
+    ]
+    if rng.random() < 0.3:
+        made.append(OneOf([nn.Sequential(CONV[dims](channels, channels, 1), nn.ReLU()), nn.Identity()]))
+    return OneOf(rng.sample(made, rng.randint(2, 3)))
+
+
+STAGES = (
+    *(conv, conv, depthwise, FunctionalConv, Residual, Dense, Ladder, SqueezeExcite, Attention, Twice, pool),
+    *(alone, alternatives),
+)
 
 
 def head(rng: random.Random, shape: Shape) -> nn.Module:

@@ -78,7 +78,8 @@ class Case:
 
 def _options(rng: random.Random) -> Options:
     granularity = rng.choice(("channel", "channel", "tensor"))
-    return Options(rng.choice(WEIGHT_BITS), granularity, *rng.choice(ACTIVATION_BITS))
+    weights, activations, kernels = rng.choice(WEIGHT_BITS), rng.choice(ACTIVATION_BITS), rng.choice(((), (1, 3)))
+    return Options(weights, granularity, *activations, kernel_sizes=kernels)
 
 
 def _powers_of_two(space: Space) -> None:

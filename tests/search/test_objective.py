@@ -7,6 +7,7 @@ from cost_models import COST_MODELS
 from search.curvature import Curvature
 from search.objective import REFRESH, AugmentedLagrangian, Duccio, Objective
 from search.optimizer import SharedAdam
+from spaces.blocks import Selection
 from spaces.searchable import searchable
 from spaces.space import FAKE
 from tests.search.small import Small
@@ -87,7 +88,7 @@ def test_curvature_protects_gates_whose_gradient_is_large_noise_around_zero(spac
     generator = torch.Generator().manual_seed(0)
     for _ in range(200):
         alpha = torch.ones(3, requires_grad=True) * 1.0
-        selection = type("S", (), {"alpha": alpha})
+        selection = Selection(FAKE, alpha)
         given = curvature.added(selection, [alpha], [torch.zeros(3)])
         noise = torch.randn(3, generator=generator) * torch.tensor([0.0, 0.1, 1.0])
         torch.autograd.backward([(alpha * noise).sum(), alpha], [None, given[0]])
