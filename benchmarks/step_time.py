@@ -8,6 +8,7 @@ same SGD. A round is `ROUND` steps, after which the work of a search repeats; th
 step, and the ratio is that of the medians over the rounds. Memory: `timing.peak_bytes` of the largest step of a round.
 """
 
+import copy
 import json
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ from cost_models import COST_MODELS
 from search.objective import REFRESH, Objective
 from search.training import TURN, Context, Phase, PhaseRun
 from spaces.networks import NETWORKS
+from spaces.one_of import OneOf
 from spaces.searchable import Options, searchable
 from spaces.space import Space
 
@@ -30,11 +32,14 @@ ROUND = TURN * REFRESH  # steps after which the work of a search repeats
 RATE = 1e-3
 COSTS = ("flash_bytes", "peak_ram_bytes")
 SHAPES = {"resnet8": (32, 3, 32, 32), "ds_cnn": (32, 1, 49, 10), "mobilenet_v1": (8, 3, 96, 96)}
+BRANCHES = 4
+BLOCKS = {"resnet8": ("stages", 0, 1), "ds_cnn": ("features", 4, 6), "mobilenet_v1": ("blocks", 0, 1)}  # start, length
 MODES = {
     "masks": Options(weight_bits=(0,), activation_bits=None),
     "qat_w8a8": Options(weight_bits=(8,)),
     "channel_bits": Options(weight_bits=(0, 2, 4, 8)),
     "activation_bits": Options(weight_bits=(0, 2, 4, 8), activation_bits=(2, 4, 8)),
+    "supernet": Options(weight_bits=(8,)),
 }
 
 
@@ -112,10 +117,24 @@ def plain(name: str) -> Plain:
 
 def ours(name: str, mode: str) -> Ours:
     images, labels = _batch(name)
-    space = searchable(NETWORKS[name](in_channels=SHAPES[name][1]), images, MODES[mode])
+    network = NETWORKS[name](in_channels=SHAPES[name][1])
+    if mode == "supernet":
+        _branch(network, *BLOCKS[name])
+    space = searchable(network, images, MODES[mode])
     if space.spec.quantizers:
         space.calibrate([images])
     return Ours(space, images, labels)
+
+
+def _branch(network: nn.Module, sequence: str, start: int, length: int) -> None:
+    """Makes of every block of a sequence a choice among as many copies of it: of equal cost, so that time compares."""
+    layers = list(getattr(network, sequence))
+    made = layers[:start]
+    while len(layers) - start >= length and any(isinstance(m, nn.Conv2d) for b in layers[start:] for m in b.modules()):
+        block = nn.Sequential(*layers[start : start + length])
+        made.append(OneOf([copy.deepcopy(block) for _ in range(BRANCHES)]))
+        start += length
+    setattr(network, sequence, nn.Sequential(*made, *layers[start:]))
 
 
 def _batch(name: str) -> tuple[Tensor, Tensor]:

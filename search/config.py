@@ -120,7 +120,7 @@ def model_maker(model: dict[str, Any]) -> Callable[[Data], nn.Module]:
             raise ValueError(f"model._target_ '{model['_target_']}': cannot be imported ({error}).") from error
         known = {"in_channels": data.input_shape[0], "classes": len(data.classes)}
         arguments = {k: v for k, v in known.items() if k in accepted} | model
-        unknown = set(arguments) - set(accepted) - {"_target_"}
+        unknown = {key for key in arguments if not key.startswith("_")} - set(accepted)
         if unknown and not any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
             raise ValueError(f"model: {sorted(unknown)} not taken by {model['_target_']}; it takes {sorted(accepted)}.")
         try:

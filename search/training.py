@@ -352,9 +352,11 @@ def _optimizers(space: Space, phase: Phase) -> list[torch.optim.Optimizer]:
     ]
     for group in groups:
         group |= {"initial_lr": phase.lr, "scheduled": True}
-    optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.SGD(groups, lr=phase.lr, momentum=0.9, nesterov=True, fused=True)
-    ]
+    weights = torch.optim.SGD(groups, lr=phase.lr, momentum=0.9, nesterov=True, fused=True)
+    for parameter in (p for group in groups for p in group["params"]):
+        # The fused step cannot begin with some of them: a branch gets its first gradient when it is first drawn.
+        weights.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    optimizers: list[torch.optim.Optimizer] = [weights]
     if (slow or fast) and phase.mode != FLOAT:
         groups = [
             {"params": fast, "initial_lr": STEP_RATE, "scheduled": True},
