@@ -36,16 +36,15 @@ def _runs(layer: LayerUse, picks: Picks) -> bool:
     return all(picks[choice] == option for choice, option in layer.when)
 
 
-def _memory(network: Network, name: str, picks: Picks) -> str:
-    """The tensor whose bytes hold `name`."""
-    selects = {layer.output: layer for layer in network.layers if layer.choice is not None} if picks else {}
-    while True:
-        if name in selects:
-            name = selects[name].inputs[picks[selects[name].choice or ""]]
-        elif (parent := network.tensors[name].alias_of) is not None:
-            name = parent
-        else:
-            return name
+def _memories(network: Network, picks: Picks) -> dict[str, str]:
+    """Tensor -> the tensor whose bytes hold it."""
+    found = {network.input: network.input}
+    for layer in network.layers:
+        parent = network.tensors[layer.output].alias_of
+        if layer.choice is not None:
+            parent = layer.inputs[picks[layer.choice]]
+        found[layer.output] = layer.output if parent is None else found[parent]
+    return found
 
 
 def lifetimes(network: Network, picks: Picks | None = None) -> dict[str, tuple[int, int]]:
@@ -59,18 +58,16 @@ def lifetimes(network: Network, picks: Picks | None = None) -> dict[str, tuple[i
         UnsupportedLayer: an op whose use of memory is not known.
     """
     picks = network.picks() if picks is None else picks
-    uses = [(_memory(network, network.input, picks), 0)]
+    memory = _memories(network, picks)
+    lives = {memory[network.input]: (0, 0)}
     for step, layer in enumerate(network.layers):
         names = rule_for(PeakRam.name, RULES, layer)(layer)
-        if layer.choice is not None:
-            names = (layer.output,)
         if _runs(layer, picks):
-            uses.extend((_memory(network, name, picks), step) for name in names)
-    uses.append((_memory(network, network.output, picks), len(network.layers) - 1))
-    steps: dict[str, list[int]] = {}
-    for name, step in uses:
-        steps.setdefault(name, []).append(step)
-    return {name: (min(used), max(used)) for name, used in steps.items()}
+            for name in names if layer.choice is None else (layer.output,):
+                lives[memory[name]] = lives.get(memory[name], (step, step))[0], step
+    output = memory[network.output]
+    lives[output] = lives.get(output, (len(network.layers) - 1, 0))[0], len(network.layers) - 1
+    return lives
 
 
 def live_bytes(network: Network, picks: Picks | None = None) -> Tensor:
@@ -82,10 +79,24 @@ def live_bytes(network: Network, picks: Picks | None = None) -> Tensor:
     lives = lifetimes(network, picks)
     sizes = ceil(torch.stack([network.tensors[name].total_bits for name in lives]) / 8)
     live = [
-        [_runs(layer, picks) and layer.choice is None and first <= step <= last for first, last in lives.values()]
+        [layer.choice is None and _runs(layer, picks) and first <= step <= last for first, last in lives.values()]
         for step, layer in enumerate(network.layers)
     ]
     return torch.tensor(live, dtype=sizes.dtype, device=sizes.device) @ sizes
+
+
+def _peak(network: Network, sizes: Mapping[str, float], picks: Picks) -> float:
+    """The most of live_bytes, in plain numbers: there is one to compute for every branch. sizes: of every tensor."""
+    changes = [0.0] * (len(network.layers) + 1)
+    for name, (first, last) in lifetimes(network, picks).items():
+        changes[first] += sizes[name]
+        changes[last + 1] -= sizes[name]
+    live, most = 0.0, 0.0
+    for change, layer in zip(changes, network.layers, strict=False):
+        live += change
+        if layer.choice is None and live > most and _runs(layer, picks):
+            most = live
+    return most
 
 
 def ram_by_layer(network: Network) -> list[tuple[str, Tensor]]:
@@ -112,9 +123,12 @@ class PeakRam:
         """
         picks = network.picks()
         peak = live_bytes(network, picks).max()
-        for choice, share in network.branches.items():
-            if share.requires_grad:
-                with torch.no_grad():
-                    options = [live_bytes(network, {**picks, choice: k}).max() for k in range(len(share))]
-                peak = peak + (share - share.detach()) @ torch.stack(options)
+        learning = {choice: share for choice, share in network.branches.items() if share.requires_grad}
+        if learning:
+            names = [network.input, *(layer.output for layer in network.layers)]
+            bits = torch.stack([network.tensors[name].total_bits.detach() for name in names])
+            sizes = dict(zip(names, (bits / 8).ceil().tolist(), strict=True))
+        for choice, share in learning.items():
+            options = [_peak(network, sizes, {**picks, choice: option}) for option in range(len(share))]
+            peak = peak + (share - share.detach()) @ share.new_tensor(options)
         return peak

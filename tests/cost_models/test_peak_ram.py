@@ -1,5 +1,7 @@
 """Liveness by hand: what is held while each layer runs."""
 
+import dataclasses
+
 import pytest
 
 from cost_models.peak_ram import PeakRam, peak_layer, ram_by_layer
@@ -63,3 +65,17 @@ def test_gradient_reaches_the_tensors_at_the_peak_and_no_others():
     PeakRam()(network(peak, after, input_elements=10)).backward()
     assert wide.grad.item() == pytest.approx(1.0)  # a byte a channel
     assert narrow.grad is None or narrow.grad.item() == 0
+
+
+def test_the_gradient_of_a_branch_is_the_peak_with_it():
+    """x -> wide (share 0.3) or narrow (0.7) -> y: bytes 24 + 40 with the one, 24 + 6 and 6 + 40 with the other."""
+    shares = vector(0.3, 0.7)
+    wide = layer("wide", "conv", "x", "a", out_channels=scalar(40), when=(("c", 0),))
+    small = layer("small", "conv", "x", "b", out_channels=scalar(6), when=(("c", 1),))
+    back = layer("back", "conv", "b", "d", out_channels=scalar(40), when=(("c", 1),))
+    either = layer("either", "select", "a d", "y", out_channels=scalar(40), choice="c")
+    net = network(wide, small, back, either, input_elements=24)
+    net = dataclasses.replace(net, branches={"c": shares})
+    peak = PeakRam()(net)
+    peak.backward()
+    assert peak.item() == 46 and shares.grad.tolist() == [64, 46]
