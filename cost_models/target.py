@@ -38,7 +38,7 @@ class Target:
         self.weight_bits, self.activation_bits = tuple(self.weight_bits), tuple(self.activation_bits)
         for field in ("flash_bytes", "ram_bytes", "frequency_hz", "channel_multiple"):
             self._require(field, getattr(self, field) > 0, "a positive number")
-        self._require("weight_bits", all(2 <= bits <= 8 for bits in self.weight_bits), "widths from 2 to 8")
+        self._require("weight_bits", all(1 <= bits <= 8 for bits in self.weight_bits), "widths from 1 to 8")
         self._require("activation_bits", all(1 <= bits <= 16 for bits in self.activation_bits), "widths from 1 to 16")
         self._require("granularity", self.granularity in GRANULARITIES, f"one of {', '.join(GRANULARITIES)}")
         for field in ("cycles_per_mac", "cycles_per_element"):

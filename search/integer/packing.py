@@ -1,11 +1,14 @@
-"""Weights as bytes: rows of two's complement codes of 2..8 bits, packed little-endian: counts, no source."""
+"""Weights as bytes: rows of codes of 1..8 bits, packed little-endian: counts, no source.
+
+Codes are in two's complement, but for one bit: that is the sign, 0 for +1 and 1 for -1.
+"""
 
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-NARROWEST, WIDEST = 2, 8  # bits
+NARROWEST, WIDEST = 1, 8  # bits
 
 Bytes = NDArray[np.uint8]
 Codes = NDArray[np.int8]
@@ -22,7 +25,7 @@ def row_bytes(widths: Bytes, row_length: int) -> NDArray[np.int64]:
         (rows,), bytes.
 
     Raises:
-        ValueError: a width outside 2..8.
+        ValueError: a width outside 1..8.
     """
     wrong = sorted({int(width) for width in widths if not NARROWEST <= width <= WIDEST})
     if wrong:
@@ -31,7 +34,7 @@ def row_bytes(widths: Bytes, row_length: int) -> NDArray[np.int64]:
 
 
 def pack_rows(codes: NDArray[np.integer], widths: Bytes) -> Bytes:
-    """Pack symmetric codes, -(2^(b-1)-1)..2^(b-1)-1 for a row of b bits.
+    """Pack symmetric codes, -(2^(b-1)-1)..2^(b-1)-1 for a row of b bits; -1 and 1 for one bit.
 
     Args:
         codes: (rows, row_length), integers.
@@ -41,21 +44,24 @@ def pack_rows(codes: NDArray[np.integer], widths: Bytes) -> Bytes:
         (bytes,), the rows one after another.
 
     Raises:
-        ValueError: a width outside 2..8, or a code that its row's width cannot hold.
+        ValueError: a width outside 1..8, or a code that its row's width cannot hold.
     """
     packed = np.zeros(int(row_bytes(widths, codes.shape[1]).sum()), np.uint8)
-    bound = (1 << (widths.astype(np.int64) - 1)) - 1
-    outside = np.flatnonzero((np.abs(codes.astype(np.int64)) > bound[:, None]).any(axis=1))
+    bound = np.maximum((1 << (widths.astype(np.int64) - 1)) - 1, 1)
+    magnitudes = np.abs(codes.astype(np.int64))
+    signs = (widths == 1)[:, None] & (magnitudes != 1)
+    outside = np.flatnonzero(((magnitudes > bound[:, None]) | signs).any(axis=1))
     if outside.size:
         row = int(outside[0])
-        found = int(np.abs(codes[row].astype(np.int64)).max())
+        found = int(magnitudes[row].max()) if widths[row] > 1 else int(magnitudes[row][magnitudes[row] != 1][0])
         raise ValueError(
             f"row {row}: a code of magnitude {found} found; {widths[row]} bits hold -{bound[row]}..{bound[row]}"
+            f"{', without 0' if widths[row] == 1 else ''}"
         )
     for width, rows, places in _by_width(widths, codes.shape[1]):
-        bits = np.unpackbits(
-            codes[rows].astype(np.int8).view(np.uint8)[..., None], axis=2, count=width, bitorder="little"
-        )
+        plain = codes[rows].astype(np.int8)
+        stored = plain if width > 1 else (plain - 1) >> 1  # 1 and -1 as 0 and -1, whose lowest bit is the sign
+        bits = np.unpackbits(stored.view(np.uint8)[..., None], axis=2, count=width, bitorder="little")
         packed[places] = np.packbits(bits.reshape(len(rows), -1), axis=1, bitorder="little")
     return packed
 
@@ -72,7 +78,7 @@ def unpack_rows(packed: Bytes, widths: Bytes, row_length: int) -> Codes:
         (rows, row_length), codes.
 
     Raises:
-        ValueError: a width outside 2..8, or a number of bytes that the widths do not explain.
+        ValueError: a width outside 1..8, or a number of bytes that the widths do not explain.
     """
     expected = int(row_bytes(widths, row_length).sum())
     if packed.shape != (expected,):
@@ -84,7 +90,8 @@ def unpack_rows(packed: Bytes, widths: Bytes, row_length: int) -> Codes:
         bits = np.unpackbits(packed[places], axis=1, count=row_length * width, bitorder="little")
         unsigned = np.packbits(bits.reshape(len(rows), row_length, width), axis=2, bitorder="little")[..., 0]
         spare = 8 - width
-        codes[rows] = np.left_shift(unsigned, spare).view(np.int8) >> spare  # the arithmetic shift extends the sign
+        signed = np.left_shift(unsigned, spare).view(np.int8) >> spare  # the arithmetic shift extends the sign
+        codes[rows] = signed if width > 1 else 2 * signed + 1
     return codes
 
 

@@ -22,11 +22,15 @@ class Residual(nn.Module):
 
 
 class ResNet8(nn.Module):
-    """About 78k weights at width 16."""
+    """About 78k weights at width 16.
 
-    def __init__(self, in_channels: int = 3, classes: int = 10, width: int = 16) -> None:
+    Args:
+        stride: of the stem; 2 for images that are larger than 32x32, or to save time.
+    """
+
+    def __init__(self, in_channels: int = 3, classes: int = 10, width: int = 16, stride: int = 1) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, width, 3, 1, 1, bias=False)
+        self.conv = nn.Conv2d(in_channels, width, 3, stride, 1, bias=False)
         self.norm = nn.BatchNorm2d(width)
         self.stages = nn.Sequential(
             Residual(width, width, 1), Residual(width, 2 * width, 2), Residual(2 * width, 4 * width, 2)

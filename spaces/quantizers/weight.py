@@ -1,4 +1,7 @@
-"""Weights: symmetric codes, one learned step per precision and output channel (LSQ), mixed by a choice a channel."""
+"""Weights: symmetric codes, one learned step per precision and output channel (LSQ), mixed by a choice a channel.
+
+Of one bit the codes are -1 and 1, the sign (XNOR-Net, arXiv 1603.05279): gradients as those of a clamp to one step.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,7 +13,8 @@ from torch.autograd import Function
 from spaces.quantizers.calibrate import weight_steps
 from spaces.quantizers.tail import EDGE
 
-WIDTHS = tuple(range(2, 9))
+WIDTHS = tuple(range(1, 9))
+ONE_BIT = 0.5  # the bound that stands for codes of one bit
 aten = torch.ops.aten
 
 
@@ -19,9 +23,15 @@ def _rows(w: Tensor) -> Tensor:
 
 
 def _codes(rows: Tensor, step: Tensor, bound: Tensor) -> Tensor:
-    """round(w / step) within the bound. rows (C, F); step, bound (C,)."""
+    """round(w / step) within the bound, the sign where that is 1/2. rows (C, F); step, bound (C,)."""
     limit = bound[:, None]
-    return torch.minimum(torch.maximum((rows / step[:, None]).round_(), -limit), limit)
+    codes = torch.minimum(torch.maximum((rows / step[:, None]).round_(), -limit.ceil()), limit.ceil())
+    return torch.where(limit == ONE_BIT, _sign(rows), codes) if (bound == ONE_BIT).any() else codes
+
+
+def _sign(x: Tensor) -> Tensor:
+    """1 or -1, 1 for 0."""
+    return torch.where(x < 0, -torch.ones_like(x), torch.ones_like(x))
 
 
 def _backward(rows: Tensor, g: Tensor, step: Tensor, bound: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -32,9 +42,14 @@ def _backward(rows: Tensor, g: Tensor, step: Tensor, bound: Tensor) -> tuple[Ten
     Args:
         rows, g: (C, F). step, bound: (P, C).
     """
+    one_bit = bound == ONE_BIT
+    bound = bound.ceil()
     limit = bound[..., None]
     v = rows / (step * bound)[..., None]  # within -1 .. 1 inside
-    value = v.clamp(-1, 1).mul_(limit).round_().mul_(g).sum(-1)
+    value = v.clamp(-1, 1).mul_(limit).round_()
+    if one_bit.any():
+        value = torch.where(one_bit[..., None], _sign(v), value)
+    value = value.mul_(g).sum(-1)
     dw = aten.hardtanh_backward(g.expand_as(v), v, -1 - EDGE, 1 + EDGE)
     slope = value - v.mul_(dw).sum(-1) * bound
     return dw, value * step, slope * step * (rows.shape[1] * bound).rsqrt()
@@ -79,7 +94,7 @@ class _Single(Function):
 
 
 class WeightQuantizer(nn.Module):
-    """Codes in [-(2^(b-1) - 1), 2^(b-1) - 1], one step per (precision, output channel).
+    """Codes in [-(2^(b-1) - 1), 2^(b-1) - 1], -1 and 1 for one bit; one step per (precision, output channel).
 
     Args:
         widths: precisions on offer, ascending; one row of steps each. Decided: one row, `assigned` bits a channel.
@@ -98,7 +113,7 @@ class WeightQuantizer(nn.Module):
             else torch.tensor(self.widths)[:, None].expand(-1, channels)
         )
         self.register_buffer("bits", bits.clone().long())  # (P, C)
-        self.register_buffer("bound", (2.0 ** (self.bits - 1) - 1), persistent=False)
+        self.register_buffer("bound", (2.0 ** (self.bits - 1) - 1).clamp_min(ONE_BIT), persistent=False)
         self.log_step = nn.Parameter(torch.full(bits.shape, -4.0))
 
     def forward(self, w: Tensor, share: Tensor | None, probability: Tensor | None) -> Tensor:
@@ -108,7 +123,10 @@ class WeightQuantizer(nn.Module):
     @torch.no_grad()
     def calibrate(self, w: Tensor, method: str) -> None:
         for p in range(len(self.bound)):
-            self.log_step[p].copy_(weight_steps(_rows(w), self.bound[p], method).log())
+            rows = _rows(w)
+            mean = rows.abs().mean(1).clamp_min(torch.finfo(rows.dtype).tiny * 2**24)
+            steps = torch.where(self.bound[p] == ONE_BIT, mean, weight_steps(rows, self.bound[p].ceil(), method))
+            self.log_step[p].copy_(steps.log())
 
     @torch.no_grad()
     def integers(self, w: Tensor) -> tuple[Tensor, Tensor]:

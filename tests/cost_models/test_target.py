@@ -48,7 +48,7 @@ def test_on_a_cortex_m4_fewer_weight_bits_cost_time():
     "field, value",
     [
         ("flash_bytes", 0),
-        ("weight_bits", (1, 8)),
+        ("weight_bits", (0, 8)),
         ("activation_bits", (32,)),
         ("granularity", "tensor"),
         ("channel_multiple", 0),

@@ -25,7 +25,7 @@ from tests.laws.random_networks import random_network
 
 NETWORKS = 200
 SLOW_NETWORKS, SLOW_BATCH = 2_000, 50
-WEIGHT_BITS = ((0, 2, 4, 8), (0, 2, 3, 4, 5, 6, 7, 8), (0, 8), (2, 8), (0, 4))
+WEIGHT_BITS = ((0, 2, 4, 8), (0, 2, 3, 4, 5, 6, 7, 8), (0, 8), (2, 8), (0, 4), (0, 1, 2, 8), (1,))
 ACTIVATION_BITS = (
     *((8, None, None), (8, 16, 16), (7, 8, None), (4, 8, 8), (2, None, None), (3, 2, 9)),
     *(((2, 4, 8), None, None), ((2, 4, 8), 16, 8), ((3, 6, 8), 4, None)),

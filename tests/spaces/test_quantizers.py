@@ -106,9 +106,9 @@ def test_integers_of_open_precisions_are_refused():
         WeightQuantizer((2, 8), 3).integers(torch.zeros(SHAPE))
 
 
-@pytest.mark.parametrize("bits", [1, 9])
+@pytest.mark.parametrize("bits", [0, 9])
 def test_impossible_weight_bits_are_refused(bits):
-    with pytest.raises(ValueError, match=rf"weight bits \[{bits}\]: possible are \[2, 3, 4, 5, 6, 7, 8\]"):
+    with pytest.raises(ValueError, match=rf"weight bits \[{bits}\]: possible are \[1, 2, 3, 4, 5, 6, 7, 8\]"):
         WeightQuantizer((4, bits), 3)
 
 
@@ -222,3 +222,17 @@ def test_calibrating_before_observing_is_refused():
 def test_impossible_activation_bits_are_refused(bits):
     with pytest.raises(ValueError, match=f"activation bits {bits}: 2 to 16 are possible"):
         ActivationQuantizer(bits)
+
+
+def test_one_bit_is_the_sign_with_the_gradients_of_a_clamp():
+    made = WeightQuantizer((1,), 2)
+    w = torch.tensor([[0.5, -0.1, 0.0], [3.0, -1.5, 1.0]], requires_grad=True)
+    made.calibrate(w, "mse")
+    steps = made.log_step[0].exp()
+    torch.testing.assert_close(steps.detach(), w.detach().abs().mean(1))
+    y = made(w, None, None)
+    torch.testing.assert_close(y.detach(), torch.tensor([[1.0, -1, 1], [1, -1, 1]]) * steps.detach()[:, None])
+    y.sum().backward()
+    assert w.grad.tolist() == [[0.0, 1.0, 1.0], [0.0, 1.0, 1.0]]  # 0.5 lies beyond the step of 0.2, 3.0 beyond 1.83
+    codes, _ = made.integers(w)
+    assert codes.tolist() == [[1, -1, 1], [1, -1, 1]]

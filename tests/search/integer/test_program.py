@@ -235,7 +235,7 @@ BROKEN = {
     "weight size": (break_constant("conv0.weight", np.zeros(3, np.uint8)), r"weight is uint8\[3\]; uint8\[108\]"),
     "multiplier": (break_constant("conv0.multiplier", np.full(6, -32768, np.int16)), "multiplier -32768 found"),
     "shift": (break_constant("conv0.shift", np.full(6, 63, np.uint8)), "shifts 63..63 found; 1..62"),
-    "width of 1": (break_constant("conv3.widths", np.full(3, 0x21, np.uint8)), r"'conv3'.*widths \[1\].*2..8"),
+    "width of 0": (break_constant("conv3.widths", np.full(3, 0x20, np.uint8)), r"'conv3'.*widths \[0\].*1..8"),
     "pool scale": (break_tensor("max_pool1", scale=1.0), "'max_pool1'.*scale and zero point of its input"),
     "bits": (break_tensor("x", bits=17), "tensor 'x': 17 bits found; 1..16"),
     "scale": (break_tensor("x", scale=float("nan")), "tensor 'x': scale nan"),
