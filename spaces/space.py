@@ -1,7 +1,8 @@
 """A network in which some decisions are open; with none open, the network that is fine-tuned and lowered."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -186,7 +187,7 @@ class Space(nn.Module):
                 others[first] = 0
                 selection.paths[name] = (first, int(torch.multinomial(others, 1)))
 
-    def _used_weights(self, selection: Selection, running: set[str]) -> dict[str, Tensor]:
+    def _used_weights(self, selection: Selection, running: Collection[str]) -> dict[str, Tensor]:
         """Weights name -> fake-quantized weights, without the taps that are masked."""
         if selection.mode == FLOAT:
             return {}
@@ -198,8 +199,8 @@ class Space(nn.Module):
         used = dict(zip(layers, each, strict=True))
         for name in running:
             weights = self.weights[name]
-            mask = weights.tap_mask(selection.share)
-            if mask is not None:
+            if weights.spec.taps:
+                mask = weights.tap_mask(selection.share)
                 used[name] = used.get(name, weights.weight) * mask
         return used
 
@@ -241,19 +242,25 @@ class Space(nn.Module):
         self.selection = self.selection.hold() if again else self.select()
         if again:
             self._draw(self.selection)
-        roles = [self._role(block) for block in self.blocks]
-        running = {b.spec.weights for b, role in zip(self.blocks, roles, strict=True) if role and b.spec.weights}
+        roles, running = self._roles()
         self.selection.weight = self._used_weights(self.selection, running)
         values = {self.spec.input: self._enter(x)}
         for block, role, dead in zip(self.blocks, roles, self._dead, strict=True):
             if role:
-                with torch.set_grad_enabled(torch.is_grad_enabled() and role == RUNS):
+                with torch.no_grad() if role == COMPARES else nullcontext():
                     values[block.name] = block(self.selection, *[values.get(name) for name in block.spec.inputs])
             for name in dead if not keep else ():
                 values.pop(name, None)
         if keep is not None:
             keep.update(values)
         return values[self.spec.output]
+
+    def _roles(self) -> tuple[list[str | None], Collection[str]]:
+        """Each block's role in this pass, and the weights that it takes."""
+        if not self._branches:
+            return [RUNS] * len(self.blocks), self.weights
+        roles = [self._role(block) for block in self.blocks]
+        return roles, {b.spec.weights for b, role in zip(self.blocks, roles, strict=True) if role and b.spec.weights}
 
     def _role(self, block: Block) -> str | None:
         """Whether a block runs in this pass, runs for its result to be compared, without gradients, or does not run."""

@@ -50,6 +50,8 @@ class Selection:
 
     def hold(self) -> "Selection":
         """The same again, as constants."""
+        if self.held:
+            return self
         parts = ({n: t.detach() for n, t in part.items()} for part in (self.keep, self.share, self.probability))
         alpha = None if self.alpha is None else self.alpha.detach()
         return Selection(self.mode, alpha, *parts, picked=self.picked, soft=self.soft, held=True)

@@ -43,7 +43,7 @@ class ConvBlock(Block):
         onto = partial(norm_tail, y, self.norm, keep)
         if self.output is None:
             y = onto(None, self.real_bounds())
-        elif getattr(self.sum_quantizer(), "choice", None) in selection.soft:
+        elif selection.soft and getattr(self.sum_quantizer(), "choice", None) in selection.soft:
             return self.finish(selection, onto(None, UNBOUNDED), None)  # once, and each precision of it
         else:
             y = selection.quantize(self.sum_quantizer(), onto)
