@@ -73,7 +73,7 @@ def _step_gradient(
 
 
 def _compare(
-    grad: Tensor, v: Tensor, keep: Tensor | None, step: Tensor, saved: tuple[Tensor, Tensor], codes: tuple[Codes, ...]
+    grad: Tensor, v: Tensor, keep: Tensor | None, step: Tensor, saved: tuple[Tensor, Tensor], precisions: Precisions
 ) -> tuple[Tensor, Tensor]:
     """d loss / d log step (P,) and d loss / d share (1, P) = <grad, Q_p(x)> of each precision (methods.md, section 6).
 
@@ -81,17 +81,19 @@ def _compare(
     the one in use has its gradient from `_step_gradient`.
 
     Args:
-        v: x / step. saved: all log steps (P,); each precision's probability, 0 for the one in use (P,).
+        v: x / step. saved: log steps and probabilities (P,) of the precisions, as autograd kept them.
     """
     log_steps, probability = saved
     d_share, d_step = [], []
-    for other, bounds, weight in zip(log_steps.exp(), codes, probability, strict=True):
+    length = len(v) if v.numel() < SMALL else -(-len(v) // SLICE)
+    for p, (other, bounds, weight) in enumerate(zip(log_steps.exp(), precisions.codes, probability, strict=True)):
         ratio, total = step / other, torch.zeros_like(step)
-        for part, g in zip(v.split(-(-len(v) // SLICE)), grad.split(-(-len(v) // SLICE)), strict=True):
+        for part, g in zip(v.split(length), grad.split(length), strict=True):
             y = (part * ratio).clamp_(*bounds).round_().mul_(g)
             total = total + (y.sum() if keep is None else y.sum(_others(y)).dot(keep))
         d_share.append(total * other)
-        d_step.append(_step_gradient(grad, v, keep, other, bounds, ratio) * weight)
+        learns = p != precisions.picked
+        d_step.append(_step_gradient(grad, v, keep, other, bounds, ratio) * weight if learns else total * 0)
     return torch.stack(d_step), torch.stack(d_share)[None]
 
 
@@ -108,9 +110,12 @@ def _rivals(precisions: Precisions | None) -> tuple[Tensor | None, Tensor | None
     """Log steps and probabilities, as tensors for autograd to keep."""
     if precisions is None:
         return None, None
-    probability = precisions.probability[0].clone()
-    probability[precisions.picked] = 0
-    return precisions.log_step.detach(), probability
+    return precisions.log_step.detach(), precisions.probability[0]
+
+
+def _static(precisions: Precisions | None) -> Precisions | None:
+    """What is no tensor of theirs: a node that held its own inputs would never be freed."""
+    return None if precisions is None else precisions._replace(log_step=None, share=None, probability=None)
 
 
 class _Tail(Function):
@@ -118,7 +123,7 @@ class _Tail(Function):
     def forward(ctx, x, keep, log_step, log_steps, share, codes: Codes, precisions: Precisions | None):
         step = log_step if log_step is None else log_step.exp()
         ctx.save_for_backward(x, keep, step, *_rivals(precisions))
-        ctx.codes, ctx.all_codes = codes, precisions and precisions.codes
+        ctx.codes, ctx.precisions = codes, _static(precisions)
         y = x if keep is None else x * _channels(keep, x)
         return y.clamp(*codes) if step is None else _to_grid_(y / step, step, codes)
 
@@ -127,8 +132,8 @@ class _Tail(Function):
         x, keep, step, *rivals = ctx.saved_tensors
         v = x if step is None else x / step
         d_keep, d_step, d_rivals = None, None, (None, None)
-        if ctx.all_codes is not None:
-            d_rivals = _compare(grad, v, keep, step, rivals, ctx.all_codes)
+        if ctx.precisions is not None:
+            d_rivals = _compare(grad, v, keep, step, rivals, ctx.precisions)
         if ctx.needs_input_grad[2]:
             d_step = _step_gradient(grad, v, keep, step, ctx.codes)
         dx = _cut(grad, v, ctx.codes, torch.empty_like(x) if v is x else v)
@@ -183,7 +188,7 @@ class _NormTail(Function):
         masked = (scale, shift) if keep is None else (scale * keep, shift * keep)
         v, mean, inverse = _normalize(x, norm, *masked, training)
         ctx.save_for_backward(x, gamma, beta, keep, step, mean, inverse, scale, shift, *_rivals(precisions))
-        ctx.training, ctx.codes, ctx.all_codes = training, codes, precisions and precisions.codes
+        ctx.training, ctx.codes, ctx.precisions = training, codes, _static(precisions)
         return _to_grid_(v, step, codes)
 
     @staticmethod
@@ -193,8 +198,8 @@ class _NormTail(Function):
         v = _apply(x, mean, variance, scale, shift, 0.0)
         d_step = _step_gradient(grad, v, keep, step, ctx.codes) if ctx.needs_input_grad[4] else None
         d_rivals = (None, None)
-        if ctx.all_codes is not None:
-            d_rivals = _compare(grad, v, keep, step, rivals, ctx.all_codes)
+        if ctx.precisions is not None:
+            d_rivals = _compare(grad, v, keep, step, rivals, ctx.precisions)
         cut = _cut(grad, v, ctx.codes, v)
         wanted = [ctx.needs_input_grad[0], True, True]
         # In evaluation form the statistics are constants.

@@ -22,11 +22,15 @@ def _rows(w: Tensor) -> Tensor:
     return w.flatten(1)
 
 
-def _codes(rows: Tensor, step: Tensor, bound: Tensor) -> Tensor:
-    """round(w / step) within the bound, the sign where that is 1/2. rows (C, F); step, bound (C,)."""
+def _codes(rows: Tensor, step: Tensor, bound: Tensor, one_bit: bool) -> Tensor:
+    """round(w / step) within the bound. rows (C, F); step, bound (C,).
+
+    Args:
+        one_bit: there are bounds of 1/2 among them: the codes of those rows are signs.
+    """
     limit = bound[:, None]
-    codes = torch.minimum(torch.maximum((rows / step[:, None]).round_(), -limit.ceil()), limit.ceil())
-    return torch.where(limit == ONE_BIT, _sign(rows), codes) if (bound == ONE_BIT).any() else codes
+    codes = torch.minimum(torch.maximum((rows / step[:, None]).round_(), -limit), limit)
+    return torch.where(limit == ONE_BIT, _sign(rows), codes) if one_bit else codes
 
 
 def _sign(x: Tensor) -> Tensor:
@@ -34,7 +38,7 @@ def _sign(x: Tensor) -> Tensor:
     return torch.where(x < 0, -torch.ones_like(x), torch.ones_like(x))
 
 
-def _backward(rows: Tensor, g: Tensor, step: Tensor, bound: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _backward(rows: Tensor, g: Tensor, step: Tensor, bound: Tensor, one_bit: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Of Q_p(W) for each of P precisions: the gradient of W (P, C, F), <g, Q_p(W)> and d loss / d log step (P, C).
 
     The latter (LSQ, arXiv 1902.08153, eq. 3) sums g times round(v) - v inside, the bound outside, of v = w / step.
@@ -42,13 +46,13 @@ def _backward(rows: Tensor, g: Tensor, step: Tensor, bound: Tensor) -> tuple[Ten
     Args:
         rows, g: (C, F). step, bound: (P, C).
     """
-    one_bit = bound == ONE_BIT
-    bound = bound.ceil()
+    signs = bound == ONE_BIT if one_bit else None
+    bound = bound.ceil() if one_bit else bound
     limit = bound[..., None]
     v = rows / (step * bound)[..., None]  # within -1 .. 1 inside
     value = v.clamp(-1, 1).mul_(limit).round_()
-    if one_bit.any():
-        value = torch.where(one_bit[..., None], _sign(v), value)
+    if signs is not None:
+        value = torch.where(signs[..., None], _sign(v), value)
     value = value.mul_(g).sum(-1)
     dw = aten.hardtanh_backward(g.expand_as(v), v, -1 - EDGE, 1 + EDGE)
     slope = value - v.mul_(dw).sum(-1) * bound
@@ -63,34 +67,36 @@ class _Mixed(Function):
     """
 
     @staticmethod
-    def forward(ctx, rows, log_step, bound, share, probability):
+    def forward(ctx, rows, log_step, bound, share, probability, one_bit: bool):
+        ctx.one_bit = one_bit
         picked = share.argmax(1)[None]  # (1, C)
         step = log_step.gather(0, picked)[0].exp()
         ctx.save_for_backward(rows, log_step, bound, probability, picked)
-        return _codes(rows, step, bound.gather(0, picked)[0]).mul_(step[:, None])
+        return _codes(rows, step, bound.gather(0, picked)[0], one_bit).mul_(step[:, None])
 
     @staticmethod
     def backward(ctx, grad):
         rows, log_step, bound, probability, picked = ctx.saved_tensors
-        each, d_share, d_log = _backward(rows, grad, log_step.exp(), bound)
+        each, d_share, d_log = _backward(rows, grad, log_step.exp(), bound, ctx.one_bit)
         dw = each.gather(0, picked[..., None].expand(1, *rows.shape))[0]
-        return dw, d_log * probability.t(), None, d_share.t(), None
+        return dw, d_log * probability.t(), None, d_share.t(), None, None
 
 
 class _Single(Function):
     """Q(W) with one precision a channel."""
 
     @staticmethod
-    def forward(ctx, rows, log_step, bound):
+    def forward(ctx, rows, log_step, bound, one_bit: bool):
+        ctx.one_bit = one_bit
         ctx.save_for_backward(rows, log_step, bound)
         step = log_step[0].exp()
-        return _codes(rows, step, bound[0]).mul_(step[:, None])
+        return _codes(rows, step, bound[0], one_bit).mul_(step[:, None])
 
     @staticmethod
     def backward(ctx, grad):
         rows, log_step, bound = ctx.saved_tensors
-        dw, _, d_log = _backward(rows, grad, log_step.exp(), bound)
-        return dw[0], d_log, None
+        dw, _, d_log = _backward(rows, grad, log_step.exp(), bound, ctx.one_bit)
+        return dw[0], d_log, None, None
 
 
 class WeightQuantizer(nn.Module):
@@ -114,6 +120,7 @@ class WeightQuantizer(nn.Module):
         )
         self.register_buffer("bits", bits.clone().long())  # (P, C)
         self.register_buffer("bound", (2.0 ** (self.bits - 1) - 1).clamp_min(ONE_BIT), persistent=False)
+        self.one_bit = 1 in (self.widths if assigned is None else assigned)
         self.log_step = nn.Parameter(torch.full(bits.shape, -4.0))
 
     def forward(self, w: Tensor, share: Tensor | None, probability: Tensor | None) -> Tensor:
@@ -134,7 +141,7 @@ class WeightQuantizer(nn.Module):
         if len(self.log_step) != 1:
             raise RuntimeError("weights: integers() before the precisions were decided; call Space.decide first.")
         step = self.log_step[0].exp()
-        return _codes(_rows(w), step, self.bound[0]).view_as(w), step
+        return _codes(_rows(w), step, self.bound[0], self.one_bit).view_as(w), step
 
 
 class Layer(NamedTuple):
@@ -170,17 +177,18 @@ def _quantized_rows(layers: Sequence[Layer]) -> Tensor:
     rows = torch.cat([_rows(layer.weight) for layer in layers])
     log_step = torch.cat([layer.quantizer.log_step for layer in layers], 1)
     bound = torch.cat([layer.quantizer.bound for layer in layers], 1)
+    one_bit = any(layer.quantizer.one_bit for layer in layers)
     if layers[0].share is None:
-        return _Single.apply(rows, log_step, bound)
+        return _Single.apply(rows, log_step, bound, one_bit)
     share = _by_channel([layer.share for layer in layers], layers)
     if share.amax(1).min() < 1:  # soft mixture
-        each = [_Single.apply(rows, s[None], b[None]) for s, b in zip(log_step, bound, strict=True)]
+        each = [_Single.apply(rows, s[None], b[None], one_bit) for s, b in zip(log_step, bound, strict=True)]
         return sum(q * share[:, p, None] for p, q in enumerate(each))
     if share.requires_grad:
         probability = _by_channel([layer.probability for layer in layers], layers)
-        return _Mixed.apply(rows, log_step, bound, share, probability)
+        return _Mixed.apply(rows, log_step, bound, share, probability, one_bit)
     picked = share.argmax(1)[None]
-    return _Single.apply(rows, log_step.gather(0, picked), bound.gather(0, picked))
+    return _Single.apply(rows, log_step.gather(0, picked), bound.gather(0, picked), one_bit)
 
 
 def _by_channel(tensors: Sequence[Tensor], layers: Sequence[Layer]) -> Tensor:
