@@ -3,12 +3,13 @@
 import dataclasses
 
 from cost_models.flash import Flash
-from cost_models.layer import Network
+from cost_models.layer import LayerUse, Network
 from cost_models.macs import Macs
 from cost_models.peak_ram import PeakRam, peak_layer, ram_by_layer
 from cost_models.rules import CostModel
 from search.progress import LayerRow, Totals
 from search.training import bit_counts
+from spaces.describe import FLOAT_BITS
 from spaces.space import Space
 
 
@@ -25,6 +26,13 @@ def _alone(model: CostModel, network: Network, layer) -> float:
     return model(Network((only,), network.tensors, layer.inputs[0], layer.output)).item()
 
 
+def _operator(layer: LayerUse) -> str:
+    """ "conv 3x3 a4": the kernel of a convolution, and the bits of the output where they are not 8."""
+    kernel = " " + "x".join(map(str, layer.kernel)) if layer.op in ("conv", "depthwise") else ""
+    (bits,) = layer.out_bits
+    return f"{layer.op}{kernel}" + (f" a{bits}" if bits not in (8, FLOAT_BITS) else "")
+
+
 def rows(seed: Space, decided: Space) -> tuple[list[LayerRow], Totals]:
     """A row a layer of the decided network, and the network as a whole."""
     network = decided.describe()
@@ -34,7 +42,7 @@ def rows(seed: Space, decided: Space) -> tuple[list[LayerRow], Totals]:
     table = [
         LayerRow(
             layer.name,
-            layer.op,
+            _operator(layer),
             int(layer.out_channels),
             len(seed.spec.slots[layer.output]),
             {b: n for b, n in bits.get(layer.name, {}).items() if b and n},
