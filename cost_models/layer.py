@@ -146,11 +146,10 @@ class Network:
     def stored(self, owner: LayerUse) -> Tensor | float:
         """(), the probability that any use of the layer's weights runs."""
         without: Tensor | float = 1.0
-        for layer in self.layers:
-            if layer.op in WEIGHTED and (layer.weights or layer.name) == (owner.weights or owner.name):
-                if not layer.when:
-                    return 1.0
-                without = without * (1 - self.runs(layer))
+        for layer in self._uses[owner.weights or owner.name]:
+            if not layer.when:
+                return 1.0
+            without = without * (1 - self.runs(layer))
         return 1 - without
 
     def picks(self) -> dict[str, int]:
@@ -160,8 +159,13 @@ class Network:
     @cached_property
     def weight_owners(self) -> tuple[LayerUse, ...]:
         """The first use of each stored set of weights, in execution order."""
-        owners: dict[str, LayerUse] = {}
+        return tuple(uses[0] for uses in self._uses.values())
+
+    @cached_property
+    def _uses(self) -> dict[str, list[LayerUse]]:
+        """Stored weights -> the layers that use them, in execution order."""
+        uses: dict[str, list[LayerUse]] = {}
         for layer in self.layers:
             if layer.op in WEIGHTED:
-                owners.setdefault(layer.weights or layer.name, layer)
-        return tuple(owners.values())
+                uses.setdefault(layer.weights or layer.name, []).append(layer)
+        return uses

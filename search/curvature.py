@@ -11,39 +11,30 @@ import torch
 from torch import Tensor
 
 from search import distributed
-from spaces.blocks import Selection
+from spaces.blocks import GATES, Selection
 
 MEMORY = 0.95  # of the running mean over observations
 
 
 class Curvature:
-    """Running E[g^2] for the vector of gates and for every layer's shares; the terms that go into their gradients."""
+    """Running E[g^2] for the vector of gates and for every choice's share; the terms that go into their gradients."""
 
     def __init__(self) -> None:
-        self.squares: list[Tensor] = []
-        self._watched: list[tuple[Tensor, Tensor, bool]] = []
-        self._compared: list[int | None] = []
+        self.squares: dict[str, Tensor] = {}
+        self._watched: dict[str, tuple[Tensor, Tensor]] = {}
+        self._compared: dict[str, int] = {}
         self._batch = 1
 
-    def added(self, selection: Selection, roots: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
-        """The cost gradients of the roots, with what each change would hurt."""
-        kinds = [root is selection.alpha for root in roots]
-        if len(self.squares) != len(roots):
-            self.squares = [torch.zeros_like(root) for root in roots]
-        given = [
-            gradient - self._half(s) * root.detach() if is_gate else gradient + self._half(s)
-            for root, gradient, s, is_gate in zip(roots, gradients, self.squares, kinds, strict=True)
-        ]
-        for root in roots:
+    def added(self, selection: Selection, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The cost gradients of the selection's leaves, with what each change would hurt."""
+        given = {}
+        for name, root in selection.leaves().items():
+            half = self.squares.setdefault(name, torch.zeros_like(root)) * (0.5 * self._batch)
+            given[name] = gradients[name] - half * root.detach() if name == GATES else gradients[name] + half
             root.retain_grad()
-        self._watched = list(zip(roots, given, kinds, strict=True))
-        paths = [selection.paths.get(name) for name in selection.share]
-        second = [path[1] if path and len(path) > 1 else None for path in paths]
-        self._compared = [None] * (len(roots) - len(second)) + second
+            self._watched[name] = root, given[name]
+        self._compared = {name: path[1] for name, path in selection.paths.items() if len(path) > 1}
         return given
-
-    def _half(self, squares: Tensor) -> Tensor:
-        return squares * (0.5 * self._batch)
 
     @torch.no_grad()
     def observe(self, batch: int) -> None:
@@ -53,19 +44,20 @@ class Curvature:
             batch: samples over which the loss is a mean.
         """
         self._batch = batch
-        for square, compared, (root, given, is_gate) in zip(self.squares, self._compared, self._watched, strict=True):
-            task = distributed.mean_(root.grad - given)
-            if not is_gate:  # against the option that is in use
+        for name, (root, given) in self._watched.items():
+            square, task = self.squares[name], distributed.mean_(root.grad - given)
+            if name != GATES:  # against the option that is in use
                 task = task - (task * root).sum(1, keepdim=True)
             task.square_()
-            if compared is not None:  # of branches but one was run beside the drawn one
-                square, task = square[:, compared], task[:, compared]
+            if name in self._compared:  # of branches but one was run beside the drawn one
+                other = self._compared[name]
+                square, task = square[:, other], task[:, other]
             square.lerp_(task, 1 - MEMORY)
-        self._watched, self._compared = [], []
+        self._watched, self._compared = {}, {}
 
     def state(self) -> dict:
         return {"squares": self.squares, "batch": self._batch}
 
     def load(self, state: dict, device: torch.device) -> None:
-        self.squares = [square.to(device) for square in state["squares"]]
+        self.squares = {name: square.to(device) for name, square in state["squares"].items()}
         self._batch = state["batch"]

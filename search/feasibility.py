@@ -31,23 +31,47 @@ def costs_of(space: Space, models: Mapping[str, CostModel]) -> dict[str, float]:
         return {name: model(network).item() for name, model in models.items()}
 
 
-def extreme(space: Space, largest: bool, precision: int | None = None) -> Architecture:
-    """All channels at the highest precision, or one channel a gate at the lowest; or at the precision of that index."""
-    index = precision if precision is not None else -1 if largest else 0
-    picks = {}
-    for name, decision in space.decisions.items():
-        if isinstance(decision, Gate):
-            picks[name] = (1,) * decision.groups if largest else (1,) + (0,) * (decision.groups - 1)
-        else:
-            picks[name] = (decision.options[min(index, len(decision.options) - 1)],) * decision.groups
+def seed_architecture(space: Space) -> Architecture:
+    """The seed network: all channels, the highest precision, whole kernels, the first of alternatives."""
+    picks = {name: (decision.start,) * decision.groups for name, decision in space.decisions.items()}
     return Architecture(space.name, picks, space.spec.left_alone)
 
 
 def smallest(space: Space, model: CostModel) -> Architecture:
     """The cheapest uniform architecture, one channel a gate; not always at the lowest bits: unpacking takes cycles."""
-    widths = max((len(d.options) for d in space.decisions.values() if not isinstance(d, Gate)), default=1)
-    candidates = [extreme(space, largest=False, precision=i) for i in range(widths)]
+    choices = [choice for name, choice in space.choices.items() if not space.spec.choices[name].branches]
+    candidates = [_uniform(space, index) for index in range(max((len(c.options) for c in choices), default=1))]
+    candidates = [_cheapest_branches(space, candidate, model) for candidate in candidates]
     return min(candidates, key=lambda a: at(space, a, {"": model})[""])
+
+
+def _uniform(space: Space, index: int) -> Architecture:
+    """One channel a gate, and of every choice the option of that index."""
+    picks = {}
+    for name, decision in space.decisions.items():
+        if isinstance(decision, Gate):
+            picks[name] = (1,) + (0,) * (decision.groups - 1)
+        elif space.spec.choices[name].branches:
+            picks[name] = (decision.start,)
+        else:
+            picks[name] = (decision.options[min(index, len(decision.options) - 1)],) * decision.groups
+    return Architecture(space.name, picks, space.spec.left_alone)
+
+
+def _cheapest_branches(space: Space, architecture: Architecture, model: CostModel) -> Architecture:
+    """Each choice of branches in turn, until none saves anything: what is cheapest may hang on a choice inside it."""
+    names = [name for name, choice in space.spec.choices.items() if choice.branches]
+    best, cost = architecture, at(space, architecture, {"": model})[""]
+    improved = bool(names)
+    while improved:
+        improved = False
+        for name in names:
+            for option in space.choices[name].options:
+                other = Architecture(space.name, {**best.picks, name: (option,)}, best.left_alone)
+                found = at(space, other, {"": model})[""]
+                if found < cost:
+                    best, cost, improved = other, found, True
+    return best
 
 
 @contextmanager
@@ -72,9 +96,9 @@ def at(space: Space, architecture: Architecture, models: Mapping[str, CostModel]
 
 
 def ranges(space: Space, models: Mapping[str, CostModel]) -> dict[str, Range]:
-    seed = at(space, extreme(space, largest=True), models)
+    start = at(space, seed_architecture(space), models)
     floors = {name: at(space, smallest(space, model), {name: model})[name] for name, model in models.items()}
-    return {name: Range(floors[name], seed[name]) for name in models}
+    return {name: Range(floors[name], start[name]) for name in models}
 
 
 def over(costs: Mapping[str, float], budgets: Mapping[str, float]) -> dict[str, float]:

@@ -97,7 +97,8 @@ class Objective:
         self.costs: dict[str, float] = dict(seed_costs)
         self.forces: dict[str, float] = {}
         self.curvature = Curvature()
-        self._steps, self._gradients = 0, []
+        self._steps = 0
+        self._gradients: dict[str, Tensor] = {}
 
     def gradients(self, space: Space, task_loss: float, progress: float) -> tuple[list[Tensor], list[Tensor]]:
         """Tensors of this step's graph, and d (cost terms) / d each of them: roots for autograd.
@@ -105,25 +106,23 @@ class Objective:
         Args:
             progress: of the search, 0..1.
         """
-        roots = _leaves(space.selection)
-        if self._steps % REFRESH == 0 or len(self._gradients) != len(roots):
-            self._gradients = self._refresh(space, roots, task_loss, progress)
+        roots = space.selection.leaves()
+        if self._steps % REFRESH == 0 or not self._gradients:
+            self._gradients = self._refresh(space, task_loss, progress)
         self._steps += 1
-        return roots, self.curvature.added(space.selection, roots, self._gradients)
+        return list(roots.values()), list(self.curvature.added(space.selection, self._gradients).values())
 
-    def _refresh(self, space: Space, roots: list[Tensor], task_loss: float, progress: float) -> list[Tensor]:
-        branches = {name for name, choice in space.spec.choices.items() if choice.branches}
+    def _refresh(self, space: Space, task_loss: float, progress: float) -> dict[str, Tensor]:
+        """d (cost terms) / d each leaf of the selection."""
+        selection = space.selection
         # Costs of branches are expected ones: those of the paths that happen to be drawn would jump about.
-        values = [roots[0]] * (space.selection.alpha is not None)
-        values += [
-            space.selection.probability[name] if name in branches else share
-            for name, share in space.selection.share.items()
-        ]
-        leaves = [value.detach().clone().requires_grad_() for value in values]
-        network = space.describe(_with_leaves(space.selection, leaves))
+        expected = {name: selection.probability[name] for name in selection.paths}
+        values = selection.leaves() | expected
+        leaves = {name: value.detach().clone().requires_grad_() for name, value in values.items()}
+        network = space.describe(Selection.of(selection.mode, leaves))
         costs = {name: model(network) for name, model in self.models.items()}
         self.costs = {name: cost.item() for name, cost in costs.items()}
-        total = torch.zeros((), dtype=torch.float64, device=leaves[0].device)
+        total = torch.zeros((), dtype=torch.float64, device=next(iter(leaves.values())).device)
         for name, strength in self.lambdas.items():
             self.forces[name] = strength / self.seed_costs[name]
             total = total + self.forces[name] * costs[name]
@@ -131,9 +130,10 @@ class Objective:
             self.forces[name] = constraint.force(self.costs[name], task_loss, progress)
             total = total + self.forces[name] * costs[name]
         if not total.requires_grad:
-            return [torch.zeros_like(leaf) for leaf in leaves]
-        found = torch.autograd.grad(total, leaves, allow_unused=True)
-        return [torch.zeros_like(x) if g is None else g for x, g in zip(leaves, found, strict=True)]
+            return {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
+        found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
+        each = zip(leaves.items(), found, strict=True)
+        return {name: torch.zeros_like(leaf) if g is None else g for (name, leaf), g in each}
 
     def state(self) -> dict:
         constraints = {name: c.state() for name, c in self.constraints.items()}
@@ -147,17 +147,7 @@ class Objective:
 
     def load(self, state: dict, device: torch.device) -> None:
         self._steps, self.costs = state["steps"], state["costs"]
-        self._gradients = [gradient.to(device) for gradient in state["gradients"]]
+        self._gradients = {name: gradient.to(device) for name, gradient in state["gradients"].items()}
         self.curvature.load(state["curvature"], device)
         for name, saved in state["constraints"].items():
             self.constraints[name].load(saved)
-
-
-def _leaves(selection: Selection) -> list[Tensor]:
-    return ([selection.alpha] if selection.alpha is not None else []) + list(selection.share.values())
-
-
-def _with_leaves(selection: Selection, leaves: list[Tensor]) -> Selection:
-    gated = selection.alpha is not None
-    shares = dict(zip(selection.share, leaves[gated:], strict=True))
-    return Selection(selection.mode, leaves[0] if gated else None, {}, shares, {})

@@ -21,7 +21,7 @@ from cost_models.peak_ram import PeakRam, ram_by_layer
 from cost_models.rules import CostModel
 from search.feasibility import BudgetError, at, over
 from spaces.architecture import Architecture
-from spaces.blocks import Selection
+from spaces.blocks import GATES, Selection
 from spaces.decision import Choice, Gate
 from spaces.space import FAKE, Space
 
@@ -53,22 +53,16 @@ class Sensitivity:
         sums: dict[str, Tensor] = {}
         for images, labels in batches:
             value = loss(space(images), labels)
-            names, tensors = _leaves(space, space.selection)
-            found = torch.autograd.grad(value, tensors, allow_unused=True)
-            for name, gradient, tensor in zip(names, found, tensors, strict=True):
-                part = torch.zeros_like(tensor) if gradient is None else gradient.detach()
+            leaves = space.selection.leaves()
+            found = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
+            for (name, leaf), gradient in zip(leaves.items(), found, strict=True):
+                part = torch.zeros_like(leaf) if gradient is None else gradient.detach()
                 sums[name] = sums.get(name, 0) + part
         space.freeze_norms(False)
         space.set_mode(mode)
         space.draws = True
         space.train(training)
         self.by_name = {name: total / max(1, len(batches)) for name, total in sums.items()}
-
-
-def _leaves(space: Space, selection: Selection) -> tuple[list[str], list[Tensor]]:
-    """ "gates" and the names of choices, with the tensors that carry their shares."""
-    names = (["gates"] if selection.alpha is not None else []) + list(selection.share)
-    return names, ([selection.alpha] if selection.alpha is not None else []) + list(selection.share.values())
 
 
 def repair(
@@ -103,12 +97,8 @@ def repair(
 
 def _constraint_rows(space: Space, models, budgets, excess) -> list[tuple[dict[str, Tensor], float]]:
     """For each violated budget d cost / d share and how much must go; peak RAM gives a row for each layer over it."""
-    selection = space.select(FAKE)
-    names, tensors = _leaves(space, selection)
-    leaves = [t.detach().requires_grad_() for t in tensors]
-    gated = selection.alpha is not None
-    shares = dict(zip(selection.share, leaves[gated:], strict=True))
-    network = space.describe(Selection(FAKE, leaves[0] if gated else None, {}, shares))
+    leaves = {name: leaf.detach().requires_grad_() for name, leaf in space.select(FAKE).leaves().items()}
+    network = space.describe(Selection.of(FAKE, leaves))
     totals: list[tuple[Tensor, float]] = []
     for name in excess:
         if isinstance(models[name], PeakRam):
@@ -118,8 +108,8 @@ def _constraint_rows(space: Space, models, budgets, excess) -> list[tuple[dict[s
             totals.append((models[name](network), excess[name]))
     rows = []
     for total, need in totals:
-        found = torch.autograd.grad(total, leaves, allow_unused=True, retain_graph=True)
-        rows.append(({n: g for n, g in zip(names, found, strict=True) if g is not None}, need))
+        found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True, retain_graph=True)
+        rows.append(({n: g for n, g in zip(leaves, found, strict=True) if g is not None}, need))
     return rows
 
 
@@ -136,13 +126,13 @@ def _changes(space: Space, architecture: Architecture, rows: list[dict[str, Tens
 
 
 def _closings(gate: Gate, pick, first: int, rows, sensitivity) -> list[Change]:
-    hurt = sensitivity.by_name.get("gates")
+    hurt = sensitivity.by_name.get(GATES)
     opened = [g for g in range(gate.groups) if pick[g]]
     if len(opened) < 2:
         return []
     found = []
     for g in opened:
-        saved = tuple(float(row["gates"][first + g]) if "gates" in row else 0.0 for row in rows)
+        saved = tuple(float(row[GATES][first + g]) if GATES in row else 0.0 for row in rows)
         loss = abs(float(hurt[first + g])) if hurt is not None else 0.0
         found.append(Change(gate.name, g, 0, loss + TINY + float(gate.shadow[g].detach()) * TINY, saved))
     return found

@@ -21,7 +21,7 @@ from search import distributed, verify
 from search.data.batches import Batches
 from search.data.data import Data
 from search.display import terminal_monitor
-from search.feasibility import BudgetError, at, extreme, refuse_impossible
+from search.feasibility import BudgetError, at, refuse_impossible, seed_architecture
 from search.lower import lower
 from search.problem import Problem, device_of
 from search.progress import Monitor, Monitors
@@ -108,7 +108,7 @@ class Run:
         self.data = data_sets.load(settings.data)
         torch.manual_seed(settings.seed)
         self.space = self._space(model(self.data))
-        self.seed_costs = at(self.space, extreme(self.space, largest=True), self.models)
+        self.seed_costs = at(self.space, seed_architecture(self.space), self.models)
         refuse_impossible(self.space, self.models, settings.budgets)
         if distributed.rank() == 0:
             folder.mkdir(parents=True, exist_ok=True)

@@ -365,8 +365,8 @@ def _optimizers(space: Space, phase: Phase) -> list[torch.optim.Optimizer]:
         optimizers.append(torch.optim.Adam([g for g in groups if g["params"]], lr=STEP_RATE, fused=True))
     if phase.decision_lr and space.decision_parameters():
         # What a step of "stem/kernel" weighs and what one of "stem/bits" does differ by orders of magnitude.
-        roles = dict.fromkeys(name.rsplit("/", 1)[-1].split("@")[0] for name in space.decisions)
-        kinds = [[d for n, d in space.decisions.items() if n.rsplit("/", 1)[-1].split("@")[0] == r] for r in roles]
+        roles = dict.fromkeys(decision.role for decision in space.decisions.values())
+        kinds = [[d for d in space.decisions.values() if d.role == role] for role in roles]
         groups = [
             {"params": list(decisions_parameters(members)), "initial_lr": phase.decision_lr, "scheduled": False}
             for members in kinds

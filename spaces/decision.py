@@ -27,11 +27,16 @@ class Decision(nn.Module):
     """One thing a search decides, `groups` times over (a channel each, say), among `options`.
 
     Layers that must agree share one Decision object.
+
+    Attributes:
+        start: the option of the seed network.
+        role: what it decides: the end of its name, "channels", "bits", "kernel", "branch" ...
     """
 
-    def __init__(self, name: str, options: Sequence[int], groups: int) -> None:
+    def __init__(self, name: str, options: Sequence[int], groups: int, start: int) -> None:
         super().__init__()
-        self.name, self.options, self.groups = name, tuple(options), groups
+        self.name, self.options, self.groups, self.start = name, tuple(options), groups, start
+        self.role = name.rsplit("/", 1)[-1].split("@")[0]
 
     def share(self) -> Tensor:
         """(groups, n_options), differentiable, rows sum to 1."""
@@ -73,7 +78,7 @@ class Gate(Decision):
         hysteresis: float = 0.0,
         trainable_threshold: bool = False,
     ) -> None:
-        super().__init__(name, (0, 1), groups)
+        super().__init__(name, (0, 1), groups, start=1)
         self.hysteresis = hysteresis
         self.shadow = nn.Parameter(torch.ones(groups))
         self.threshold = nn.Parameter(torch.tensor(threshold), requires_grad=trainable_threshold)
@@ -172,7 +177,7 @@ class Choice(Decision):
         temperature: float = 1.0,
         uniform: bool = False,
     ) -> None:
-        super().__init__(name, options, groups)
+        super().__init__(name, options, groups, start=options[0] if uniform else options[-1])
         if mode not in MODES:
             raise ValueError(f"decision '{name}': mode '{mode}' is not one of {MODES}.")
         self.mode, self.temperature = mode, temperature

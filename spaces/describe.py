@@ -19,10 +19,12 @@ def describe(space, selection) -> Network:
     channels = dict(zip(space.spec.slots, (counts @ alpha).unbind(), strict=True))
     one = counts.new_ones(1)
     layers, tensors = [], {}
+    sizes = {space.spec.input: tuple(space.spec.input_shape[1:])}
     bits = _all_bits(space, selection, one)
     tensors[space.spec.input] = _tensor(space.spec.input, channels, space.spec.input_shape, bits)
     for block in space.blocks:
-        layers.append(_layer(space, block, selection, alpha, channels, bits))
+        sizes[block.name] = tuple(block.spec.shape[1:])
+        layers.append(_layer(space, block, selection, alpha, channels, bits, sizes))
         alias = block.spec.inputs[0] if block.spec.op == "flatten" else None
         tensors[block.name] = _tensor(block.name, channels, block.spec.shape, bits, alias)
     branches = {n: selection.share[n][0].double() for n, c in space.spec.choices.items() if c.branches}
@@ -67,13 +69,7 @@ def _tensor(name: str, channels: dict, shape: tuple, bits: dict, alias: str | No
     return TensorUse(name, elements, *bits[name], alias)
 
 
-def _spatial(space, tensor: str) -> tuple[int, ...]:
-    if tensor == space.spec.input:
-        return tuple(space.spec.input_shape[1:])
-    return tuple(next(b.shape[1:] for b in space.spec.blocks if b.name == tensor))
-
-
-def _layer(space, block, selection, alpha: Tensor, channels: dict, bits: dict) -> LayerUse:
+def _layer(space, block, selection, alpha: Tensor, channels: dict, bits: dict, sizes: dict) -> LayerUse:
     spec = block.spec
     source = spec.inputs[0]
     widths, per_width = _per_width(space, block, selection, alpha, channels[block.name])
@@ -88,8 +84,8 @@ def _layer(space, block, selection, alpha: Tensor, channels: dict, bits: dict) -
         out_channels=channels[block.name],
         kernel=tuple(spec.attributes.get("kernel", ())),
         groups=groups,
-        in_size=_spatial(space, source),
-        out_size=tuple(spec.shape[1:]),
+        in_size=sizes[source],
+        out_size=sizes[block.name],
         weight_bits=widths,
         out_per_width=per_width,
         in_bits=in_bits,

@@ -14,7 +14,7 @@ from spaces.geometry import KERNEL, kernel_options, time_options
 from spaces.graph.branches import When, conditions
 from spaces.graph.errors import UnsupportedNetwork
 from spaces.graph.fuse import fuse, operators
-from spaces.graph.ops import Op
+from spaces.graph.op import Op
 from spaces.graph.ties import FIXED, Ties, tie
 from spaces.graph.trace import traced
 from spaces.one_of import OneOf

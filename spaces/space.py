@@ -192,16 +192,14 @@ class Space(nn.Module):
         if selection.mode == FLOAT:
             return {}
         layers = {n: w for n, w in self.weights.items() if w.quantizer is not None and n in running}
+        tapped = {n: w for n, w in self.weights.items() if w.spec.taps and n in running}
         share, probability = selection.share.get, selection.probability.get
         each = quantized(
             [Layer(w.quantizer, w.weight, share(w.spec.bits), probability(w.spec.bits)) for w in layers.values()]
         )
         used = dict(zip(layers, each, strict=True))
-        for name in running:
-            weights = self.weights[name]
-            if weights.spec.taps:
-                mask = weights.tap_mask(selection.share)
-                used[name] = used.get(name, weights.weight) * mask
+        for name, weights in tapped.items():
+            used[name] = used.get(name, weights.weight) * weights.tap_mask(selection.share)
         return used
 
     def decide(self, architecture: Architecture | None = None) -> "Space":

@@ -41,6 +41,6 @@ class Fixed:
         picks = {}
         of_weights = {weights.bits for weights in space.spec.weights.values()}
         for name, decision in space.decisions.items():
-            bits = self.settings.weight_bits if name in of_weights else decision.options[-1]
-            picks[name] = (bits,) * decision.groups  # the largest of what is no weight
+            option = self.settings.weight_bits if name in of_weights else decision.start
+            picks[name] = (option,) * decision.groups
         return Architecture(space.name, picks, space.spec.left_alone)

@@ -1,6 +1,6 @@
 """Blocks: the nodes of a Space. One block is one node of the Program."""
 
-from spaces.blocks.block import Block, Fixed, Selection, Weights
+from spaces.blocks.block import GATES, Block, Fixed, Selection, Weights
 from spaces.blocks.conv import ConvBlock
 from spaces.blocks.join import AddBlock, ConcatBlock, MulBlock
 from spaces.blocks.pool import AvgPoolBlock, FlattenBlock, MaxPoolBlock
@@ -20,4 +20,4 @@ BLOCKS: dict[str, type[Block]] = {
     "select": SelectBlock,
 }
 
-__all__ = ["BLOCKS", "Block", "Fixed", "Selection", "Weights"]
+__all__ = ["BLOCKS", "GATES", "Block", "Fixed", "Selection", "Weights"]

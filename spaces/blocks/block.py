@@ -17,6 +17,7 @@ from spaces.quantizers.tail import Codes, Precisions, tail
 from spaces.spec import BlockSpec, ChoiceSpec, WeightsSpec
 
 FLOAT, FAKE, INTEGER = "float", "fake", "integer"
+GATES = "gates"  # all gates, among what the decisions say; every choice has its own name, "stem/bits"
 MODES = (FLOAT, FAKE, INTEGER)
 TABLE_BITS = 8  # of the codes that index an activation table
 
@@ -47,6 +48,15 @@ class Selection:
     soft: frozenset[str] = frozenset()
     paths: dict[str, tuple[int, ...]] = field(default_factory=dict)
     held: bool = False
+
+    def leaves(self) -> dict[str, Tensor]:
+        """What costs depend on: the vector of all gates as `GATES`, and the share of every choice."""
+        return ({} if self.alpha is None else {GATES: self.alpha}) | self.share
+
+    @staticmethod
+    def of(mode: str, leaves: Mapping[str, Tensor]) -> "Selection":
+        """One that describes a network by these leaves; nothing can be run with it."""
+        return Selection(mode, leaves.get(GATES), share={n: t for n, t in leaves.items() if n != GATES})
 
     def hold(self) -> "Selection":
         """The same again, as constants."""

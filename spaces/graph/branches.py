@@ -1,6 +1,6 @@
 """Which blocks belong to which alternative."""
 
-from spaces.graph.ops import Op
+from spaces.graph.op import Op
 
 When = tuple[tuple[str, int], ...]
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 import torch
 
 from spaces.graph.errors import UnsupportedNetwork
-from spaces.graph.ops import Op, translate
+from spaces.graph.op import Op
+from spaces.graph.ops import translate
 from spaces.graph.trace import Call, Value
 
 WITH_ACTIVATION = ("conv", "linear", "add", "mul", "concat", "avg_pool")

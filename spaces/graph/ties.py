@@ -8,7 +8,7 @@ fixed: they belong to the outside world.
 
 import numpy as np
 
-from spaces.graph.ops import Op
+from spaces.graph.op import Op
 
 FIXED = 0  # union-find root of all that cannot be pruned
 

@@ -7,7 +7,7 @@ from cost_models import COST_MODELS
 from search.curvature import Curvature
 from search.objective import REFRESH, AugmentedLagrangian, Duccio, Objective
 from search.optimizer import SharedAdam
-from spaces.blocks import Selection
+from spaces.blocks import GATES, Selection
 from spaces.searchable import searchable
 from spaces.space import FAKE
 from tests.search.small import Small
@@ -89,11 +89,11 @@ def test_curvature_protects_gates_whose_gradient_is_large_noise_around_zero(spac
     for _ in range(200):
         alpha = torch.ones(3, requires_grad=True) * 1.0
         selection = Selection(FAKE, alpha)
-        given = curvature.added(selection, [alpha], [torch.zeros(3)])
+        given = curvature.added(selection, {GATES: torch.zeros(3)})
         noise = torch.randn(3, generator=generator) * torch.tensor([0.0, 0.1, 1.0])
-        torch.autograd.backward([(alpha * noise).sum(), alpha], [None, given[0]])
+        torch.autograd.backward([(alpha * noise).sum(), alpha], [None, given[GATES]])
         curvature.observe(batch=8)
-    still, weak, strong = given[0].tolist()
+    still, weak, strong = given[GATES].tolist()
     assert still == 0.0
     assert -0.5 * 8 * 0.01 * 1.6 < weak < -0.5 * 8 * 0.01 * 0.5  # - H / 2, H = batch * variance, a noisy mean
     assert strong < 50 * weak

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from cost_models import COST_MODELS
-from search.feasibility import at, extreme, over, ranges, refuse_impossible
+from search.feasibility import at, over, ranges, refuse_impossible, seed_architecture
 from search.repair import Sensitivity, repair
 from spaces.architecture import Architecture
 from spaces.networks import ResNet8
@@ -30,16 +30,16 @@ def test_repaired_architecture_meets_the_budget_exactly(cost, share):
     space, sensitivity = prepared(Small(channels=12), (1, 8, 8))
     span = ranges(space, MODELS)[cost]
     budgets = {cost: span.floor + share * (span.seed - span.floor)}
-    found = repair(space, extreme(space, largest=True), MODELS, budgets, sensitivity)
+    found = repair(space, seed_architecture(space), MODELS, budgets, sensitivity)
     assert not over(at(space, found, MODELS), budgets)
-    assert found != extreme(space, largest=True)
+    assert found != seed_architecture(space)
 
 
 def test_several_budgets_at_once_on_a_residual_network():
     space, sensitivity = prepared(ResNet8(1, 4, 8), (1, 8, 8))
-    seed = at(space, extreme(space, largest=True), MODELS)
+    seed = at(space, seed_architecture(space), MODELS)
     budgets = {"flash_bytes": 0.15 * seed["flash_bytes"], "peak_ram_bytes": 0.6 * seed["peak_ram_bytes"]}
-    found = repair(space, extreme(space, largest=True), MODELS, budgets, sensitivity)
+    found = repair(space, seed_architecture(space), MODELS, budgets, sensitivity)
     costs = at(space, found, MODELS)
     assert all(costs[name] <= limit for name, limit in budgets.items())
     assert costs["flash_bytes"] > 0.5 * budgets["flash_bytes"]  # no more was taken than asked for, roughly
@@ -47,7 +47,7 @@ def test_several_budgets_at_once_on_a_residual_network():
 
 def test_an_architecture_within_budget_is_left_as_it_is():
     space, sensitivity = prepared(Small(), (1, 8, 8))
-    start = extreme(space, largest=True)
+    start = seed_architecture(space)
     assert repair(space, start, MODELS, {"flash_bytes": 1e9}, sensitivity) is start
 
 
@@ -58,7 +58,7 @@ def test_dead_channels_go_first():
         model.norm1.weight[:4] = 1e-6
         model.norm1.bias[:4] = 0.0
     space, sensitivity = prepared(model, (1, 8, 8))
-    seed = extreme(space, largest=True)
+    seed = seed_architecture(space)
     closed = Architecture(space.name, seed.picks | {"conv1/channels": (0, 0, 0, 0, 1, 1, 1, 1)})
     budgets = {"peak_ram_bytes": at(space, closed, MODELS)["peak_ram_bytes"]}
     found = repair(space, seed, MODELS, budgets, sensitivity)
