@@ -67,7 +67,7 @@ def _cheapest_branches(space: Space, architecture: Architecture, model: CostMode
         improved = False
         for name in names:
             for option in space.choices[name].options:
-                other = Architecture(space.name, {**best.picks, name: (option,)}, best.left_alone)
+                other = best.having({name: (option,)})
                 found = at(space, other, {"": model})[""]
                 if found < cost:
                     best, cost, improved = other, found, True

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from cost_models.peak_ram import PeakRam, ram_by_layer
 from cost_models.rules import CostModel
-from search.feasibility import BudgetError, at, over
+from search.feasibility import BudgetError, at, over, smallest
 from spaces.architecture import Architecture
 from spaces.blocks import GATES, Selection
 from spaces.decision import Choice, Gate
@@ -74,13 +74,38 @@ def repair(
 ) -> Architecture:
     """The architecture, changed as little as its budgets ask for; as it is where it meets them.
 
+    Where no change of channels and choices is enough, another branch is taken, that which comes nearest to the budgets.
+
     Raises:
-        BudgetError: no change helps any more; `refuse_impossible` rules this out beforehand but for rounding.
+        BudgetError: no change helps any more; `refuse_impossible` rules this out beforehand for a single budget.
     """
+
+    def distance(candidate: Architecture) -> float:
+        """What is over, in units of its budget."""
+        return sum(excess / budgets[n] for n, excess in over(at(space, candidate, models), budgets).items())
+
+    start = architecture
+    while True:
+        found = _shrunk(space, start, models, budgets, sensitivity)
+        if not distance(found):
+            return found
+        nearest = min(_switched(space, start), key=distance, default=start)
+        if distance(nearest) >= distance(start):
+            break
+        start = nearest
+    last = min((smallest(space, models[name]) for name in budgets), key=distance)
+    if distance(last):
+        left = over(at(space, found, models), budgets)
+        raise BudgetError(f"budgets: nothing of the network can go any more, and still over: {left}. Raise them.")
+    return last
+
+
+def _shrunk(space: Space, architecture: Architecture, models, budgets, sensitivity: Sensitivity) -> Architecture:
+    """Channels closed and choices changed until the budgets are met or nothing helps."""
     for _ in range(ROUNDS):
         excess = over(at(space, architecture, models), budgets)
         if not excess:
-            return architecture
+            break
         space.fix(architecture)
         space.eval()
         rows = _constraint_rows(space, models, budgets, excess)
@@ -89,10 +114,14 @@ def repair(
         if not chosen:
             break
         architecture = _applied(architecture, chosen)
-    left = over(at(space, architecture, models), budgets)
-    if left:
-        raise BudgetError(f"budgets: no channel and no precision can go any more, and still over: {left}. Raise them.")
     return architecture
+
+
+def _switched(space: Space, architecture: Architecture) -> Iterator[Architecture]:
+    """The architecture with another branch, each of them."""
+    for name, choice in space.spec.choices.items():
+        for option in choice.options if choice.branches else ():
+            yield architecture.having({name: (option,)})
 
 
 def _constraint_rows(space: Space, models, budgets, excess) -> list[tuple[dict[str, Tensor], float]]:
@@ -108,6 +137,9 @@ def _constraint_rows(space: Space, models, budgets, excess) -> list[tuple[dict[s
             totals.append((models[name](network), excess[name]))
     rows = []
     for total, need in totals:
+        if not total.requires_grad:  # no decision bears on it
+            rows.append(({}, need))
+            continue
         found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True, retain_graph=True)
         rows.append(({n: g for n, g in zip(leaves, found, strict=True) if g is not None}, need))
     return rows
@@ -202,4 +234,4 @@ def _applied(architecture: Architecture, changes: list[Change]) -> Architecture:
         if c.option == 0 and sum(picks[c.decision]) <= 1:
             continue  # the last channel of a gate stays
         picks[c.decision][c.group] = c.option
-    return Architecture(architecture.space, {n: tuple(p) for n, p in picks.items()}, architecture.left_alone)
+    return architecture.having({name: tuple(pick) for name, pick in picks.items()})

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,10 @@ class Architecture:
                 "edited. Remove the key 'hash' if that was meant."
             )
         return found
+
+    def having(self, picks: Mapping[str, tuple[int, ...]]) -> "Architecture":
+        """This one with some other picks."""
+        return replace(self, picks={**self.picks, **picks})
 
     @property
     def hash(self) -> str:

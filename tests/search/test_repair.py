@@ -7,7 +7,6 @@ from torch.nn import functional as F
 from cost_models import COST_MODELS
 from search.feasibility import at, over, ranges, refuse_impossible, seed_architecture
 from search.repair import Sensitivity, repair
-from spaces.architecture import Architecture
 from spaces.networks import ResNet8
 from spaces.searchable import searchable
 from tests.search.small import Small
@@ -59,7 +58,7 @@ def test_dead_channels_go_first():
         model.norm1.bias[:4] = 0.0
     space, sensitivity = prepared(model, (1, 8, 8))
     seed = seed_architecture(space)
-    closed = Architecture(space.name, seed.picks | {"conv1/channels": (0, 0, 0, 0, 1, 1, 1, 1)})
+    closed = seed.having({"conv1/channels": (0, 0, 0, 0, 1, 1, 1, 1)})
     budgets = {"peak_ram_bytes": at(space, closed, MODELS)["peak_ram_bytes"]}
     found = repair(space, seed, MODELS, budgets, sensitivity)
     assert found.picks["conv1/channels"][:4] == (0, 0, 0, 0)
