@@ -106,6 +106,24 @@ def depthwise(rng: random.Random, shape: Shape) -> nn.Module:
     return nn.Sequential(layer, *_norm(rng, outputs, dims), activation(rng), conv(rng, (outputs, *(1,) * dims)))
 
 
+class Causal(nn.Module):
+    """A convolution in time that sees the past alone; its receptive field and dilation may be searched."""
+
+    def __init__(self, rng: random.Random, shape: Shape) -> None:
+        super().__init__()
+        channels, taps = shape[0], rng.choice((2, 3, 4, 5, 7, 9))
+        groups = rng.choice((1, 1, channels))
+        self.causal = nn.Conv1d(channels, channels, taps, groups=groups, bias=rng.random() < 0.5)
+        self.pad = nn.ConstantPad1d((taps - 1, 0), 0.0) if rng.random() < 0.5 else Apply(self._padded)
+        self.taps, self.activation = taps, activation(rng)
+
+    def _padded(self, x: Tensor) -> Tensor:
+        return F.pad(x, (self.taps - 1, 0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.causal(self.pad(x)))
+
+
 class FunctionalConv(nn.Module):
     def __init__(self, rng: random.Random, shape: Shape) -> None:
         super().__init__()
@@ -240,6 +258,7 @@ STAGES = (
     *(conv, conv, depthwise, FunctionalConv, Residual, Dense, Ladder, SqueezeExcite, Attention, Twice, pool),
     *(alone, alternatives),
 )
+ONLY = {1: (Causal, Causal)}  # stages for so many dimensions alone
 
 
 def head(rng: random.Random, shape: Shape) -> nn.Module:
@@ -300,7 +319,7 @@ def random_network(seed: int) -> tuple[nn.Module, Tensor]:
         stages = [conv(rng, tuple(x.shape[1:]))]
         for _ in range(rng.randint(1, 4)):
             x = stages[-1].eval()(x.clone())
-            stages.append(rng.choice(STAGES)(rng, tuple(x.shape[1:])))
+            stages.append(rng.choice(STAGES + ONLY.get(dims, ()))(rng, tuple(x.shape[1:])))
         x = stages[-1].eval()(x.clone())
         model = RandomNetwork([*stages, head(rng, tuple(x.shape[1:]))])
         awkward_numbers(model, rng)
