@@ -22,14 +22,6 @@ class Norm(nn.Module):
         return gain, self.bias.double() - gain * self.running_mean.double()
 
 
-def refused_batch(x: Tensor) -> ValueError:
-    """A batch with one value a channel has no variance."""
-    return ValueError(
-        f"batch norm: one value a channel in a batch of shape {tuple(x.shape)}; two are needed in training. "
-        "Use a larger train.batch_size."
-    )
-
-
 def is_distributed() -> bool:
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 
 import cost_models
 from search import checkpoint, feasibility, run, training
-from search.config import parse
+from search.config import model_maker, parse
 from search.data import DataError
+from search.data.digits import DigitsOptions, load_digits
 from search.integer.program import Program, ProgramError
 from search.lower import LoweringError
 from spaces.graph.errors import UnsupportedNetwork
@@ -62,6 +64,13 @@ def test_one_of_example_converts():
     assert space.choices["2/branch"].options == (0, 1)
 
 
+def test_one_of_in_yaml_converts():
+    _, text = blocks("yaml")
+    net = model_maker(OmegaConf.to_container(OmegaConf.create(text))["model"])(load_digits(DigitsOptions()))
+    space = searchable(net, torch.zeros(2, 1, 8, 8))
+    assert space.choices["2/branch"].options == (0, 1)
+
+
 def test_python_example_runs_and_keeps_its_budget(tmp_path):
     script, _ = blocks("python")
     last = in_folder(tmp_path, "-c", script).splitlines()[-1]
@@ -72,7 +81,7 @@ def test_python_example_runs_and_keeps_its_budget(tmp_path):
 
 
 def test_yaml_example_runs(tmp_path):
-    (text,) = blocks("yaml")
+    text, _ = blocks("yaml")
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment/mine.yaml").write_text(text)
     (tmp_path / "my_package.py").write_text(NETWORK)

@@ -13,7 +13,7 @@ from spaces.decision import straight_through
 from spaces.fixed_point import requantize
 from spaces.norm import Norm
 from spaces.quantizers import ActivationChoice, ActivationQuantizer, WeightQuantizer
-from spaces.quantizers.tail import Codes, Precisions, tail
+from spaces.quantizers.tail import Codes, Offered, Precisions, tail
 from spaces.spec import BlockSpec, ChoiceSpec, WeightsSpec
 
 FLOAT, FAKE, INTEGER = "float", "fake", "integer"
@@ -78,7 +78,7 @@ class Selection:
         precisions = None
         if share.requires_grad:
             steps, bounds = torch.stack([m.log_step for m in members]), tuple(m.bounds() for m in members)
-            precisions = Precisions(steps, share, self.probability[quantizer.choice], bounds, picked)
+            precisions = Precisions(steps, share, self.probability[quantizer.choice], Offered(bounds, picked))
         return onto(self._step(members[picked]), members[picked].bounds(), precisions)
 
     def _step(self, quantizer: ActivationQuantizer) -> Tensor:

@@ -16,8 +16,6 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from spaces.norm import refused_batch
-
 SLICE = 4  # every fourth sample serves the step's gradient
 EDGE = 2.0**-20  # what lies on a bound counts as inside; torch's kernels cut there
 SMALL = 2**16  # elements
@@ -32,14 +30,20 @@ class Codes(NamedTuple):
     high: float
 
 
+class Offered(NamedTuple):
+    """Bounds of every precision on offer, and the index of the one in use."""
+
+    codes: tuple[Codes, ...]
+    picked: int
+
+
 class Precisions(NamedTuple):
-    """All precisions on offer for a tensor, of which `picked` is in use: those that the gradient compares."""
+    """All precisions on offer for a tensor: those that the gradient compares."""
 
     log_step: Tensor  # (P,)
     share: Tensor  # (1, P), one-hot
     probability: Tensor  # (1, P)
-    codes: tuple[Codes, ...]
-    picked: int
+    offered: Offered
 
 
 def _to_grid_(v: Tensor, step: Tensor | None, codes: Codes) -> Tensor:
@@ -73,7 +77,7 @@ def _step_gradient(
 
 
 def _compare(
-    grad: Tensor, v: Tensor, keep: Tensor | None, step: Tensor, saved: tuple[Tensor, Tensor], precisions: Precisions
+    grad: Tensor, v: Tensor, keep: Tensor | None, step: Tensor, rivals: tuple[Tensor, Tensor], offered: Offered
 ) -> tuple[Tensor, Tensor]:
     """d loss / d log step (P,) and d loss / d share (1, P) = <grad, Q_p(x)> of each precision (methods.md, section 6).
 
@@ -81,18 +85,18 @@ def _compare(
     the one in use has its gradient from `_step_gradient`.
 
     Args:
-        v: x / step. saved: log steps and probabilities (P,) of the precisions, as autograd kept them.
+        v: x / step. rivals: log steps (P,) and probabilities (1, P) of the precisions.
     """
-    log_steps, probability = saved
+    log_steps, probability = rivals
     d_share, d_step = [], []
     length = len(v) if v.numel() < SMALL else -(-len(v) // SLICE)
-    for p, (other, bounds, weight) in enumerate(zip(log_steps.exp(), precisions.codes, probability, strict=True)):
+    for p, (other, bounds, weight) in enumerate(zip(log_steps.exp(), offered.codes, probability[0], strict=True)):
         ratio, total = step / other, torch.zeros_like(step)
         for part, g in zip(v.split(length), grad.split(length), strict=True):
             y = (part * ratio).clamp_(*bounds).round_().mul_(g)
             total = total + (y.sum() if keep is None else y.sum(_others(y)).dot(keep))
         d_share.append(total * other)
-        learns = p != precisions.picked
+        learns = p != offered.picked
         d_step.append(_step_gradient(grad, v, keep, other, bounds, ratio) * weight if learns else total * 0)
     return torch.stack(d_step), torch.stack(d_share)[None]
 
@@ -106,24 +110,19 @@ def _channels(vector: Tensor, like: Tensor) -> Tensor:
     return vector.view(1, -1, *(1,) * (like.dim() - 2))
 
 
-def _rivals(precisions: Precisions | None) -> tuple[Tensor | None, Tensor | None]:
-    """Log steps and probabilities, as tensors for autograd to keep."""
+def _parts(precisions: Precisions | None) -> tuple[Tensor | None, Tensor | None, Tensor | None, Offered | None]:
+    """Tensors apart from the rest, as autograd needs them: a node that held its own inputs would never be freed."""
     if precisions is None:
-        return None, None
-    return precisions.log_step.detach(), precisions.probability[0]
-
-
-def _static(precisions: Precisions | None) -> Precisions | None:
-    """What is no tensor of theirs: a node that held its own inputs would never be freed."""
-    return None if precisions is None else precisions._replace(log_step=None, share=None, probability=None)
+        return None, None, None, None
+    return precisions.log_step, precisions.share, precisions.probability, precisions.offered
 
 
 class _Tail(Function):
     @staticmethod
-    def forward(ctx, x, keep, log_step, log_steps, share, codes: Codes, precisions: Precisions | None):
+    def forward(ctx, x, keep, log_step, codes: Codes, log_steps, share, probability, offered: Offered | None):
         step = log_step if log_step is None else log_step.exp()
-        ctx.save_for_backward(x, keep, step, *_rivals(precisions))
-        ctx.codes, ctx.precisions = codes, _static(precisions)
+        ctx.save_for_backward(x, keep, step, log_steps, probability)
+        ctx.codes, ctx.offered = codes, offered
         y = x if keep is None else x * _channels(keep, x)
         return y.clamp(*codes) if step is None else _to_grid_(y / step, step, codes)
 
@@ -132,8 +131,8 @@ class _Tail(Function):
         x, keep, step, *rivals = ctx.saved_tensors
         v = x if step is None else x / step
         d_keep, d_step, d_rivals = None, None, (None, None)
-        if ctx.precisions is not None:
-            d_rivals = _compare(grad, v, keep, step, rivals, ctx.precisions)
+        if ctx.offered is not None:
+            d_rivals = _compare(grad, v, keep, step, rivals, ctx.offered)
         if ctx.needs_input_grad[2]:
             d_step = _step_gradient(grad, v, keep, step, ctx.codes)
         dx = _cut(grad, v, ctx.codes, torch.empty_like(x) if v is x else v)
@@ -141,7 +140,7 @@ class _Tail(Function):
             d_keep = (dx * x).sum(_others(x))
         if keep is not None:
             dx = dx * _channels(keep, x)
-        return dx, d_keep, d_step, *d_rivals, None, None
+        return dx, d_keep, d_step, None, *d_rivals, None, None
 
 
 def _normalize(x: Tensor, norm, scale: Tensor, shift: Tensor, training: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -153,7 +152,10 @@ def _normalize(x: Tensor, norm, scale: Tensor, shift: Tensor, training: bool) ->
     if not training:
         mean, variance = norm.running_mean.clone(), norm.running_var
     elif x.numel() == x.shape[1]:
-        raise refused_batch(x)
+        raise ValueError(
+            f"batch norm: one value a channel in a batch of shape {tuple(x.shape)}; two are needed in training. "
+            "Use a larger train.batch_size."
+        )
     elif x.is_cuda or x.numel() < SMALL or _native_is_fast(x):
         running = norm.running_mean, norm.running_var
         return torch.native_batch_norm(x, scale, shift, *running, True, norm.momentum, norm.eps)
@@ -182,13 +184,13 @@ def _apply(x: Tensor, mean: Tensor, variance: Tensor, scale: Tensor, shift: Tens
 
 class _NormTail(Function):
     @staticmethod
-    def forward(ctx, x, gamma, beta, keep, log_step, log_steps, share, norm, training: bool, codes, precisions):
+    def forward(ctx, x, gamma, beta, keep, log_step, norm, training, codes, log_steps, share, probability, offered):
         step = None if log_step is None else log_step.exp()
         scale, shift = (gamma, beta) if step is None else (gamma / step, beta / step)
         masked = (scale, shift) if keep is None else (scale * keep, shift * keep)
         v, mean, inverse = _normalize(x, norm, *masked, training)
-        ctx.save_for_backward(x, gamma, beta, keep, step, mean, inverse, scale, shift, *_rivals(precisions))
-        ctx.training, ctx.codes, ctx.precisions = training, codes, _static(precisions)
+        ctx.save_for_backward(x, gamma, beta, keep, step, mean, inverse, scale, shift, log_steps, probability)
+        ctx.training, ctx.codes, ctx.offered = training, codes, offered
         return _to_grid_(v, step, codes)
 
     @staticmethod
@@ -198,8 +200,8 @@ class _NormTail(Function):
         v = _apply(x, mean, variance, scale, shift, 0.0)
         d_step = _step_gradient(grad, v, keep, step, ctx.codes) if ctx.needs_input_grad[4] else None
         d_rivals = (None, None)
-        if ctx.precisions is not None:
-            d_rivals = _compare(grad, v, keep, step, rivals, ctx.precisions)
+        if ctx.offered is not None:
+            d_rivals = _compare(grad, v, keep, step, rivals, ctx.offered)
         cut = _cut(grad, v, ctx.codes, v)
         wanted = [ctx.needs_input_grad[0], True, True]
         # In evaluation form the statistics are constants.
@@ -207,17 +209,16 @@ class _NormTail(Function):
             cut, x, gamma if keep is None else gamma * keep, mean, variance, mean, inverse, ctx.training, 0.0, wanted
         )
         if keep is None:
-            return dx, d_scale, d_shift, None, d_step, *d_rivals, None, None, None, None
+            return dx, d_scale, d_shift, None, d_step, None, None, None, *d_rivals, None, None
         d_keep = d_scale * gamma + d_shift * beta
-        return dx, d_scale * keep, d_shift * keep, d_keep, d_step, *d_rivals, None, None, None, None
+        return dx, d_scale * keep, d_shift * keep, d_keep, d_step, None, None, None, *d_rivals, None, None
 
 
 def tail(
     x: Tensor, keep: Tensor | None, log_step: Tensor | None, codes: Codes, precisions: Precisions | None = None
 ) -> Tensor:
     """Channel mask, clamp and quantization of x (N, C, ...)."""
-    compared = (None, None) if precisions is None else (precisions.log_step, precisions.share)
-    return _Tail.apply(x, keep, log_step, *compared, codes, precisions)
+    return _Tail.apply(x, keep, log_step, codes, *_parts(precisions))
 
 
 def norm_tail(
@@ -231,6 +232,4 @@ def norm_tail(
         precisions: to compare on the way back, where there is a choice.
     """
     training = norm.training and not norm.frozen
-    compared = (None, None) if precisions is None else (precisions.log_step, precisions.share)
-    settings = norm, training, codes, precisions
-    return _NormTail.apply(x, norm.weight, norm.bias, keep, log_step, *compared, *settings)
+    return _NormTail.apply(x, norm.weight, norm.bias, keep, log_step, norm, training, codes, *_parts(precisions))
