@@ -4,7 +4,8 @@ Near an optimum the gradient of a gate says nothing: it is gamma dL/dgamma + bet
 but for noise, whether the channel matters or not. The loss that closing it would cost is L(0) - L(1) ~ -g + H / 2, and
 H is the variance of that noise: the empirical Fisher information, batch size times E[g^2] (Theis et al., "Faster gaze
 prediction with dense networks and Fisher pruning", arXiv 1801.05787, eq. 8). The same holds for another precision, with
-g the difference of the two options' gradients. So decisions descend the secant g - H / 2 instead of the tangent.
+g the difference of the two options' gradients. So decisions descend the secant g - H / 2 instead of the tangent. This
+is for the many small ones, a channel each; what bears on a whole layer is tried, see search.trials.
 """
 
 import torch
@@ -17,23 +18,23 @@ MEMORY = 0.95  # of the running mean over observations
 
 
 class Curvature:
-    """Running E[g^2] for the vector of gates and for every choice's share; the terms that go into their gradients."""
+    """Running E[g^2] for gates and for choices a channel; the terms that go into their gradients."""
 
     def __init__(self) -> None:
         self.squares: dict[str, Tensor] = {}
         self._watched: dict[str, tuple[Tensor, Tensor]] = {}
-        self._compared: dict[str, int] = {}
         self._batch = 1
 
     def added(self, selection: Selection, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The cost gradients of the selection's leaves, with what each change would hurt."""
+        """The cost gradients of the selection's leaves, but for whole choices, with what each change would hurt."""
         given = {}
         for name, root in selection.leaves().items():
+            if name in selection.whole:
+                continue
             half = self.squares.setdefault(name, torch.zeros_like(root)) * (0.5 * self._batch)
             given[name] = gradients[name] - half * root.detach() if name == GATES else gradients[name] + half
             root.retain_grad()
             self._watched[name] = root, given[name]
-        self._compared = {name: path[1] for name, path in selection.paths.items() if len(path) > 1}
         return given
 
     @torch.no_grad()
@@ -48,12 +49,8 @@ class Curvature:
             square, task = self.squares[name], distributed.mean_(root.grad - given)
             if name != GATES:  # against the option that is in use
                 task = task - (task * root).sum(1, keepdim=True)
-            task.square_()
-            if name in self._compared:  # of branches but one was run beside the drawn one
-                other = self._compared[name]
-                square, task = square[:, other], task[:, other]
-            square.lerp_(task, 1 - MEMORY)
-        self._watched, self._compared = {}, {}
+            square.lerp_(task.square_(), 1 - MEMORY)
+        self._watched = {}
 
     def state(self) -> dict:
         return {"squares": self.squares, "batch": self._batch}

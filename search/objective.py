@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from cost_models.rules import CostModel
+from search import distributed
 from search.curvature import Curvature
+from search.trials import Loss, Trials
 from spaces.blocks import Selection
 from spaces.space import Space
 
@@ -96,7 +98,7 @@ class Objective:
         self.constraints = {n: METHODS[method](b, seed_costs[n], ramp) for n, b in budgets.items()}
         self.costs: dict[str, float] = dict(seed_costs)
         self.forces: dict[str, float] = {}
-        self.curvature = Curvature()
+        self.curvature, self.trials = Curvature(), Trials()
         self._steps = 0
         self._gradients: dict[str, Tensor] = {}
 
@@ -106,11 +108,22 @@ class Objective:
         Args:
             progress: of the search, 0..1.
         """
-        roots = space.selection.leaves()
+        selection, roots = space.selection, space.selection.leaves()
         if self._steps % REFRESH == 0 or not self._gradients:
             self._gradients = self._refresh(space, task_loss, progress)
         self._steps += 1
-        return list(roots.values()), list(self.curvature.added(space.selection, self._gradients).values())
+        given = {name: self.trials.gradient(name, self._gradients[name]) for name in selection.whole}
+        given |= self.curvature.added(selection, self._gradients)
+        return list(roots.values()), [given[name] for name in roots]
+
+    def observe(self, space: Space, images: Tensor, loss: Loss, reached: float) -> None:
+        """After the backward pass: what changes would have hurt this batch.
+
+        Args:
+            loss: of the batch's logits. reached: its mean over all processes.
+        """
+        self.curvature.observe(len(images) * distributed.world_size())
+        self.trials.observe(space, images, loss, reached)
 
     def _refresh(self, space: Space, task_loss: float, progress: float) -> dict[str, Tensor]:
         """d (cost terms) / d each leaf of the selection."""
@@ -143,11 +156,13 @@ class Objective:
             "gradients": self._gradients,
             "costs": self.costs,
             "curvature": self.curvature.state(),
+            "trials": self.trials.state(),
         }
 
     def load(self, state: dict, device: torch.device) -> None:
         self._steps, self.costs = state["steps"], state["costs"]
         self._gradients = {name: gradient.to(device) for name, gradient in state["gradients"].items()}
         self.curvature.load(state["curvature"], device)
+        self.trials.load(state["trials"])
         for name, saved in state["constraints"].items():
             self.constraints[name].load(saved)

@@ -20,6 +20,7 @@ from torch import Tensor
 from cost_models.peak_ram import PeakRam, ram_by_layer
 from cost_models.rules import CostModel
 from search.feasibility import BudgetError, at, over, smallest
+from search.trials import Loss, difference_of
 from spaces.architecture import Architecture
 from spaces.blocks import GATES, Selection
 from spaces.decision import Choice, Gate
@@ -42,7 +43,7 @@ class Change:
 
 
 class Sensitivity:
-    """|d loss / d share| of every decision, a mean over batches: what a change hurts, to first order."""
+    """What changes hurt, a mean over batches: gates and choices a channel by d loss / d share; whole ones are tried."""
 
     def __init__(self, space: Space, batches: list[tuple[Tensor, Tensor]], loss: Callable[[Tensor, Tensor], Tensor]):
         training, mode = space.training, space.mode
@@ -57,12 +58,23 @@ class Sensitivity:
             found = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
             for (name, leaf), gradient in zip(leaves.items(), found, strict=True):
                 part = torch.zeros_like(leaf) if gradient is None else gradient.detach()
+                if name in space.selection.whole:
+                    part = self._tried(space, images, lambda logits, y=labels: loss(logits, y), value.item(), name)
                 sums[name] = sums.get(name, 0) + part
         space.freeze_norms(False)
         space.set_mode(mode)
         space.draws = True
         space.train(training)
         self.by_name = {name: total / max(1, len(batches)) for name, total in sums.items()}
+
+    def _tried(self, space: Space, images: Tensor, loss: Loss, reached: float, name: str) -> Tensor:
+        """(1, n_options), the loss with each other option, less what was reached."""
+        now, others = int(space.selection.share[name][0].argmax()), range(len(space.choices[name].options))
+        tried = [
+            0.0 if i == now or not space.in_use(name) else difference_of(space, images, loss, reached, name, i)
+            for i in others
+        ]
+        return torch.tensor([tried], device=images.device)
 
 
 def repair(
@@ -151,9 +163,8 @@ def _changes(space: Space, architecture: Architecture, rows: list[dict[str, Tens
     for gate in (d for d in space.decisions.values() if isinstance(d, Gate)):
         changes += _closings(gate, architecture.picks[gate.name], first, rows, sensitivity)
         first += gate.groups
-    for name, choice in space.choices.items():
-        if not space.spec.choices[name].branches:  # what another branch would give is known of few of them
-            changes += _lowerings(choice, architecture.picks, rows, sensitivity)
+    for choice in space.choices.values():
+        changes += _lowerings(choice, architecture.picks, rows, sensitivity)
     return [c for c in changes if any(s > 0 for s in c.saved)]
 
 

@@ -17,7 +17,7 @@ from search.objective import Objective
 from search.optimizer import SharedAdam
 from search.progress import EpochEnd, Monitor, Tick
 from spaces.decision import Choice, Decision, Gate
-from spaces.quantizers import ActivationQuantizer
+from spaces.quantizers import ActivationChoice, ActivationQuantizer
 from spaces.space import FAKE, FLOAT, INTEGER, Space
 
 TURN = 4  # steps of the weights to one of the decisions and of the activations' steps
@@ -239,7 +239,7 @@ class PhaseRun:
             roots, gradients = objective.gradients(self.space, value, progress)
         torch.autograd.backward([loss, *roots], [None, *gradients])
         if objective is not None:
-            objective.curvature.observe(len(labels) * distributed.world_size())
+            objective.observe(self.space, images, lambda logits: self.loss(images, logits, labels), value)
         for optimizer in self.optimizers:
             optimizer.step()
         for decision in self.space.decisions.values() if self.phase.decision_lr and not self.space.held else ():
@@ -342,7 +342,9 @@ def _optimizers(space: Space, phase: Phase) -> list[torch.optim.Optimizer]:
     What moves every `TURN` steps moves as much farther.
     """
     decayed = [w.weight for w in space.weights.values()]
-    slow = [m.log_step for m in space.modules() if isinstance(m, ActivationQuantizer)]
+    quantizers = [m for m in space.modules() if isinstance(m, ActivationQuantizer)]
+    slow = [m.drift for m in space.modules() if isinstance(m, ActivationChoice)]
+    slow += [m.log_step for m in quantizers if m.log_step.requires_grad]
     fast = [w.quantizer.log_step for w in space.weights.values() if w.quantizer is not None]
     known = {id(p) for p in [*decayed, *slow, *fast]}
     others = [p for p in space.network_parameters() if id(p) not in known]

@@ -103,7 +103,10 @@ def _inherited(space, small, picks, index, keep, taps) -> dict[str, Tensor]:
         elif kind == "_quantizers" and key not in old:  # of a choice: its pick's
             spec_of = space.spec.quantizers[name]
             index_of = spec_of.widths.index(space.choices[spec_of.choice].pick()[0])
-            state[key] = old[f"{kind}.{key.split('.')[1]}.members.{index_of}.{rest[0]}"].cpu()
+            choice = f"{kind}.{key.split('.')[1]}"
+            state[key] = old[f"{choice}.members.{index_of}.{rest[0]}"].cpu()
+            if rest == ["log_step"]:
+                state[key] = state[key] + old[f"{choice}.drift"].cpu()
         elif kind == "_norms":
             block = next(b.name for b in space.spec.blocks if b.norm == name)
             state[key] = state[key][keep[block]]

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, fx, nn
 
 
@@ -40,32 +39,3 @@ class OneOf(nn.Module):
         if isinstance(x, fx.Proxy):
             return self.select(*[alternative(x) for alternative in self.alternatives])
         return self.alternatives[self.select.pick](x)
-
-
-class _Picked(torch.autograd.Function):
-    """The drawn path's output; the shares of the two paths that were run get <grad, output>.
-
-    The other options get the mean of the two, weighed with their probabilities: then the softmax behind the shares
-    moves neither towards them nor away (two paths as in ProxylessNAS, arXiv 1812.00332, section 3.3).
-    """
-
-    @staticmethod
-    def forward(ctx, share: Tensor, probability: Tensor, first: Tensor, second: Tensor, paths: tuple[int, int]):
-        ctx.save_for_backward(share, probability, first, second)
-        ctx.paths = paths
-        return first.view_as(first)
-
-    @staticmethod
-    def backward(ctx, grad: Tensor):
-        share, probability, first, second = ctx.saved_tensors
-        i, j = ctx.paths
-        gains = torch.stack([(grad * first).sum(), (grad * second).sum()])
-        weights = probability[0, [i, j]]
-        d_share = ((gains * weights).sum() / weights.sum()).expand_as(share).clone()
-        d_share[0, i], d_share[0, j] = gains
-        return d_share, None, grad, None, None
-
-
-def picked(share: Tensor, probability: Tensor, first: Tensor, second: Tensor, paths: tuple[int, int]) -> Tensor:
-    """`first`, the output of option paths[0], with gradients for the (1, n) share from `second`, that of paths[1]."""
-    return _Picked.apply(share, probability, first, second, paths)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable
-from contextlib import nullcontext
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -23,8 +23,6 @@ from spaces.quantizers.weight import Layer, quantized
 from spaces.spec import ChoiceSpec, QuantizerSpec, SpaceSpec
 
 __all__ = ["FAKE", "FLOAT", "INTEGER", "Space"]
-
-RUNS, COMPARES = "runs", "compares"
 
 
 class Space(nn.Module):
@@ -159,7 +157,9 @@ class Space(nn.Module):
                 each = selection.alpha.index_select(0, self._mask_slots).split(list(self._masked.values()))
                 selection.keep = dict(zip(self._masked, each, strict=True))
             choices = list(self.choices.values())
-            selection.share = dict(zip(self.choices, shares(choices), strict=True))
+            selection.learns = dict(zip(self.choices, shares(choices), strict=True))
+            selection.whole = frozenset(c.name for c in choices if c.groups == 1 and (c.mode != "soft"))
+            selection.share = {n: s.detach() if n in selection.whole else s for n, s in selection.learns.items()}
             selection.probability = dict(zip(self.choices, probabilities(choices), strict=True))
             selection.soft = frozenset(c.name for c in choices if c.mode == "soft" and c.training)
             activations = [q.choice for q in self._quantizers.values() if isinstance(q, ActivationChoice)]
@@ -170,30 +170,23 @@ class Space(nn.Module):
         return selection
 
     def _draw(self, selection: Selection) -> None:
-        """Which branches run in this pass; and with them, where their choice learns, which one is run to compare."""
+        """Which branches run in this pass."""
         for name in self._branches:
-            choice, probability = self.choices[name], selection.probability[name][0]
             if not (self.training and self.draws):
-                selection.paths[name] = (int(choice.logits[0].argmax()),)
-                continue
-            share = selection.share[name]
-            if selection.held:
-                selection.paths[name] = (int(torch.multinomial(probability, 1)),)
-                continue
-            first = int(share[0].argmax())
-            selection.paths[name] = (first,)
-            if share.requires_grad and torch.is_grad_enabled() and selection.mode != FLOAT:
-                others = probability.clone().clamp_min(torch.finfo(probability.dtype).tiny)
-                others[first] = 0
-                selection.paths[name] = (first, int(torch.multinomial(others, 1)))
+                selection.paths[name] = int(self.choices[name].logits[0].argmax())
+            elif selection.held:
+                selection.paths[name] = int(torch.multinomial(selection.probability[name][0], 1))
+            else:
+                selection.paths[name] = int(selection.share[name][0].argmax())
 
-    def _used_weights(self, selection: Selection, running: Collection[str]) -> dict[str, Tensor]:
+    def _used_weights(self, selection: Selection, names: Collection[str]) -> dict[str, Tensor]:
         """Weights name -> fake-quantized weights, without the taps that are masked."""
         if selection.mode == FLOAT:
             return {}
-        layers = {n: w for n, w in self.weights.items() if w.quantizer is not None and n in running}
-        tapped = {n: w for n, w in self.weights.items() if w.spec.taps and n in running}
-        share, probability = selection.share.get, selection.probability.get
+        layers = {n: w for n, w in self.weights.items() if w.quantizer is not None and n in names}
+        tapped = {n: w for n, w in self.weights.items() if w.spec.taps and n in names}
+        share, probability = selection.share.get, {} if selection.held else selection.probability
+        probability = probability.get
         each = quantized(
             [Layer(w.quantizer, w.weight, share(w.spec.bits), probability(w.spec.bits)) for w in layers.values()]
         )
@@ -240,36 +233,70 @@ class Space(nn.Module):
         self.selection = self.selection.hold() if again else self.select()
         if again:
             self._draw(self.selection)
-        roles, running = self._roles()
-        self.selection.weight = self._used_weights(self.selection, running)
+        self.selection.weight = self._used_weights(self.selection, self._weights_of(self._running(self.selection)))
+        return self._pass(x, self.selection, keep)
+
+    def _pass(self, x: Tensor, selection: Selection, keep: dict[str, Tensor] | None) -> Tensor:
         values = {self.spec.input: self._enter(x)}
-        for block, role, dead in zip(self.blocks, roles, self._dead, strict=True):
-            if role:
-                with torch.no_grad() if role == COMPARES else nullcontext():
-                    values[block.name] = block(self.selection, *[values.get(name) for name in block.spec.inputs])
+        for block, runs, dead in zip(self.blocks, self._running(selection), self._dead, strict=True):
+            if runs:
+                values[block.name] = block(selection, *[values.get(name) for name in block.spec.inputs])
             for name in dead if not keep else ():
                 values.pop(name, None)
         if keep is not None:
             keep.update(values)
         return values[self.spec.output]
 
-    def _roles(self) -> tuple[list[str | None], Collection[str]]:
-        """Each block's role in this pass, and the weights that it takes."""
-        if not self._branches:
-            return [RUNS] * len(self.blocks), self.weights
-        roles = [self._role(block) for block in self.blocks]
-        return roles, {b.spec.weights for b, role in zip(self.blocks, roles, strict=True) if role and b.spec.weights}
+    def _running(self, selection: Selection) -> list[bool]:
+        """Whether each block runs in this pass."""
+        if not self._branches or self._everything:
+            return [True] * len(self.blocks)
+        paths = selection.paths
+        return [all(paths[choice] == option for choice, option in block.spec.when) for block in self.blocks]
 
-    def _role(self, block: Block) -> str | None:
-        """Whether a block runs in this pass, runs for its result to be compared, without gradients, or does not run."""
-        if not block.spec.when or self._everything:
-            return RUNS
-        paths = self.selection.paths
-        aside = [option for choice, option in block.spec.when if paths[choice][0] != option]
-        if not aside:
-            return RUNS
-        compared = [option for choice, option in block.spec.when if option in paths[choice][1:]]
-        return COMPARES if len(aside) == len(compared) == 1 else None
+    def _weights_of(self, running: list[bool]) -> Collection[str]:
+        return {b.spec.weights for b, runs in zip(self.blocks, running, strict=True) if runs and b.spec.weights}
+
+    # Trials
+
+    def in_use(self, choice: str) -> bool:
+        """Whether a choice of one group bore on the last pass: no branch that did not run holds all it is about."""
+        bears = self._bears_on[choice]
+        return any(
+            runs for runs, block in zip(self._running(self.selection), self.blocks, strict=True) if block.name in bears
+        )
+
+    @torch.no_grad()
+    def tried(self, x: Tensor, choice: str, option: int) -> Tensor:
+        """Logits of the last training pass, had one choice of one group taken another option, by its index."""
+        selection = self.selection.having(choice, option)
+        names = self._weights_of(self._running(selection))
+        anew = {n for n in names if choice in self._choices_of(n) or n not in selection.weight}
+        selection.weight = selection.weight | self._used_weights(selection, anew)
+        momenta = {norm: norm.momentum for norm in self.norms.values()}
+        for norm in momenta:
+            norm.momentum = 0.0  # statistics of the batch, and the running ones stay
+        logits = self._pass(x, selection, {})
+        for norm, momentum in momenta.items():
+            norm.momentum = momentum
+        return logits
+
+    def _choices_of(self, weights: str) -> set[str | None]:
+        spec = self.weights[weights].spec
+        return {spec.bits, *spec.taps.values()}
+
+    @cached_property
+    def _bears_on(self) -> dict[str, set[str]]:
+        """Choice -> the blocks that compute otherwise with another option."""
+        found: dict[str, set[str]] = {name: set() for name in self.choices}
+        for block in self.spec.blocks:
+            quantizers = [self.quantizer(name) for name in (block.name, *block.inputs)]
+            names = {q.choice for q in quantizers if isinstance(q, ActivationChoice)}
+            names |= self._choices_of(block.weights) if block.weights else set()
+            names |= {block.attributes["choice"]} if block.op == "select" else set()
+            for name in names - {None}:
+                found[name].add(block.name)
+        return found
 
     @property
     def _dead(self) -> list[list[str]]:
@@ -337,7 +364,7 @@ class Space(nn.Module):
 
     def describe(self, selection: Selection | None = None) -> cost.Network:
         """The network as the cost models see it; differentiable in the decisions, exact once decided."""
-        return describe(self, selection or self.select(FAKE))
+        return describe(self, selection or Selection.of(FAKE, self.select(FAKE).leaves()))
 
     # Files
 

@@ -1,7 +1,7 @@
 """What every block is made of: stored weights, quantizers at its edges, and three ways to run."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -13,7 +13,7 @@ from spaces.decision import straight_through
 from spaces.fixed_point import requantize
 from spaces.norm import Norm
 from spaces.quantizers import ActivationChoice, ActivationQuantizer, WeightQuantizer
-from spaces.quantizers.tail import Codes, Offered, Precisions, tail
+from spaces.quantizers.tail import Codes, tail
 from spaces.spec import BlockSpec, ChoiceSpec, WeightsSpec
 
 FLOAT, FAKE, INTEGER = "float", "fake", "integer"
@@ -30,10 +30,12 @@ class Selection:
         mode: float (decisions and quantizers out of play), fake, or integer.
         alpha: all gates behind one another, a one in front; None without gates.
         keep: tensor -> (C,) mask, where a gate bears on it.
-        share, probability: choice -> (groups, n_options).
+        share, probability: choice -> (groups, n_options). The share of a whole choice is a constant.
+        whole: the choices of one group, whose other options are tried, not derived.
+        learns: choice -> its share, differentiable.
         weight: weights name -> weights as they are used, where they are quantized or masked.
         picked: choice -> index of the option in use, for the choices of activation precisions.
-        paths: choice of branches -> the branch that runs, and, in a pass that learns, one to compare it with.
+        paths: choice of branches -> the branch that runs.
         soft: choices whose shares are no picks.
         held: decisions and activation steps are constants of this pass.
     """
@@ -43,15 +45,17 @@ class Selection:
     keep: dict[str, Tensor] = field(default_factory=dict)
     share: dict[str, Tensor] = field(default_factory=dict)
     probability: dict[str, Tensor] = field(default_factory=dict)
+    whole: frozenset[str] = frozenset()
+    learns: dict[str, Tensor] = field(default_factory=dict)
     weight: dict[str, Tensor] = field(default_factory=dict)
     picked: dict[str, int] = field(default_factory=dict)
     soft: frozenset[str] = frozenset()
-    paths: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    paths: dict[str, int] = field(default_factory=dict)
     held: bool = False
 
     def leaves(self) -> dict[str, Tensor]:
         """What costs depend on: the vector of all gates as `GATES`, and the share of every choice."""
-        return ({} if self.alpha is None else {GATES: self.alpha}) | self.share
+        return ({} if self.alpha is None else {GATES: self.alpha}) | self.learns
 
     @staticmethod
     def of(mode: str, leaves: Mapping[str, Tensor]) -> "Selection":
@@ -66,23 +70,27 @@ class Selection:
         alpha = None if self.alpha is None else self.alpha.detach()
         return Selection(self.mode, alpha, *parts, picked=self.picked, soft=self.soft, held=True)
 
-    def quantize(self, quantizer: ActivationQuantizer | ActivationChoice, onto: Callable[..., Tensor]) -> Tensor:
-        """What `onto(log_step, codes, precisions)` makes of a tensor, for the precision in use or the soft mixture."""
-        if isinstance(quantizer, ActivationQuantizer):
-            return onto(self._step(quantizer), quantizer.bounds(), None)
-        share, members = self.share[quantizer.choice], quantizer.members
-        if quantizer.choice in self.soft:
-            each = [onto(self._step(member), member.bounds(), None) for member in members]
-            return sum(share[0, p] * y for p, y in enumerate(each))
-        picked = self.picked[quantizer.choice]
-        precisions = None
-        if share.requires_grad:
-            steps, bounds = torch.stack([m.log_step for m in members]), tuple(m.bounds() for m in members)
-            precisions = Precisions(steps, share, self.probability[quantizer.choice], Offered(bounds, picked))
-        return onto(self._step(members[picked]), members[picked].bounds(), precisions)
+    def having(self, choice: str, option: int) -> "Selection":
+        """The same with another option, by its index, of a choice of one group."""
+        one_hot = torch.zeros_like(self.share[choice])
+        one_hot[0, option] = 1
+        changed = {part: {**getattr(self, part), choice: option} for part in ("picked", "paths")}
+        changed = {part: values for part, values in changed.items() if choice in getattr(self, part)}
+        return replace(self, share={**self.share, choice: one_hot}, **changed)
 
-    def _step(self, quantizer: ActivationQuantizer) -> Tensor:
-        return quantizer.log_step.detach() if self.held else quantizer.log_step
+    def quantize(self, quantizer: ActivationQuantizer | ActivationChoice, onto: Callable[..., Tensor]) -> Tensor:
+        """What `onto(log_step, codes)` makes of a tensor, for the precision in use or the soft mixture."""
+        if isinstance(quantizer, ActivationQuantizer):
+            return onto(self._step(quantizer.log_step), quantizer.bounds())
+        if quantizer.choice in self.soft:
+            share = self.share[quantizer.choice]
+            each = [onto(*quantizer.precision(p)) for p in range(len(quantizer.members))]
+            return sum(share[0, p] * y for p, y in enumerate(each))
+        log_step, codes = quantizer.precision(self.picked[quantizer.choice])
+        return onto(self._step(log_step), codes)
+
+    def _step(self, log_step: Tensor) -> Tensor:
+        return log_step.detach() if self.held else log_step
 
 
 @dataclass

@@ -45,11 +45,12 @@ class ActivationQuantizer(nn.Module):
         super()._load_from_state_dict(*args)
         self._zero_point = None
 
-    def bounds(self) -> Codes:
-        """Codes relative to the zero point."""
+    def bounds(self, log_step: Tensor | None = None) -> Codes:
+        """Codes relative to the zero point; of a step that is not its own where one is given."""
         low, high = -self.zero_point, 2**self.bits - 1 - self.zero_point
         if self.ceiling is not None:
-            high = min(high, int(self.ceiling / self.step + 0.5))
+            step = self.step if log_step is None else log_step.detach().exp().item()
+            high = min(high, int(self.ceiling / step + 0.5))
         return Codes(low, high)
 
     @torch.no_grad()
@@ -108,12 +109,24 @@ class ActivationQuantizer(nn.Module):
 
 
 class ActivationChoice(nn.Module):
-    """A tensor's quantizers, one a precision on offer; `choice` names the decision among them."""
+    """A tensor's quantizers, one a precision on offer; `choice` names the decision among them.
+
+    The one in use learns for all: what training adds to its log step, `drift`, is added to the others', so that each is
+    in tune with the tensor when it is tried.
+    """
 
     def __init__(self, choice: str, widths: Sequence[int], nonnegative: bool, ceiling: float | None) -> None:
         super().__init__()
         self.choice = choice
         self.members = nn.ModuleList(ActivationQuantizer(bits, nonnegative, ceiling) for bits in widths)
+        self.members.requires_grad_(False)
+        self.drift = nn.Parameter(torch.tensor(0.0))
+
+    def precision(self, index: int) -> tuple[Tensor, Codes]:
+        """Log step and codes of one of them."""
+        member = self.members[index]
+        log_step = member.log_step + self.drift
+        return log_step, member.bounds(log_step)
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -130,8 +143,10 @@ class ActivationChoice(nn.Module):
     def observe(self, x: Tensor) -> None:
         self.members[-1].observe(x)
 
+    @torch.no_grad()
     def calibrate(self, method: str) -> None:
         sample = torch.cat(self.members[-1]._seen)
         for member in self.members:
             member.fit(sample, method)
+        self.drift.zero_()
         self.members[-1]._seen.clear()

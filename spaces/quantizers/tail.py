@@ -3,8 +3,7 @@
 This is where a quantized training step spends its time, so the node saves what plain training saves, the convolution's
 output, and computes the rest again on the way back. The step's gradient (LSQ, arXiv 1902.08153, eq. 3) is summed over
 every fourth sample and scaled up; it is one number a layer. A closed channel's mask gets the gradient that it would
-get if it were open, or it could never open again. Where several precisions are on offer, the forward pass computes the
-one in use, the backward pass what each of the others would have given, part of the batch by part.
+get if it were open, or it could never open again.
 
 torch's comparisons, `where`, and products with more than one broadcast factor run element by element on CPUs; what is
 used here runs on vectors.
@@ -30,22 +29,6 @@ class Codes(NamedTuple):
     high: float
 
 
-class Offered(NamedTuple):
-    """Bounds of every precision on offer, and the index of the one in use."""
-
-    codes: tuple[Codes, ...]
-    picked: int
-
-
-class Precisions(NamedTuple):
-    """All precisions on offer for a tensor: those that the gradient compares."""
-
-    log_step: Tensor  # (P,)
-    share: Tensor  # (1, P), one-hot
-    probability: Tensor  # (1, P)
-    offered: Offered
-
-
 def _to_grid_(v: Tensor, step: Tensor | None, codes: Codes) -> Tensor:
     """v = x / step, which is overwritten, clamped and put on the grid; only clamped where there is no step."""
     return v.clamp_(*codes) if step is None else v.round_().clamp_(*codes).mul_(step)
@@ -60,45 +43,17 @@ def _cut(grad: Tensor, v: Tensor, codes: Codes, out: Tensor) -> Tensor:
     return aten.hardtanh_backward.grad_input(grad, v, low, high, grad_input=out)
 
 
-def _step_gradient(
-    grad: Tensor, v: Tensor, keep: Tensor | None, step: Tensor, codes: Codes, ratio: Tensor | None = None
-) -> Tensor:
+def _step_gradient(grad: Tensor, v: Tensor, keep: Tensor | None, step: Tensor, codes: Codes) -> Tensor:
     """d loss / d log step of v = x / step, from a slice of the batch: round(v) - v inside, the bound outside.
 
-    A closed channel is 0 whatever the step: it has no say. Given a ratio, of v * ratio instead.
+    A closed channel is 0 whatever the step: it has no say.
     """
     every = SLICE if len(v) >= 2 * SLICE else 1
     v, grad = v[::every], grad[::every]
-    v = v if ratio is None else v * ratio
     slope = v.clamp(*codes).round_().mul_(grad)
     slope.addcmul_(v, _cut(grad, v, codes, torch.empty_like(slope)), value=-1)
     total = slope.sum() if keep is None else slope.sum(_others(slope)).dot(keep)
     return total * step * (every / (v[0].numel() * max(codes.high, 1.0)) ** 0.5)
-
-
-def _compare(
-    grad: Tensor, v: Tensor, keep: Tensor | None, step: Tensor, rivals: tuple[Tensor, Tensor], offered: Offered
-) -> tuple[Tensor, Tensor]:
-    """d loss / d log step (P,) and d loss / d share (1, P) = <grad, Q_p(x)> of each precision (methods.md, section 6).
-
-    A precision that is not in use learns in proportion to its probability, so that its step is in tune when it is;
-    the one in use has its gradient from `_step_gradient`.
-
-    Args:
-        v: x / step. rivals: log steps (P,) and probabilities (1, P) of the precisions.
-    """
-    log_steps, probability = rivals
-    d_share, d_step = [], []
-    length = len(v) if v.numel() < SMALL else -(-len(v) // SLICE)
-    for p, (other, bounds, weight) in enumerate(zip(log_steps.exp(), offered.codes, probability[0], strict=True)):
-        ratio, total = step / other, torch.zeros_like(step)
-        for part, g in zip(v.split(length), grad.split(length), strict=True):
-            y = (part * ratio).clamp_(*bounds).round_().mul_(g)
-            total = total + (y.sum() if keep is None else y.sum(_others(y)).dot(keep))
-        d_share.append(total * other)
-        learns = p != offered.picked
-        d_step.append(_step_gradient(grad, v, keep, other, bounds, ratio) * weight if learns else total * 0)
-    return torch.stack(d_step), torch.stack(d_share)[None]
 
 
 def _others(x: Tensor) -> list[int]:
@@ -110,29 +65,20 @@ def _channels(vector: Tensor, like: Tensor) -> Tensor:
     return vector.view(1, -1, *(1,) * (like.dim() - 2))
 
 
-def _parts(precisions: Precisions | None) -> tuple[Tensor | None, Tensor | None, Tensor | None, Offered | None]:
-    """Tensors apart from the rest, as autograd needs them: a node that held its own inputs would never be freed."""
-    if precisions is None:
-        return None, None, None, None
-    return precisions.log_step, precisions.share, precisions.probability, precisions.offered
-
-
 class _Tail(Function):
     @staticmethod
-    def forward(ctx, x, keep, log_step, codes: Codes, log_steps, share, probability, offered: Offered | None):
+    def forward(ctx, x, keep, log_step, codes: Codes):
         step = log_step if log_step is None else log_step.exp()
-        ctx.save_for_backward(x, keep, step, log_steps, probability)
-        ctx.codes, ctx.offered = codes, offered
+        ctx.save_for_backward(x, keep, step)
+        ctx.codes = codes
         y = x if keep is None else x * _channels(keep, x)
         return y.clamp(*codes) if step is None else _to_grid_(y / step, step, codes)
 
     @staticmethod
     def backward(ctx, grad):
-        x, keep, step, *rivals = ctx.saved_tensors
+        x, keep, step = ctx.saved_tensors
         v = x if step is None else x / step
-        d_keep, d_step, d_rivals = None, None, (None, None)
-        if ctx.offered is not None:
-            d_rivals = _compare(grad, v, keep, step, rivals, ctx.offered)
+        d_keep, d_step = None, None
         if ctx.needs_input_grad[2]:
             d_step = _step_gradient(grad, v, keep, step, ctx.codes)
         dx = _cut(grad, v, ctx.codes, torch.empty_like(x) if v is x else v)
@@ -140,7 +86,7 @@ class _Tail(Function):
             d_keep = (dx * x).sum(_others(x))
         if keep is not None:
             dx = dx * _channels(keep, x)
-        return dx, d_keep, d_step, None, *d_rivals, None, None
+        return dx, d_keep, d_step, None
 
 
 def _normalize(x: Tensor, norm, scale: Tensor, shift: Tensor, training: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -184,24 +130,21 @@ def _apply(x: Tensor, mean: Tensor, variance: Tensor, scale: Tensor, shift: Tens
 
 class _NormTail(Function):
     @staticmethod
-    def forward(ctx, x, gamma, beta, keep, log_step, norm, training, codes, log_steps, share, probability, offered):
+    def forward(ctx, x, gamma, beta, keep, log_step, norm, training: bool, codes: Codes):
         step = None if log_step is None else log_step.exp()
         scale, shift = (gamma, beta) if step is None else (gamma / step, beta / step)
         masked = (scale, shift) if keep is None else (scale * keep, shift * keep)
         v, mean, inverse = _normalize(x, norm, *masked, training)
-        ctx.save_for_backward(x, gamma, beta, keep, step, mean, inverse, scale, shift, log_steps, probability)
-        ctx.training, ctx.codes, ctx.offered = training, codes, offered
+        ctx.save_for_backward(x, gamma, beta, keep, step, mean, inverse, scale, shift)
+        ctx.training, ctx.codes = training, codes
         return _to_grid_(v, step, codes)
 
     @staticmethod
     def backward(ctx, grad):
-        x, gamma, beta, keep, step, mean, inverse, scale, shift, *rivals = ctx.saved_tensors
+        x, gamma, beta, keep, step, mean, inverse, scale, shift = ctx.saved_tensors
         variance = inverse.pow(-2)  # eps included
         v = _apply(x, mean, variance, scale, shift, 0.0)
         d_step = _step_gradient(grad, v, keep, step, ctx.codes) if ctx.needs_input_grad[4] else None
-        d_rivals = (None, None)
-        if ctx.offered is not None:
-            d_rivals = _compare(grad, v, keep, step, rivals, ctx.offered)
         cut = _cut(grad, v, ctx.codes, v)
         wanted = [ctx.needs_input_grad[0], True, True]
         # In evaluation form the statistics are constants.
@@ -209,27 +152,22 @@ class _NormTail(Function):
             cut, x, gamma if keep is None else gamma * keep, mean, variance, mean, inverse, ctx.training, 0.0, wanted
         )
         if keep is None:
-            return dx, d_scale, d_shift, None, d_step, None, None, None, *d_rivals, None, None
+            return dx, d_scale, d_shift, None, d_step, None, None, None
         d_keep = d_scale * gamma + d_shift * beta
-        return dx, d_scale * keep, d_shift * keep, d_keep, d_step, None, None, None, *d_rivals, None, None
+        return dx, d_scale * keep, d_shift * keep, d_keep, d_step, None, None, None
 
 
-def tail(
-    x: Tensor, keep: Tensor | None, log_step: Tensor | None, codes: Codes, precisions: Precisions | None = None
-) -> Tensor:
+def tail(x: Tensor, keep: Tensor | None, log_step: Tensor | None, codes: Codes) -> Tensor:
     """Channel mask, clamp and quantization of x (N, C, ...)."""
-    return _Tail.apply(x, keep, log_step, codes, *_parts(precisions))
+    return _Tail.apply(x, keep, log_step, codes)
 
 
-def norm_tail(
-    x: Tensor, norm, keep: Tensor | None, log_step: Tensor | None, codes: Codes, precisions: Precisions | None = None
-) -> Tensor:
+def norm_tail(x: Tensor, norm, keep: Tensor | None, log_step: Tensor | None, codes: Codes) -> Tensor:
     """Batch norm, channel mask, clamp and quantization of x (N, C, ...).
 
     Args:
         norm: spaces.norm.Norm; its statistics move where it is in training.
         keep: (C,) or None; log_step: () or None (then only the clamp).
-        precisions: to compare on the way back, where there is a choice.
     """
     training = norm.training and not norm.frozen
-    return _NormTail.apply(x, norm.weight, norm.bias, keep, log_step, norm, training, codes, *_parts(precisions))
+    return _NormTail.apply(x, norm.weight, norm.bias, keep, log_step, norm, training, codes)

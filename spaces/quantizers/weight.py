@@ -149,7 +149,7 @@ class Layer(NamedTuple):
 
     Attributes:
         weight: (C, ...). share: (C, P) or (1, P), rows sum to 1; None where there is one precision.
-        probability: the softmax behind share, without gradient.
+        probability: the softmax behind share, without gradient; None: only steps that are in use learn.
     """
 
     quantizer: WeightQuantizer
@@ -184,7 +184,7 @@ def _quantized_rows(layers: Sequence[Layer]) -> Tensor:
     if share.amax(1).min() < 1:  # soft mixture
         each = [_Single.apply(rows, s[None], b[None], one_bit) for s, b in zip(log_step, bound, strict=True)]
         return sum(q * share[:, p, None] for p, q in enumerate(each))
-    if share.requires_grad:
+    if layers[0].probability is not None and torch.is_grad_enabled():
         probability = _by_channel([layer.probability for layer in layers], layers)
         return _Mixed.apply(rows, log_step, bound, share, probability, one_bit)
     picked = share.argmax(1)[None]

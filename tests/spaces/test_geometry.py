@@ -118,11 +118,8 @@ def _check_decided(space, shape):
     assert not decided.decisions
 
 
-def test_every_size_of_a_kernel_learns_from_task_and_cost():
+def test_every_size_of_a_kernel_learns_from_cost():
     space = space_of(Square(), (2, 3, 8, 8), SQUARE).train()
-    space(images((8, 3, 8, 8))).square().sum().backward()
-    assert (space.choices["wide/kernel"].logits.grad != 0).all()
-    space.zero_grad()
     COST_MODELS["macs"](space.describe()).backward()
     grad = space.choices["wide/kernel"].logits.grad[0]
     assert grad[2] > 0 > grad[0]

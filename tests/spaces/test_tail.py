@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from spaces.norm import Norm
-from spaces.quantizers.tail import SLICE, Codes, Offered, Precisions, norm_tail, tail
+from spaces.quantizers.tail import SLICE, Codes, norm_tail, tail
 
 QUANTIZED = [Codes(0, 15), Codes(-128, 127), Codes(-3, 12)]
 PLAIN = [Codes(0.0, float("inf")), Codes(float("-inf"), float("inf")), Codes(0.0, 6.0)]
@@ -145,48 +145,6 @@ def test_the_slice_is_right_on_average():
     (whole,) = torch.autograd.grad(quantized(x, log_step, QUANTIZED[0]), log_step, grad)
     torch.testing.assert_close(mean, whole)
     assert not torch.isclose(gradient(0), whole, rtol=1e-3)  # or no slice was taken
-
-
-# Several precisions
-
-
-def precisions(picked: int = 1) -> Precisions:
-    log_step = torch.tensor([-0.4, -1.3, -2.6], dtype=torch.float64, requires_grad=True)
-    share = torch.eye(3, dtype=torch.float64)[picked][None].requires_grad_()
-    return Precisions(
-        log_step, share, torch.tensor([[0.2, 0.7, 0.1]], dtype=torch.float64), Offered(tuple(QUANTIZED), picked)
-    )
-
-
-@pytest.mark.parametrize("shape", [(5, 4, 6), (2, 4, 3, 5), (9, 4, 3, 2)], ids=str)
-@pytest.mark.parametrize("keep", KEEPS, ids=str)
-@pytest.mark.parametrize("normed", [False, True])
-def test_every_precision_is_compared_by_what_it_would_have_given(shape, keep, normed):
-    x, _, grad = leaves(shape)
-    rivals, made = precisions(), norm(training=False)
-    log_step = rivals.log_step[rivals.offered.picked].detach().requires_grad_()
-    if normed:
-        y = norm_tail(x, made, mask(keep), log_step, rivals.offered.codes[1], rivals)
-        values = F.batch_norm(x, made.running_mean, made.running_var, made.weight, made.bias, False, 0.1, made.eps)
-    else:
-        y, values = tail(x, mask(keep), log_step, rivals.offered.codes[1], rivals), x
-    masked = values if keep is None else values * channels(mask(keep), values)
-    each = [quantized(masked, step, codes) for step, codes in zip(rivals.log_step, rivals.offered.codes, strict=True)]
-    assert torch.allclose(y, each[1])
-    d_share, d_step = torch.autograd.grad(y, (rivals.share, rivals.log_step), grad)
-    torch.testing.assert_close(d_share[0], torch.stack([(grad * q).sum() for q in each]))
-    assert d_step[1] == 0  # the picked one's comes by its own argument
-
-
-def test_steps_of_other_precisions_learn_as_much_as_they_are_probable():
-    x, _, grad = leaves((3, 4, 5))
-    rivals = precisions()
-    y = tail(x, None, rivals.log_step[1].detach(), rivals.offered.codes[1], rivals)
-    (found,) = torch.autograd.grad(y, rivals.log_step, grad)
-    for p in (0, 2):
-        step = rivals.log_step[p].detach().requires_grad_()
-        (alone,) = torch.autograd.grad(quantized(x, step, rivals.offered.codes[p]), step, grad)
-        torch.testing.assert_close(found[p], alone * rivals.probability[0, p])
 
 
 def test_a_batch_of_one_value_a_channel_is_refused():

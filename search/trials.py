@@ -1,0 +1,69 @@
+"""What another option of a whole choice would do to the loss: it is tried.
+
+A choice of one group bears on a whole layer or tensor: its kernel, a precision, which block. Derivatives say little of
+so large a change; for a kernel that loses eight of its nine taps they are wrong by orders of magnitude. But such
+choices are few. So every step in which decisions learn sees its batch once more, forward alone, with one option
+changed, in turn, and the difference of the two losses enters a running mean. No choice moves before all its options
+were tried.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from search import distributed
+from spaces.space import Space
+
+WEIGHT = 0.3  # of a new difference in the running mean
+
+Loss = Callable[[Tensor], Tensor]  # of a batch's logits
+
+
+class Trials:
+    """Attributes: values: choice -> (n_options,), losses, of which differences alone mean something."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Tensor] = {}
+        self._known: dict[str, set[int]] = {}
+        self._next = 0
+
+    def gradient(self, choice: str, of_costs: Tensor) -> Tensor:
+        """(1, n_options), what the share of a choice descends: the cost terms' gradient and the losses seen."""
+        if len(self._known.get(choice, ())) < of_costs.shape[1]:
+            return torch.zeros_like(of_costs)
+        return of_costs + self.values[choice][None].to(of_costs)
+
+    def observe(self, space: Space, images: Tensor, loss: Loss, reached: float) -> None:
+        """After a pass that reached a loss: one trial; at first as many as it takes to know all options."""
+        whole = [name for name in sorted(space.selection.whole) if space.in_use(name)]
+        options = [(name, i) for name in whole for i in range(len(space.choices[name].options))]
+        options = [(name, i) for name, i in options if i != self._now(space, name)]
+        new = [(name, i) for name, i in options if i not in self._known.get(name, ())]
+        for name, i in new or options[self._next % max(1, len(options)) :][:1]:
+            self._try(space, images, loss, reached, name, i)
+        self._next += not new
+
+    def _now(self, space: Space, name: str) -> int:
+        return int(space.selection.share[name][0].argmax())
+
+    def _try(self, space: Space, images: Tensor, loss: Loss, reached: float, name: str, option: int) -> None:
+        difference = difference_of(space, images, loss, reached, name, option)
+        values = self.values.setdefault(name, torch.zeros(len(space.choices[name].options), dtype=torch.float64))
+        known, now = self._known.setdefault(name, set()), self._now(space, name)
+        surprise = difference - float(values[option] - values[now])
+        values[option] += surprise * (1.0 if option not in known else WEIGHT)
+        known |= {option, now}
+
+    def state(self) -> dict:
+        return {"values": self.values, "known": self._known, "next": self._next}
+
+    def load(self, state: dict) -> None:
+        self.values, self._known, self._next = state["values"], state["known"], state["next"]
+
+
+def difference_of(space: Space, images: Tensor, loss: Loss, reached: float, name: str, option: int) -> float:
+    """The loss of the last batch with another option, less what it reached; a mean over all processes."""
+    with torch.no_grad():
+        found = loss(space.tried(images, name, option)).item()
+    return distributed.summed([found], images.device)[0] / distributed.world_size() - reached
