@@ -3,6 +3,9 @@
 Adam divides each parameter's gradient by its own size, and so moves a channel that the task needs a little as fast as
 one that it does not need at all: under the pressure of a cost all gates reach their threshold together, and the network
 collapses. One common divisor keeps what tells channels apart, across layers as well, as the Lagrangian asks for.
+
+Where gradients are nothing but noise a divisor makes it large. A group can say with `least` below what size its
+gradients are not worth a whole step.
 """
 
 from collections.abc import Iterable
@@ -12,10 +15,13 @@ from torch import Tensor
 
 
 class SharedAdam(torch.optim.Optimizer):
-    """m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) mean(g^2) over the group;  p <- p - lr m / sqrt(v), unbiased."""
+    """m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) mean(g^2) over the group;  p <- p - lr m / sqrt(v), unbiased.
+
+    Groups may have a key `least`, the smallest sqrt(v) to divide by.
+    """
 
     def __init__(self, groups: Iterable[dict], lr: float, betas: tuple[float, float] = (0.8, 0.97)) -> None:
-        super().__init__(groups, {"lr": lr, "betas": betas})
+        super().__init__(groups, {"lr": lr, "betas": betas, "least": 1e-12})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
@@ -38,6 +44,6 @@ class SharedAdam(torch.optim.Optimizer):
         squares = torch.stack(torch._foreach_norm(gradients)).square().sum()
         shared["square"].lerp_(squares / sum(p.numel() for p in parameters), 1 - b2)
         torch._foreach_lerp_(means, gradients, 1 - b1)
-        size = (shared["square"] / (1 - b2 ** shared["steps"])).sqrt().clamp_min(1e-12)
+        size = (shared["square"] / (1 - b2 ** shared["steps"])).sqrt().clamp_min(group["least"])
         rate = group["lr"] / (1 - b1 ** shared["steps"])
         torch._foreach_add_(parameters, torch._foreach_div(means, size), alpha=-rate)

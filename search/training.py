@@ -22,6 +22,7 @@ from spaces.space import FAKE, FLOAT, INTEGER, Space
 
 TURN = 4  # steps of the weights to one of the decisions and of the activations' steps
 STEP_RATE = 2e-3  # of the weight quantizers' log steps: 0.2% of a step a step
+LEAST = 0.01  # of a loss: what is less between two options of a whole choice, moves it less
 WARMUP_SHARE = 0.1  # of a phase in which the learning rate climbs
 
 
@@ -367,12 +368,13 @@ def _optimizers(space: Space, phase: Phase) -> list[torch.optim.Optimizer]:
         optimizers.append(torch.optim.Adam([g for g in groups if g["params"]], lr=STEP_RATE, fused=True))
     if phase.decision_lr and space.decision_parameters():
         # What a step of "stem/kernel" weighs and what one of "stem/bits" does differ by orders of magnitude.
-        roles = dict.fromkeys(decision.role for decision in space.decisions.values())
-        kinds = [[d for d in space.decisions.values() if d.role == role] for role in roles]
+        kinds: dict[tuple[str, bool], list[Decision]] = {}
+        for decision in space.decisions.values():
+            kinds.setdefault((decision.role, decision.whole), []).append(decision)
         groups = [
             {"params": list(decisions_parameters(members)), "initial_lr": phase.decision_lr, "scheduled": False}
-            for members in kinds
-            if members
+            | ({"least": LEAST} if whole else {})
+            for (_, whole), members in kinds.items()
         ]
         optimizers.append(SharedAdam(groups, lr=phase.decision_lr))
     return optimizers

@@ -31,7 +31,10 @@ class Decision(nn.Module):
     Attributes:
         start: the option of the seed network.
         role: what it decides: the end of its name, "channels", "bits", "kernel", "branch" ...
+        whole: it takes one option for a whole layer or tensor, whose others can be tried.
     """
+
+    whole = False
 
     def __init__(self, name: str, options: Sequence[int], groups: int, start: int) -> None:
         super().__init__()
@@ -184,6 +187,10 @@ class Choice(Decision):
         logits = torch.zeros(groups, len(self.options))
         logits[:, -1] = 0.0 if uniform else 1.0  # options ascend: a search starts at the highest precision
         self.logits = nn.Parameter(logits)
+
+    @property
+    def whole(self) -> bool:
+        return self.groups == 1 and self.mode != "soft"
 
     def share(self) -> Tensor:
         return select(self.logits, self.mode if self.training else "hard", self.temperature)

@@ -158,7 +158,7 @@ class Space(nn.Module):
                 selection.keep = dict(zip(self._masked, each, strict=True))
             choices = list(self.choices.values())
             selection.learns = dict(zip(self.choices, shares(choices), strict=True))
-            selection.whole = frozenset(c.name for c in choices if c.groups == 1 and (c.mode != "soft"))
+            selection.whole = frozenset(c.name for c in choices if c.whole)
             selection.share = {n: s.detach() if n in selection.whole else s for n, s in selection.learns.items()}
             selection.probability = dict(zip(self.choices, probabilities(choices), strict=True))
             selection.soft = frozenset(c.name for c in choices if c.mode == "soft" and c.training)
