@@ -110,6 +110,7 @@ class GradientSettings:
         method: of meeting budgets: "augmented_lagrangian" or "duccio".
         ramp: share of the search in which the target moves from the seed network's cost to the budget.
         final_temperature: of the choices at the end; they start at space.temperature.
+        expand: what was found grows to the budgets, all layers by one factor.
     """
 
     name: str = "gradient"
@@ -120,6 +121,7 @@ class GradientSettings:
     method: str = "augmented_lagrangian"
     ramp: float = 0.6
     final_temperature: float = 1.0
+    expand: bool = False
 
     def __post_init__(self) -> None:
         _require("strategy.epochs", self.epochs, self.epochs >= 1, "1 or more")

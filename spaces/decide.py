@@ -15,8 +15,7 @@ def decided(space):
     from spaces.space import Space
 
     space = resolved(space)
-    is_open = torch.cat([torch.ones(1, dtype=torch.bool), *[g.is_open().cpu() for g in space.gates.values()]])
-    keep = {name: is_open[torch.tensor(places)].nonzero()[:, 0] for name, places in space.spec.slots.items()}
+    keep = _kept(space)
     sources = {b.name: b.spec.inputs[0] for b in space.blocks}
     spec = copy.deepcopy(space.spec)
     spec.gates, spec.choices, spec.slots = {}, {}, {name: [0] * len(index) for name, index in keep.items()}
@@ -40,8 +39,41 @@ def decided(space):
     small = Space(spec)
     state = _inherited(space, small, picks, index, keep, taps)
     small.load_state_dict(state)
+    for name, (_, columns) in index.items():
+        weights = small.weights[name]
+        if weights.quantizer is not None and _parts(columns).min() < 1:
+            weights.quantizer.calibrate(weights.weight, "mse")
     small.train(space.training)
     return small.to(next(space.parameters()).device)
+
+
+def _kept(space) -> dict[str, Tensor]:
+    """Tensor -> the channels that stay, in order; one that is to stand there several times, several times."""
+    times = torch.cat([torch.ones(1, dtype=torch.long), *[torch.tensor(g.pick()) for g in space.gates.values()]])
+    keep = {}
+    for name, places in space.spec.slots.items():
+        each = times[torch.tensor(places)]
+        keep[name] = torch.arange(len(places)).repeat_interleave(each)
+    for block in space.spec.blocks:
+        if block.op == "flatten":  # a copied channel's values stand together
+            channels, size = keep[block.inputs[0]], len(space.spec.slots[block.name])
+            size //= len(space.spec.slots[block.inputs[0]])
+            keep[block.name] = (channels[:, None] * size + torch.arange(size)).flatten()
+    return keep
+
+
+def _parts(columns: Tensor) -> Tensor:
+    """Of each column, its part in the one that it is a copy of; they sum to 1.
+
+    Copies give what they gave together (Net2Net, arXiv 1511.05641), in unequal parts, or they would train alike.
+    """
+    order = columns.argsort(stable=True)
+    counts = torch.bincount(columns)
+    before = counts.cumsum(0) - counts
+    rank = torch.empty_like(columns)
+    rank[order] = torch.arange(len(columns)) - before[columns[order]]
+    count = counts[columns]
+    return 2 * (rank + 1) / (count * (count + 1))
 
 
 def _shrink_block(block: BlockSpec, keep: dict[str, Tensor], inputs_before: int) -> None:
@@ -115,7 +147,7 @@ def _inherited(space, small, picks, index, keep, taps) -> dict[str, Tensor]:
 
 def _weight_part(value: Tensor, rest: list[str], picks, rows: Tensor, columns: Tensor) -> Tensor:
     if rest == ["weight"]:
-        return value[rows][:, columns]
+        return value[rows][:, columns] * _parts(columns).view(1, -1, *(1,) * (value.dim() - 2))
     if rest == ["bias"]:
         return value[rows]
     if rest == ["quantizer", "log_step"]:

@@ -55,13 +55,16 @@ class Decision(nn.Module):
         Raises:
             ValueError: of another length than `groups`, or with a value that is no option.
         """
-        wrong = sorted(set(pick) - set(self.options))
+        wrong = self._wrong(pick)
         if len(pick) != self.groups or wrong:
             raise ValueError(
                 f"decision '{self.name}': takes {self.groups} values out of {self.options}, "
                 f"got {len(pick)} values{f' with {wrong} among them' if wrong else ''}."
             )
         self._fix(pick)
+
+    def _wrong(self, pick: Sequence[int]) -> list[int]:
+        return sorted(set(pick) - set(self.options))
 
     def project(self) -> None:
         """Called after each optimizer step: back into the domain of the parameters."""
@@ -70,7 +73,8 @@ class Decision(nn.Module):
 class Gate(Decision):
     """Keep (1) or drop (0) a channel: a float shadow copy a group, binarized with a straight-through gradient.
 
-    At least one group stays open: a layer without channels is no network.
+    At least one group stays open: a layer without channels is no network. A gate that was fixed may say 2 or more: the
+    channel is to stand in the decided network as often.
     """
 
     def __init__(
@@ -86,6 +90,7 @@ class Gate(Decision):
         self.shadow = nn.Parameter(torch.ones(groups))
         self.threshold = nn.Parameter(torch.tensor(threshold), requires_grad=trainable_threshold)
         self.register_buffer("was_open", torch.ones(groups, dtype=torch.bool))
+        self.register_buffer("copies", torch.ones(groups, dtype=torch.long))
 
     @torch.no_grad()
     def is_open(self) -> Tensor:
@@ -108,7 +113,10 @@ class Gate(Decision):
         return torch.stack((1 - keep, keep), 1)
 
     def pick(self) -> tuple[int, ...]:
-        return tuple(self.is_open().long().tolist())
+        return tuple((self.is_open() * self.copies).tolist())
+
+    def _wrong(self, pick: Sequence[int]) -> list[int]:
+        return sorted(value for value in set(pick) if value < 0)
 
     @torch.no_grad()
     def _fix(self, pick: Sequence[int]) -> None:
@@ -116,7 +124,8 @@ class Gate(Decision):
             raise ValueError(
                 f"decision '{self.name}': would remove all {self.groups} channels; at least one must stay."
             )
-        self.shadow.copy_(torch.tensor(pick, dtype=self.shadow.dtype))
+        self.copies.copy_(torch.tensor(pick).clamp_min(1))
+        self.shadow.copy_(torch.tensor(pick, dtype=self.shadow.dtype).clamp_max(1))
         self.was_open.copy_(self.shadow > 0.5)
 
     @torch.no_grad()

@@ -110,6 +110,11 @@ class Space(nn.Module):
 
     # Decisions
 
+    def copies(self) -> Tensor:
+        """Of every place of the vector of gates: how often a channel that is open is to stand in the network."""
+        gates = list(self.gates.values())
+        return torch.cat([torch.ones_like(gates[0].copies[:1]), *(gate.copies for gate in gates)])
+
     @property
     def decisions(self) -> dict[str, Decision]:
         return {g.name: g for g in self.gates.values()} | self.choices

@@ -9,6 +9,7 @@ from search.repair import Sensitivity, repair
 from search.results import Result
 from search.settings import GradientSettings
 from search.training import Phase, PhaseRun
+from search.widen import widened
 from spaces.decision import Choice
 from spaces.space import Space
 
@@ -23,7 +24,15 @@ class Gradient:
         return {"search": self.settings.epochs}
 
     def check(self, space: Space, models: Mapping[str, CostModel], budgets: Mapping[str, float]) -> None:
-        """Any budget that the space can meet will do."""
+        """Any budget that the space can meet will do.
+
+        Raises:
+            ValueError: expand without a budget, or without channels that are open.
+        """
+        if self.settings.expand and not budgets:
+            raise ValueError("strategy.expand: grows to the budgets, and there are none. Add budgets.flash_bytes=...")
+        if self.settings.expand and not space.gates:
+            raise ValueError("strategy.expand: no channels are open. Add 0 to space.weight_bits.")
 
     def run(self, problem: Problem) -> Iterator[Result]:
         s, space = self.settings, problem.space
@@ -43,4 +52,8 @@ class Gradient:
         space.eval()
         found = space.architecture()
         sensitivity = Sensitivity(space, problem.sample(SENSITIVITY_BATCHES), problem.loss())
-        yield problem.evaluate(repair(space, found, problem.models, problem.budgets, sensitivity))
+        shadows = {gate.name: gate.shadow.tolist() for gate in space.gates.values()}
+        found = repair(space, found, problem.models, problem.budgets, sensitivity)
+        if s.expand:
+            found = widened(space, found, problem.models, problem.budgets, shadows)
+        yield problem.evaluate(found)
