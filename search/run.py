@@ -31,6 +31,7 @@ from search.settings import Settings
 from search.strategies import STRATEGIES
 from search.training import Context, Phase, PhaseRun, accuracy, float_copy
 from spaces.files import write_text
+from spaces.patterns import DENSE
 from spaces.searchable import Options, searchable
 from spaces.space import FAKE, FLOAT, INTEGER, Space
 
@@ -134,6 +135,8 @@ class Run:
     def _space(self, model: nn.Module) -> Space:
         s = self.settings
         options, self.notes = _offered(Options(**asdict(s.space)), s.target)
+        if options.pattern:
+            self.notes.append(f"space.pattern '{options.pattern}': {DENSE}")
         example = self.data.normalise(self.data.train.images[:2])
         space = searchable(model, example, options, s.experiment)
         shape = next(b.shape for b in space.spec.blocks if b.name == space.spec.output)
@@ -302,6 +305,7 @@ class Run:
             "files": {
                 name: (self.folder / name).stat().st_size for name in ("program.safetensors", "model.safetensors")
             },
+            **_zeros(network, self.settings.space.pattern),
             "mismatches": {
                 "numpy": check.mismatches,
                 "tensors_compared": check.tensors,
@@ -326,6 +330,15 @@ class Run:
                 raise RuntimeError(
                     f"{name}: the cost model says {costs[name]['found']}, the Program {weigh()}: a defect, report it."
                 )
+
+
+def _zeros(network: Space, pattern: str) -> dict[str, Any]:
+    """What a pattern did to the weights, where there is one."""
+    if not pattern:
+        return {}
+    each = [weights.mask for weights in network.weights.values() if weights.spec.masked]
+    zeros, total = sum(int((~mask).sum()) for mask in each), sum(mask.numel() for mask in each)
+    return {"pattern": {"pattern": pattern, "weights": total, "zeros": zeros, "costs": DENSE}}
 
 
 def _number(value: float) -> float:

@@ -24,6 +24,7 @@ class SpaceSettings:
     output_bits: int | None = None
     kernel_sizes: list[int] = field(default_factory=list)
     time: list[str] = field(default_factory=list)
+    pattern: str = ""
     exclude: list[str] = field(default_factory=list)
     mode: str = "hard"
     temperature: float = 1.0
@@ -110,6 +111,7 @@ class GradientSettings:
         method: of meeting budgets: "augmented_lagrangian" or "duccio".
         ramp: share of the search in which the target moves from the seed network's cost to the budget.
         final_temperature: of the choices at the end; they start at space.temperature.
+        pattern_decay: of the parameters of a pattern's structures, in the search.
         expand: what was found grows to the budgets, all layers by one factor.
     """
 
@@ -121,11 +123,13 @@ class GradientSettings:
     method: str = "augmented_lagrangian"
     ramp: float = 0.6
     final_temperature: float = 1.0
+    pattern_decay: float = 0.01
     expand: bool = False
 
     def __post_init__(self) -> None:
         _require("strategy.epochs", self.epochs, self.epochs >= 1, "1 or more")
         _require("strategy.method", self.method, self.method in METHODS, f"one of {sorted(METHODS)}")
+        _require("strategy.pattern_decay", self.pattern_decay, self.pattern_decay >= 0, "0 or more")
         _require("strategy.ramp", self.ramp, 0 <= self.ramp <= 1, "0 to 1")
         for key in ("lr", "decision_lr", "final_temperature"):
             _require(f"strategy.{key}", getattr(self, key), getattr(self, key) > 0, "over 0")

@@ -17,6 +17,7 @@ from search.objective import Objective
 from search.optimizer import SharedAdam
 from search.progress import EpochEnd, Monitor, Tick
 from spaces.decision import Choice, Decision, Gate
+from spaces.patterns import Structured
 from spaces.quantizers import ActivationChoice, ActivationQuantizer
 from spaces.space import FAKE, FLOAT, INTEGER, Space
 
@@ -46,6 +47,7 @@ class Phase:
     lr: float
     mode: str = FAKE
     weight_decay: float = 0.0
+    pattern_decay: float = 0.0
     decision_lr: float = 0.0
     objective: Objective | None = None
     integer_epochs: int = 0
@@ -75,10 +77,16 @@ class Context:
 
 
 @torch.no_grad()
-def accuracy(space: Space, batches: Batches, device: torch.device, mode: str) -> float:
-    """Share of right answers, 0..1, over all processes."""
+def accuracy(space: Space, batches: Batches, device: torch.device, mode: str, mixed: bool = False) -> float:
+    """Share of right answers, 0..1, over all processes.
+
+    Args:
+        mixed: choices are as in training, soft or under noise; else the argmax.
+    """
     training, before = space.training, space.mode
     space.eval()
+    for choice in space.choices.values() if mixed else ():
+        choice.train()
     space.set_mode(mode)
     right, seen = 0, 0
     for images, labels in batches.epoch(0):
@@ -347,12 +355,15 @@ def _optimizers(space: Space, phase: Phase) -> list[torch.optim.Optimizer]:
     slow = [m.drift for m in space.modules() if isinstance(m, ActivationChoice)]
     slow += [m.log_step for m in quantizers if m.log_step.requires_grad]
     fast = [w.quantizer.log_step for w in space.weights.values() if w.quantizer is not None]
-    known = {id(p) for p in [*decayed, *slow, *fast]}
+    structures = [w.pattern.v for w in space.weights.values() if isinstance(w.pattern, Structured)]
+    known = {id(p) for p in [*decayed, *slow, *fast, *structures]}
     others = [p for p in space.network_parameters() if id(p) not in known]
     groups = [
         {"params": decayed, "weight_decay": phase.weight_decay},
         {"params": others, "weight_decay": 0.0},
+        {"params": structures, "weight_decay": phase.pattern_decay},
     ]
+    groups = [group for group in groups if group["params"]]
     for group in groups:
         group |= {"initial_lr": phase.lr, "scheduled": True}
     weights = torch.optim.SGD(groups, lr=phase.lr, momentum=0.9, nesterov=True, fused=True)

@@ -113,13 +113,19 @@ def _shrunk(spec: WeightsSpec, picks, rows: Tensor, columns: Tensor, taps: list[
     bits, _ = picks
     assigned = None if bits is None else tuple(bits[r] for r in rows.tolist())
     kernel = spec.shape[2:] if taps is None else tuple(map(len, taps))
-    return WeightsSpec((len(rows), len(columns), *kernel), spec.bias, (), assigned)
+    shape = (len(rows), len(columns), *kernel)
+    return WeightsSpec(shape, spec.bias, (), assigned, masked=bool(spec.pattern) or spec.masked)
 
 
 def _inherited(space, small, picks, index, keep, taps) -> dict[str, Tensor]:
     from spaces.space import key_of
 
     old = space.state_dict()
+    for name, weights in space.weights.items():
+        if weights.pattern is not None:
+            inputs = space._open_inputs(name)
+            old[f"_weights.{key_of(name)}.weight"] = weights.patterned(inputs).detach()
+            old[f"_weights.{key_of(name)}.mask"] = weights.pattern.mask(weights.weight, inputs)
     name_of = {key_of(name): name for name in (*small.weights, *small.norms, *small.spec.quantizers)}
     state = {}
     for key, value in small.state_dict().items():
@@ -128,7 +134,7 @@ def _inherited(space, small, picks, index, keep, taps) -> dict[str, Tensor]:
         state[key] = old[key].cpu() if key in old else value
         if kind == "_weights":
             state[key] = _weight_part(state[key], rest, picks[name], *index[name])
-            for dim, stays in enumerate(taps.get(name, ()) if rest == ["weight"] else (), start=2):
+            for dim, stays in enumerate(taps.get(name, ()) if rest in (["weight"], ["mask"]) else (), start=2):
                 state[key] = state[key].index_select(dim, stays)
             if rest[-1] == "bits":
                 state[key] = value
@@ -148,6 +154,8 @@ def _inherited(space, small, picks, index, keep, taps) -> dict[str, Tensor]:
 def _weight_part(value: Tensor, rest: list[str], picks, rows: Tensor, columns: Tensor) -> Tensor:
     if rest == ["weight"]:
         return value[rows][:, columns] * _parts(columns).view(1, -1, *(1,) * (value.dim() - 2))
+    if rest == ["mask"]:
+        return value[rows][:, columns]
     if rest == ["bias"]:
         return value[rows]
     if rest == ["quantizer", "log_step"]:

@@ -18,6 +18,7 @@ from spaces.graph.op import Op
 from spaces.graph.ties import FIXED, Ties, tie
 from spaces.graph.trace import traced
 from spaces.one_of import OneOf
+from spaces.patterns import UnfitPattern, made, parse
 from spaces.space import Space
 from spaces.spec import BlockSpec, ChoiceSpec, QuantizerSpec, SpaceSpec, WeightsSpec
 
@@ -39,6 +40,7 @@ class Options:
         input_bits, output_bits: of the network's input and output; None: the most of activation_bits.
         kernel_sizes: of 2-D and 3-D convolutions, beside their own.
         time: 1-D convolutions (patterns of fnmatch) whose receptive field and dilation are open.
+        pattern: of the weights, "2:4", "columns", "channels" or "blocks 4x4", see spaces.patterns; "": none.
         exclude: layers (patterns of fnmatch) that keep their channels and get the highest precision.
         mode, temperature: of the precision choices, see Choice.
         hysteresis, trainable_threshold: of the gates, see Gate.
@@ -51,6 +53,7 @@ class Options:
     output_bits: int | None = None
     kernel_sizes: Sequence[int] = ()
     time: Sequence[str] = ()
+    pattern: str = ""
     exclude: Sequence[str] = ()
     mode: str = "hard"
     temperature: float = 1.0
@@ -60,6 +63,10 @@ class Options:
     def __post_init__(self) -> None:
         if self.granularity not in GRANULARITIES:
             raise ValueError(f"options: granularity '{self.granularity}' is not one of {GRANULARITIES}.")
+        if self.pattern:
+            parse(self.pattern)
+        if self.pattern and 1 in self.weight_bits:
+            raise ValueError(f"options: pattern '{self.pattern}' needs zeros, and weights of 1 bit have none.")
         if bool(self.widths) != bool(self.activation_widths):
             raise ValueError(
                 "options: integers need both; give weight_bits and activation_bits, or neither "
@@ -204,7 +211,19 @@ def _weights(
         choices[name] = ChoiceSpec(widths, op.weight.shape[0] if options.granularity == "channel" else 1)
     calls = [other for other in blocks if other.weights == op.weights]
     taps = {} if excluded else _taps(calls, left_alone, options, choices)
-    return WeightsSpec(tuple(op.weight.shape), op.bias is not None, widths, None, name, taps)
+    pattern = "" if excluded else _pattern(op, left_alone, options)
+    return WeightsSpec(tuple(op.weight.shape), op.bias is not None, widths, None, name, taps, pattern)
+
+
+def _pattern(op: Op, left_alone: dict[str, str], options: Options) -> str:
+    """The pattern of a layer's weights, where they are large enough for it."""
+    try:
+        if options.pattern:
+            made(options.pattern, tuple(op.weight.shape))
+    except UnfitPattern as error:
+        left_alone[f"{op.name}/pattern"] = str(error)
+        return ""
+    return options.pattern
 
 
 def _taps(

@@ -17,6 +17,7 @@ from spaces.decision import Choice, Decision, Gate, keeps, probabilities, shares
 from spaces.describe import describe
 from spaces.files import save_tensors
 from spaces.norm import Norm
+from spaces.patterns import NM
 from spaces.quantizers import ActivationChoice, ActivationQuantizer
 from spaces.quantizers.calibrate import METHODS
 from spaces.quantizers.weight import Layer, quantized
@@ -188,17 +189,33 @@ class Space(nn.Module):
         """Weights name -> fake-quantized weights, without the taps that are masked."""
         if selection.mode == FLOAT:
             return {}
+        masked = {n: w for n, w in self.weights.items() if w.is_patterned and n in names}
+        used = {n: w.patterned(self._open_inputs(n)) for n, w in masked.items()}
         layers = {n: w for n, w in self.weights.items() if w.quantizer is not None and n in names}
         tapped = {n: w for n, w in self.weights.items() if w.spec.taps and n in names}
         share, probability = selection.share.get, {} if selection.held else selection.probability
         probability = probability.get
         each = quantized(
-            [Layer(w.quantizer, w.weight, share(w.spec.bits), probability(w.spec.bits)) for w in layers.values()]
+            [
+                Layer(w.quantizer, used.get(n, w.weight), share(w.spec.bits), probability(w.spec.bits))
+                for n, w in layers.items()
+            ]
         )
-        used = dict(zip(layers, each, strict=True))
+        used |= dict(zip(layers, each, strict=True))
         for name, weights in tapped.items():
             used[name] = used.get(name, weights.weight) * weights.tap_mask(selection.share)
         return used
+
+    def _open_inputs(self, weights: str) -> Tensor | None:
+        """Indices of the input channels of stored weights that are open; None where a pattern need not know."""
+        if not isinstance(self.weights[weights].pattern, NM) or not self.gates:
+            return None
+        block = next(b for b in self.blocks if b.spec.weights == weights)
+        inputs = self.weights[weights].spec.shape[1]  # of a group, of which all are alike
+        places = torch.tensor(self.spec.slots[block.spec.inputs[0]][:inputs])
+        is_open = torch.cat([gate.is_open() for gate in self.gates.values()]).cpu()
+        is_open = torch.cat([torch.ones(1, dtype=torch.bool), is_open])
+        return is_open[places].nonzero()[:, 0].to(self.weights[weights].weight.device)
 
     def decide(self, architecture: Architecture | None = None) -> "Space":
         """A new, physically smaller network that inherits the weights. Without an argument: as decisions stand."""
@@ -355,9 +372,9 @@ class Space(nn.Module):
         for q in quantizers:
             q.observing = False
             q.calibrate("minmax" if q is self.quantizer(self.spec.input) else method)
-        for w in self.weights.values():
+        for name, w in self.weights.items():
             if w.quantizer is not None:
-                w.quantizer.calibrate(w.weight, method)
+                w.quantizer.calibrate(w.patterned(self._open_inputs(name)).detach(), method)
         self.train(training)
         self.set_mode(mode)
 

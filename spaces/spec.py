@@ -48,6 +48,7 @@ class WeightsSpec:
     Attributes:
         bits: the choice among the widths, of one group for the tensor or one a channel; None: nothing to choose.
         taps: role in spaces.geometry.ROLES -> the choice that masks taps of the kernel.
+        pattern: of spaces.patterns; masked: decided, with a mask of its own of what stays.
     """
 
     shape: tuple[int, ...]
@@ -56,6 +57,8 @@ class WeightsSpec:
     assigned: tuple[int, ...] | None = None
     bits: str | None = None
     taps: dict[str, str] = field(default_factory=dict)
+    pattern: str = ""
+    masked: bool = False
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Differentiable search: decisions and weights trained together under the objective, then decided."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from cost_models.rules import CostModel
 from search.objective import Objective
@@ -8,10 +9,10 @@ from search.problem import SENSITIVITY_BATCHES, Problem
 from search.repair import Sensitivity, repair
 from search.results import Result
 from search.settings import GradientSettings
-from search.training import Phase, PhaseRun
+from search.training import Phase, PhaseRun, accuracy
 from search.widen import widened
 from spaces.decision import Choice
-from spaces.space import Space
+from spaces.space import FAKE, Space
 
 
 class Gradient:
@@ -27,12 +28,15 @@ class Gradient:
         """Any budget that the space can meet will do.
 
         Raises:
-            ValueError: expand without a budget, or without channels that are open.
+            ValueError: expand without a budget, without channels that are open, or with a pattern.
         """
         if self.settings.expand and not budgets:
             raise ValueError("strategy.expand: grows to the budgets, and there are none. Add budgets.flash_bytes=...")
         if self.settings.expand and not space.gates:
             raise ValueError("strategy.expand: no channels are open. Add 0 to space.weight_bits.")
+        patterns = {weights.pattern for weights in space.spec.weights.values() if weights.pattern}
+        if self.settings.expand and patterns:
+            raise ValueError(f"strategy.expand: copied channels break space.pattern {patterns}. Take one of them out.")
 
     def run(self, problem: Problem) -> Iterator[Result]:
         s, space = self.settings, problem.space
@@ -43,12 +47,15 @@ class Gradient:
             s.epochs,
             s.lr,
             weight_decay=s.weight_decay,
+            pattern_decay=s.pattern_decay,
             decision_lr=s.decision_lr,
             objective=objective,
             temperature=(start, s.final_temperature),
             teacher=problem.distillation(),
         )
         PhaseRun(space, phase, problem.context).run()
+        device = problem.context.device
+        searched = accuracy(space, problem.context.val, device, FAKE, mixed=True)
         space.eval()
         found = space.architecture()
         sensitivity = Sensitivity(space, problem.sample(SENSITIVITY_BATCHES), problem.loss())
@@ -56,4 +63,5 @@ class Gradient:
         found = repair(space, found, problem.models, problem.budgets, sensitivity)
         if s.expand:
             found = widened(space, found, problem.models, problem.budgets, shadows)
-        yield problem.evaluate(found)
+        result = problem.evaluate(found)
+        yield replace(result, metrics={**result.metrics, "accuracy/val/searched": searched})

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from spaces import geometry
+from spaces import geometry, patterns
 from spaces.activations import CLAMPS, activate, moves_zero
 from spaces.decision import straight_through
 from spaces.fixed_point import requantize
@@ -116,9 +116,22 @@ class Weights(nn.Module):
         self.bias = nn.Parameter(torch.zeros(spec.shape[0])) if spec.bias else None
         quantized = bool(spec.widths) or spec.assigned is not None
         self.quantizer = WeightQuantizer(spec.widths, spec.shape[0], spec.assigned) if quantized else None
+        self.pattern = patterns.made(spec.pattern, spec.shape) if spec.pattern else None
+        if spec.masked:
+            self.register_buffer("mask", torch.ones(spec.shape, dtype=torch.bool))
         for role, choice in spec.taps.items():
             masks = geometry.masks(role, spec.shape[2:], choices[choice].options)
             self.register_buffer(f"{role}_masks", masks, persistent=False)
+
+    @property
+    def is_patterned(self) -> bool:
+        return self.pattern is not None or self.spec.masked
+
+    def patterned(self, inputs: Tensor | None = None) -> Tensor:
+        """The weights in their pattern. inputs: indices of those that are open, where not all are."""
+        if self.spec.masked:
+            return self.weight * self.mask
+        return self.weight if self.pattern is None else self.pattern(self.weight, inputs)
 
     def tap_mask(self, share: Mapping[str, Tensor]) -> Tensor | None:
         """(*kernel), differentiable in the shares of the choices of taps; None where there are none."""

@@ -19,6 +19,7 @@ from spaces.activations import ACTIVATIONS
 from spaces.architecture import Architecture
 from spaces.blocks import BLOCKS, Block
 from spaces.decision import Decision, Gate
+from spaces.patterns import Structured
 from spaces.searchable import Options, searchable
 from spaces.space import Space
 from tests.laws.random_networks import random_network
@@ -59,6 +60,11 @@ class Case:
         self.space.calibrate([self.example, 3 * self.example], rng.choice(("mse", "minmax", "lsq")))
         if self.seed % 2:
             _powers_of_two(self.space)
+        generator = torch.Generator().manual_seed(self.seed)
+        for weights in self.space.weights.values():
+            if isinstance(weights.pattern, Structured):  # some of its structures are gone
+                drawn = torch.randint(3, weights.pattern.v.shape, generator=generator)
+                weights.pattern.v.data.copy_(torch.tensor([0.05, 0.7, 1.3])[drawn])
         self.space.set_mode("fake")
         picks = {name: _pick(decision, rng) for name, decision in self.space.decisions.items()}
         self.architecture = Architecture(self.space.name, picks)
@@ -81,7 +87,8 @@ def _options(rng: random.Random, model: nn.Module) -> Options:
     weights, activations, kernels = rng.choice(WEIGHT_BITS), rng.choice(ACTIVATION_BITS), rng.choice(((), (1, 3)))
     causal = any(name.endswith("causal") for name, _ in model.named_modules())
     time = ("*.causal",) if causal and rng.random() < 0.7 else ()
-    return Options(weights, granularity, *activations, kernel_sizes=kernels, time=time)
+    pattern = rng.choice(("", "", "1:2", "2:4", "columns", "channels", "blocks 2x3")) if 1 not in weights else ""
+    return Options(weights, granularity, *activations, kernel_sizes=kernels, time=time, pattern=pattern)
 
 
 def _powers_of_two(space: Space) -> None:

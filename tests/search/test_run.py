@@ -306,3 +306,16 @@ def test_network_with_control_flow_is_refused_by_name(data, tmp_path):
 
 def test_learning_rate_climbs_then_falls():
     assert training.rate(0.05) < training.rate(0.1) == 1.0 > training.rate(0.5) > training.rate(0.99) > 0
+
+
+@pytest.mark.parametrize("pattern", ["2:4", "blocks 2x3"])
+def test_a_run_with_a_pattern_says_that_no_cost_falls_by_it(tmp_path, capsys, pattern):
+    config = settings(write_stripes(tmp_path / "d.npz"), budgets={"flash_bytes": 900})
+    config.space.pattern, config.strategy.pattern_decay = pattern, 0.3
+    summary = Run(config, lambda _: Small(), tmp_path / "run")()
+    assert summary["mismatches"]["numpy"] == 0 and summary["budgets"]["flash_bytes"]["met"]
+    assert 0 < summary["pattern"]["zeros"] < summary["pattern"]["weights"]
+    assert f"space.pattern '{pattern}': its zeros are stored and computed like other weights" in capsys.readouterr().out
+    decided = Space.load(tmp_path / "run/model.safetensors")
+    zeros = sum(int((w.weight == 0).sum()) for w in decided.weights.values() if w.spec.masked)
+    assert zeros == summary["pattern"]["zeros"]

@@ -1,0 +1,138 @@
+"""Weights in a pattern: N:M, and whole columns, channels or blocks by parametrised structured pruning (PSP).
+
+"2:4": of every four weights that lie beside one another along the inputs, the two largest stay; all learn, straight
+through, and those that are masked decay (SR-STE, Zhou et al., ICLR 2021, arXiv 2102.04010, eq. 9).
+
+"columns", "channels", "blocks 4x8": each structure has a parameter v, its weights are w * alpha(v), with alpha(v) = v
+where |v| > eps and 0 elsewhere; the gradient of alpha passes to v as it is, and v decays (Schindler et al., LOD 2020,
+arXiv 1911.11170). Here eps is THRESHOLD times the largest |v| of the layer: a norm behind it undoes a common factor, so
+under a fixed one all structures of a layer fall together; and one always stays. A column is one place of the kernel and
+one input, in all outputs; a channel is all weights of one output; a block is so many outputs by so many places of the
+flattened inputs.
+
+The zeros stay in the layer, which is stored and computed as a dense one.
+"""
+
+import re
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+
+THRESHOLD = 0.1
+MASKED_DECAY = 2e-4
+DENSE = "its zeros are stored and computed like other weights: no cost falls by them"
+STRUCTURES = ("columns", "channels")
+
+
+class UnfitPattern(ValueError):
+    """A layer is too small for the pattern."""
+
+
+def parse(pattern: str) -> tuple[str, int, int]:
+    """(kind, a, b) of "N:M", "columns", "channels", "blocks RxC".
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if pattern in STRUCTURES:
+        return pattern, 0, 0
+    found = re.fullmatch(r"(\d+):(\d+)", pattern)
+    if found and 0 < int(found[1]) < int(found[2]):
+        return "n_m", int(found[1]), int(found[2])
+    found = re.fullmatch(r"blocks (\d+)x(\d+)", pattern)
+    if found and int(found[1]) * int(found[2]) > 1:
+        return "blocks", int(found[1]), int(found[2])
+    raise ValueError(f"pattern '{pattern}': 'N:M' with N < M, 'columns', 'channels' and 'blocks RxC' are possible.")
+
+
+def made(pattern: str, shape: tuple[int, ...]) -> "NM | Structured":
+    """The pattern of weights (C_out, C_in / groups, *kernel).
+
+    Raises:
+        UnfitPattern: there is nothing of that size in them.
+    """
+    kind, a, b = parse(pattern)
+    if kind == "n_m":
+        return NM(a, b, shape)
+    return Structured(kind, (a, b), shape)
+
+
+class _StraightDecayed(Function):
+    """w * mask; backward the gradient of all, and a pull to 0 for what is masked."""
+
+    @staticmethod
+    def forward(ctx, weight: Tensor, mask: Tensor) -> Tensor:
+        ctx.save_for_backward(weight, mask)
+        return weight * mask
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        weight, mask = ctx.saved_tensors
+        return grad + MASKED_DECAY * (weight - weight * mask), None
+
+
+class NM(nn.Module):
+    """Of every m inputs that are open, side by side, the n largest weights; what is left over at the end stays."""
+
+    def __init__(self, n: int, m: int, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        if shape[1] < m:
+            raise UnfitPattern(f"each output reads {shape[1]} inputs, the pattern is {n}:{m}")
+        self.n, self.m = n, m
+
+    def forward(self, weight: Tensor, inputs: Tensor | None) -> Tensor:
+        return _StraightDecayed.apply(weight, self.mask(weight, inputs).to(weight.dtype))
+
+    @torch.no_grad()
+    def mask(self, weight: Tensor, inputs: Tensor | None) -> Tensor:
+        """Bool, like weight. inputs: indices of the inputs that are open, ascending; None: all."""
+        sizes = weight.detach().abs().movedim(1, -1)
+        mask = torch.ones_like(sizes, dtype=torch.bool)
+        inputs = torch.arange(sizes.shape[-1], device=weight.device) if inputs is None else inputs
+        inputs = inputs[: len(inputs) // self.m * self.m]
+        if len(inputs):
+            groups = sizes[..., inputs].unflatten(-1, (-1, self.m))
+            smallest = groups.argsort(dim=-1, stable=True)[..., : self.m - self.n]
+            mask[..., inputs] = torch.ones_like(groups, dtype=torch.bool).scatter(-1, smallest, False).flatten(-2)
+        return mask.movedim(-1, 1)
+
+
+class _Cut(Function):
+    """v where |v| > THRESHOLD max |v|, 0 elsewhere; backward the identity."""
+
+    @staticmethod
+    def forward(ctx, v: Tensor) -> Tensor:
+        return v * (v.abs() > THRESHOLD * v.abs().max())
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        return grad
+
+
+class Structured(nn.Module):
+    """A parameter a column, channel or block."""
+
+    def __init__(self, kind: str, block: tuple[int, int], shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape = shape
+        inputs = torch.Size(shape[1:]).numel()
+        self.block = {"columns": (shape[0], 1), "channels": (1, inputs), "blocks": block}[kind]
+        if self.block[0] > shape[0] or self.block[1] > inputs:
+            raise UnfitPattern(f"weights are {shape[0]} by {inputs}, the pattern is {self.block[0]} by {self.block[1]}")
+        counts = [-(-size // part) for size, part in zip((shape[0], inputs), self.block, strict=True)]
+        self.v = nn.Parameter(torch.ones(counts))
+
+    def forward(self, weight: Tensor, inputs: Tensor | None) -> Tensor:
+        return weight * self._spread(_Cut.apply(self.v))
+
+    @torch.no_grad()
+    def mask(self, weight: Tensor, inputs: Tensor | None) -> Tensor:
+        """Bool, like weight."""
+        return self._spread(_Cut.apply(self.v)) != 0
+
+    def _spread(self, alpha: Tensor) -> Tensor:
+        """A value for each weight: (C_out, C_in / groups, *kernel)."""
+        rows, columns = self.shape[0], torch.Size(self.shape[1:]).numel()
+        spread = alpha.repeat_interleave(self.block[0], 0)[:rows]
+        return spread.repeat_interleave(self.block[1], 1)[:, :columns].view(self.shape)
