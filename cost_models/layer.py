@@ -9,6 +9,9 @@ from torch import Tensor
 
 WEIGHTED = ("conv", "depthwise", "linear")
 
+Step = tuple[str, str, tuple[str, ...], str, tuple[tuple[str, int], ...], str | None, str | None]
+Order = tuple[Step, ...]  # the first holds the names of the network's input and output
+
 
 class UnsupportedLayer(NotImplementedError):
     """A cost model has no rule for an operator. A cost never defaults to zero."""
@@ -97,7 +100,7 @@ class TensorUse:
     @property
     def total_bits(self) -> Tensor:
         """(), E[bits] of the whole tensor."""
-        return self.elements * self.mean_bits
+        return self.elements * (self.bits[0] if len(self.bits) == 1 else self.mean_bits)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,10 +137,12 @@ class Network:
 
     def runs(self, layer: LayerUse) -> Tensor | float:
         """(), the probability that the layer runs."""
-        share: Tensor | float = 1.0
-        for choice, option in layer.when:
-            share = share * self.branches[choice][option]
-        return share
+        if layer.when not in self._shares:
+            share: Tensor | float = 1.0
+            for choice, option in layer.when:
+                share = share * self.branches[choice][option]
+            self._shares[layer.when] = share
+        return self._shares[layer.when]
 
     def weighed(self, layer: LayerUse, cost: Tensor | float) -> Tensor | float:
         """A cost of the layer, as far as it runs."""
@@ -145,8 +150,11 @@ class Network:
 
     def stored(self, owner: LayerUse) -> Tensor | float:
         """(), the probability that any use of the layer's weights runs."""
+        uses = self._uses[owner.weights or owner.name]
+        if len(uses) == 1:
+            return self.runs(owner)
         without: Tensor | float = 1.0
-        for layer in self._uses[owner.weights or owner.name]:
+        for layer in uses:
             if not layer.when:
                 return 1.0
             without = without * (1 - self.runs(layer))
@@ -160,6 +168,20 @@ class Network:
     def weight_owners(self) -> tuple[LayerUse, ...]:
         """The first use of each stored set of weights, in execution order."""
         return tuple(uses[0] for uses in self._uses.values())
+
+    @cached_property
+    def order(self) -> Order:
+        """What of the network does not depend on sizes: who reads and writes what, when, in whose memory."""
+        ends = ("", "", (self.input, self.output), "", (), None, None)
+        return (ends, *(self._step(layer) for layer in self.layers))
+
+    def _step(self, layer: LayerUse) -> Step:
+        alias = self.tensors[layer.output].alias_of
+        return layer.op, layer.name, layer.inputs, layer.output, layer.when, layer.choice, alias
+
+    @cached_property
+    def _shares(self) -> dict[tuple[tuple[str, int], ...], Tensor | float]:
+        return {}
 
     @cached_property
     def _uses(self) -> dict[str, list[LayerUse]]:

@@ -1,11 +1,12 @@
 """Peak RAM: the most bytes of activation tensors that are live at once, over the schedule."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from cost_models.layer import LayerUse, Network
+from cost_models.layer import LayerUse, Network, Order
 from cost_models.rules import rule_for
 from cost_models.steps import ceil
 
@@ -70,33 +71,40 @@ def lifetimes(network: Network, picks: Picks | None = None) -> dict[str, tuple[i
     return lives
 
 
-def live_bytes(network: Network, picks: Picks | None = None) -> Tensor:
-    """(n_layers,), bytes live while each layer runs, 0 where it does not.
+@lru_cache(maxsize=64)
+def _plans(order: Order) -> dict[tuple[tuple[str, int], ...], Tensor]:
+    """Of networks of one order what `_live` has given, by picks: sizes change from step to step, that does not."""
+    return {}
 
-    A tensor takes ceil(elements * E[bits] / 8).
+
+def _live(network: Network, picks: Picks, plans: dict[tuple[tuple[str, int], ...], Tensor]) -> Tensor:
+    """(n_layers, n_tensors) of zeros and ones: whose bytes are live while a layer runs, 0 where it does not run.
+
+    Tensors are the network's input and then each layer's output.
     """
-    picks = network.picks() if picks is None else picks
-    lives = lifetimes(network, picks)
-    sizes = ceil(torch.stack([network.tensors[name].total_bits for name in lives]) / 8)
-    live = [
-        [layer.choice is None and _runs(layer, picks) and first <= step <= last for first, last in lives.values()]
-        for step, layer in enumerate(network.layers)
-    ]
-    return torch.tensor(live, dtype=sizes.dtype, device=sizes.device) @ sizes
+    key = tuple(picks.items())
+    if key not in plans:
+        lives = lifetimes(network, picks)
+        names = [network.input, *(layer.output for layer in network.layers)]
+        spans = [lives.get(name, (1, 0)) for name in names]
+        live = [
+            [layer.choice is None and _runs(layer, picks) and first <= step <= last for first, last in spans]
+            for step, layer in enumerate(network.layers)
+        ]
+        plans[key] = torch.tensor(live, dtype=torch.float64)
+    return plans[key]
 
 
-def _peak(network: Network, sizes: Mapping[str, float], picks: Picks) -> float:
-    """The most of live_bytes, in plain numbers: there is one to compute for every branch. sizes: of every tensor."""
-    changes = [0.0] * (len(network.layers) + 1)
-    for name, (first, last) in lifetimes(network, picks).items():
-        changes[first] += sizes[name]
-        changes[last + 1] -= sizes[name]
-    live, most = 0.0, 0.0
-    for change, layer in zip(changes, network.layers, strict=False):
-        live += change
-        if layer.choice is None and live > most and _runs(layer, picks):
-            most = live
-    return most
+def _sizes(network: Network) -> Tensor:
+    """(n_tensors,), bytes of the network's input and each layer's output: ceil(elements * E[bits] / 8)."""
+    names = [network.input, *(layer.output for layer in network.layers)]
+    return ceil(torch.stack([network.tensors[name].total_bits for name in names]) / 8)
+
+
+def live_bytes(network: Network, picks: Picks | None = None) -> Tensor:
+    """(n_layers,), bytes live while each layer runs, 0 where it does not."""
+    sizes = _sizes(network)
+    return _live(network, network.picks() if picks is None else picks, _plans(network.order)).to(sizes) @ sizes
 
 
 def ram_by_layer(network: Network) -> list[tuple[str, Tensor]]:
@@ -121,14 +129,11 @@ class PeakRam:
 
         A branch's share has for gradient the peak that the network would have with that branch.
         """
-        picks = network.picks()
-        peak = live_bytes(network, picks).max()
-        learning = {choice: share for choice, share in network.branches.items() if share.requires_grad}
-        if learning:
-            names = [network.input, *(layer.output for layer in network.layers)]
-            bits = torch.stack([network.tensors[name].total_bits.detach() for name in names])
-            sizes = dict(zip(names, (bits / 8).ceil().tolist(), strict=True))
-        for choice, share in learning.items():
-            options = [_peak(network, sizes, {**picks, choice: option}) for option in range(len(share))]
-            peak = peak + (share - share.detach()) @ share.new_tensor(options)
+        picks, plans, sizes = network.picks(), _plans(network.order), _sizes(network)
+        peak = (_live(network, picks, plans).to(sizes) @ sizes).max()
+        for choice, share in network.branches.items():
+            if share.requires_grad:
+                each = [_live(network, {**picks, choice: option}, plans) for option in range(len(share))]
+                peaks = (torch.stack(each).to(sizes) @ sizes.detach()).amax(1)
+                peak = peak + (share - share.detach()) @ peaks
         return peak
