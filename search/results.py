@@ -9,6 +9,7 @@ from pathlib import Path
 from spaces.architecture import Architecture
 from spaces.files import write_text
 
+FORMAT = 1
 PACKAGES = ("picojoule", "torch", "numpy", "scipy", "safetensors", "hydra-core")
 
 
@@ -34,9 +35,24 @@ class Result:
     versions: Mapping[str, str] = field(default_factory=lambda: versions())
 
     def to_json(self) -> str:
-        document = {k: v for k, v in asdict(self).items() if k != "architecture"}
+        document = {"format": FORMAT} | {k: v for k, v in asdict(self).items() if k != "architecture"}
         document["architecture"] = json.loads(self.architecture.to_json())
         return json.dumps(document)
+
+    @staticmethod
+    def from_json(text: str) -> "Result":
+        """Raises ValueError: no JSON, of another format, or without what a Result has."""
+        try:
+            document = json.loads(text)
+        except ValueError as error:
+            raise ValueError(f"is no JSON ({error})") from error
+        if not isinstance(document, dict) or document.pop("format", None) != FORMAT:
+            raise ValueError(f"is not of format {FORMAT}, which this version writes and reads")
+        try:
+            architecture = Architecture.from_json(json.dumps(document.pop("architecture")))
+            return Result(architecture=architecture, **document)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"is no result ({error})") from error
 
 
 def versions() -> dict[str, str]:
@@ -51,3 +67,20 @@ def versions() -> dict[str, str]:
 
 def write_results(path: Path, results: list[Result]) -> None:
     write_text(path, "".join(r.to_json() + "\n" for r in results))
+
+
+def read_results(path: Path) -> tuple[list[Result], list[str]]:
+    """All results that can be read, and for every line that cannot be, where it is and why.
+
+    Raises:
+        ValueError: there is no such file.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file. A run writes results.jsonl into its folder.")
+    results, faults = [], []
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        try:
+            results.append(Result.from_json(line))
+        except ValueError as error:
+            faults.append(f"{path}, line {number}: {error}")
+    return results, faults

@@ -1,0 +1,66 @@
+"""Fronts against brute force."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from search.pareto import hypervolume, knee, on_front
+
+CASES = [(seed, n, d) for seed in range(30) for n, d in ((1, 2), (6, 2), (25, 2), (6, 3), (15, 3))]
+
+
+def drawn(seed: int, n: int, d: int) -> np.ndarray:
+    """Whole numbers 0 .. 7: many ties and equal points."""
+    return np.random.default_rng(seed).integers(0, 8, (n, d)).astype(float)
+
+
+def dominates(a, b) -> bool:
+    return all(x <= y for x, y in zip(a, b, strict=True)) and any(x < y for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize(("seed", "n", "d"), CASES)
+def test_front_is_what_nothing_dominates_each_point_once(seed, n, d):
+    points = drawn(seed, n, d)
+    found = [tuple(p) for p in points[on_front(points)]]
+    expected = {tuple(p) for p in points if not any(dominates(q, p) for q in points)}
+    assert set(found) == expected and len(found) == len(expected)
+
+
+@pytest.mark.parametrize(("seed", "n", "d"), CASES)
+def test_hypervolume_counts_the_cells_that_are_dominated(seed, n, d):
+    points, reference = drawn(seed, n, d), (7, 6, 8)[:d]
+    cells = product(*(range(r) for r in reference))
+    expected = sum(any(all(p <= c for p, c in zip(point, cell, strict=True)) for point in points) for cell in cells)
+    assert hypervolume(points, np.array(reference)) == expected
+
+
+def test_hypervolume_of_fractions():
+    points = np.array([[0.25, 0.5], [0.5, 0.125]])
+    assert hypervolume(points, np.array([1.0, 1.0])) == 0.75 * 0.5 + 0.5 * 0.375
+    assert hypervolume(points, np.array([0.25, 1.0])) == 0.0
+    assert hypervolume(np.zeros((0, 2)), np.array([1.0, 1.0])) == 0.0
+
+
+def test_knee_is_farthest_from_the_line_through_the_ends():
+    points = np.array([[0.0, 10.0], [1.0, 3.0], [2.0, 1.5], [6.0, 1.0], [10.0, 0.0], [9.0, 9.0]])
+    ends = points[[0, 4]]
+    direction = (ends[1] - ends[0]) / np.linalg.norm(ends[1] - ends[0])
+    offsets = points[:5] - ends[0]
+    distance = np.abs(offsets[:, 0] * direction[1] - offsets[:, 1] * direction[0])
+    assert knee(points) == distance.argmax()
+
+
+def test_knee_of_one_and_of_none():
+    assert knee(np.array([[3.0, 4.0]])) == 0
+    with pytest.raises(ValueError, match="no points"):
+        knee(np.zeros((0, 2)))
+
+
+def test_what_is_no_number_is_refused():
+    with pytest.raises(ValueError, match=r"points \[1\] have coordinates that are no numbers"):
+        on_front(np.array([[0.0, 1.0], [np.nan, 1.0]]))
+    with pytest.raises(ValueError, match=r"points of shape \(3,\)"):
+        hypervolume(np.zeros(3), np.zeros(3))
+    with pytest.raises(ValueError, match=r"reference of shape \(3,\) for points of 2 coordinates"):
+        hypervolume(np.zeros((1, 2)), np.zeros(3))
