@@ -51,7 +51,7 @@ class Target:
             )
 
     def check(self, network: Network) -> None:
-        """Hold that the target can run every layer of a decided network.
+        """Hold that the target can run every layer of a network, as its decisions stand, in all branches.
 
         Activations are checked where they are read: the network's output may have any width.
 

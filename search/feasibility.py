@@ -8,8 +8,9 @@ import torch
 
 from cost_models.rules import CostModel
 from spaces.architecture import Architecture
+from spaces.blocks import Selection
 from spaces.decision import Gate
-from spaces.space import Space
+from spaces.space import FAKE, Space
 
 
 class BudgetError(ValueError):
@@ -38,15 +39,27 @@ def seed_architecture(space: Space) -> Architecture:
 
 
 def smallest(space: Space, model: CostModel) -> Architecture:
-    """The cheapest uniform architecture, one channel a gate; not always at the lowest bits: unpacking takes cycles."""
-    choices = [choice for name, choice in space.choices.items() if not space.spec.choices[name].branches]
-    candidates = [_uniform(space, index) for index in range(max((len(c.options) for c in choices), default=1))]
-    candidates = [_cheapest_branches(space, candidate, model) for candidate in candidates]
-    return min(candidates, key=lambda a: at(space, a, {"": model})[""])
+    """One channel a gate, and choices from which no single change saves anything.
+
+    Not always at the lowest bits: unpacking takes cycles. Starts from the best of the architectures in which all
+    choices take the option of one place, the first, the second ...
+    """
+    widths = [len(choice.options) for name, choice in space.choices.items() if not space.spec.choices[name].branches]
+    starts = [_uniform(space, index) for index in range(max(widths, default=1))]
+    best = min(starts, key=lambda a: at(space, a, {"": model})[""])
+    cost = at(space, best, {"": model})[""]
+    while True:
+        picks = _cheaper(space, best, model)
+        candidates = [best.having(picks), *(best.having({name: pick}) for name, pick in picks.items())]
+        costs = [at(space, candidate, {"": model})[""] for candidate in candidates]
+        if min(costs) >= cost:
+            return best
+        cost = min(costs)
+        best = candidates[costs.index(cost)]
 
 
 def _uniform(space: Space, index: int) -> Architecture:
-    """One channel a gate, and of every choice the option of that index."""
+    """One channel a gate, and of every choice the option of that place."""
     picks = {}
     for name, decision in space.decisions.items():
         if isinstance(decision, Gate):
@@ -58,20 +71,26 @@ def _uniform(space: Space, index: int) -> Architecture:
     return Architecture(space.name, picks, space.spec.left_alone)
 
 
-def _cheapest_branches(space: Space, architecture: Architecture, model: CostModel) -> Architecture:
-    """Each choice of branches in turn, until none saves anything: what is cheapest may hang on a choice inside it."""
-    names = [name for name, choice in space.spec.choices.items() if choice.branches]
-    best, cost = architecture, at(space, architecture, {"": model})[""]
-    improved = bool(names)
-    while improved:
-        improved = False
-        for name in names:
-            for option in space.choices[name].options:
-                other = best.having({name: (option,)})
-                found = at(space, other, {"": model})[""]
-                if found < cost:
-                    best, cost, improved = other, found, True
-    return best
+def _cheaper(space: Space, architecture: Architecture, model: CostModel) -> dict[str, tuple[int, ...]]:
+    """The picks of choices that change where each group takes what is cheapest, by the cost's slope at its share.
+
+    Costs are sums of products with at most one factor of a share, so a slope tells what an option costs.
+    """
+    with fixed(space, architecture):
+        leaves = {name: leaf.detach().requires_grad_() for name, leaf in space.select(FAKE).leaves().items()}
+        cost = model(space.describe(Selection.of(FAKE, leaves)))
+    if not cost.requires_grad:
+        return {}
+    slopes = torch.autograd.grad(cost, [leaves[name] for name in space.choices], allow_unused=True)
+    picks = {}
+    for (name, choice), slope in zip(space.choices.items(), slopes, strict=True):
+        if slope is not None:
+            now = torch.tensor([choice.options.index(pick) for pick in architecture.picks[name]])
+            kept = slope.cpu().gather(1, now[:, None])[:, 0]
+            found = torch.where(slope.cpu().amin(1) < kept, slope.cpu().argmin(1), now)
+            pick = tuple(choice.options[i] for i in found.tolist())
+            picks |= {name: pick} if pick != architecture.picks[name] else {}
+    return picks
 
 
 @contextmanager

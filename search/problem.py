@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from cost_models.rules import CostModel
 from cost_models.target import Target
 from search.feasibility import BudgetError, costs_of, over
+from search.progress import Monitors
 from search.results import Result
 from search.settings import TrainSettings
 from search.training import Context, Phase, PhaseRun, accuracy, reestimate_norms
@@ -20,6 +21,7 @@ from spaces.space import FAKE, INTEGER, Space
 
 SENSITIVITY_BATCHES = 8
 CALIBRATION_BATCHES = 8
+PROXY_BATCHES = 10  # of norms' statistics, of a candidate
 
 
 @dataclass
@@ -29,6 +31,7 @@ class Problem:
     Attributes:
         space: strategies may train it on, never change what it is.
         teacher: the float network, to distil from; None: no distillation.
+        initial: the space's numbers before warm-up.
     """
 
     space: Space
@@ -42,6 +45,7 @@ class Problem:
     seed: int
     strategy: str
     teacher: Space | None = None
+    initial: Mapping[str, Tensor] = field(default_factory=dict)
     found: dict[str, Space] = field(default_factory=dict)  # architecture hash -> the trained network
 
     def distillation(self) -> tuple[Space, float, float] | None:
@@ -103,6 +107,24 @@ class Problem:
         units = {name: model.unit for name, model in self.models.items()}
         seconds = time.perf_counter() - began
         return Result(self.strategy, self.seed, architecture, metrics, costs, units, dict(self.budgets), True, seconds)
+
+    def proxy(self, architecture: Architecture, evaluation: str, epochs: int) -> float:
+        """Validation accuracy of a candidate, by less than a whole training: see BlackBoxSettings.evaluation."""
+        space, context = self.space, self.context
+        if evaluation == "scratch":
+            space = Space(self.space.spec).to(context.device)
+            space.load_state_dict(self.initial)
+            space.calibrate([images for images, _ in self.sample(CALIBRATION_BATCHES)], self.settings.calibration)
+        network = space.decide(architecture).to(context.device)
+        network.set_mode(FAKE)
+        if evaluation == "inherited":
+            reestimate_norms(network, context.whole, PROXY_BATCHES)
+            context.epochs_spent += PROXY_BATCHES / len(context.whole)
+        else:
+            f, quiet = self.settings.finetune, replace(context, monitor=Monitors([]), plan={}, epochs_done=0)
+            PhaseRun(network, Phase("candidate", epochs, f.lr, weight_decay=f.weight_decay, kept=False), quiet).run()
+            context.epochs_spent += epochs
+        return accuracy(network, context.val, context.device, FAKE)
 
     def calibrate(self) -> None:
         """First steps of all quantizers, from training data."""

@@ -40,6 +40,7 @@ class Change:
     option: int
     hurt: float
     saved: tuple[float, ...]
+    closes: bool = False  # a channel
 
 
 class Sensitivity:
@@ -86,7 +87,7 @@ def repair(
 ) -> Architecture:
     """The architecture, changed as little as its budgets ask for; as it is where it meets them.
 
-    Where no change of channels and choices is enough, another branch is taken, that which comes nearest to the budgets.
+    Where that is not enough, another branch is taken that comes nearest to the budgets, and the rest done again.
 
     Raises:
         BudgetError: no change helps any more; `refuse_impossible` rules this out beforehand for a single budget.
@@ -101,7 +102,8 @@ def repair(
         found = _shrunk(space, start, models, budgets, sensitivity)
         if not distance(found):
             return found
-        nearest = min(_switched(space, start), key=distance, default=start)
+        switched = _switched(space, start, sensitivity)
+        nearest, _ = min(switched, key=lambda s: (distance(s[0]), s[1]), default=(start, 0.0))
         if distance(nearest) >= distance(start):
             break
         start = nearest
@@ -129,11 +131,15 @@ def _shrunk(space: Space, architecture: Architecture, models, budgets, sensitivi
     return architecture
 
 
-def _switched(space: Space, architecture: Architecture) -> Iterator[Architecture]:
-    """The architecture with another branch, each of them."""
+def _switched(
+    space: Space, architecture: Architecture, sensitivity: Sensitivity
+) -> Iterator[tuple[Architecture, float]]:
+    """The architecture with another branch, each of them, and what that hurts."""
     for name, choice in space.spec.choices.items():
-        for option in choice.options if choice.branches else ():
-            yield architecture.having({name: (option,)})
+        hurts = sensitivity.by_name[name][0].tolist() if choice.branches else []
+        for option, hurt in zip(choice.options, hurts, strict=False):
+            if (option,) != architecture.picks[name]:
+                yield architecture.having({name: (option,)}), hurt
 
 
 def _constraint_rows(space: Space, models, budgets, excess) -> list[tuple[dict[str, Tensor], float]]:
@@ -177,7 +183,7 @@ def _closings(gate: Gate, pick, first: int, rows, sensitivity) -> list[Change]:
     for g in opened:
         saved = tuple(float(row[GATES][first + g]) if GATES in row else 0.0 for row in rows)
         loss = abs(float(hurt[first + g])) if hurt is not None else 0.0
-        found.append(Change(gate.name, g, 0, loss + TINY + float(gate.shadow[g].detach()) * TINY, saved))
+        found.append(Change(gate.name, g, 0, loss + TINY + float(gate.shadow[g].detach()) * TINY, saved, True))
     return found
 
 
@@ -242,7 +248,7 @@ def _solve(changes: list[Change], needs: list[float]) -> list[Change]:
 def _applied(architecture: Architecture, changes: list[Change]) -> Architecture:
     picks = {name: list(pick) for name, pick in architecture.picks.items()}
     for c in changes:
-        if c.option == 0 and sum(picks[c.decision]) <= 1:
+        if c.closes and sum(picks[c.decision]) <= 1:
             continue  # the last channel of a gate stays
         picks[c.decision][c.group] = c.option
     return architecture.having({name: tuple(pick) for name, pick in picks.items()})

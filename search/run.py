@@ -109,6 +109,7 @@ class Run:
         self.data = data_sets.load(settings.data)
         torch.manual_seed(settings.seed)
         self.space = self._space(model(self.data))
+        self.initial = {name: value.clone() for name, value in self.space.state_dict().items()}
         self.seed_costs = at(self.space, seed_architecture(self.space), self.models)
         refuse_impossible(self.space, self.models, settings.budgets)
         if distributed.rank() == 0:
@@ -145,6 +146,7 @@ class Run:
                 f"model: its output has shape (N, {', '.join(map(str, shape))}); {self.data.name} has "
                 f"{len(self.data.classes)} classes, so (N, {len(self.data.classes)}) is needed. Change the last layer."
             )
+        s.target.check(space.describe())  # whatever is on offer, branches and all
         self.strategy.check(space, self.models, s.budgets)
         return space.to(self.device)
 
@@ -256,6 +258,7 @@ class Run:
             s.seed,
             s.strategy.name,
             teacher,
+            self.initial,
         )
 
     def _export(self, best: Result, network: Space, teacher: Space, float_val: float, results: list[Result]):

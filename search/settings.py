@@ -34,6 +34,7 @@ class SpaceSettings:
     def __post_init__(self) -> None:
         _require("space.hysteresis", self.hysteresis, 0 <= self.hysteresis < 0.5, "0 to below 0.5")
         bits = self.activation_bits
+        _require("space.activation_bits", bits, not isinstance(bits, bool), "a number, a list of numbers, or null")
         several = isinstance(bits, list) and bits and all(isinstance(b, int) for b in bits)
         holds = bits is None or isinstance(bits, int) or several
         _require("space.activation_bits", bits, bool(holds), "a number, a list of numbers, or null")
@@ -103,6 +104,9 @@ class TrainSettings:
         _require("train.label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "0 to below 1")
 
 
+EVALUATIONS = ("inherited", "tuned", "scratch")
+
+
 @dataclass
 class GradientSettings:
     """Differentiable search.
@@ -141,6 +145,44 @@ class FixedSettings:
 
     name: str = "fixed"
     weight_bits: int = 8
+
+
+@dataclass
+class BlackBoxSettings:
+    """Search without gradients, by one of Optuna's samplers.
+
+    Attributes:
+        name: the sampler: random, tpe, gp, nsga2 or cmaes.
+        trials: candidates that are measured; attempts: those that are drawn, with all that are over a budget.
+        epochs: of training in the whole run, warm-up and fine-tuning included; seconds: of the search alone. Candidates
+            are measured while both last. null: no limit.
+        evaluation: "inherited": weights of the warmed-up network, norms estimated anew; "tuned": candidate_epochs of
+            training from there; "scratch": as many from the network as it was before warm-up.
+        objectives: costs to minimize beside the accuracy, for fronts.
+        storage: URL of a database that several processes work on (sqlite:///..., postgresql://...), with `study` as the
+            name of what they share; null: a journal in the run's folder.
+    """
+
+    name: str = "tpe"
+    trials: int = 64
+    attempts: int = 20_000
+    epochs: float | None = None
+    seconds: float | None = None
+    evaluation: str = "inherited"
+    candidate_epochs: int = 1
+    objectives: list[str] = field(default_factory=list)
+    storage: str | None = None
+    study: str | None = None
+
+    def __post_init__(self) -> None:
+        _require("strategy.evaluation", self.evaluation, self.evaluation in EVALUATIONS, f"one of {EVALUATIONS}")
+        for key in ("trials", "attempts", "candidate_epochs"):
+            _require(f"strategy.{key}", getattr(self, key), getattr(self, key) >= 1, "1 or more")
+        for key in ("epochs", "seconds"):
+            value = getattr(self, key)
+            _require(f"strategy.{key}", value, value is None or value > 0, "over 0, or null")
+        if self.storage is not None:
+            _require("strategy.study", self.study, self.study is not None, "a name, where strategy.storage is given")
 
 
 @dataclass

@@ -55,6 +55,7 @@ class Phase:
     keep_best: bool = False
     temperature: tuple[float, float] = (1.0, 1.0)
     teacher: tuple[Space, float, float] | None = None
+    kept: bool = True  # in checkpoints
     architecture: str = ""  # hash of the network in training, where it is a decided one
 
 
@@ -74,6 +75,7 @@ class Context:
     plan: dict[str, float] = field(default_factory=dict)  # phase -> its share of the run's work
     seconds: dict[str, float] = field(default_factory=dict)
     epochs_done: int = 0
+    epochs_spent: float = 0.0  # by all that was trained, candidates included
 
 
 @torch.no_grad()
@@ -126,6 +128,10 @@ class PhaseRun:
         self.optimizers = _optimizers(space, phase)
         self.model: nn.Module = space
         if distributed.world_size() > 1:
+            # Whole choices get no gradient of the task: the one of trials and costs is the same in all processes.
+            whole = {p for d in space.decisions.values() if d.whole for p in d.parameters()}
+            names = [name for name, p in space.named_parameters() if p in whole]
+            DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(space, names)
             self.model = DistributedDataParallel(space, find_unused_parameters=True)
         self.epoch, self.seconds = 0, 0.0
         self.best: tuple[float, dict[str, Tensor]] | None = None
@@ -157,7 +163,7 @@ class PhaseRun:
             torch.cuda.set_rng_state(state["cuda_rng"], self.context.device)
 
     def save(self) -> None:
-        if distributed.rank() != 0:
+        if distributed.rank() != 0 or not self.phase.kept:
             return
         objective = self.phase.objective
         checkpoint.save(
@@ -198,6 +204,7 @@ class PhaseRun:
         self.prepare_epoch(done=True)
         self.context.seconds[self.phase.name] = self.seconds
         self.context.epochs_done += self.phase.epochs
+        self.context.epochs_spent += self.epoch
 
     def prepare_epoch(self, done: bool = False) -> None:
         epoch = self.epoch - 1 if done else self.epoch

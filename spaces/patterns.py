@@ -43,6 +43,8 @@ def parse(pattern: str) -> tuple[str, int, int]:
     found = re.fullmatch(r"blocks (\d+)x(\d+)", pattern)
     if found and int(found[1]) * int(found[2]) > 1:
         return "blocks", int(found[1]), int(found[2])
+    if pattern.isdigit():
+        raise ValueError(f"pattern '{pattern}': YAML reads 2:4 as a number of base 60. Put it in quotes: '2:4'.")
     raise ValueError(f"pattern '{pattern}': 'N:M' with N < M, 'columns', 'channels' and 'blocks RxC' are possible.")
 
 

@@ -67,6 +67,12 @@ class Options:
             parse(self.pattern)
         if self.pattern and 1 in self.weight_bits:
             raise ValueError(f"options: pattern '{self.pattern}' needs zeros, and weights of 1 bit have none.")
+        for key in ("input_bits", "output_bits"):
+            bits = getattr(self, key)
+            if bits is not None and not (self.activation_widths and 2 <= bits <= 16):
+                raise ValueError(f"options: {key} {bits}: 2 to 16 are possible, where activation_bits are given.")
+        if any(size < 1 for size in self.kernel_sizes):
+            raise ValueError(f"options: kernel_sizes {list(self.kernel_sizes)}: 1 or more.")
         if bool(self.widths) != bool(self.activation_widths):
             raise ValueError(
                 "options: integers need both; give weight_bits and activation_bits, or neither "
@@ -171,7 +177,8 @@ def _describe(
         for op in blocks
         if op.kind == "select"
     }
-    weights = {op.weights: _weights(op, blocks, left_alone, options, choices) for op in blocks if op.weights}
+    first = {op.weights: op for op in reversed(blocks) if op.weights}
+    weights = {name: _weights(first[name], blocks, left_alone, options, choices) for name in reversed(first)}
     norms = {op.norm: {"eps": op.norm_module.eps, "momentum": op.norm_module.momentum} for op in blocks if op.norm}
     scale_of = {"input": "input"}
     for op in blocks:

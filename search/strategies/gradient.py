@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from cost_models.rules import CostModel
+from search.feasibility import at, over
 from search.objective import Objective
 from search.problem import SENSITIVITY_BATCHES, Problem
 from search.repair import Sensitivity, repair
@@ -58,9 +59,10 @@ class Gradient:
         searched = accuracy(space, problem.context.val, device, FAKE, mixed=True)
         space.eval()
         found = space.architecture()
-        sensitivity = Sensitivity(space, problem.sample(SENSITIVITY_BATCHES), problem.loss())
         shadows = {gate.name: gate.shadow.tolist() for gate in space.gates.values()}
-        found = repair(space, found, problem.models, problem.budgets, sensitivity)
+        if over(at(space, found, problem.models), problem.budgets):
+            sensitivity = Sensitivity(space, problem.sample(SENSITIVITY_BATCHES), problem.loss())
+            found = repair(space, found, problem.models, problem.budgets, sensitivity)
         if s.expand:
             found = widened(space, found, problem.models, problem.budgets, shadows)
         result = problem.evaluate(found)

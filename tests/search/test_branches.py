@@ -1,12 +1,14 @@
 """Networks with alternatives, through the whole of a search."""
 
+import itertools
 import json
 
 import pytest
 import torch
 from torch import nn
 
-from cost_models import COST_MODELS
+from cost_models import COST_MODELS, cost_model
+from search.config import composed
 from search.feasibility import at, ranges, refuse_impossible, seed_architecture, smallest
 from search.repair import Sensitivity, repair
 from search.run import Run
@@ -69,6 +71,43 @@ def test_every_budget_that_is_not_refused_is_met(cost, share):
         start = seed_architecture(space).having({"body/branch": (1,)})
         repaired = repair(space, start, MODELS, budgets, sensitivity)
         assert at(space, repaired, MODELS)[cost] <= budgets[cost]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])
+def test_of_the_branches_that_would_do_the_one_that_hurts_least_is_taken(order):
+    """From 5x5, whatever the places of the others: to 3x3, for nothing at all hurts more."""
+    torch.manual_seed(0)
+    model, kinds = Branched(), ("3x3", "5x5", "nothing")
+    model.body = OneOf([list(model.body.alternatives)[i] for i in order])
+    space = searchable(model, torch.zeros(2, 1, 8, 8), Options((0, 2, 8)))
+    images = torch.randn(8, 1, 8, 8)
+    space.calibrate([images])
+    place = {kind: order.index(i) for i, kind in enumerate(kinds)}
+    start = seed_architecture(space).having({"body/branch": (place["5x5"],)})
+    space.fix(start)
+    sensitivity = Sensitivity(space, [(images, torch.arange(8) % 4)], nn.functional.cross_entropy)
+    for name, hurts in sensitivity.by_name.items():
+        hurts.copy_(torch.zeros(3) if name == "body/branch" else torch.arange(hurts.shape[-1]) + 1.0)
+    sensitivity.by_name["body/branch"][0, place["nothing"]] = 1000.0
+    limit = at(space, start.having({"body/branch": (place["3x3"],)}), MODELS)["flash_bytes"]
+    repaired = repair(space, start, MODELS, {"flash_bytes": limit}, sensitivity)
+    assert repaired.picks["body/branch"] == (place["3x3"],)
+
+
+def test_the_floor_of_cycles_mixes_options_of_different_places():
+    """On this target 8 bits are the fastest, and of kernels the smallest."""
+    target = composed(["target=cortex_m4"]).target
+    model = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(512, 4))
+    space = searchable(model, torch.zeros(2, 1, 8, 8), Options((0, 2, 4, 8), "tensor", kernel_sizes=(1, 3)))
+    latency = cost_model("latency_cycles", target)
+    floor = ranges(space, {"latency_cycles": latency})["latency_cycles"].floor
+    options = {name: choice.options for name, choice in space.choices.items()}
+    closed = {g.name: (1,) + (0,) * (g.groups - 1) for g in space.gates.values()}
+    each = []
+    for picks in itertools.product(*options.values()):
+        candidate = seed_architecture(space).having(closed | {n: (p,) for n, p in zip(options, picks, strict=True)})
+        each.append(at(space, candidate, {"latency_cycles": latency})["latency_cycles"])
+    assert floor == min(each)
 
 
 @pytest.mark.parametrize("budget", [600, 150])

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from spaces.graph.errors import UnsupportedNetwork
-from spaces.searchable import searchable
+from spaces.searchable import Options, searchable
 
 
 class Net(nn.Module):
@@ -101,3 +101,31 @@ def test_a_refused_network_is_left_as_it_was():
     with pytest.raises(UnsupportedNetwork):
         searchable(network, torch.randn(IMAGE))
     assert network.training and network.norm.num_batches_tracked == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"input_bits": 0}, "input_bits 0: 2 to 16 are possible"),
+        ({"output_bits": 17}, "output_bits 17: 2 to 16 are possible"),
+        ({"input_bits": 8, "activation_bits": None, "weight_bits": (0,)}, "where activation_bits are given"),
+        ({"kernel_sizes": (0, 3)}, r"kernel_sizes \[0, 3\]: 1 or more"),
+        ({"pattern": "124"}, "YAML reads 2:4 as a number of base 60. Put it in quotes"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Options(**options)
+
+
+def test_an_excluded_layer_that_is_called_twice_is_excluded():
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.c, self.head = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 2, 1)
+
+        def forward(self, x):
+            return self.head(torch.relu(self.c(torch.relu(self.c(torch.relu(self.stem(x)))))))
+
+    space = searchable(Twice(), torch.zeros(2, 3, 6, 6), Options((0, 2, 8), kernel_sizes=(1,), exclude=("c",)))
+    assert not {"c/bits", "c/kernel", "c/channels"} & space.decisions.keys() and "head/bits" in space.decisions
