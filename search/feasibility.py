@@ -79,7 +79,7 @@ def _cheaper(space: Space, architecture: Architecture, model: CostModel) -> dict
     with fixed(space, architecture):
         leaves = {name: leaf.detach().requires_grad_() for name, leaf in space.select(FAKE).leaves().items()}
         cost = model(space.describe(Selection.of(FAKE, leaves)))
-    if not cost.requires_grad:
+    if not cost.requires_grad or not space.choices:
         return {}
     slopes = torch.autograd.grad(cost, [leaves[name] for name in space.choices], allow_unused=True)
     picks = {}

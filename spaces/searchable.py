@@ -1,4 +1,4 @@
-"""`searchable(model, example_input, options)`: any network to a Space in which channels and precisions are open."""
+"""`searchable(model, example_input, options)`: any network to a Space, in which what the options say is open."""
 
 import copy
 import logging

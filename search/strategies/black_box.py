@@ -17,6 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from cost_models.rules import CostModel
+from search import distributed
 from search.encoding import Encoding
 from search.feasibility import at, over
 from search.problem import Problem
@@ -50,7 +51,12 @@ class BlackBox:
         return {}
 
     def check(self, space: Space, models: Mapping[str, CostModel], budgets: Mapping[str, float]) -> None:
-        """Raises ValueError: cmaes needs ordered parameters, and its package."""
+        """Raises ValueError: under torchrun; cmaes needs ordered parameters, and its package."""
+        if distributed.world_size() > 1:
+            raise ValueError(
+                f"strategy '{self.settings.name}' under torchrun: candidates are small. Start several searches with "
+                "one strategy.storage and strategy.study instead; they share the work."
+            )
         if self.settings.name != "cmaes":
             return
         branches = [name for name, choice in space.spec.choices.items() if choice.branches]
