@@ -20,7 +20,9 @@ from torch.nn import functional as F
 from benchmarks.timing import in_turns, peak_bytes
 from cost_models import COST_MODELS
 from search.objective import REFRESH, Objective
-from search.training import TURN, Context, Phase, PhaseRun
+from search.optimizers import TURN
+from search.phase import Context, Phase
+from search.training import PhaseRun
 from spaces.networks import NETWORKS
 from spaces.one_of import OneOf
 from spaces.searchable import Options, searchable

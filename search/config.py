@@ -19,13 +19,25 @@ from cost_models import COST_MODELS, TARGET_COST_MODELS
 from cost_models.target import Target
 from search.data import OPTIONS
 from search.data.data import Data
-from search.settings import Settings, SpaceSettings, TrainSettings
+from search.points import Front
+from search.settings import LimitSettings, Settings, SpaceSettings, TrainSettings
 from search.strategies import SETTINGS
 from spaces.files import write_text
 
 # A key for every cost that there is: budgets.flash_bytes=24576 works, budgets.flash_kb=24 is refused.
 CostSchema = make_dataclass(
     "CostSchema", [(name, float | None, field(default=None)) for name in (*COST_MODELS, *TARGET_COST_MODELS)]
+)
+
+
+# front.flash_bytes=[24576,12288], front.lambdas.macs=[0.1,0.3], front.points=8
+ListSchema = make_dataclass(
+    "ListSchema", [(name, list[float] | None, field(default=None)) for name in (*COST_MODELS, *TARGET_COST_MODELS)]
+)
+FrontSchema = make_dataclass(
+    "FrontSchema",
+    [("lambdas", ListSchema, field(default_factory=ListSchema)), ("points", int | None, field(default=None))],
+    bases=(ListSchema,),
 )
 
 
@@ -45,6 +57,8 @@ class ConfigSchema:
     resume: str | None = None
     budgets: CostSchema = field(default_factory=CostSchema)
     lambdas: CostSchema = field(default_factory=CostSchema)
+    front: FrontSchema = field(default_factory=FrontSchema)
+    limits: LimitSettings = field(default_factory=LimitSettings)
     costs: list[str] = field(default_factory=lambda: ["flash_bytes", "peak_ram_bytes", "macs"])
     tensorboard: bool = True
 
@@ -79,17 +93,27 @@ def parse(config: DictConfig) -> Settings:
     values.pop("resume", None)
     for key in ("budgets", "lambdas"):
         values[key] = {name: value for name, value in values[key].items() if value is not None}
+    front = values["front"]
+    front["lambdas"] = {name: value for name, value in front["lambdas"].items() if value is not None}
+    values["front"] = {name: value for name, value in front.items() if value is not None}
     plain = dict(values)
+    values["front"] = _front(values["front"])
     schemas = {
         "data": _named("data", values["data"], OPTIONS),
         "target": Target,
         "strategy": _named("strategy", values["strategy"], SETTINGS),
         "space": SpaceSettings,
         "train": TrainSettings,
+        "limits": LimitSettings,
     }
     for key, schema in schemas.items():
         values[key] = _filled(schema, values[key])
     return Settings(**values, plain_values=plain)
+
+
+def _front(values: dict[str, Any]) -> Front:
+    budgets = {name: value for name, value in values.items() if name not in ("lambdas", "points")}
+    return Front(budgets, values["lambdas"], values.get("points"))
 
 
 def _named(group: str, values: dict[str, Any], schemas: dict[str, type]) -> type:

@@ -2,9 +2,12 @@
 
 import os
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed
+
+T = TypeVar("T")
 
 
 def start(device: torch.device) -> None:
@@ -21,9 +24,9 @@ def mean_(x: Tensor) -> Tensor:
     return x
 
 
-def agreed(make: Callable[[], str]) -> str:
+def agreed(make: Callable[[], T]) -> T:
     """What rank 0 makes, on every process."""
-    values = [make() if rank() == 0 else ""]
+    values: list[Any] = [make() if rank() == 0 else None]
     if distributed.is_initialized():
         distributed.broadcast_object_list(values, src=0)
     return values[0]

@@ -45,10 +45,14 @@ class Encoding:
         for name, value in values.items():
             if value not in self.parameters[name]:
                 raise ValueError(f"parameter '{name}': {value} is not one of {list(self.parameters[name])}.")
-            groups = self._space.decisions[name].groups
-            kept = set(self._order[name][:value]) if name in self._order else set()
-            picks[name] = tuple(int(g in kept) for g in range(groups)) if kept else (value,) * groups
+            is_gate = name in self._order
+            picks[name] = self.strongest(name, value) if is_gate else (value,) * self._space.decisions[name].groups
         return Architecture(self._space.name, picks, self._space.spec.left_alone)
+
+    def strongest(self, gate: str, count: int) -> tuple[int, ...]:
+        """The pick in which a gate's `count` most important groups stay."""
+        kept = set(self._order[gate][:count])
+        return tuple(int(group in kept) for group in range(len(self._order[gate])))
 
 
 def _widths(groups: int) -> tuple[int, ...]:

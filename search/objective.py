@@ -81,6 +81,9 @@ class Objective:
 
     Hard shares change only when a pick changes, and the gradient with them; so it is computed every few steps and
     handed to autograd as it stands. What a change hurts is added to it, see search.curvature.
+
+    Args:
+        before: of the search that this one goes on from: its budgets are where targets start, and what it learnt stays.
     """
 
     def __init__(
@@ -91,14 +94,18 @@ class Objective:
         lambdas: Mapping[str, float],
         method: str = "augmented_lagrangian",
         ramp: float = 0.6,
+        before: "Objective | None" = None,
     ) -> None:
         if method not in METHODS:
             raise ValueError(f"strategy.method '{method}' is not one of {sorted(METHODS)}.")
         self.models, self.seed_costs, self.lambdas = models, seed_costs, lambdas
-        self.constraints = {n: METHODS[method](b, seed_costs[n], ramp) for n, b in budgets.items()}
+        starts = dict(seed_costs) | ({n: c.budget for n, c in before.constraints.items()} if before else {})
+        self.constraints = {n: METHODS[method](b, starts[n], ramp) for n, b in budgets.items()}
         self.costs: dict[str, float] = dict(seed_costs)
         self.forces: dict[str, float] = {}
-        self.curvature, self.trials = Curvature(), Trials()
+        self.curvature, self.trials = (before.curvature, before.trials) if before else (Curvature(), Trials())
+        for name in self.constraints.keys() & (before.constraints.keys() if before else ()):
+            self.constraints[name].load(before.constraints[name].state())
         self._steps = 0
         self._gradients: dict[str, Tensor] = {}
 

@@ -12,10 +12,12 @@ from torch.nn import functional as F
 from cost_models.rules import CostModel
 from cost_models.target import Target
 from search.feasibility import BudgetError, costs_of, over
-from search.progress import Monitors
+from search.phase import Context, Phase, label
+from search.points import Point
+from search.progress import Monitor, Monitors
 from search.results import Result
-from search.settings import TrainSettings
-from search.training import Context, Phase, PhaseRun, accuracy, reestimate_norms
+from search.settings import LimitSettings, TrainSettings
+from search.training import PhaseRun, accuracy, reestimate_norms
 from spaces.architecture import Architecture
 from spaces.space import FAKE, INTEGER, Space
 
@@ -32,6 +34,8 @@ class Problem:
         space: strategies may train it on, never change what it is.
         teacher: the float network, to distil from; None: no distillation.
         initial: the space's numbers before warm-up.
+        points: of the front, in order; `at` says which one budgets and lambdas are of.
+        plan: label of a phase -> its epochs.
     """
 
     space: Space
@@ -46,7 +50,15 @@ class Problem:
     strategy: str
     teacher: Space | None = None
     initial: Mapping[str, Tensor] = field(default_factory=dict)
-    found: dict[str, Space] = field(default_factory=dict)  # architecture hash -> the trained network
+    points: tuple[Point, ...] = ()
+    plan: Mapping[str, int] = field(default_factory=dict)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    point: str = ""
+    found: dict[str, tuple[Space, Result]] = field(default_factory=dict)  # architecture hash -> trained and measured
+
+    def at(self, point: Point) -> "Problem":
+        """The same problem at one point of the front; what is found is found for all."""
+        return replace(self, budgets=point.budgets, lambdas=point.lambdas, point=point.name)
 
     def distillation(self) -> tuple[Space, float, float] | None:
         d = self.settings.distillation
@@ -62,38 +74,43 @@ class Problem:
             batches.append(batch)
         return batches
 
-    def evaluate(self, architecture: Architecture) -> Result:
+    def evaluate(self, architecture: Architecture, epochs: int | None = None) -> Result:
         """Decide, check the budgets exactly, fine-tune, measure the integers on validation data.
+
+        Args:
+            epochs: of fine-tuning; None: as planned.
 
         Raises:
             BudgetError: over budget: a candidate that may not be trained.
             IllegalLayer: the target cannot run it.
         """
+        if architecture.hash in self.found:
+            _, known = self.found[architecture.hash]
+            self._refuse_excess(architecture, known.costs)
+            return replace(known, budgets=dict(self.budgets), point=self.point)
         began = time.perf_counter()
         network = self.space.decide(architecture)
         costs = costs_of(network, self.models)
         self.target.check(network.describe())
-        excess = over(costs, self.budgets)
-        if excess:
-            raise BudgetError(
-                f"architecture {architecture.hash}: over budget by {excess}; repair it before evaluation."
-            )
+        self._refuse_excess(architecture, costs)
         device = self.context.device
         network.to(device).set_mode(FAKE)
         before = accuracy(network, self.context.val, device, FAKE)
         reestimate_norms(network, self.context.whole)
         decided = accuracy(network, self.context.val, device, FAKE)
-        f = self.settings.finetune
+        f, number = self.settings.finetune, len(self.found) + 1
+        epochs = epochs or self.plan.get(label("finetune", number), f.epochs)
         phase = Phase(
             "finetune",
-            f.epochs,
+            epochs,
             f.lr,
             weight_decay=f.weight_decay,
-            integer_epochs=min(f.integer_epochs, f.epochs),
+            integer_epochs=min(f.integer_epochs, epochs),
             patience=f.patience,
             keep_best=True,
             teacher=self.distillation(),
             architecture=architecture.hash,
+            number=number,
         )
         PhaseRun(network, phase, self.context).run()
         network.eval()
@@ -103,13 +120,37 @@ class Problem:
             "accuracy/val/decided": decided,
             "accuracy/val/decided_stale_norms": before,
         }
-        self.found[architecture.hash] = network
-        units = {name: model.unit for name, model in self.models.items()}
-        seconds = time.perf_counter() - began
-        return Result(self.strategy, self.seed, architecture, metrics, costs, units, dict(self.budgets), True, seconds)
+        result = Result(
+            self.strategy,
+            self.seed,
+            architecture,
+            metrics,
+            costs,
+            {name: model.unit for name, model in self.models.items()},
+            dict(self.budgets),
+            met=True,
+            seconds=time.perf_counter() - began,
+            point=self.point,
+        )
+        self.found[architecture.hash] = network, result
+        return result
 
-    def proxy(self, architecture: Architecture, evaluation: str, epochs: int) -> float:
-        """Validation accuracy of a candidate, by less than a whole training: see BlackBoxSettings.evaluation."""
+    def _refuse_excess(self, architecture: Architecture, costs: Mapping[str, float]) -> None:
+        excess = over(costs, self.budgets)
+        if excess:
+            raise BudgetError(
+                f"architecture {architecture.hash}: over budget by {excess}; repair it before evaluation."
+            )
+
+    def proxy(
+        self, architecture: Architecture, evaluation: str, epochs: int, watch: Monitor | None = None
+    ) -> tuple[float, float]:
+        """Validation accuracy of a candidate and the epochs that it took: less than a whole training.
+
+        Args:
+            evaluation, epochs: see BlackBoxSettings.evaluation, candidate_epochs.
+            watch: is told of every epoch.
+        """
         space, context = self.space, self.context
         if evaluation == "scratch":
             space = Space(self.space.spec).to(context.device)
@@ -119,12 +160,13 @@ class Problem:
         network.set_mode(FAKE)
         if evaluation == "inherited":
             reestimate_norms(network, context.whole, PROXY_BATCHES)
-            context.epochs_spent += PROXY_BATCHES / len(context.whole)
+            taken = min(PROXY_BATCHES, len(context.whole)) / len(context.whole)
         else:
-            f, quiet = self.settings.finetune, replace(context, monitor=Monitors([]), plan={}, epochs_done=0)
-            PhaseRun(network, Phase("candidate", epochs, f.lr, weight_decay=f.weight_decay, kept=False), quiet).run()
-            context.epochs_spent += epochs
-        return accuracy(network, context.val, context.device, FAKE)
+            f, monitor = self.settings.finetune, watch or Monitors([])
+            alone = replace(context, monitor=monitor, plan={}, limit=None, epochs={}, seconds={}, epochs_done=0)
+            PhaseRun(network, Phase("candidate", epochs, f.lr, weight_decay=f.weight_decay, kept=False), alone).run()
+            taken = float(epochs)
+        return accuracy(network, context.val, context.device, FAKE), taken
 
     def calibrate(self) -> None:
         """First steps of all quantizers, from training data."""

@@ -1,15 +1,22 @@
 """What every strategy leaves behind: a line of results.jsonl for each architecture that it measured."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import numpy as np
+
+from search.pareto import hypervolume, knee
 from spaces.architecture import Architecture
 from spaces.files import write_text
 
 FORMAT = 1
+__all__ = [
+    *("Result", "front_knee", "front_volume", "hypervolume", "knee", "on_front"),
+    *("read_results", "versions", "write_results"),
+]
 PACKAGES = ("picojoule", "torch", "numpy", "scipy", "safetensors", "hydra-core")
 
 
@@ -21,6 +28,7 @@ class Result:
         metrics: "accuracy/val" (of the integers), "accuracy/val/decided" (before fine-tuning) ...
         costs: name -> exact cost; units: name -> unit.
         seconds: of this evaluation.
+        point: of the front; empty where a run has one alone.
     """
 
     strategy: str
@@ -32,6 +40,7 @@ class Result:
     budgets: Mapping[str, float]
     met: bool
     seconds: float
+    point: str = ""
     versions: Mapping[str, str] = field(default_factory=lambda: versions())
 
     def to_json(self) -> str:
@@ -53,6 +62,20 @@ class Result:
             return Result(architecture=architecture, **document)
         except (KeyError, TypeError) as error:
             raise ValueError(f"is no result ({error})") from error
+
+
+def front_volume(costs: Sequence[float], accuracies: Sequence[float], seed_cost: float) -> float:
+    """Hypervolume over log2 of a cost and accuracy, against the seed network's cost and an accuracy of 0.
+
+    The best accuracy that a limit on the cost allows, summed over octaves of that limit up to the seed network's cost.
+    """
+    points = np.column_stack([np.log2(np.asarray(costs, dtype=np.float64) / seed_cost), -np.asarray(accuracies)])
+    return hypervolume(points, np.zeros(2))
+
+
+def front_knee(costs: Sequence[float], accuracies: Sequence[float]) -> int:
+    """Index of the point at which the front bends, over the logarithm of a cost and accuracy."""
+    return knee(np.column_stack([np.log2(np.asarray(costs, dtype=np.float64)), -np.asarray(accuracies)]))
 
 
 def versions() -> dict[str, str]:

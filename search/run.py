@@ -1,6 +1,5 @@
 """A run from data to integers: warm-up, search, decide, fine-tune, lower, verify; and its folder."""
 
-import json
 import os
 import sys
 import time
@@ -17,23 +16,23 @@ from cost_models import cost_model
 from cost_models.rules import CostModel
 from cost_models.target import Target
 from search import data as data_sets
-from search import distributed, verify
+from search import distributed
 from search.data.batches import Batches
 from search.data.data import Data
 from search.display import terminal_monitor
+from search.export import Exporter, refuse_mismatches, write_summary
 from search.feasibility import BudgetError, at, refuse_impossible, seed_architecture
-from search.lower import lower
+from search.phase import Context, Phase, checkpoint_file
+from search.points import points_of
 from search.problem import Problem, device_of
 from search.progress import Monitor, Monitors
-from search.report_rows import rows
-from search.results import Result, versions, write_results
+from search.results import Result, front_knee, front_volume, versions, write_results
 from search.settings import Settings
 from search.strategies import STRATEGIES
-from search.training import Context, Phase, PhaseRun, accuracy, float_copy
-from spaces.files import write_text
+from search.training import PhaseRun, accuracy, float_copy
 from spaces.patterns import DENSE
 from spaces.searchable import Options, searchable
-from spaces.space import FAKE, FLOAT, INTEGER, Space
+from spaces.space import FAKE, FLOAT, Space
 
 WORK = {"warmup": 1.0, "search": 1.9, "finetune": 1.7}  # relative time of an epoch
 EVALUATION_BATCH = 256
@@ -101,9 +100,10 @@ class Run:
         distributed.start(self.device)
         self.models = self._cost_models()
         self.strategy = STRATEGIES[settings.strategy.name](settings.strategy)
-        if settings.lambdas and not self.strategy.phases():
+        lambdas = {**settings.lambdas, **settings.front.lambdas}
+        if lambdas and settings.strategy.name != "gradient":
             raise BudgetError(
-                f"lambdas {sorted(settings.lambdas)}: strategy '{settings.strategy.name}' has nothing to trade off. "
+                f"lambdas {sorted(lambdas)}: strategy '{settings.strategy.name}' has nothing to trade off. "
                 "Leave them out."
             )
         self.data = data_sets.load(settings.data)
@@ -111,7 +111,9 @@ class Run:
         self.space = self._space(model(self.data))
         self.initial = {name: value.clone() for name, value in self.space.state_dict().items()}
         self.seed_costs = at(self.space, seed_architecture(self.space), self.models)
-        refuse_impossible(self.space, self.models, settings.budgets)
+        self.points = points_of(settings.front, settings.budgets, settings.lambdas, self.seed_costs)
+        self._check_points()
+        self.plan = self._plan()
         if distributed.rank() == 0:
             folder.mkdir(parents=True, exist_ok=True)
         self.monitor = self._monitor()
@@ -119,19 +121,29 @@ class Run:
 
     def _cost_models(self) -> dict[str, CostModel]:
         s = self.settings
-        names = list(dict.fromkeys([*s.costs, *s.budgets, *s.lambdas]))
+        names = list(dict.fromkeys([*s.costs, *s.budgets, *s.lambdas, *s.front.budgets, *s.front.lambdas]))
         try:
             models = {name: cost_model(name, s.target) for name in names}
         except ValueError as error:
             raise BudgetError(f"budgets, lambdas, costs: {error}") from error
-        holds = {"flash_bytes": s.target.flash_bytes, "peak_ram_bytes": s.target.ram_bytes}
-        beyond = {n: limit for n, limit in s.budgets.items() if limit > holds.get(n, limit)}
-        if beyond:
-            raise BudgetError(f"budgets {beyond}: more than target '{s.target.name}' holds, {holds}. Lower them.")
         wrong = {n: v for n, v in {**s.budgets, **s.lambdas}.items() if not v > 0}
         if wrong:
             raise BudgetError(f"budgets, lambdas: {wrong}: must be positive. Leave a cost out to leave it free.")
         return models
+
+    def _check_points(self) -> None:
+        """Raises BudgetError for what the target does not hold, or no architecture meets; else as strategies say."""
+        target = self.settings.target
+        holds = {"flash_bytes": target.flash_bytes, "peak_ram_bytes": target.ram_bytes}
+        limits = [(name, limit) for point in self.points for name, limit in point.budgets.items()]
+        beyond = {name: limit for name, limit in limits if limit > holds.get(name, limit)}
+        if beyond:
+            raise BudgetError(f"budgets {beyond}: more than target '{target.name}' holds, {holds}. Lower them.")
+        tightest: dict[str, float] = {}
+        for name, limit in limits:
+            tightest[name] = min(limit, tightest.get(name, limit))
+        self.strategy.check(self.space, self.models, self.points)
+        refuse_impossible(self.space, self.models, tightest)
 
     def _space(self, model: nn.Module) -> Space:
         s = self.settings
@@ -147,7 +159,6 @@ class Run:
                 f"{len(self.data.classes)} classes, so (N, {len(self.data.classes)}) is needed. Change the last layer."
             )
         s.target.check(space.describe())  # whatever is on offer, branches and all
-        self.strategy.check(space, self.models, s.budgets)
         return space.to(self.device)
 
     def _monitor(self) -> Monitor:
@@ -163,13 +174,15 @@ class Run:
     def _epochs_done(self) -> int:
         from search import checkpoint
 
-        states = [checkpoint.load(self.folder / "checkpoints" / f"{name}.pt") for name in self._plan()]
-        planned = zip(states, self._plan().values(), strict=True)
+        states = [checkpoint.load(checkpoint_file(self.folder, name)) for name in self.plan]
+        planned = zip(states, self.plan.values(), strict=True)
         return sum(epochs if state["finished"] else state["epoch"] for state, epochs in planned if state)
 
     def _plan(self) -> dict[str, int]:
-        t = self.settings.train
-        return {"warmup": t.warmup.epochs, **self.strategy.phases(), "finetune": t.finetune.epochs}
+        """Labels of all phases, in order, and their epochs."""
+        t, limit = self.settings.train, self.settings.limits.epochs
+        left = None if limit is None else limit - t.warmup.epochs
+        return {"warmup": t.warmup.epochs, **self.strategy.plan(len(self.points), t.finetune.epochs, left)}
 
     def _batches(self, split: str, size: int, train: bool = False, alone: bool = False) -> Batches:
         return Batches(
@@ -196,7 +209,8 @@ class Run:
             s.train.label_smoothing,
             {name: model.unit for name, model in self.models.items()},
             dict(s.budgets),
-            {name: epochs * WORK[name] for name, epochs in self._plan().items()},
+            {name: epochs * WORK[name.split()[0]] for name, epochs in self.plan.items()},
+            s.limits.seconds,
         )
 
     # Phases
@@ -216,18 +230,31 @@ class Run:
         problem = self._problem(teacher)
         problem.calibrate()
         self.space.set_mode(FAKE)
-        results = list(self.strategy.run(problem))
-        best = max(results, key=lambda r: r.metrics["accuracy/val"])
-        summary: dict[str, Any] = {}
+        results = self._results(problem)
+        networks = {name: network for name, (network, _) in problem.found.items()}
         first = distributed.rank() == 0
         distributed.stop()  # from here on, the first process is alone
-        if first:
-            summary = self._export(best, problem.found[best.architecture.hash], teacher, float_val, results)
-        return summary
+        return self._exported(results, networks, teacher, float_val) if first else {}
+
+    def _results(self, problem: Problem) -> list[Result]:
+        """All results, each written down as it is found."""
+        results: list[Result] = []
+        for result in self.strategy.run(problem):
+            results.append(result)
+            if distributed.rank() == 0:
+                write_results(self.folder / "results.jsonl", results)
+        return results
 
     def _note_start(self) -> None:
         space = self.space.spec
-        names = ", ".join(f"{n} {v:g} (seed network {self.seed_costs[n]:g})" for n, v in self.settings.budgets.items())
+        limits: dict[str, list[str]] = {}
+        for point in self.points:
+            for name, limit in point.budgets.items():
+                limits.setdefault(name, []).append(f"{limit:g}")
+        names = ", ".join(
+            f"{name} {', '.join(dict.fromkeys(each))} (seed network {self.seed_costs[name]:g})"
+            for name, each in limits.items()
+        )
         self.monitor.note(
             f"{self.settings.experiment}: {self.data.name}, budgets: {names or 'none'}; folder {self.folder}"
         )
@@ -241,7 +268,10 @@ class Run:
         phase = Phase(
             "warmup", w.epochs, w.lr, FLOAT, w.weight_decay, patience=w.patience, keep_best=w.patience is not None
         )
-        PhaseRun(self.space, phase, self.context).run()
+        run = PhaseRun(self.space, phase, self.context)
+        if w.source is not None and not run.path.exists():
+            run.adopt(checkpoint_file(Path(w.source), "warmup"))
+        run.run()
         return accuracy(self.space, self.context.val, self.device, FLOAT)
 
     def _problem(self, teacher: Space) -> Problem:
@@ -259,64 +289,63 @@ class Run:
             s.strategy.name,
             teacher,
             self.initial,
+            self.points,
+            self.plan,
+            s.limits,
         )
 
-    def _export(self, best: Result, network: Space, teacher: Space, float_val: float, results: list[Result]):
+    def _exported(
+        self, results: list[Result], networks: dict[str, Space], teacher: Space, float_val: float
+    ) -> dict[str, Any]:
+        """Of every point the network that is best on validation data: its files, and the summary of all."""
         self.monitor.note("lower to integers, verify against the executor")
-        network.eval()
-        network.set_mode(INTEGER)
-        program = lower(network, {"experiment": self.settings.experiment, "architecture": best.architecture.hash})
-        program.save(self.folder / "program.safetensors")
-        network.save(self.folder / "model.safetensors")
-        write_text(self.folder / "architecture.json", best.architecture.to_json())
-        write_results(self.folder / "results.jsonl", results)
-        summary = self._summary(best, network, program, teacher, float_val)
-        write_text(self.folder / "summary.json", json.dumps(summary, indent=1))
-        self.monitor.table(*rows(self.space, network))
+        s = self.settings
+        exporter = Exporter(
+            *(s.experiment, s.seed, self.space, self.models, self.seed_costs),
+            *(self._whole, self.device, self.monitor, s.space.pattern),
+        )
+        floats, found = exporter.float_accuracy(teacher, float_val), []
+        for point in self.points:
+            best = max((r for r in results if r.point == point.name), key=lambda r: r.metrics["accuracy/val"])
+            folder = self.folder / "points" / point.name if point.name else self.folder
+            summary = exporter.export(folder, point, best, networks[best.architecture.hash])
+            summary["accuracy"] = {"float": floats, **summary["accuracy"]}
+            if point.name:
+                summary |= {"point": point.name, "folder": f"points/{point.name}"}
+                write_summary(folder, summary | {"versions": versions()})
+            found.append(summary)
+        summary = self._whole_summary(found) if self.points[0].name else found[0]
+        summary |= {"epochs": _with_total(self.context.epochs), "seconds": self._seconds(), "versions": versions()}
+        write_summary(self.folder, summary)
         self.monitor.close({**summary, "folder": str(self.folder)})
-        if summary["mismatches"]["numpy"]:
-            raise RuntimeError(
-                f"{summary['mismatches']}: the executor differs from what was measured: a defect, report it."
-            )
+        for one in found:
+            refuse_mismatches(one)
         return summary
 
-    def _summary(self, best: Result, network: Space, program, teacher: Space, float_val: float) -> dict[str, Any]:
-        val, test = self._whole("val"), self._whole("test")  # test data is read here, once, with all choices made
-        check = verify.verify(network, program, test)
-        costs = {
-            name: {"seed_network": _number(self.seed_costs[name]), "found": _number(best.costs[name]), "unit": m.unit}
-            for name, m in self.models.items()
+    def _whole_summary(self, found: list[dict[str, Any]]) -> dict[str, Any]:
+        """Of a front: its points and, over the first cost that tells them apart, its hypervolume and knee."""
+        s = self.settings
+        axis = next(iter(s.front.budgets or s.front.lambdas or s.budgets))
+        costs = [one["costs"][axis]["found"] for one in found]
+        accuracies = {split: [one["accuracy"]["integer"][split] for one in found] for split in ("val", "test")}
+        front = {
+            "cost": axis,
+            "reference": {"cost": self.seed_costs[axis], "accuracy": 0.0},
+            "hypervolume": {
+                split: front_volume(costs, each, self.seed_costs[axis]) for split, each in accuracies.items()
+            },
+            "knee": found[front_knee(costs, accuracies["val"])]["point"],
         }
-        self._check_program(program, costs)
-        budgets = {
-            n: {"limit": limit, "found": costs[n]["found"], "met": costs[n]["found"] <= limit}
-            for n, limit in self.settings.budgets.items()
-        }
-        integer = {"val": verify.accuracy(program, val), "test": verify.accuracy(program, test)}
-        # "decided" is the decided network in its quantized float form, as fine-tuned.
         return {
-            "experiment": self.settings.experiment,
-            "seed": self.settings.seed,
-            "architecture": best.architecture.hash,
-            "accuracy": {
-                "float": {"val": float_val, "test": accuracy(teacher, test, self.device, FLOAT)},
-                "decided": {s: accuracy(network, b, self.device, FAKE) for s, b in (("val", val), ("test", test))},
-                "integer": integer,
-            },
-            "costs": costs,
-            "budgets": budgets,
-            "files": {
-                name: (self.folder / name).stat().st_size for name in ("program.safetensors", "model.safetensors")
-            },
-            **_zeros(network, self.settings.space.pattern),
-            "mismatches": {
-                "numpy": check.mismatches,
-                "tensors_compared": check.tensors,
-                "elements_compared": check.elements,
-            },
-            "seconds": {**self.context.seconds, "total": sum(self.context.seconds.values()) + self._rest()},
-            "versions": versions(),
+            "experiment": s.experiment,
+            "seed": s.seed,
+            "strategy": s.strategy.name,
+            "points": found,
+            "front": front,
         }
+
+    def _seconds(self) -> dict[str, float]:
+        return _with_total({**self.context.seconds, "rest": self._rest()})
 
     def _whole(self, split: str) -> Batches:
         return self._batches(split, EVALUATION_BATCH, alone=True)
@@ -325,24 +354,6 @@ class Run:
         """Seconds of this process that no phase accounts for: start, lowering, verification."""
         return max(0.0, time.perf_counter() - self.began - sum(self.context.seconds.values()))
 
-    def _check_program(self, program, costs: dict[str, dict[str, Any]]) -> None:
-        """The cost models' figures against the Program's own."""
-        own = {"flash_bytes": program.flash_bytes, "peak_ram_bytes": program.peak_ram_bytes, "macs": program.macs}
-        for name, weigh in own.items():
-            if name in costs and weigh() != costs[name]["found"]:
-                raise RuntimeError(
-                    f"{name}: the cost model says {costs[name]['found']}, the Program {weigh()}: a defect, report it."
-                )
 
-
-def _zeros(network: Space, pattern: str) -> dict[str, Any]:
-    """What a pattern did to the weights, where there is one."""
-    if not pattern:
-        return {}
-    each = [weights.mask for weights in network.weights.values() if weights.spec.masked]
-    zeros, total = sum(int((~mask).sum()) for mask in each), sum(mask.numel() for mask in each)
-    return {"pattern": {"pattern": pattern, "weights": total, "zeros": zeros, "costs": DENSE}}
-
-
-def _number(value: float) -> float:
-    return int(value) if float(value).is_integer() else value
+def _with_total(each: dict[str, float]) -> dict[str, float]:
+    return {**each, "total": sum(each.values())}

@@ -5,6 +5,7 @@ from typing import Any
 
 from search.data.augment import Augment
 from search.objective import METHODS
+from search.points import Front
 from spaces.quantizers.calibrate import METHODS as CALIBRATIONS
 
 
@@ -43,12 +44,16 @@ class SpaceSettings:
 
 @dataclass
 class WarmupSettings:
-    """Training of the float network; `patience` epochs without a better validation accuracy end it."""
+    """Training of the float network; `patience` epochs without a better validation accuracy end it.
+
+    `source` is the folder of a run whose float network is taken over instead; what it took there counts.
+    """
 
     epochs: int = 10
     lr: float = 0.1
     weight_decay: float = 5e-4
     patience: int | None = None
+    source: str | None = None
 
     def __post_init__(self) -> None:
         _require("train.warmup.epochs", self.epochs, self.epochs >= 0, "0 or more")
@@ -104,7 +109,25 @@ class TrainSettings:
         _require("train.label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "0 to below 1")
 
 
+@dataclass
+class LimitSettings:
+    """What a whole run may take, warm-up and fine-tuning of all points included.
+
+    Searches use it up: the gradient's is as long as it leaves, others measure candidates until then, and what searches
+    nothing trains the longer. Under `seconds` every phase gets its share and ends early where it has to.
+    """
+
+    epochs: float | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("epochs", "seconds"):
+            value = getattr(self, key)
+            _require(f"limits.{key}", value, value is None or value > 0, "over 0, or null")
+
+
 EVALUATIONS = ("inherited", "tuned", "scratch")
+PRUNERS = ("none", "median", "hyperband")
 
 
 @dataclass
@@ -112,6 +135,8 @@ class GradientSettings:
     """Differentiable search.
 
     Attributes:
+        epochs: of the search; null: what limits.epochs leaves, or 12.
+        next_epochs: of the search for each further point of a front; null: a third of epochs.
         method: of meeting budgets: "augmented_lagrangian" or "duccio".
         ramp: share of the search in which the target moves from the seed network's cost to the budget.
         final_temperature: of the choices at the end; they start at space.temperature.
@@ -120,7 +145,8 @@ class GradientSettings:
     """
 
     name: str = "gradient"
-    epochs: int = 12
+    epochs: int | None = None
+    next_epochs: int | None = None
     lr: float = 0.03
     decision_lr: float = 4e-2
     weight_decay: float = 1e-4
@@ -131,7 +157,9 @@ class GradientSettings:
     expand: bool = False
 
     def __post_init__(self) -> None:
-        _require("strategy.epochs", self.epochs, self.epochs >= 1, "1 or more")
+        for key in ("epochs", "next_epochs"):
+            value = getattr(self, key)
+            _require(f"strategy.{key}", value, value is None or value >= 1, "1 or more, or null")
         _require("strategy.method", self.method, self.method in METHODS, f"one of {sorted(METHODS)}")
         _require("strategy.pattern_decay", self.pattern_decay, self.pattern_decay >= 0, "0 or more")
         _require("strategy.ramp", self.ramp, 0 <= self.ramp <= 1, "0 to 1")
@@ -141,10 +169,45 @@ class GradientSettings:
 
 @dataclass
 class FixedSettings:
-    """One precision for all weights, nothing pruned: plain quantization-aware training."""
+    """One precision for all weights: plain quantization-aware training. Several, and widths below 1, are a sweep."""
 
     name: str = "fixed"
-    weight_bits: int = 8
+    weight_bits: Any = 8  # an int, or several
+    widths: list[float] = field(default_factory=lambda: [1.0])
+
+    def __post_init__(self) -> None:
+        bits = self.each_bits
+        holds = bool(bits) and all(isinstance(b, int) and not isinstance(b, bool) and b > 0 for b in bits)
+        _require("strategy.weight_bits", self.weight_bits, holds, "a number of bits, or a list of them")
+        holds = bool(self.widths) and all(0 < width <= 1 for width in self.widths)
+        _require("strategy.widths", self.widths, holds, "numbers over 0, to 1")
+
+    @property
+    def each_bits(self) -> list[int]:
+        return list(self.weight_bits) if isinstance(self.weight_bits, list) else [self.weight_bits]
+
+
+ESTIMATES = ("measured", "gradient")
+
+
+@dataclass
+class SensitivitySettings:
+    """What each option hurts alone, and an integer program over the budgets.
+
+    Attributes:
+        estimate: "measured": a forward pass for every option of every channel; "gradient": one pass, to first order.
+        batches: of training data that it is measured on.
+        table: sensitivity.json of another run with the same float network, for new budgets; null: measured here.
+    """
+
+    name: str = "sensitivity"
+    estimate: str = "measured"
+    batches: int = 4
+    table: str | None = None
+
+    def __post_init__(self) -> None:
+        _require("strategy.estimate", self.estimate, self.estimate in ESTIMATES, f"one of {ESTIMATES}")
+        _require("strategy.batches", self.batches, self.batches >= 1, "1 or more")
 
 
 @dataclass
@@ -152,35 +215,39 @@ class BlackBoxSettings:
     """Search without gradients, by one of Optuna's samplers.
 
     Attributes:
-        name: the sampler: random, tpe, gp, nsga2 or cmaes.
+        name: the sampler: random, tpe, gp, nsga2, cmaes or evolution.
         trials: candidates that are measured; attempts: those that are drawn, with all that are over a budget.
-        epochs: of training in the whole run, warm-up and fine-tuning included; seconds: of the search alone. Candidates
-            are measured while both last. null: no limit.
         evaluation: "inherited": weights of the warmed-up network, norms estimated anew; "tuned": candidate_epochs of
             training from there; "scratch": as many from the network as it was before warm-up.
+        pruner: ends the training of candidates that fall behind: "none", "median", "hyperband".
         objectives: costs to minimize beside the accuracy, for fronts.
-        storage: URL of a database that several processes work on (sqlite:///..., postgresql://...), with `study` as the
-            name of what they share; null: a journal in the run's folder.
+        networks: how many of the best are fine-tuned; of several objectives they are spread over the front.
+        population: of evolution and nsga2; tournament: how many of it compete to be the parent, in evolution.
+        storage: what several processes work on, with `study` as the name of what they share: URL of a database
+            (sqlite:///..., postgresql://...), or a journal's file; null: a journal in the run's folder.
     """
 
     name: str = "tpe"
     trials: int = 64
     attempts: int = 20_000
-    epochs: float | None = None
-    seconds: float | None = None
     evaluation: str = "inherited"
     candidate_epochs: int = 1
+    pruner: str = "none"
     objectives: list[str] = field(default_factory=list)
+    networks: int = 1
+    population: int = 32
+    tournament: int = 8
     storage: str | None = None
     study: str | None = None
 
     def __post_init__(self) -> None:
         _require("strategy.evaluation", self.evaluation, self.evaluation in EVALUATIONS, f"one of {EVALUATIONS}")
-        for key in ("trials", "attempts", "candidate_epochs"):
+        _require("strategy.pruner", self.pruner, self.pruner in PRUNERS, f"one of {PRUNERS}")
+        cut = self.pruner == "none" or (self.evaluation != "inherited" and not self.objectives)
+        _require("strategy.pruner", self.pruner, cut, "none, where nothing is trained or objectives are several")
+        _require("strategy.population", self.population, self.population >= 2, "2 or more")
+        for key in ("trials", "attempts", "candidate_epochs", "networks", "tournament"):
             _require(f"strategy.{key}", getattr(self, key), getattr(self, key) >= 1, "1 or more")
-        for key in ("epochs", "seconds"):
-            value = getattr(self, key)
-            _require(f"strategy.{key}", value, value is None or value > 0, "over 0, or null")
         if self.storage is not None:
             _require("strategy.study", self.study, self.study is not None, "a name, where strategy.storage is given")
 
@@ -195,6 +262,8 @@ class Settings:
     strategy: Any
     space: SpaceSettings = field(default_factory=SpaceSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    front: Front = field(default_factory=Front)
     experiment: str = "experiment"
     seed: int = 0
     folder: str | None = None

@@ -2,8 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -13,69 +12,17 @@ from torch.nn.parallel import DistributedDataParallel
 
 from search import checkpoint, distributed
 from search.data.batches import Batches
-from search.objective import Objective
-from search.optimizer import SharedAdam
-from search.progress import EpochEnd, Monitor, Tick
-from spaces.decision import Choice, Decision, Gate
-from spaces.patterns import Structured
-from spaces.quantizers import ActivationChoice, ActivationQuantizer
+from search.optimizers import TURN, optimizers_of
+from search.phase import Context, Phase, checkpoint_file
+from search.progress import EpochEnd, Tick
+from spaces.decision import Choice, Gate
 from spaces.space import FAKE, FLOAT, INTEGER, Space
 
-TURN = 4  # steps of the weights to one of the decisions and of the activations' steps
-STEP_RATE = 2e-3  # of the weight quantizers' log steps: 0.2% of a step a step
-LEAST = 0.01  # of a loss: what is less between two options of a whole choice, moves it less
 WARMUP_SHARE = 0.1  # of a phase in which the learning rate climbs
 
 
 class TrainingDiverged(RuntimeError):
     """The loss is no number."""
-
-
-@dataclass
-class Phase:
-    """One stretch of training.
-
-    Attributes:
-        mode: of the Space; the last `integer_epochs` run in integer mode with frozen norms.
-        teacher: float network to distil from, with the loss's weight and temperature.
-        patience: epochs without a better validation accuracy after which the phase ends; the best epoch is kept.
-        keep_best: the epoch of best validation accuracy is kept (among the integer epochs, where there are any).
-    """
-
-    name: str
-    epochs: int
-    lr: float
-    mode: str = FAKE
-    weight_decay: float = 0.0
-    pattern_decay: float = 0.0
-    decision_lr: float = 0.0
-    objective: Objective | None = None
-    integer_epochs: int = 0
-    patience: int | None = None
-    keep_best: bool = False
-    temperature: tuple[float, float] = (1.0, 1.0)
-    teacher: tuple[Space, float, float] | None = None
-    kept: bool = True  # in checkpoints
-    architecture: str = ""  # hash of the network in training, where it is a decided one
-
-
-@dataclass
-class Context:
-    """What all phases of a run share."""
-
-    train: Batches
-    val: Batches
-    whole: Batches  # of training data, as one process would see them: for statistics that all processes must share
-    device: torch.device
-    folder: Path
-    monitor: Monitor
-    label_smoothing: float = 0.0
-    units: dict[str, str] = field(default_factory=dict)
-    budgets: dict[str, float] = field(default_factory=dict)
-    plan: dict[str, float] = field(default_factory=dict)  # phase -> its share of the run's work
-    seconds: dict[str, float] = field(default_factory=dict)
-    epochs_done: int = 0
-    epochs_spent: float = 0.0  # by all that was trained, candidates included
 
 
 @torch.no_grad()
@@ -125,7 +72,7 @@ class PhaseRun:
 
     def __init__(self, space: Space, phase: Phase, context: Context) -> None:
         self.space, self.phase, self.context = space, phase, context
-        self.optimizers = _optimizers(space, phase)
+        self.optimizers = optimizers_of(space, phase)
         self.model: nn.Module = space
         if distributed.world_size() > 1:
             # Whole choices get no gradient of the task: the one of trials and costs is the same in all processes.
@@ -136,11 +83,12 @@ class PhaseRun:
         self.epoch, self.seconds = 0, 0.0
         self.best: tuple[float, dict[str, Tensor]] | None = None
         self.since_best, self.finished = 0, False
-        self._turn = 0
+        self.allotted = context.allotted(phase.label)
+        self._turn, self._began = 0, 0.0
 
     @property
     def path(self) -> Path:
-        return self.context.folder / "checkpoints" / f"{self.phase.name}.pt"
+        return checkpoint_file(self.context.folder, self.phase.label)
 
     def resume(self) -> None:
         state = checkpoint.load(self.path)
@@ -161,6 +109,26 @@ class PhaseRun:
         torch.set_rng_state(state["rng"])
         if self.context.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda_rng"], self.context.device)
+
+    def adopt(self, path: Path) -> None:
+        """Takes over the network that this phase came to in another run, whatever that run decided over.
+
+        Raises:
+            CheckpointError: there is none, it is not finished, or of another network.
+        """
+        state = checkpoint.load(path)
+        if state is None or not state["finished"]:
+            raise checkpoint.CheckpointError(f"{path}: there is no finished '{self.phase.name}' to take over.")
+        own, other = self.space.state_dict(), state["space"]
+        names = self.space.float_names()
+        differing = sorted(n for n in names if n not in other or other[n].shape != own[n].shape)
+        if differing:
+            raise checkpoint.CheckpointError(
+                f"{path}: is of another network; {[n.strip('_') for n in differing[:3]]} differ."
+            )
+        self.space.load_state_dict(own | {name: other[name] for name in names})
+        self.epoch, self.seconds, self.finished = state["epoch"], state["seconds"], True
+        self.save()
 
     def save(self) -> None:
         if distributed.rank() != 0 or not self.phase.kept:
@@ -188,28 +156,39 @@ class PhaseRun:
     def run(self) -> None:
         self.resume()
         if self.epoch:
-            self.context.monitor.note(f"{self.phase.name}: resumed after epoch {self.epoch} of {self.phase.epochs}")
+            self.context.monitor.note(f"{self.phase.label}: resumed after epoch {self.epoch} of {self.phase.epochs}")
         while not self.finished and self.epoch < self.phase.epochs:
-            began = time.perf_counter()
+            self._began = time.perf_counter()
             self.prepare_epoch()
             scalars = self.run_epoch()
             scalars["accuracy/val"] = self.validate()
             self.epoch += 1
-            self.finished = self.epoch >= self.phase.epochs or self.out_of_patience()
+            self.seconds += time.perf_counter() - self._began
+            self.finished = self.place() >= self.phase.epochs or self.out_of_patience()
             if self.finished and self.best is not None:
                 self.space.load_state_dict(self.best[1])
-            self.seconds += time.perf_counter() - began
             self.save()
             self.report(scalars)
         self.prepare_epoch(done=True)
-        self.context.seconds[self.phase.name] = self.seconds
+        self.context.spend(self.phase.name, self.epoch, self.seconds)
         self.context.epochs_done += self.phase.epochs
-        self.context.epochs_spent += self.epoch
+
+    def place(self, share: float = 0.0, running: float = 0.0) -> float:
+        """Where the phase is, in epochs: those done and a share of the next, or farther where seconds run out sooner.
+
+        Args:
+            running: seconds of the epoch that is not done.
+        """
+        epochs = self.epoch + share
+        if self.allotted is None:
+            return epochs
+        by_seconds = (self.seconds + running) / max(self.allotted, 1e-9) * self.phase.epochs
+        return min(float(self.phase.epochs), distributed.agreed(lambda: max(epochs, by_seconds)))
 
     def prepare_epoch(self, done: bool = False) -> None:
-        epoch = self.epoch - 1 if done else self.epoch
+        epoch, last = (self.epoch - 1 if done else self.epoch), self.phase.epochs - self.phase.integer_epochs
         self._turn, self.space.held = 0, False
-        integer = epoch >= self.phase.epochs - self.phase.integer_epochs
+        integer = self.phase.integer_epochs > 0 if done else self.place() >= last
         self.space.train()
         self.space.set_mode(INTEGER if integer else self.phase.mode)
         self.space.freeze_norms(integer)
@@ -222,7 +201,10 @@ class PhaseRun:
         loss_sum, right, seen = 0.0, 0, 0
         steps = len(self.context.train)
         for step, (images, labels) in enumerate(self.context.train.epoch(self.global_epoch)):
-            progress = (self.epoch + step / steps) / self.phase.epochs
+            place = self.place(step / steps, time.perf_counter() - self._began)
+            if step and place >= self.phase.epochs:
+                return {"loss/train": loss_sum / step, "accuracy/train": right / seen}
+            progress = place / self.phase.epochs
             loss, logits = self.step(images, labels, progress, f"epoch {self.epoch + 1}, step {step + 1}")
             loss_sum += loss
             right += int((logits.argmax(1) == labels).sum())
@@ -246,7 +228,7 @@ class PhaseRun:
         value = distributed.summed([loss.item()], self.context.device)[0] / distributed.world_size()
         if not math.isfinite(value):
             raise TrainingDiverged(
-                f"phase '{self.phase.name}', {where}: the loss is {value}. {self._kept()} "
+                f"phase '{self.phase.label}', {where}: the loss is {value}. {self._kept()} "
                 "Look at the data, or start a new run with a lower learning rate."
             )
         roots, gradients = [], []
@@ -300,13 +282,13 @@ class PhaseRun:
         costs = dict(phase.objective.costs) if phase.objective is not None else {}
         total = sum(context.plan.values()) or 1.0
         names = list(context.plan)
-        before = sum(context.plan[n] for n in names[: names.index(phase.name)]) if phase.name in names else 0.0
-        here = context.plan.get(phase.name, 0.0) * (self.epoch + (step + 1) / steps) / phase.epochs
+        before = sum(context.plan[n] for n in names[: names.index(phase.label)]) if phase.label in names else 0.0
+        here = context.plan.get(phase.label, 0.0) * (self.epoch + (step + 1) / steps) / phase.epochs
         budgets = {n: b for n, b in context.budgets.items() if n in costs}
         units = {n: context.units[n] for n in costs}
         context.monitor.tick(
             Tick(
-                phase.name,
+                phase.label,
                 self.epoch,
                 phase.epochs,
                 step,
@@ -332,7 +314,7 @@ class PhaseRun:
         gates = {d.name: d.shadow.tolist() for d in self.space.decisions.values() if isinstance(d, Gate)}
         epoch = self.epoch - 1
         end = EpochEnd(
-            self.phase.name, epoch, self.phase.epochs, self.global_epoch - 1, scalars, bit_counts(self.space), gates
+            self.phase.label, epoch, self.phase.epochs, self.global_epoch - 1, scalars, bit_counts(self.space), gates
         )
         self.context.monitor.epoch(end)
 
@@ -350,56 +332,6 @@ def bit_counts(space: Space) -> dict[str, dict[int, int]]:
         counts[layer.name] = {b: int(n) for b, n in zip(layer.weight_bits, layer.out_per_width.tolist(), strict=True)}
         counts[layer.name][0] = len(space.spec.slots[layer.output]) - int(layer.out_channels)
     return counts
-
-
-def _optimizers(space: Space, phase: Phase) -> list[torch.optim.Optimizer]:
-    """SGD with Nesterov momentum for weights and norms, Adam for quantizers' log steps, SharedAdam for decisions.
-
-    What moves every `TURN` steps moves as much farther.
-    """
-    decayed = [w.weight for w in space.weights.values()]
-    quantizers = [m for m in space.modules() if isinstance(m, ActivationQuantizer)]
-    slow = [m.drift for m in space.modules() if isinstance(m, ActivationChoice)]
-    slow += [m.log_step for m in quantizers if m.log_step.requires_grad]
-    fast = [w.quantizer.log_step for w in space.weights.values() if w.quantizer is not None]
-    structures = [w.pattern.v for w in space.weights.values() if isinstance(w.pattern, Structured)]
-    known = {id(p) for p in [*decayed, *slow, *fast, *structures]}
-    others = [p for p in space.network_parameters() if id(p) not in known]
-    groups = [
-        {"params": decayed, "weight_decay": phase.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-        {"params": structures, "weight_decay": phase.pattern_decay},
-    ]
-    groups = [group for group in groups if group["params"]]
-    for group in groups:
-        group |= {"initial_lr": phase.lr, "scheduled": True}
-    weights = torch.optim.SGD(groups, lr=phase.lr, momentum=0.9, nesterov=True, fused=True)
-    for parameter in (p for group in groups for p in group["params"]):
-        # The fused step cannot begin with some of them: a branch gets its first gradient when it is first drawn.
-        weights.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-    optimizers: list[torch.optim.Optimizer] = [weights]
-    if (slow or fast) and phase.mode != FLOAT:
-        groups = [
-            {"params": fast, "initial_lr": STEP_RATE, "scheduled": True},
-            {"params": slow, "initial_lr": STEP_RATE * TURN, "scheduled": True},
-        ]
-        optimizers.append(torch.optim.Adam([g for g in groups if g["params"]], lr=STEP_RATE, fused=True))
-    if phase.decision_lr and space.decision_parameters():
-        # What a step of "stem/kernel" weighs and what one of "stem/bits" does differ by orders of magnitude.
-        kinds: dict[tuple[str, bool], list[Decision]] = {}
-        for decision in space.decisions.values():
-            kinds.setdefault((decision.role, decision.whole), []).append(decision)
-        groups = [
-            {"params": list(decisions_parameters(members)), "initial_lr": phase.decision_lr, "scheduled": False}
-            | ({"least": LEAST} if whole else {})
-            for (_, whole), members in kinds.items()
-        ]
-        optimizers.append(SharedAdam(groups, lr=phase.decision_lr))
-    return optimizers
-
-
-def decisions_parameters(decisions: list[Decision]) -> Iterator[nn.Parameter]:
-    return (p for d in decisions for p in d.parameters() if p.requires_grad)
 
 
 def float_copy(space: Space, make: Callable[[], Space]) -> Space:

@@ -128,6 +128,11 @@ class Space(nn.Module):
         decisions = {id(p) for d in self.decisions.values() for p in d.parameters()}
         return [p for p in self.parameters() if id(p) not in decisions]
 
+    def float_names(self) -> list[str]:
+        """Of its state the entries that make a float network: weights, biases and norms."""
+        weights = {f"_weights.{key}.{part}" for key in self._weights for part in ("weight", "bias")}
+        return [name for name in self.state_dict() if name in weights or name.startswith("_norms.")]
+
     def architecture(self) -> Architecture:
         """The outcome of all decisions as they stand."""
         picks = {name: decision.pick() for name, decision in self.decisions.items()}

@@ -1,63 +1,97 @@
-"""Optuna's samplers (Akiba et al., KDD 2019, arXiv 1907.10902) on the encoded space: searches without gradients.
+"""Searches without gradients on the encoded space: Optuna's samplers (Akiba et al., arXiv 1907.10902), and ours.
 
 A candidate that is over a budget is never trained: its costs are known beforehand; it is counted, and the sampler is
 told how far over it was. All others are measured on validation data: with the weights of the warmed-up network and
-norms that are estimated anew, after some epochs of training from there, or after some epochs from scratch.
+norms that are estimated anew, after some epochs of training from there, or after some epochs from scratch. All that a
+search knows stands in its study, so it goes on from there after a kill, and several processes can share one.
 """
 
+import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
-from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from cost_models.rules import CostModel
 from search import distributed
 from search.encoding import Encoding
 from search.feasibility import at, over
-from search.problem import Problem
+from search.phase import label
+from search.points import Point
+from search.problem import PROXY_BATCHES, Problem
+from search.progress import EpochEnd, Monitors
 from search.results import Result
 from search.settings import BlackBoxSettings
+from search.strategies.evolution import AgingEvolution
+from search.strategies.fronts import spread
+from search.strategies.strategy import searching
+from search.strategies.studies import ACCURACY, COSTS, EPOCHS, VIOLATION, kept, measured, opened, seconds_of
 from spaces.space import Space
 
-VIOLATION, ACCURACY, COSTS = "violation", "accuracy/val", "costs"
+INHERITED = 0.05  # epochs that an inherited candidate takes, as a first guess
 
 
 def _violation(trial: FrozenTrial) -> tuple[float]:
     return (trial.user_attrs.get(VIOLATION, 0.0),)
 
 
-SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
-    "random": lambda seed: optuna.samplers.RandomSampler(seed),
-    "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed, multivariate=True, constraints_func=_violation),
-    "gp": lambda seed: optuna.samplers.GPSampler(seed=seed, constraints_func=_violation),
-    "nsga2": lambda seed: optuna.samplers.NSGAIISampler(seed=seed, constraints_func=_violation),
-    "cmaes": lambda seed: optuna.samplers.CmaEsSampler(seed=seed),
+Distributions = Mapping[str, BaseDistribution]
+SAMPLERS: dict[str, Callable[[int, BlackBoxSettings, Distributions], BaseSampler]] = {
+    "random": lambda seed, _, __: optuna.samplers.RandomSampler(seed),
+    "tpe": lambda seed, _, __: optuna.samplers.TPESampler(seed=seed, multivariate=True, constraints_func=_violation),
+    "gp": lambda seed, _, __: optuna.samplers.GPSampler(seed=seed, constraints_func=_violation),
+    "nsga2": lambda seed, s, _: optuna.samplers.NSGAIISampler(
+        population_size=s.population, seed=seed, constraints_func=_violation
+    ),
+    "cmaes": lambda seed, _, __: optuna.samplers.CmaEsSampler(seed=seed),
+    "evolution": lambda seed, s, space: AgingEvolution(seed, space, s.population, s.tournament),
+}
+WANT_VALUES = ("gp", "nsga2")  # of infeasible candidates too: they weigh constraints against values
+PRUNERS: dict[str, Callable[[int], BasePruner]] = {
+    "none": lambda _: optuna.pruners.NopPruner(),
+    "median": lambda _: optuna.pruners.MedianPruner(),
+    "hyperband": lambda epochs: optuna.pruners.HyperbandPruner(max_resource=epochs),
 }
 
 
 class BlackBox:
-    """Candidates one after the other; the best of them is trained and returned."""
+    """Candidates one after the other; the best of them are trained and returned."""
 
     def __init__(self, settings: BlackBoxSettings) -> None:
         self.settings = settings
 
-    def phases(self) -> dict[str, int]:
-        return {}
+    def plan(self, points: int, finetune: int, left: float | None) -> dict[str, int]:
+        """Under no limit the share of a search is a guess: what an inherited candidate takes depends on the data."""
+        s = self.settings
+        given = searching(points, finetune * s.networks, left)
+        epochs = s.trials * (INHERITED if s.evaluation == "inherited" else s.candidate_epochs)
+        plan = {}
+        for number in range(1, points + 1):
+            plan[label("search", number)] = math.ceil(epochs if given is None else min(given / points, epochs))
+            for network in range(1, s.networks + 1):
+                plan[label("finetune", (number - 1) * s.networks + network)] = finetune
+        return plan
 
-    def check(self, space: Space, models: Mapping[str, CostModel], budgets: Mapping[str, float]) -> None:
-        """Raises ValueError: under torchrun; cmaes needs ordered parameters, and its package."""
+    def check(self, space: Space, models: Mapping[str, CostModel], points: Sequence[Point]) -> None:
+        """Raises ValueError: under torchrun; cmaes needs ordered parameters, and its package; unknown objectives."""
+        s = self.settings
         if distributed.world_size() > 1:
             raise ValueError(
-                f"strategy '{self.settings.name}' under torchrun: candidates are small. Start several searches with "
+                f"strategy '{s.name}' under torchrun: candidates are small. Start several searches with "
                 "one strategy.storage and strategy.study instead; they share the work."
             )
-        if self.settings.name != "cmaes":
+        unknown = [name for name in s.objectives if name not in models]
+        if unknown:
+            raise ValueError(
+                f"strategy.objectives: {unknown} are not among the run's costs, {sorted(models)}. Add them."
+            )
+        if s.name != "cmaes":
             return
         branches = [name for name, choice in space.spec.choices.items() if choice.branches]
         if branches:
@@ -70,110 +104,142 @@ class BlackBox:
             ) from error
 
     def run(self, problem: Problem) -> Iterator[Result]:
-        s, encoding = self.settings, Encoding(problem.space)
-        study = self._study(problem, encoding)
-        began, spent = time.perf_counter(), problem.context.epochs_spent
-        while not self._done(problem, study, began):
-            self._candidate(problem, study, encoding)
-        finished = _measured(study)
+        for number, point in enumerate(problem.points, start=1):
+            yield from _Search(self.settings, problem.at(point), number).run()
+
+
+class _Search:
+    """One study, for one point of a front."""
+
+    def __init__(self, settings: BlackBoxSettings, problem: Problem, number: int) -> None:
+        self.settings, self.problem, self.label = settings, problem, label("search", number)
+        self.encoding = Encoding(problem.space)
+        self.distributions = _distributions(problem.space, self.encoding)
+        pruner = PRUNERS[settings.pruner](settings.candidate_epochs)
+        self.study = opened(settings, problem, self.encoding, pruner)
+        self.epochs = self._allowed(number)
+        self.seconds = problem.context.allotted(self.label)
+        self.began = time.perf_counter() - seconds_of(self.study, str(problem.context.folder))
+
+    def _allowed(self, number: int) -> float:
+        """Epochs for this point's candidates."""
+        problem = self.problem
+        if problem.limits.epochs is None:
+            return math.inf
+        ahead = len(problem.points) - number + 1
+        reserved = ahead * self.settings.networks * problem.settings.finetune.epochs
+        return (problem.limits.epochs - sum(problem.context.epochs.values()) - reserved) / ahead
+
+    def run(self) -> Iterator[Result]:
+        with kept(self.settings, self.problem):
+            while not self._done():
+                self._candidate()
+        epochs, seconds = self._epochs(), time.perf_counter() - self.began
+        self.problem.context.spend("search", epochs, seconds)
+        trials, finished = self.study.get_trials(deepcopy=False), measured(self.study)
         if not finished:
             raise ValueError(
-                f"strategy '{s.name}': none of {len(study.trials)} candidates met the budgets {dict(problem.budgets)}. "
-                "Raise strategy.attempts or the budgets, or use strategy=gradient, which walks to the budget."
+                f"strategy '{self.settings.name}': none of {len(trials)} candidates met the budgets "
+                f"{dict(self.problem.budgets)}. Raise strategy.attempts or the budgets, or use strategy=gradient, "
+                "which walks to the budget."
             )
-        best = max(finished, key=lambda t: t.values[0])
-        architecture = encoding.architecture(_values(best.params, encoding))
-        result = problem.evaluate(architecture)
         metrics = {
             "search/candidates": float(len(finished)),
-            "search/infeasible": float(sum(VIOLATION in t.user_attrs for t in study.trials)),
-            "search/epochs": problem.context.epochs_spent - spent,
+            "search/infeasible": float(sum(VIOLATION in t.user_attrs for t in trials)),
+            "search/pruned": float(sum(t.state == TrialState.PRUNED and VIOLATION not in t.user_attrs for t in trials)),
+            "search/epochs": epochs,
         }
-        yield replace(result, metrics={**result.metrics, **metrics})
+        for trial in self._best(finished):
+            result = self.problem.evaluate(self._architecture(trial))
+            own = {"accuracy/val/searched": trial.user_attrs[ACCURACY]}
+            yield replace(result, metrics={**result.metrics, **metrics, **own})
 
-    def _study(self, problem: Problem, encoding: Encoding) -> optuna.Study:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        s = self.settings
-        study = optuna.create_study(
-            storage=_storage(s.storage, problem),
-            study_name=s.study or "search",
-            directions=["maximize", *["minimize"] * len(s.objectives)],
-            load_if_exists=True,
-        )
-        parameters = {name: list(options) for name, options in encoding.parameters.items()}
-        known = study.user_attrs.get("parameters", parameters)
-        differing = sorted(n for n in known.keys() | parameters.keys() if known.get(n) != parameters.get(n))
-        if differing:
-            raise ValueError(
-                f"strategy.study '{study.study_name}' was made in another space: {differing[:5]} differ. "
-                "Name another strategy.study."
-            )
-        if s.storage is None:  # nobody else works on it: what still runs was killed
-            for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                study.tell(trial.number, state=TrialState.FAIL)
-        if "parameters" not in study.user_attrs:
-            study.set_user_attr("parameters", parameters)
-            study.enqueue_trial({name: 0 for name, options in encoding.parameters.items() if len(options) > 1})
-        return study
+    def _best(self, finished: list[FrozenTrial]) -> list[FrozenTrial]:
+        """The candidates to fine-tune: different ones, the most accurate, or of several objectives a spread front."""
+        different = list({self._architecture(t).hash: t for t in reversed(finished)}.values())
+        different.sort(key=lambda t: (-t.user_attrs[ACCURACY], t.number))
+        if not self.settings.objectives:
+            return different[: self.settings.networks]
+        values = [[-t.values[0], *t.values[1:]] for t in different]
+        return [different[i] for i in spread(values, self.settings.networks)]
 
-    def _done(self, problem: Problem, study: optuna.Study, began: float) -> bool:
-        s, trials = self.settings, study.get_trials(deepcopy=False)
-        left = s.epochs - problem.settings.finetune.epochs - problem.context.epochs_spent if s.epochs else 1.0
-        slow = s.seconds is not None and time.perf_counter() - began > s.seconds
-        return len(_measured(study)) >= s.trials or len(trials) >= s.attempts or left <= 0 or slow
+    def _epochs(self) -> float:
+        return float(sum(t.user_attrs.get(EPOCHS, 0.0) for t in self.study.get_trials(deepcopy=False)))
 
-    def _candidate(self, problem: Problem, study: optuna.Study, encoding: Encoding) -> None:
-        """One trial. Seeds depend on what is finished alone, so a search that was killed goes on as it would have."""
-        finished = sum(t.state.is_finished() and t.state != TrialState.FAIL for t in study.get_trials(deepcopy=False))
+    def _done(self) -> bool:
+        s, trials = self.settings, self.study.get_trials(deepcopy=False)
+        tried = len(measured(self.study, pruned=True))
+        steps = len(self.problem.context.whole)
+        following = PROXY_BATCHES / steps if s.evaluation == "inherited" else float(s.candidate_epochs)
+        late = self.seconds is not None and time.perf_counter() - self.began >= self.seconds
+        return tried >= s.trials or len(trials) >= s.attempts or self._epochs() + following > self.epochs or late
+
+    def _candidate(self) -> None:
+        """One trial. Seeds depend on how many there are alone, so a search that was killed goes on as it would have."""
+        s, problem, study = self.settings, self.problem, self.study
+        begun = sum(t.state not in (TrialState.FAIL, TrialState.WAITING) for t in study.get_trials(deepcopy=False))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of experimental features
-            study.sampler = SAMPLERS[self.settings.name](problem.seed * 1_000_003 + finished)
-            trial = study.ask()
-            architecture = encoding.architecture(_values(_asked(trial, problem.space, encoding), encoding))
-            costs = at(problem.space, architecture, problem.models)
-            excess = over(costs, problem.budgets)
+            study.sampler = SAMPLERS[s.name](problem.seed * 1_000_003 + begun, s, self.distributions)
+            trial = study.ask(dict(self.distributions))
+            trial.set_user_attr("folder", str(problem.context.folder))
+            costs = at(problem.space, self._architecture(trial), problem.models)
             trial.set_user_attr(COSTS, costs)
+            excess = over(costs, problem.budgets)
             if excess:
-                trial.set_user_attr(VIOLATION, sum(amount / problem.budgets[n] for n, amount in excess.items()))
-                _tell_infeasible(study, trial, self.settings.name, [0.0, *(costs[n] for n in self.settings.objectives)])
-                return
-            accuracy = problem.proxy(architecture, self.settings.evaluation, self.settings.candidate_epochs)
-            trial.set_user_attr(ACCURACY, accuracy)
-            study.tell(trial, [accuracy, *(costs[name] for name in self.settings.objectives)])
-        if accuracy >= max(t.values[0] for t in _measured(study)):
+                self._tell_infeasible(trial, costs, excess)
+            else:
+                self._measure(trial, costs)
+
+    def _tell_infeasible(self, trial: Trial, costs: Mapping[str, float], excess: Mapping[str, float]) -> None:
+        trial.set_user_attr(VIOLATION, sum(amount / self.problem.budgets[n] for n, amount in excess.items()))
+        if self.settings.name in WANT_VALUES:
+            self.study.tell(trial, [0.0, *(costs[n] for n in self.settings.objectives)])
+        else:
+            self.study.tell(trial, state=TrialState.PRUNED)
+
+    def _measure(self, trial: Trial, costs: Mapping[str, float]) -> None:
+        s, problem = self.settings, self.problem
+        watch = _Watch(trial) if s.pruner != "none" else None
+        try:
+            accuracy, epochs = problem.proxy(self._architecture(trial), s.evaluation, s.candidate_epochs, watch)
+        except optuna.TrialPruned:
+            trial.set_user_attr(EPOCHS, float(watch.epochs if watch else 0))
+            self.study.tell(trial, state=TrialState.PRUNED)
+            return
+        trial.set_user_attr(ACCURACY, accuracy)
+        trial.set_user_attr(EPOCHS, epochs)
+        self.study.tell(trial, [accuracy, *(costs[name] for name in s.objectives)])
+        if accuracy >= max(t.values[0] for t in measured(self.study)):
             shown = ", ".join(f"{name} {costs[name]:,.0f}" for name in problem.budgets)
             problem.context.monitor.note(f"candidate {trial.number + 1}: val {accuracy:.2%}, {shown}: the best so far")
 
-
-def _tell_infeasible(study: optuna.Study, trial: Trial, sampler: str, values: list[float]) -> None:
-    """Samplers that weigh constraints against values want a value; to the others the trial was cut short."""
-    if sampler in ("gp", "nsga2"):
-        study.tell(trial, values)
-    else:
-        study.tell(trial, state=TrialState.PRUNED)
+    def _architecture(self, trial: Trial | FrozenTrial):
+        places = trial.params
+        values = {name: options[places.get(name, 0)] for name, options in self.encoding.parameters.items()}
+        return self.encoding.architecture(values)
 
 
-def _measured(study: optuna.Study) -> list[FrozenTrial]:
-    return [t for t in study.get_trials(deepcopy=False) if t.state == TrialState.COMPLETE and ACCURACY in t.user_attrs]
+class _Watch(Monitors):
+    """Tells a trial what its epochs came to, and ends it where the pruner says so."""
+
+    def __init__(self, trial: Trial) -> None:
+        super().__init__([])
+        self.trial, self.epochs = trial, 0
+
+    def epoch(self, end: EpochEnd) -> None:
+        self.epochs = end.epoch + 1
+        self.trial.report(end.scalars["accuracy/val"], self.epochs)
+        if self.epochs < end.epochs and self.trial.should_prune():
+            raise optuna.TrialPruned
 
 
-def _asked(trial: Trial, space: Space, encoding: Encoding) -> dict[str, int]:
-    """Parameter -> place of its value, for all that have more than one; blocks alone have no order."""
-    found = {}
+def _distributions(space: Space, encoding: Encoding) -> dict[str, BaseDistribution]:
+    """Of each parameter with more than one value: its places; blocks alone have no order."""
+    found: dict[str, BaseDistribution] = {}
     for name, options in encoding.parameters.items():
         if len(options) > 1 and name in space.choices and space.spec.choices[name].branches:
-            found[name] = int(trial.suggest_categorical(name, range(len(options))))
+            found[name] = CategoricalDistribution(tuple(range(len(options))))
         elif len(options) > 1:
-            found[name] = trial.suggest_int(name, 0, len(options) - 1)
+            found[name] = IntDistribution(0, len(options) - 1)
     return found
-
-
-def _values(places: Mapping[str, int], encoding: Encoding) -> dict[str, int]:
-    return {name: options[places.get(name, 0)] for name, options in encoding.parameters.items()}
-
-
-def _storage(url: str | None, problem: Problem) -> BaseStorage | str:
-    """A journal in the run's folder, or what the URL names."""
-    if url is not None:
-        return url
-    return JournalStorage(JournalFileBackend(str(problem.context.folder / "study.jsonl")))

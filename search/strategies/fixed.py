@@ -1,46 +1,78 @@
-"""Uniform quantization: every channel stays, every weight has the same precision. The baseline of all baselines."""
+"""Uniform quantization: one precision for all weights, one width for all layers. The baseline of all baselines."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from cost_models.rules import CostModel
+from search.encoding import Encoding
 from search.feasibility import BudgetError, at, over
+from search.points import Point
 from search.problem import Problem
 from search.results import Result
 from search.settings import FixedSettings
+from search.strategies.strategy import training
 from spaces.architecture import Architecture
+from spaces.decision import Gate
 from spaces.space import Space
 
 
 class Fixed:
+    """Plain quantization-aware training; with several precisions and widths a sweep.
+
+    Of each precision the widest network that meets the budgets is trained. Its channels are the most important ones, an
+    equal share in every layer.
+    """
+
     def __init__(self, settings: FixedSettings) -> None:
         self.settings = settings
 
-    def phases(self) -> dict[str, int]:
-        return {}
+    def plan(self, points: int, finetune: int, left: float | None) -> dict[str, int]:
+        return training(points * len(self.settings.each_bits), finetune, left)
 
-    def check(self, space: Space, models: Mapping[str, CostModel], budgets: Mapping[str, float]) -> None:
-        """Raises ValueError where the space does not offer the precision, BudgetError where it costs too much."""
-        bits = self.settings.weight_bits
+    def check(self, space: Space, models: Mapping[str, CostModel], points: Sequence[Point]) -> None:
+        """Raises ValueError where the space does not offer what is asked for, BudgetError where all costs too much."""
+        for bits in self.settings.each_bits:
+            self._check_bits(space, bits)
+        if min(self.settings.widths) < 1 and not space.gates:
+            raise ValueError("strategy.widths below 1: no channels are open. Add 0 to space.weight_bits.")
+        for point in points:
+            if not list(self._within(space, models, point.budgets)):
+                least = self._architecture(space, min(self.settings.each_bits), min(self.settings.widths))
+                raise BudgetError(
+                    f"strategy 'fixed': at {min(self.settings.each_bits)} bits and width "
+                    f"{min(self.settings.widths):g} costs are {at(space, least, models)}, budgets "
+                    f"{dict(point.budgets)}. Lower strategy.weight_bits or strategy.widths, or raise the budgets."
+                )
+
+    def _check_bits(self, space: Space, bits: int) -> None:
         for name, weights in space.spec.weights.items():
             if bits not in weights.widths and not space.spec.left_alone.get(name, "").startswith("excluded"):
                 raise ValueError(
                     f"strategy.weight_bits {bits}: the space offers {list(weights.widths)} for '{name}'. "
                     "Add it to space.weight_bits."
                 )
-        costs = at(space, self._architecture(space), models)
-        if over(costs, budgets):
-            raise BudgetError(
-                f"strategy 'fixed' at {bits} bits: costs are {costs}, budgets {dict(budgets)}. "
-                "It has nothing to trade: lower strategy.weight_bits, raise the budgets or leave them out."
-            )
 
     def run(self, problem: Problem) -> Iterator[Result]:
-        yield problem.evaluate(self._architecture(problem.space))
+        for point in problem.points:
+            at_point = problem.at(point)
+            for architecture in self._within(problem.space, problem.models, point.budgets):
+                yield at_point.evaluate(architecture)
 
-    def _architecture(self, space: Space) -> Architecture:
-        picks = {}
+    def _within(
+        self, space: Space, models: Mapping[str, CostModel], budgets: Mapping[str, float]
+    ) -> Iterator[Architecture]:
+        for bits in self.settings.each_bits:
+            widest_first = sorted(self.settings.widths, reverse=True)
+            sweep = (self._architecture(space, bits, width) for width in widest_first)
+            widest = next((a for a in sweep if not over(at(space, a, models), budgets)), None)
+            if widest is not None:
+                yield widest
+
+    def _architecture(self, space: Space, bits: int, width: float) -> Architecture:
+        picks, encoding = {}, Encoding(space)
         of_weights = {weights.bits for weights in space.spec.weights.values()}
         for name, decision in space.decisions.items():
-            option = self.settings.weight_bits if name in of_weights else decision.start
-            picks[name] = (option,) * decision.groups
+            if isinstance(decision, Gate):
+                picks[name] = encoding.strongest(name, max(1, round(decision.groups * width)))
+            else:
+                picks[name] = (bits if name in of_weights else decision.start,) * decision.groups
         return Architecture(space.name, picks, space.spec.left_alone)

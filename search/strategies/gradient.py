@@ -1,37 +1,57 @@
 """Differentiable search: decisions and weights trained together under the objective, then decided."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from cost_models.rules import CostModel
-from search.feasibility import at, over
+from search.feasibility import at, fixed, over
 from search.objective import Objective
+from search.phase import Phase, label
+from search.points import Point
 from search.problem import SENSITIVITY_BATCHES, Problem
 from search.repair import Sensitivity, repair
 from search.results import Result
 from search.settings import GradientSettings
-from search.training import Phase, PhaseRun, accuracy
+from search.strategies.strategy import searching
+from search.training import PhaseRun, accuracy
 from search.widen import widened
+from spaces.architecture import Architecture
 from spaces.decision import Choice
 from spaces.space import FAKE, Space
 
+DEFAULT_EPOCHS = 12
+
 
 class Gradient:
-    """One search phase, one architecture."""
+    """One search; on a front it goes on from each point to the next, and costs fall."""
 
     def __init__(self, settings: GradientSettings) -> None:
         self.settings = settings
 
-    def phases(self) -> dict[str, int]:
-        return {"search": self.settings.epochs}
+    def plan(self, points: int, finetune: int, left: float | None) -> dict[str, int]:
+        asked = self.settings
+        given = searching(points, finetune, left)
+        first = asked.epochs or (DEFAULT_EPOCHS if given is None else int(3 * given / (points + 2)))
+        following = asked.next_epochs or max(1, round(first / 3))
+        total = first + (points - 1) * following
+        if given is not None and (total > given or not first):
+            raise ValueError(
+                f"limits.epochs: leaves {given:g} for the search, of {total} epochs. "
+                "Raise it, or lower strategy.epochs, train.warmup.epochs or train.finetune.epochs."
+            )
+        plan = {}
+        for number in range(1, points + 1):
+            plan[label("search", number)] = first if number == 1 else following
+            plan[label("finetune", number)] = finetune
+        return plan
 
-    def check(self, space: Space, models: Mapping[str, CostModel], budgets: Mapping[str, float]) -> None:
+    def check(self, space: Space, models: Mapping[str, CostModel], points: Sequence[Point]) -> None:
         """Any budget that the space can meet will do.
 
         Raises:
             ValueError: expand without a budget, without channels that are open, or with a pattern.
         """
-        if self.settings.expand and not budgets:
+        if self.settings.expand and not all(point.budgets for point in points):
             raise ValueError("strategy.expand: grows to the budgets, and there are none. Add budgets.flash_bytes=...")
         if self.settings.expand and not space.gates:
             raise ValueError("strategy.expand: no channels are open. Add 0 to space.weight_bits.")
@@ -40,30 +60,47 @@ class Gradient:
             raise ValueError(f"strategy.expand: copied channels break space.pattern {patterns}. Take one of them out.")
 
     def run(self, problem: Problem) -> Iterator[Result]:
+        objective = None
+        for number, point in enumerate(problem.points, start=1):
+            at_point = problem.at(point)
+            objective = self._objective(at_point, objective)
+            searched = self._search(at_point, objective, number)
+            result = at_point.evaluate(self._found(at_point))
+            yield replace(result, metrics={**result.metrics, "accuracy/val/searched": searched})
+
+    def _objective(self, problem: Problem, before: Objective | None) -> Objective:
+        method, ramp = self.settings.method, self.settings.ramp
+        return Objective(problem.models, problem.seed_costs, problem.budgets, problem.lambdas, method, ramp, before)
+
+    def _search(self, problem: Problem, objective: Objective, number: int) -> float:
+        """Trains the space, and returns its accuracy as it is then, mixtures and all."""
         s, space = self.settings, problem.space
-        objective = Objective(problem.models, problem.seed_costs, problem.budgets, problem.lambdas, s.method, s.ramp)
         start = next((d.temperature for d in space.decisions.values() if isinstance(d, Choice)), 1.0)
         phase = Phase(
             "search",
-            s.epochs,
+            problem.plan[label("search", number)],
             s.lr,
             weight_decay=s.weight_decay,
             pattern_decay=s.pattern_decay,
             decision_lr=s.decision_lr,
             objective=objective,
-            temperature=(start, s.final_temperature),
+            temperature=(start if number == 1 else s.final_temperature, s.final_temperature),
             teacher=problem.distillation(),
+            number=number,
         )
         PhaseRun(space, phase, problem.context).run()
-        device = problem.context.device
-        searched = accuracy(space, problem.context.val, device, FAKE, mixed=True)
+        return accuracy(space, problem.context.val, problem.context.device, FAKE, mixed=True)
+
+    def _found(self, problem: Problem) -> Architecture:
+        """What the search came to, within the budgets; the space stays as it is."""
+        space = problem.space
         space.eval()
         found = space.architecture()
         shadows = {gate.name: gate.shadow.tolist() for gate in space.gates.values()}
         if over(at(space, found, problem.models), problem.budgets):
             sensitivity = Sensitivity(space, problem.sample(SENSITIVITY_BATCHES), problem.loss())
-            found = repair(space, found, problem.models, problem.budgets, sensitivity)
-        if s.expand:
+            with fixed(space, found):
+                found = repair(space, found, problem.models, problem.budgets, sensitivity)
+        if self.settings.expand:
             found = widened(space, found, problem.models, problem.budgets, shadows)
-        result = problem.evaluate(found)
-        yield replace(result, metrics={**result.metrics, "accuracy/val/searched": searched})
+        return found

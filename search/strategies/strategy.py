@@ -1,24 +1,66 @@
 """The protocol of all strategies."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from cost_models.rules import CostModel
+from search.phase import label
+from search.points import Point
 from search.problem import Problem
 from search.results import Result
 from spaces.space import Space
 
 
 class Strategy(Protocol):
-    """Turns a Space into measured Architectures, each within the budgets."""
+    """Turns a Space into measured Architectures, each within the budgets of its point."""
 
     def __init__(self, settings: Any) -> None: ...
 
-    def phases(self) -> dict[str, int]:
-        """Names and epochs of its own phases, for the time that is left."""
+    def plan(self, points: int, finetune: int, left: float | None) -> dict[str, int]:
+        """Labels of all phases after warm-up, in order, and their epochs.
 
-    def check(self, space: Space, models: Mapping[str, CostModel], budgets: Mapping[str, float]) -> None:
+        Args:
+            finetune: epochs of fine-tuning an architecture.
+            left: epochs that warm-up leaves, where there is a limit.
+
+        Raises:
+            ValueError: the limit is too low.
+        """
+
+    def check(self, space: Space, models: Mapping[str, CostModel], points: Sequence[Point]) -> None:
         """Before any training: raises ValueError for what this strategy cannot do in the space."""
 
     def run(self, problem: Problem) -> Iterator[Result]:
-        """Architectures, as they are found."""
+        """Architectures, as they are found, for one point after the other."""
+
+
+def searching(points: int, finetune: int, left: float | None) -> float | None:
+    """Epochs that a limit leaves for searching, fine-tuning of all points reserved.
+
+    Raises:
+        ValueError: none.
+    """
+    if left is None:
+        return None
+    if left - points * finetune < 1:
+        raise ValueError(
+            f"limits.epochs: warm-up leaves {left:g}, and {points} x {finetune} of fine-tuning none for a search. "
+            "Raise it, or lower train.warmup.epochs or train.finetune.epochs."
+        )
+    return left - points * finetune
+
+
+def training(finetunes: int, finetune: int, left: float | None) -> dict[str, int]:
+    """The plan of a strategy that trains nothing but what it found: under a limit as long as that allows.
+
+    Raises:
+        ValueError: not an epoch each.
+    """
+    if left is not None:
+        finetune = int(left / finetunes)
+        if finetune < 1:
+            raise ValueError(
+                f"limits.epochs: warm-up leaves {left:g} for {finetunes} networks to fine-tune, less than one each. "
+                "Raise it, or lower train.warmup.epochs."
+            )
+    return {label("finetune", number): finetune for number in range(1, finetunes + 1)}

@@ -1,16 +1,24 @@
 """Optuna's samplers: within the budget, the same for the same seed, and after a kill as if there had been none."""
 
+import contextlib
 import json
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
+import numpy as np
 import optuna
 import pytest
 
 from search.config import parse
+from search.pareto import on_front
 from search.problem import Problem
+from search.results import read_results
 from search.run import Run
 from search.settings import BlackBoxSettings
 from search.strategies.black_box import SAMPLERS, BlackBox
+from search.strategies.studies import ACCURACY, StorageError
 from spaces.one_of import OneOf
 from spaces.searchable import searchable
 from tests.search.small import Small, settings, write_stripes
@@ -28,7 +36,7 @@ def configured(data, sampler="random", budget=BUDGET, **options):
 
 
 def outcome(folder):
-    return json.loads((folder / "results.jsonl").read_text())
+    return json.loads((folder / "results.jsonl").read_text().splitlines()[0])
 
 
 def parameters(folder, name="search"):
@@ -87,25 +95,119 @@ def test_after_a_kill_it_goes_on_as_it_would_have(data, tmp_path, monkeypatch, s
 def test_candidates_can_be_trained(data, tmp_path, evaluation):
     config = configured(data, trials=3, evaluation=evaluation, candidate_epochs=2)
     Run(config, lambda _: Small(), tmp_path / "run")()
-    epochs = config.train.warmup.epochs + config.train.finetune.epochs
-    assert outcome(tmp_path / "run")["metrics"]["search/epochs"] == 3 * 2 + epochs - config.train.warmup.epochs
+    assert outcome(tmp_path / "run")["metrics"]["search/epochs"] == 3 * 2
 
 
 def test_a_budget_of_epochs_holds_for_the_whole_run(data, tmp_path):
     config = configured(data, trials=1000, evaluation="tuned")
     whole = config.train.warmup.epochs + config.train.finetune.epochs + 5
-    config.strategy.epochs = whole
+    config.limits.epochs = whole
     run = Run(config, lambda _: Small(), tmp_path / "run")
-    run()
+    summary = run()
     assert outcome(tmp_path / "run")["metrics"]["search/candidates"] == 5
+    assert summary["epochs"]["total"] == whole
 
 
-def test_processes_share_a_study_by_its_url(data, tmp_path):
-    url = f"sqlite:///{tmp_path / 'study.db'}"
+@pytest.mark.parametrize("kind", ["sqlite:///{}/study.db", "{}/study.jsonl"])
+def test_processes_share_a_study_in_a_database_or_a_journal(data, tmp_path, kind):
     for i, trials in enumerate((4, 7)):
-        config = configured(data, trials=trials, storage=url, study="shared")
+        config = configured(data, trials=trials, storage=kind.format(tmp_path), study="shared")
         Run(config, lambda _: Small(), tmp_path / f"run{i}")()
         assert outcome(tmp_path / f"run{i}")["metrics"]["search/candidates"] == trials
+
+
+def start(folder, data, url, trials):
+    keys = ["data=npz", f"data.file={data}", "model=custom", "model._target_=tests.search.small.Small"]
+    keys += [f"folder={folder}", "strategy=random", f"strategy.trials={trials}", f"strategy.storage={url}"]
+    keys += ["strategy.study=shared", "budgets.flash_bytes=600", "train.warmup.epochs=1", "train.finetune.epochs=1"]
+    keys += ["train.finetune.integer_epochs=1", "tensorboard=false", "strategy.evaluation=tuned", "train.device=cpu"]
+    return subprocess.Popen([sys.executable, "-m", "search", *keys], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+@pytest.mark.slow
+def test_of_two_processes_one_is_killed_and_the_other_ends_the_study(data, tmp_path):
+    url, trials = f"sqlite:///{tmp_path / 'study.db'}", 40
+    both = [start(tmp_path / f"run{i}", data, url, trials) for i in range(2)]
+    while True:  # until both have measured something
+        time.sleep(0.2)
+        assert both[0].poll() is None, both[0].stdout.read().decode()
+        with contextlib.suppress(KeyError):  # no study yet
+            study = optuna.load_study(study_name="shared", storage=url)
+            if len({t.user_attrs["folder"] for t in study.trials if ACCURACY in t.user_attrs}) == 2:
+                break
+    both[0].kill()
+    both[0].communicate()
+    output = both[1].communicate(timeout=300)[0].decode()
+    assert both[1].returncode == 0, output
+    assert outcome(tmp_path / "run1")["metrics"]["search/candidates"] >= trials
+    assert not (tmp_path / "run0" / "summary.json").exists()
+    resumed = [sys.executable, "-m", "search", f"resume={tmp_path / 'run0'}"]
+    assert subprocess.run(resumed, capture_output=True, check=False).returncode == 0
+    accuracies = [t.user_attrs[ACCURACY] for t in study.trials if ACCURACY in t.user_attrs]
+    assert outcome(tmp_path / "run0")["metrics"]["accuracy/val/searched"] == max(accuracies)
+    assert not [t for t in study.trials if t.state == optuna.trial.TrialState.RUNNING]
+
+
+def test_a_storage_that_goes_away_is_named_and_the_search_goes_on_when_it_is_back(data, tmp_path, monkeypatch):
+    place = tmp_path / "shared"
+    place.mkdir()
+    url = f"sqlite:///{place / 'study.db'}"
+    config = configured(data, trials=6, storage=url, study="shared")
+    original, calls = Problem.proxy, []
+
+    def gone(self, *arguments):
+        calls.append(arguments)
+        if len(calls) == 4:
+            place.rename(tmp_path / "away")
+        return original(self, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Problem, "proxy", gone)
+        with pytest.raises(StorageError, match=r"strategy\.storage 'sqlite.*does not answer.*kept.*resume="):
+            Run(config, lambda _: Small(), tmp_path / "run")()
+    (tmp_path / "away").rename(place)
+    Run(config, lambda _: Small(), tmp_path / "run")()
+    assert outcome(tmp_path / "run")["metrics"]["search/candidates"] == 6
+    assert len(optuna.load_study(study_name="shared", storage=url).trials) >= 6
+
+
+def test_a_storage_without_a_driver_or_a_host_is_named(data, tmp_path):
+    for url in ("sqlite:////nowhere/at/all.db", "postgresql://localhost:1/x"):
+        config = configured(data, trials=2, storage=url, study="shared")
+        with pytest.raises((StorageError, ValueError), match=r"strategy\.storage '"):
+            Run(config, lambda _: Small(), tmp_path / "run")()
+
+
+@pytest.mark.parametrize("pruner", ["median", "hyperband"])
+def test_a_pruner_ends_candidates_early_and_the_epochs_are_those_that_were_trained(data, tmp_path, pruner):
+    config = configured(data, trials=14, evaluation="tuned", candidate_epochs=6, pruner=pruner)
+    summary = Run(config, lambda _: Small(), tmp_path / "run")()
+    metrics = outcome(tmp_path / "run")["metrics"]
+    assert metrics["search/pruned"] > 0
+    assert metrics["search/candidates"] + metrics["search/pruned"] == 14
+    assert metrics["search/candidates"] * 6 < metrics["search/epochs"] < 14 * 6
+    assert summary["epochs"]["search"] == metrics["search/epochs"]
+
+
+def test_of_several_objectives_a_front_is_fine_tuned(data, tmp_path):
+    config = configured(data, "nsga2", trials=24, population=6, objectives=["flash_bytes"], networks=3)
+    run = Run(config, lambda _: Small(), tmp_path / "run")
+    summary = run()
+    results, _ = read_results(tmp_path / "run" / "results.jsonl")
+    assert 2 <= len(results) <= 3
+    assert len({r.architecture.hash for r in results}) == len(results)
+    searched = np.array([[-r.metrics["accuracy/val/searched"], r.costs["flash_bytes"]] for r in results])
+    assert on_front(searched).all()
+    assert summary["epochs"]["finetune"] == len(results) * config.train.finetune.epochs
+
+
+def test_a_child_of_evolution_differs_from_one_of_the_living_in_one_parameter(data, tmp_path):
+    config = configured(data, "evolution", trials=14, population=5, tournament=2)
+    Run(config, lambda _: Small(), tmp_path / "run")()
+    complete = [p for state, p in parameters(tmp_path / "run") if state == optuna.trial.TrialState.COMPLETE]
+    for i in range(5, 14):
+        distances = [sum(complete[i][name] != parent[name] for name in parent) for parent in complete[i - 5 : i]]
+        assert 1 in distances
 
 
 def test_a_study_of_another_space_is_refused_by_its_decisions(data, tmp_path):
@@ -139,7 +241,8 @@ def test_cmaes_takes_no_choices_among_blocks():
         ("strategy.evaluation=guess", "strategy.evaluation"),
         ("strategy.trials=0", "strategy.trials"),
         ("strategy.storage=sqlite:///x.db", "strategy.study"),
-        ("strategy.epochs=-1", "strategy.epochs"),
+        ("limits.epochs=-1", "limits.epochs"),
+        ("strategy.pruner=median", "strategy.pruner"),
     ],
 )
 def test_bad_settings_are_refused(composed, override, message):

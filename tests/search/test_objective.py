@@ -6,7 +6,7 @@ import torch
 from cost_models import COST_MODELS
 from search.curvature import Curvature
 from search.objective import REFRESH, AugmentedLagrangian, Duccio, Objective
-from search.optimizer import SharedAdam
+from search.shared_adam import SharedAdam
 from spaces.blocks import GATES, Selection
 from spaces.searchable import searchable
 from spaces.space import FAKE

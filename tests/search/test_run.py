@@ -232,7 +232,7 @@ def test_run_folder_that_exists_is_not_overwritten(done, data):
 def test_what_the_fixed_strategy_cannot_meet_is_refused_before_training(data, tmp_path):
     chosen = settings(data, strategy="fixed", budgets={"flash_bytes": 300})
     with pytest.raises(
-        BudgetError, match=r"strategy 'fixed' at 8 bits: costs are .*budgets.*lower strategy.weight_bits"
+        BudgetError, match=r"strategy 'fixed': at 8 bits and width 1 costs are .*budgets.*Lower strategy.weight_bits"
     ):
         run(tmp_path / "run", chosen)
     assert not (tmp_path / "run").exists()

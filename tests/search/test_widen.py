@@ -9,6 +9,7 @@ from cost_models import COST_MODELS
 from search.feasibility import at, seed_architecture
 from search.integer.executor import Executor
 from search.lower import lower
+from search.points import Point
 from search.run import Run
 from search.settings import GradientSettings
 from search.strategies.gradient import Gradient
@@ -136,7 +137,7 @@ def test_growth_without_a_budget_or_channels_is_refused():
     strategy = Gradient(GradientSettings(expand=True))
     space, _ = spaced(Small(), (1, 8, 8))
     with pytest.raises(ValueError, match="expand: grows to the budgets, and there are none"):
-        strategy.check(space, MODELS, {})
+        strategy.check(space, MODELS, [Point("", {}, {})])
     space, _ = spaced(Small(), (1, 8, 8), Options((8,)))
     with pytest.raises(ValueError, match=r"expand: no channels are open\. Add 0 to space\.weight_bits"):
-        strategy.check(space, MODELS, {"flash_bytes": 1e4})
+        strategy.check(space, MODELS, [Point("", {"flash_bytes": 1e4}, {})])

@@ -1,0 +1,93 @@
+"""A stretch of training, and what all of a run share."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from search.data.batches import Batches
+from search.objective import Objective
+from search.progress import Monitor
+from spaces.space import FAKE, Space
+
+
+@dataclass
+class Phase:
+    """One stretch of training.
+
+    Attributes:
+        mode: of the Space; the last `integer_epochs` run in integer mode with frozen norms.
+        teacher: float network to distil from, with the loss's weight and temperature.
+        patience: epochs without a better validation accuracy after which the phase ends; the best epoch is kept.
+        keep_best: the epoch of best validation accuracy is kept (among the integer epochs, where there are any).
+        number: of the phases of this name, from 1.
+    """
+
+    name: str
+    epochs: int
+    lr: float
+    mode: str = FAKE
+    weight_decay: float = 0.0
+    pattern_decay: float = 0.0
+    decision_lr: float = 0.0
+    objective: Objective | None = None
+    integer_epochs: int = 0
+    patience: int | None = None
+    keep_best: bool = False
+    temperature: tuple[float, float] = (1.0, 1.0)
+    teacher: tuple[Space, float, float] | None = None
+    kept: bool = True  # in checkpoints
+    architecture: str = ""  # hash of the network in training, where it is a decided one
+    number: int = 1
+
+    @property
+    def label(self) -> str:
+        return label(self.name, self.number)
+
+
+def label(name: str, number: int) -> str:
+    """ "finetune", "finetune 2" ..., as the plan, the display and the checkpoints call a phase."""
+    return name if number == 1 else f"{name} {number}"
+
+
+def checkpoint_file(folder: Path, phase: str) -> Path:
+    return folder / "checkpoints" / f"{phase.replace(' ', '-')}.pt"
+
+
+@dataclass
+class Context:
+    """What all phases of a run share.
+
+    Attributes:
+        whole: training data as one process would see them: for statistics that all processes must share.
+        plan: label of a phase -> its share of the run's work.
+        limit: seconds that the whole run may take.
+        seconds, epochs: name of a phase -> what it took, candidates included.
+    """
+
+    train: Batches
+    val: Batches
+    whole: Batches
+    device: torch.device
+    folder: Path
+    monitor: Monitor
+    label_smoothing: float = 0.0
+    units: dict[str, str] = field(default_factory=dict)
+    budgets: dict[str, float] = field(default_factory=dict)
+    plan: dict[str, float] = field(default_factory=dict)
+    limit: float | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    epochs: dict[str, float] = field(default_factory=dict)
+    epochs_done: int = 0
+
+    def spend(self, phase: str, epochs: float, seconds: float) -> None:
+        self.epochs[phase] = self.epochs.get(phase, 0.0) + epochs
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
+
+    def allotted(self, phase: str) -> float | None:
+        """Seconds for a phase: its share, among the phases from it on, of what is left of the limit."""
+        if self.limit is None or phase not in self.plan:
+            return None
+        labels = list(self.plan)
+        ahead = sum(self.plan[name] for name in labels[labels.index(phase) :])
+        return max(0.0, self.limit - sum(self.seconds.values())) * self.plan[phase] / ahead if ahead else 0.0

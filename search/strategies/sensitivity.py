@@ -1,0 +1,84 @@
+"""Sensitivity and an integer program: what each option hurts alone, and the least sum of it that meets the budgets.
+
+(As in HAWQ-V3, Yao et al., ICML 2021, arXiv 2011.10680, with losses in place of curvatures, and channels besides.)
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from cost_models.rules import CostModel
+from search.feasibility import seed_architecture
+from search.points import Point
+from search.problem import Problem
+from search.repair import repair
+from search.results import Result
+from search.sensitivity import FORWARD, Table, estimated, fingerprint, measured, passes
+from search.settings import SensitivitySettings
+from search.strategies.strategy import training
+from spaces.space import Space
+
+FILE = "sensitivity.json"
+
+
+class SensitivityProgram:
+    """One table, and from it an architecture for every point."""
+
+    def __init__(self, settings: SensitivitySettings) -> None:
+        self.settings = settings
+
+    def plan(self, points: int, finetune: int, left: float | None) -> dict[str, int]:
+        return training(points, finetune, left)
+
+    def check(self, space: Space, models: Mapping[str, CostModel], points: Sequence[Point]) -> None:
+        """Raises ValueError: no budgets, so nothing would change."""
+        if not all(point.budgets for point in points):
+            raise ValueError("strategy 'sensitivity': lowers costs to budgets, and there are none. Add budgets.")
+
+    def run(self, problem: Problem) -> Iterator[Result]:
+        table = self._table(problem)
+        left = self._left(problem)
+        for point in problem.points:
+            start = seed_architecture(problem.space)
+            found = repair(problem.space, start, problem.models, point.budgets, table)
+            yield problem.at(point).evaluate(found, left)
+
+    def _left(self, problem: Problem, ahead: float = 0.0) -> int | None:
+        """Epochs that a limit leaves for fine-tuning each point. Raises ValueError: none."""
+        limit = problem.limits.epochs
+        if limit is None:
+            return None
+        left = int((limit - sum(problem.context.epochs.values()) - ahead) / len(problem.points))
+        if left < 1:
+            raise ValueError(
+                f"limits.epochs: {limit:g}, of which the table takes {ahead:.1f}, and nothing is left to fine-tune. "
+                "Raise it, or take strategy.estimate=gradient, strategy.batches=1 or the strategy.table of another run."
+            )
+        return left
+
+    def _table(self, problem: Problem) -> Table:
+        """The run's own where it was made before, that of another run where it is named, or a new one."""
+        own, began = problem.context.folder / FILE, time.perf_counter()
+        path = own if own.exists() or self.settings.table is None else Path(self.settings.table)
+        if path.exists() or path != own:
+            table = Table.load(path)
+            if table.fingerprint != fingerprint(problem.space):
+                raise ValueError(
+                    f"strategy.table {path}: belongs to other weights or another space. "
+                    "Leave it out, or take that run's float network: train.warmup.source."
+                )
+        else:
+            self._left(problem, self._epochs(problem))
+            batches = problem.sample(self.settings.batches)
+            make = measured if self.settings.estimate == "measured" else estimated
+            problem.context.monitor.note(f"sensitivity: {passes(problem.space)} options, each tried alone")
+            table = make(problem.space, batches, problem.loss())
+        if path != own or not own.exists():
+            table.save(own)
+        problem.context.spend("search", self._epochs(problem), time.perf_counter() - began)
+        return table  # one that was taken over counts as if it had been made here
+
+    def _epochs(self, problem: Problem) -> float:
+        """Passes over training data, in units of training on all of it."""
+        work = FORWARD * passes(problem.space) if self.settings.estimate == "measured" else 1.0
+        return self.settings.batches * work / len(problem.context.whole)

@@ -1,0 +1,147 @@
+"""A run of several points: one warm-up, each within its budget, limits held, and after a kill to the same bytes."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from search.points import Front
+from search.results import front_volume, read_results
+from search.run import Run
+from search.settings import LimitSettings
+from search.strategies import SETTINGS
+from search.training import PhaseRun
+from tests.search.small import Small, settings, write_stripes
+
+LIMITS = [900, 500, 300]
+FRONT = Front(budgets={"flash_bytes": [float(limit) for limit in LIMITS]})
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_stripes(tmp_path_factory.mktemp("data") / "d.npz", count=160)
+
+
+def configured(data, strategy="gradient", **changes):
+    chosen = settings(data, strategy=strategy, budgets={}, front=FRONT, **changes)
+    chosen.space.weight_bits = [0, 2, 4, 8]
+    if strategy == "fixed":
+        chosen.strategy = SETTINGS["fixed"](weight_bits=[2, 8], widths=[0.125, 0.25, 0.5, 1.0])
+    if hasattr(chosen.strategy, "trials"):
+        chosen.strategy.trials = 6
+    return chosen
+
+
+def run(config, folder):
+    return Run(config, lambda _: Small(), folder)()
+
+
+@pytest.fixture(scope="module")
+def done(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("front") / "run"
+    return folder, run(configured(data), folder)
+
+
+def test_every_point_is_a_folder_of_its_own_within_its_budget(done):
+    folder, summary = done
+    assert json.loads((folder / "summary.json").read_text())["points"] == summary["points"]
+    assert [p["point"] for p in summary["points"]] == [f"flash_bytes={limit}" for limit in LIMITS]
+    for limit, point in zip(LIMITS, summary["points"], strict=True):
+        assert point["costs"]["flash_bytes"]["found"] <= limit and point["budgets"]["flash_bytes"]["met"]
+        assert point["mismatches"]["numpy"] == 0
+        assert (
+            json.loads((folder / point["folder"] / "summary.json").read_text())["architecture"] == point["architecture"]
+        )
+        for name in ("program.safetensors", "model.safetensors", "architecture.json"):
+            assert (folder / point["folder"] / name).is_file()
+
+
+def test_results_and_summary_say_what_the_front_is(done):
+    folder, summary = done
+    results, faults = read_results(folder / "results.jsonl")
+    assert [r.point for r in results] == [p["point"] for p in summary["points"]] and not faults
+    costs = [p["costs"]["flash_bytes"]["found"] for p in summary["points"]]
+    tests = [p["accuracy"]["integer"]["test"] for p in summary["points"]]
+    volume = front_volume(costs, tests, summary["front"]["reference"]["cost"])
+    assert summary["front"]["hypervolume"]["test"] == volume > 0
+    assert summary["front"]["knee"] in {p["point"] for p in summary["points"]}
+
+
+def test_warm_up_is_shared_and_later_searches_are_shorter(done, data):
+    _, summary = done
+    config = configured(data)
+    assert summary["epochs"]["warmup"] == config.train.warmup.epochs
+    assert summary["epochs"]["search"] == 4 + 1 + 1
+    assert summary["epochs"]["finetune"] == 3 * config.train.finetune.epochs
+
+
+@pytest.mark.parametrize("killed_at", ["search 2", "finetune 2"])
+def test_after_a_kill_the_front_is_the_same(done, data, tmp_path, monkeypatch, killed_at):
+    original = PhaseRun.run_epoch
+
+    def killed(self):
+        if self.phase.label == killed_at:
+            raise KeyboardInterrupt
+        return original(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PhaseRun, "run_epoch", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(configured(data), tmp_path / "run")
+    run(configured(data), tmp_path / "run")
+    for point in done[1]["points"]:
+        for name in ("program.safetensors", "architecture.json"):
+            whole, resumed = ((f / point["folder"] / name).read_bytes() for f in (done[0], tmp_path / "run"))
+            assert whole == resumed
+
+
+@pytest.mark.parametrize("strategy", ["fixed", "sensitivity", "random"])
+def test_other_strategies_have_fronts(data, tmp_path, strategy):
+    summary = run(configured(data, strategy), tmp_path / "run")
+    for limit, point in zip(LIMITS, summary["points"], strict=True):
+        assert point["costs"]["flash_bytes"]["found"] <= limit
+
+
+def test_a_front_of_lambdas_falls_in_cost(data, tmp_path):
+    config = replace(configured(data), front=Front(lambdas={"flash_bytes": [0.01, 30.0]}))
+    config.strategy.epochs, config.strategy.next_epochs, config.strategy.decision_lr = 6, 6, 0.1
+    low, high = (p["costs"]["flash_bytes"]["found"] for p in run(config, tmp_path / "run")["points"])
+    assert high < low
+
+
+@pytest.mark.parametrize("strategy", ["gradient", "fixed", "sensitivity", "random"])
+def test_a_limit_of_epochs_is_held_and_used(data, tmp_path, strategy):
+    config = configured(data, strategy, limits=LimitSettings(epochs=20))
+    if strategy == "sensitivity":
+        config.strategy.estimate = "gradient"
+    if strategy == "gradient":
+        config.strategy.epochs = None
+    epochs = run(config, tmp_path / "run")["epochs"]
+    assert 11 < epochs["total"] <= 20
+
+
+def test_a_limit_that_is_too_low_is_refused(data, tmp_path):
+    with pytest.raises(
+        ValueError, match=r"limits.epochs: warm-up leaves 2, and 3 x 3 of fine-tuning none for a search"
+    ):
+        Run(configured(data, limits=LimitSettings(epochs=4)), lambda _: Small(), tmp_path / "run")
+    with pytest.raises(ValueError, match=r"limits.epochs: leaves 5 for the search, of 6 epochs"):
+        Run(configured(data, limits=LimitSettings(epochs=16)), lambda _: Small(), tmp_path / "run")
+
+
+def test_a_limit_of_seconds_ends_every_phase_early(data, tmp_path):
+    config = replace(configured(data, limits=LimitSettings(seconds=3.0)), front=Front(), budgets={"flash_bytes": 500})
+    config.train.warmup.epochs, config.strategy.epochs, config.train.finetune.epochs = 400, 400, 400
+    torch.set_num_threads(1)
+    summary = run(config, tmp_path / "run")
+    phases = sum(seconds for name, seconds in summary["seconds"].items() if name not in ("rest", "total"))
+    assert phases < 6
+    assert all(1 <= summary["epochs"][phase] < 400 for phase in ("warmup", "search", "finetune"))
+    assert summary["budgets"]["flash_bytes"]["met"] and summary["mismatches"]["numpy"] == 0
+
+
+def test_a_table_that_the_limit_does_not_pay_for_is_refused(data, tmp_path):
+    config = configured(data, "sensitivity", limits=LimitSettings(epochs=14))
+    with pytest.raises(ValueError, match=r"limits.epochs: 14, of which the table takes 13\.5, and nothing is left"):
+        run(config, tmp_path / "run")
