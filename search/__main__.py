@@ -9,6 +9,7 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -27,6 +28,11 @@ def _refuse_others(overrides: Sequence[str]) -> None:
         raise ValueError(f"resume: {others} cannot be changed in a run that has begun. Start a new run with them.")
 
 
+def _job_number() -> int | None:
+    ours = HydraConfig.get()
+    return ours.job.num if ours.mode == RunMode.MULTIRUN else None
+
+
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")
 def main(config: DictConfig) -> None:
     logging.getLogger("spaces").setLevel(logging.WARNING)  # what is left alone, the monitor says
@@ -38,7 +44,7 @@ def main(config: DictConfig) -> None:
         else:
             settings = parse(config)
             distributed.start(device_of(settings.train.device))
-            folder = Path(distributed.agreed(lambda: str(new_folder(settings))))
+            folder = Path(distributed.agreed(lambda: str(new_folder(settings, _job_number()))))
         run = Run(settings, model_maker(settings.model), folder)
         if not config.resume and distributed.rank() == 0:
             write_config(settings, folder)  # not before Run has accepted it: a refused run leaves nothing behind

@@ -72,9 +72,13 @@ def _offered(options: Options, target: Target) -> tuple[Options, list[str]]:
     return replace(options, **offered), notes
 
 
-def new_folder(settings: Settings) -> Path:
-    """runs/EXPERIMENT/TIME, or settings.folder. Raises RunFolderError where it exists with something in it."""
-    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+def new_folder(settings: Settings, job: int | None = None) -> Path:
+    """runs/EXPERIMENT/TIME, or settings.folder. Raises RunFolderError where it exists with something in it.
+
+    Args:
+        job: number in a multirun, whose runs begin in the same second.
+    """
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S") + ("" if job is None else f"_{job}")
     folder = Path(settings.folder or Path("runs") / settings.experiment / stamp)
     if folder.exists() and any(folder.iterdir()):
         raise RunFolderError(
