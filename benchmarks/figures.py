@@ -66,10 +66,10 @@ def main() -> None:
     for seed in arguments.seeds:
         for said, overrides in FIGURES[arguments.figure]():
             name = "_".join(str(value).replace(" ", "-") for value in (arguments.figure, *said.values(), seed))
-            summary, results = searched(arguments.folder / name, [*overrides, f"seed={seed}"])
+            done = searched(arguments.folder / name, [*overrides, f"seed={seed}"])
             line = {"benchmark": "figures", "figure": arguments.figure, **said, "seed": seed}
-            line |= {"flash_bytes": summary["costs"]["flash_bytes"]["found"], "accuracy": summary["accuracy"]}
-            line |= {"metrics": results[-1].metrics, "seconds": round(summary["seconds"]["total"])}
+            line |= {"flash_bytes": done.summary["costs"]["flash_bytes"]["found"], "accuracy": done.summary["accuracy"]}
+            line |= {"metrics": done.results[-1].metrics, "seconds": round(done.seconds)}
             print(json.dumps(line), flush=True)
 
 

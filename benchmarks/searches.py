@@ -4,31 +4,59 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from search.results import Result, read_results
+from spaces.files import write_text
+
+MEASURED = "measured.json"
 
 
-def searched(folder: Path, overrides: Sequence[str]) -> tuple[dict[str, Any], list[Result]]:
-    """The summary and results of `python -m search folder=... overrides`, in a process of one thread.
+@dataclass(frozen=True)
+class Searched:
+    """Attributes: seconds, peak_bytes: of the process, the last one where it was cut short."""
+
+    summary: dict[str, Any]
+    results: list[Result]
+    seconds: float
+    peak_bytes: int
+
+
+def searched(folder: Path, overrides: Sequence[str]) -> Searched:
+    """What `python -m search folder=... overrides` leaves, run in a process of one thread.
 
     Raises:
         RuntimeError: the search failed; its last lines follow.
     """
-    if not (folder / "summary.json").is_file():
+    if not (folder / MEASURED).is_file():
         begun = (folder / "config.yaml").is_file()
         arguments = [f"resume={folder}"] if begun else [f"folder={folder}", "tensorboard=false", *overrides]
-        done = subprocess.run(
-            [sys.executable, "-m", "search", *arguments],
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode:
-            raise RuntimeError(f"search {arguments}: {(done.stdout + done.stderr)[-2000:]}")
+        seconds, peak = _run(folder, arguments)
+        write_text(folder / MEASURED, json.dumps({"seconds": seconds, "peak_bytes": peak}))
     results, faults = read_results(folder / "results.jsonl")
     if faults:
         raise RuntimeError(f"{faults}: damaged. Delete {folder} to repeat that search.")
-    return json.loads((folder / "summary.json").read_text()), results
+    summary = json.loads((folder / "summary.json").read_text())
+    return Searched(summary, results, **json.loads((folder / MEASURED).read_text()))
+
+
+def _run(folder: Path, arguments: list[str]) -> tuple[float, int]:
+    """Seconds and the most bytes that were resident."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    log, began = folder.parent / f"{folder.name}.log", time.perf_counter()
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "search", *arguments],
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            stdout=output,
+            stderr=output,
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"search {arguments}: {log.read_text()[-2000:]}")
+    return time.perf_counter() - began, usage.ru_maxrss * 1024

@@ -9,7 +9,7 @@ import torch
 from cost_models.rules import CostModel
 from spaces.architecture import Architecture
 from spaces.blocks import Selection
-from spaces.decision import Gate
+from spaces.decision import Decision, Gate
 from spaces.space import FAKE, Space
 
 
@@ -93,19 +93,27 @@ def _cheaper(space: Space, architecture: Architecture, model: CostModel) -> dict
     return picks
 
 
+def _state_of(decision: Decision) -> list[torch.Tensor]:
+    return [*decision.parameters(), *decision.buffers()]
+
+
 @contextmanager
 def fixed(space: Space, architecture: Architecture) -> Iterator[None]:
     """The space with its decisions set to the architecture, and as they were afterwards."""
-    before = {name: {k: v.clone() for k, v in d.state_dict().items()} for name, d in space.decisions.items()}
+    decisions = space.decisions
+    before = {name: [value.clone() for value in _state_of(d)] for name, d in decisions.items()}
     training = space.training
     try:
-        space.eval()  # a search in training may sample; an architecture is its argmax
+        if training:
+            space.eval()  # a search in training may sample; an architecture is its argmax
         space.fix(architecture)
         yield
     finally:
-        space.train(training)
-        for name, decision in space.decisions.items():
-            decision.load_state_dict(before[name])
+        if training:
+            space.train()
+        for name, decision in decisions.items():
+            for value, kept in zip(_state_of(decision), before[name], strict=True):
+                value.data.copy_(kept)
 
 
 def at(space: Space, architecture: Architecture, models: Mapping[str, CostModel]) -> dict[str, float]:

@@ -24,6 +24,7 @@ from spaces.space import FAKE, INTEGER, Space
 SENSITIVITY_BATCHES = 8
 CALIBRATION_BATCHES = 8
 PROXY_BATCHES = 10  # of norms' statistics, of a candidate
+FORWARD = 1 / 3  # of a training step's work: the backward pass is twice as much
 
 
 @dataclass
@@ -160,13 +161,16 @@ class Problem:
         network.set_mode(FAKE)
         if evaluation == "inherited":
             reestimate_norms(network, context.whole, PROXY_BATCHES)
-            taken = min(PROXY_BATCHES, len(context.whole)) / len(context.whole)
         else:
             f, monitor = self.settings.finetune, watch or Monitors([])
             alone = replace(context, monitor=monitor, plan={}, limit=None, epochs={}, seconds={}, epochs_done=0)
             PhaseRun(network, Phase("candidate", epochs, f.lr, weight_decay=f.weight_decay, kept=False), alone).run()
-            taken = float(epochs)
-        return accuracy(network, context.val, context.device, FAKE), taken
+        return accuracy(network, context.val, context.device, FAKE), self.epochs_of_proxy(evaluation, epochs)
+
+    def epochs_of_proxy(self, evaluation: str, epochs: int) -> float:
+        """What a candidate takes, in epochs of training; passes without a backward one count a third."""
+        steps = len(self.context.whole)
+        return FORWARD * min(PROXY_BATCHES, steps) / steps if evaluation == "inherited" else float(epochs)
 
     def calibrate(self) -> None:
         """First steps of all quantizers, from training data."""

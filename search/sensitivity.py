@@ -17,7 +17,6 @@ from spaces.files import write_text
 from spaces.space import FAKE, Space
 
 FORMAT = 1
-FORWARD = 1 / 3  # of a training step's work: the backward pass is twice as much
 
 Batch = tuple[Tensor, Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]

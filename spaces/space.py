@@ -150,8 +150,9 @@ class Space(nn.Module):
                 f"space '{self.name}': the architecture is of another space ('{architecture.space}'): "
                 f"missing {sorted(own - given)[:5]}, unknown {sorted(given - own)[:5]}."
             )
+        decisions = self.decisions
         for name, pick in architecture.picks.items():
-            self.decisions[name].fix(pick)
+            decisions[name].fix(pick)
 
     def select(self, mode: str | None = None) -> Selection:
         """What the decisions say now, differentiable; drawn once per forward pass and kept in `selection`."""

@@ -24,7 +24,7 @@ from search.encoding import Encoding
 from search.feasibility import at, over
 from search.phase import label
 from search.points import Point
-from search.problem import PROXY_BATCHES, Problem
+from search.problem import Problem
 from search.progress import EpochEnd, Monitors
 from search.results import Result
 from search.settings import BlackBoxSettings
@@ -34,7 +34,7 @@ from search.strategies.strategy import searching
 from search.strategies.studies import ACCURACY, COSTS, EPOCHS, VIOLATION, kept, measured, opened, seconds_of
 from spaces.space import Space
 
-INHERITED = 0.05  # epochs that an inherited candidate takes, as a first guess
+INHERITED = 0.02  # epochs that an inherited candidate takes, as a first guess
 
 
 def _violation(trial: FrozenTrial) -> tuple[float]:
@@ -169,8 +169,7 @@ class _Search:
     def _done(self) -> bool:
         s, trials = self.settings, self.study.get_trials(deepcopy=False)
         tried = len(measured(self.study, pruned=True))
-        steps = len(self.problem.context.whole)
-        following = PROXY_BATCHES / steps if s.evaluation == "inherited" else float(s.candidate_epochs)
+        following = self.problem.epochs_of_proxy(s.evaluation, s.candidate_epochs)
         late = self.seconds is not None and time.perf_counter() - self.began >= self.seconds
         return tried >= s.trials or len(trials) >= s.attempts or self._epochs() + following > self.epochs or late
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from cost_models.rules import CostModel
 from search.feasibility import seed_architecture
 from search.points import Point
-from search.problem import Problem
+from search.problem import FORWARD, Problem
 from search.repair import repair
 from search.results import Result
-from search.sensitivity import FORWARD, Table, estimated, fingerprint, measured, passes
+from search.sensitivity import Table, estimated, fingerprint, measured, passes
 from search.settings import SensitivitySettings
 from search.strategies.strategy import training
 from spaces.space import Space

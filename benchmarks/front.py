@@ -1,0 +1,213 @@
+"""Rivals on one space, at equal total epochs: accuracy of the integers at each budget, and hypervolumes over seeds.
+
+`python -m benchmarks.front` resumes what it finds in its folder; `--quick` takes minutes; `--table FILE` writes what is
+there as a table. All strategies of a seed share one float network, whose epochs count for each. A network is chosen on
+validation data; test data is read once, of what was chosen.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import repeat
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import kendalltau
+
+from benchmarks.searches import Searched, searched
+from search.results import front_volume
+
+MANY = ["strategy.trials=10000", "strategy.attempts=3000"]  # limits.epochs is what ends them
+SWEEP = ["strategy=fixed", "strategy.weight_bits=[2,4,8]", "strategy.widths=[0.125,0.25,0.375,0.5,0.625,0.75,0.875,1]"]
+STRATEGIES = {
+    "gradient": ["strategy=gradient"],
+    "uniform": SWEEP,
+    "magnitude": ["strategy=magnitude", "strategy.steps=5"],
+    "sensitivity": ["strategy=sensitivity", "strategy.estimate=gradient"],
+    "random": ["strategy=random", *MANY],
+    "tpe": ["strategy=tpe", *MANY],
+    "nsga2": ["strategy=nsga2", *MANY],
+    "evolution": ["strategy=evolution", *MANY],
+}
+RANKED = 12  # candidates that are retrained, for the rank correlation
+RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Attributes: epochs: of every run, warm-up and fine-tuning included."""
+
+    data: str
+    experiment: str
+    budgets: tuple[int, ...]
+    seeds: int
+    epochs: int
+    overrides: tuple[str, ...] = ()
+
+
+SMALL = ("train.warmup.epochs=6", "train.finetune.epochs=5")
+CONTESTS = (
+    Contest("digits", "resnet8_digits", (38912, 19456, 9728, 4864, 3072), 5, 60),
+    Contest("fashion_mnist, 12,000 images", "resnet8_fashion", (19456, 4864), 3, 36),
+)
+QUICK = (Contest("digits", "resnet8_digits", (9728, 3072), 1, 16, SMALL),)
+
+
+@dataclass(frozen=True)
+class Job:
+    contest: Contest
+    strategy: str
+    seed: int
+    budget: int
+
+    def folder(self, root: Path) -> Path:
+        return root / self.contest.experiment / f"{self.strategy}_{self.budget}_{self.seed}"
+
+    def run(self, root: Path) -> Searched:
+        contest = self.contest
+        shared = [f"+experiment={contest.experiment}", f"seed={self.seed}", f"limits.epochs={contest.epochs}"]
+        shared += [*contest.overrides, f"budgets.flash_bytes={self.budget or 'null'}"]
+        if self.strategy == "float":
+            return searched(self.folder(root), [*shared, "strategy=fixed"])
+        source = Job(contest, "float", self.seed, 0).folder(root)
+        own = STRATEGIES.get(self.strategy) or [
+            "strategy=random",
+            *MANY,
+            f"strategy.networks={RANKED}",
+        ]
+        if self.strategy == "ranking":
+            shared = [s for s in shared if not s.startswith("limits.")] + ["strategy.trials=24"]
+        return searched(self.folder(root), [*shared, f"train.warmup.source={source}", *own])
+
+
+def jobs(contest: Contest) -> Iterator[Job]:
+    """Seed by seed, so that what is there of an unfinished benchmark compares all strategies."""
+    for seed in range(contest.seeds):
+        for budget in contest.budgets:
+            for strategy in STRATEGIES:
+                yield Job(contest, strategy, seed, budget)
+        yield Job(contest, "ranking", seed, contest.budgets[len(contest.budgets) // 2])
+
+
+def line_of(job: Job, done: Searched) -> dict[str, object]:
+    accuracy = done.summary["accuracy"]["integer"]
+    return {
+        "benchmark": "front",
+        "data": job.contest.data,
+        "strategy": job.strategy,
+        "seed": job.seed,
+        "budget_bytes": job.budget,
+        "flash_bytes": done.summary["costs"]["flash_bytes"]["found"],
+        "accuracy": accuracy["test"],
+        "accuracy_val": accuracy["val"],
+        "epochs": round(done.summary["epochs"]["total"], 2),
+        "seconds": round(done.seconds, 1),
+        "peak_bytes": done.peak_bytes,
+    }
+
+
+def ranking_of(job: Job, done: Searched) -> dict[str, object]:
+    """How well candidates are ranked before they are trained (Kendall's tau-b)."""
+    searched_, trained = (
+        [result.metrics[name] for result in done.results] for name in ("accuracy/val/searched", "accuracy/val")
+    )
+    tau = kendalltau(searched_, trained)
+    return {
+        "benchmark": "front",
+        "data": job.contest.data,
+        "ranking": len(trained),
+        "seed": job.seed,
+        "kendall_tau": round(float(tau.statistic), 3),
+        "p": round(float(tau.pvalue), 3),
+    }
+
+
+def volumes(contest: Contest, found: Mapping[Job, Searched]) -> Iterator[dict[str, object]]:
+    """Of each strategy the mean hypervolume over seeds, with its 95% bootstrap interval."""
+    for strategy in STRATEGIES:
+        each = []
+        for seed in range(contest.seeds):
+            own = [found[job] for b in contest.budgets if (job := Job(contest, strategy, seed, b)) in found]
+            if len(own) == len(contest.budgets):
+                costs = [one.summary["costs"]["flash_bytes"] for one in own]
+                accuracies = [one.summary["accuracy"]["integer"]["test"] for one in own]
+                each.append(front_volume([c["found"] for c in costs], accuracies, costs[0]["seed_network"]))
+        if each:
+            draws = np.random.default_rng(0).choice(each, (RESAMPLES, len(each))).mean(1)
+            low, high = np.quantile(draws, (0.025, 0.975))
+            values = {"hypervolume": np.mean(each), "low": low, "high": high}
+            line = {"benchmark": "front", "data": contest.data, "strategy": strategy, "seeds": len(each)}
+            yield line | {name: round(float(value), 4) for name, value in values.items()}
+
+
+def table(lines: list[dict[str, object]], command: str) -> str:
+    """Markdown: a table for each data set, mean test accuracy and standard deviation at each budget."""
+    text = f"# Rivals at equal total epochs\n\n`{command}`, one JSON object a line in `lines.jsonl` of its folder.\n"
+    for data in dict.fromkeys(str(line["data"]) for line in lines):
+        own = [line for line in lines if line["data"] == data]
+        budgets = list(dict.fromkeys(line["budget_bytes"] for line in own if "budget_bytes" in line))
+        heads = ["strategy", *(f"{b:,} B" for b in budgets), "hypervolume", "seconds", "peak MB"]
+        text += f"\n## {data}\n\n| {' | '.join(heads)} |\n"
+        text += "|---" * (len(budgets) + 4) + "|\n"
+        for strategy in STRATEGIES:
+            runs = [line for line in own if line.get("strategy") == strategy and "accuracy" in line]
+            cells = [_cell([line["accuracy"] for line in runs if line["budget_bytes"] == b]) for b in budgets]
+            volume = next((v for v in own if v.get("strategy") == strategy and "hypervolume" in v), None)
+            shown = f"{volume['hypervolume']} ({volume['low']} to {volume['high']})" if volume else ""
+            seconds, peak = ([line[key] for line in runs] for key in ("seconds", "peak_bytes"))
+            means = [f"{np.mean(seconds):.0f}", f"{np.mean(peak) / 1e6:.0f}"] if runs else ["", ""]
+            text += f"| {strategy} | {' | '.join([*cells, shown, *means])} |\n"
+        taus = [line["kendall_tau"] for line in own if "kendall_tau" in line]
+        if taus:
+            text += (
+                f"\nKendall's tau of candidates before and after training: {np.mean(taus):.2f}, {len(taus)} seeds.\n"
+            )
+    return text
+
+
+def _cell(values: list) -> str:
+    if not values:
+        return ""
+    spread = f" ± {100 * np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
+    return f"{100 * np.mean(values):.2f}{spread}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="two budgets, one seed, few epochs: minutes")
+    parser.add_argument("--data", choices=["digits", "fashion_mnist"], help="one data set alone")
+    parser.add_argument("--seeds", type=int, help="so many instead of all")
+    parser.add_argument("--jobs", type=int, default=2, help="searches at once, a thread each")
+    parser.add_argument("--folder", type=Path, help="of the runs; runs/front or runs/front_quick by default")
+    parser.add_argument("--table", type=Path, help="write the table there as Markdown")
+    arguments = parser.parse_args()
+    root = arguments.folder or Path("runs/front_quick" if arguments.quick else "runs/front")
+    lines: list[dict[str, object]] = []
+
+    def say(line: dict[str, object]) -> None:
+        lines.append(line)
+        print(json.dumps(line), flush=True)
+
+    for contest in QUICK if arguments.quick else CONTESTS:
+        if arguments.data and not contest.data.startswith(arguments.data):
+            continue
+        contest = replace(contest, seeds=min(contest.seeds, arguments.seeds or contest.seeds))
+        found = {}
+        with ThreadPoolExecutor(arguments.jobs) as pool:
+            floats = [Job(contest, "float", seed, 0) for seed in range(contest.seeds)]
+            list(pool.map(Job.run, floats, repeat(root)))
+            every = list(jobs(contest))
+            for job, done in zip(every, pool.map(Job.run, every, repeat(root)), strict=True):
+                found[job] = done
+                say(ranking_of(job, done) if job.strategy == "ranking" else line_of(job, done))
+        for line in volumes(contest, found):
+            say(line)
+    (root / "lines.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    if arguments.table:
+        arguments.table.write_text(table(lines, "python -m benchmarks.front" + (" --quick" if arguments.quick else "")))
+
+
+if __name__ == "__main__":
+    main()
