@@ -111,6 +111,7 @@ def searchable(model: nn.Module, example_input: Tensor, options: Options | None 
     ties, left_alone = tie(blocks, source.shape[1], last)
     _exclude(blocks, ties, left_alone, options)
     _check_time(blocks, options)
+    _check_kernels(blocks, options)
     spec = _describe(blocks, source.shape[1:], last, ties, left_alone, options)
     spec.name = name or type(model).__name__
     space = Space(spec)
@@ -165,6 +166,16 @@ def _check_time(blocks: list[Op], options: Options) -> None:
         if not any(fnmatch(name, pattern) for name in layers):
             there = ", ".join(layers) or "none"
             raise ValueError(f"options: time '{pattern}' matches no 1-D convolution; there are: {there}.")
+
+
+def _check_kernels(blocks: list[Op], options: Options) -> None:
+    """Sizes that are asked for and that no layer could take would be ignored."""
+    kernels = {op.name: tuple(op.attributes["kernel"]) for op in blocks if op.kind == "conv"}
+    if options.kernel_sizes and not any(len(kernel) > 1 and max(kernel) > 1 for kernel in kernels.values()):
+        raise ValueError(
+            f"options: kernel_sizes {list(options.kernel_sizes)}: no 2-D or 3-D convolution has a kernel larger than 1; "
+            f"there are: {kernels or 'none'}. Leave them out; 1-D convolutions have `time`."
+        )
 
 
 def _describe(
@@ -238,7 +249,11 @@ def _taps(
 ) -> dict[str, str]:
     """The choices of a convolution's taps, by role: what every call of it can take."""
     op = calls[0]
-    if op.kind != "conv" or max(op.attributes["kernel"]) == 1:
+    if op.kind != "conv":
+        return {}
+    if max(op.attributes["kernel"]) == 1:
+        if any(fnmatch(op.name, pattern) for pattern in options.time) and len(op.attributes["kernel"]) == 1:
+            left_alone[f"{op.name}/time"] = "its kernel has one tap"
         return {}
     offered: dict[str, tuple[int, ...]] = {}
     if len(op.attributes["kernel"]) > 1 and options.kernel_sizes:

@@ -153,3 +153,25 @@ def test_padding_that_no_convolution_reads_is_refused(layer):
     model(torch.zeros(2, 2, 6))
     with pytest.raises(UnsupportedNetwork, match="'1': pads what '2'"):
         space_of(model, (2, 2, 6))
+
+
+def test_kernel_sizes_without_a_kernel_to_shrink_are_refused():
+    model = nn.Sequential(nn.Conv1d(2, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(64, 2))
+    with pytest.raises(
+        ValueError, match=r"kernel_sizes \[1, 3\]: no 2-D or 3-D convolution.*there are: \{'0': \(3,\)\}"
+    ):
+        space_of(model, (2, 2, 16), Options(kernel_sizes=(1, 3)))
+
+
+def test_a_time_pattern_says_which_of_its_layers_have_one_tap():
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.wide, self.point = nn.Conv1d(2, 4, 3), nn.Conv1d(4, 2, 1)
+
+        def forward(self, x):
+            return self.point(torch.relu(self.wide(nn.functional.pad(x, (2, 0))))).flatten(1)
+
+    space = space_of(Net(), (2, 2, 16), Options(time=("*",)))
+    assert space.spec.left_alone["point/time"] == "its kernel has one tap"
+    assert "wide/receptive_field" in space.decisions or any("wide/" in name for name in space.choices)
