@@ -274,6 +274,11 @@ def _summary_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
     budgets = summary.get("budgets", {})
     for name, cost in summary.get("costs", {}).items():
         rows.append((name, _promise(cost, budgets.get(name))))
+    for point in summary.get("points", []):
+        rows.append((point["point"], _point(point)))
+    if "front" in summary:
+        front = summary["front"]
+        rows.append(("front", f"bends at {front['knee']}; hypervolume {front['hypervolume']['test']:.3f} on test"))
     if "mismatches" in summary:
         rows.append(("mismatches", _mismatches(summary["mismatches"])))
     if "seconds" in summary:
@@ -281,6 +286,13 @@ def _summary_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
     if "folder" in summary:
         rows.append(("run folder", str(summary["folder"])))
     return rows
+
+
+def _point(point: dict[str, Any]) -> str:
+    """A point of a front in a line."""
+    accuracies = ", ".join(f"{split} {value:.2%}" for split, value in point["accuracy"]["integer"].items())
+    costs = ", ".join(f"{cost['found']:,.12g} {cost['unit']}" for cost in point["costs"].values())
+    return f"{accuracies}; {costs}; {'met' if all(b['met'] for b in point['budgets'].values()) else 'OVER'}"
 
 
 def _promise(cost: dict[str, Any], budget: dict[str, Any] | None) -> str:

@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from rich.console import Console
 
+from search.display import summary_table
 from search.points import Front
 from search.results import front_volume, read_results
 from search.run import Run
@@ -66,6 +68,17 @@ def test_results_and_summary_say_what_the_front_is(done):
     volume = front_volume(costs, tests, summary["front"]["reference"]["cost"])
     assert summary["front"]["hypervolume"]["test"] == volume > 0
     assert summary["front"]["knee"] in {p["point"] for p in summary["points"]}
+
+
+def test_the_closing_table_has_a_line_for_every_point(done):
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(summary_table(done[1]))
+    lines = capture.get().splitlines()
+    for point in done[1]["points"]:
+        shown = next(line for line in lines if line.startswith(point["point"]))
+        assert f"{point['costs']['flash_bytes']['found']:,} B" in shown and "met" in shown
+    assert any("hypervolume" in line and done[1]["front"]["knee"] in line for line in lines)
 
 
 def test_warm_up_is_shared_and_later_searches_are_shorter(done, data):
