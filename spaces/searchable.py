@@ -173,7 +173,7 @@ def _check_kernels(blocks: list[Op], options: Options) -> None:
     kernels = {op.name: tuple(op.attributes["kernel"]) for op in blocks if op.kind == "conv"}
     if options.kernel_sizes and not any(len(kernel) > 1 and max(kernel) > 1 for kernel in kernels.values()):
         raise ValueError(
-            f"options: kernel_sizes {list(options.kernel_sizes)}: no 2-D or 3-D convolution has a kernel larger than 1; "
+            f"options: kernel_sizes {list(options.kernel_sizes)}: no 2-D or 3-D convolution has a kernel above 1; "
             f"there are: {kernels or 'none'}. Leave them out; 1-D convolutions have `time`."
         )
 
