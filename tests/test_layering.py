@@ -66,6 +66,11 @@ def test_hydra_and_omegaconf_stay_in_two_files():
     assert users == {"search/__main__.py", "search/config.py"}
 
 
+def test_optuna_stays_with_its_strategies():
+    users = [path.relative_to(ROOT).parent for path in MODULES if packages_of(path) & {"optuna", "sqlalchemy"}]
+    assert set(users) == {Path("search/strategies")}
+
+
 def test_integers_run_where_torch_is_not_installed():
     modules = [f"search.integer.{path.stem}" for path in (ROOT / "search/integer").glob("*.py") if path.stem[0] != "_"]
     script = "import importlib, sys\nsys.modules['torch'] = None  # an import of torch raises ImportError\n"
