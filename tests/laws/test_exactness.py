@@ -88,6 +88,8 @@ def _options(rng: random.Random, model: nn.Module) -> Options:
     causal = any(name.endswith("causal") for name, _ in model.named_modules())
     time = ("*.causal",) if causal and rng.random() < 0.7 else ()
     pattern = rng.choice(("", "", "1:2", "2:4", "columns", "channels", "blocks 2x3")) if 1 not in weights else ""
+    if not any(isinstance(m, nn.Conv2d | nn.Conv3d) and max(m.kernel_size) > 1 for m in model.modules()):
+        kernels = ()
     return Options(weights, granularity, *activations, kernel_sizes=kernels, time=time, pattern=pattern)
 
 
