@@ -22,6 +22,8 @@ from search.data.batches import Batches
 from search.data.data import Data
 from search.display import terminal_monitor
 from search.feasibility import BudgetError, at, refuse_impossible, seed_architecture
+from search.integer.program import Program
+from search.integer.sparse import stored_bytes
 from search.lower import lower
 from search.problem import Problem, device_of
 from search.progress import Monitor, Monitors
@@ -29,9 +31,10 @@ from search.report_rows import rows
 from search.results import Result, versions, write_results
 from search.settings import Settings
 from search.strategies import STRATEGIES
+from search.strategies.gradient import Gradient
 from search.training import Context, Phase, PhaseRun, accuracy, float_copy
 from spaces.files import write_text
-from spaces.patterns import DENSE
+from spaces.patterns import DENSE, SINGLE
 from spaces.searchable import Options, searchable
 from spaces.space import FAKE, FLOAT, INTEGER, Space
 
@@ -101,7 +104,7 @@ class Run:
         distributed.start(self.device)
         self.models = self._cost_models()
         self.strategy = STRATEGIES[settings.strategy.name](settings.strategy)
-        if settings.lambdas and not self.strategy.phases():
+        if settings.lambdas and not isinstance(self.strategy, Gradient):
             raise BudgetError(
                 f"lambdas {sorted(settings.lambdas)}: strategy '{settings.strategy.name}' has nothing to trade off. "
                 "Leave them out."
@@ -136,6 +139,11 @@ class Run:
     def _space(self, model: nn.Module) -> Space:
         s = self.settings
         options, self.notes = _offered(Options(**asdict(s.space)), s.target)
+        if options.pattern == SINGLE and s.strategy.name != "magnitude":
+            raise ValueError(
+                f"space.pattern 'weights': strategy '{s.strategy.name}' prunes no single weights. "
+                "Take strategy=magnitude strategy.structure=weights, or another pattern."
+            )
         if options.pattern:
             self.notes.append(f"space.pattern '{options.pattern}': {DENSE}")
         example = self.data.normalise(self.data.train.images[:2])
@@ -196,7 +204,7 @@ class Run:
             s.train.label_smoothing,
             {name: model.unit for name, model in self.models.items()},
             dict(s.budgets),
-            {name: epochs * WORK[name] for name, epochs in self._plan().items()},
+            {name: epochs * WORK.get(name, WORK["finetune"]) for name, epochs in self._plan().items()},
         )
 
     # Phases
@@ -308,7 +316,7 @@ class Run:
             "files": {
                 name: (self.folder / name).stat().st_size for name in ("program.safetensors", "model.safetensors")
             },
-            **_zeros(network, self.settings.space.pattern),
+            **_zeros(network, program, self.settings.space.pattern),
             "mismatches": {
                 "numpy": check.mismatches,
                 "tensors_compared": check.tensors,
@@ -335,13 +343,14 @@ class Run:
                 )
 
 
-def _zeros(network: Space, pattern: str) -> dict[str, Any]:
-    """What a pattern did to the weights, where there is one."""
+def _zeros(network: Space, program: Program, pattern: str) -> dict[str, Any]:
+    """What a pattern did to the weights, where there is one, and what they would weigh in formats without zeros."""
     if not pattern:
         return {}
     each = [weights.mask for weights in network.weights.values() if weights.spec.masked]
     zeros, total = sum(int((~mask).sum()) for mask in each), sum(mask.numel() for mask in each)
-    return {"pattern": {"pattern": pattern, "weights": total, "zeros": zeros, "costs": DENSE}}
+    counts = {"pattern": pattern, "weights": total, "zeros": zeros, "costs": DENSE}
+    return {"pattern": counts | {"stored_bytes": stored_bytes(program)}}
 
 
 def _number(value: float) -> float:

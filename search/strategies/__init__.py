@@ -1,12 +1,23 @@
 """Strategies: from a Problem to Results. One list; the laws run over all of them."""
 
-from search.settings import BlackBoxSettings, FixedSettings, GradientSettings
+from search.settings import BlackBoxSettings, FixedSettings, GradientSettings, MagnitudeSettings
 from search.strategies.black_box import SAMPLERS, BlackBox
 from search.strategies.fixed import Fixed
 from search.strategies.gradient import Gradient
+from search.strategies.magnitude import Magnitude
 from search.strategies.strategy import Strategy
 
-STRATEGIES: dict[str, type[Strategy]] = {"fixed": Fixed, "gradient": Gradient, **dict.fromkeys(SAMPLERS, BlackBox)}
-SETTINGS = {"fixed": FixedSettings, "gradient": GradientSettings, **dict.fromkeys(SAMPLERS, BlackBoxSettings)}
+STRATEGIES: dict[str, type[Strategy]] = {
+    "fixed": Fixed,
+    "gradient": Gradient,
+    "magnitude": Magnitude,
+    **dict.fromkeys(SAMPLERS, BlackBox),
+}
+SETTINGS = {
+    "fixed": FixedSettings,
+    "gradient": GradientSettings,
+    "magnitude": MagnitudeSettings,
+    **dict.fromkeys(SAMPLERS, BlackBoxSettings),
+}
 
 __all__ = ["SETTINGS", "STRATEGIES", "Strategy"]
