@@ -12,6 +12,7 @@ from cost_models.rules import CostModel
 from search import verify
 from search.data.batches import Batches
 from search.integer.program import Program
+from search.integer.sparse import stored_bytes
 from search.lower import lower
 from search.points import Point
 from search.progress import Monitor
@@ -80,7 +81,7 @@ class Exporter:
             "costs": costs,
             "budgets": budgets,
             "lambdas": dict(point.lambdas),
-            **_zeros(network, self.pattern),
+            **_zeros(network, program, self.pattern),
             "mismatches": {
                 "numpy": check.mismatches,
                 "tensors_compared": check.tensors,
@@ -114,13 +115,14 @@ def _check_program(program: Program, costs: dict[str, dict[str, Any]]) -> None:
             )
 
 
-def _zeros(network: Space, pattern: str) -> dict[str, Any]:
-    """What a pattern did to the weights, where there is one."""
+def _zeros(network: Space, program: Program, pattern: str) -> dict[str, Any]:
+    """What a pattern did to the weights, where there is one, and what they would weigh in formats without zeros."""
     if not pattern:
         return {}
     each = [weights.mask for weights in network.weights.values() if weights.spec.masked]
     zeros, total = sum(int((~mask).sum()) for mask in each), sum(mask.numel() for mask in each)
-    return {"pattern": {"pattern": pattern, "weights": total, "zeros": zeros, "costs": DENSE}}
+    counts = {"pattern": pattern, "weights": total, "zeros": zeros, "costs": DENSE}
+    return {"pattern": counts | {"stored_bytes": stored_bytes(program)}}
 
 
 def _number(value: float) -> float:

@@ -30,7 +30,7 @@ from search.results import Result, front_knee, front_volume, versions, write_res
 from search.settings import Settings
 from search.strategies import STRATEGIES
 from search.training import PhaseRun, accuracy, float_copy
-from spaces.patterns import DENSE
+from spaces.patterns import DENSE, SINGLE
 from spaces.searchable import Options, searchable
 from spaces.space import FAKE, FLOAT, Space
 
@@ -152,6 +152,11 @@ class Run:
     def _space(self, model: nn.Module) -> Space:
         s = self.settings
         options, self.notes = _offered(Options(**asdict(s.space)), s.target)
+        if options.pattern == SINGLE and s.strategy.name != "magnitude":
+            raise ValueError(
+                f"space.pattern 'weights': strategy '{s.strategy.name}' prunes no single weights. "
+                "Take strategy=magnitude strategy.structure=weights, or another pattern."
+            )
         if options.pattern:
             self.notes.append(f"space.pattern '{options.pattern}': {DENSE}")
         example = self.data.normalise(self.data.train.images[:2])
@@ -213,7 +218,7 @@ class Run:
             s.train.label_smoothing,
             {name: model.unit for name, model in self.models.items()},
             dict(s.budgets),
-            {name: epochs * WORK[name.split()[0]] for name, epochs in self.plan.items()},
+            {name: epochs * WORK.get(name.split()[0], WORK["finetune"]) for name, epochs in self.plan.items()},
             s.limits.seconds,
         )
 

@@ -210,6 +210,60 @@ class SensitivitySettings:
         _require("strategy.batches", self.batches, self.batches >= 1, "1 or more")
 
 
+STRUCTURES, CRITERIA = ("channels", "weights"), ("magnitude", "gradient")
+SCOPES, ORDERS = ("global", "layer"), ("uniform", "energy")
+
+
+@dataclass
+class MagnitudeSettings:
+    """Pruning by a ranking, at one precision for all weights.
+
+    Attributes:
+        structure: what goes: "channels", or single "weights", whose zeros stay in dense layers (space.pattern=weights).
+        criterion: what the ranking is by: "magnitude", |w|, or "gradient", |w dL/dw|.
+        fraction: of all channels or weights that go; threshold: what is below it goes, in units of its layer's mean.
+            Neither: channels go until the budgets are met.
+        scope: one ranking of all layers, "global", or the same share of each "layer".
+        order: "uniform": all layers at once; "energy": one after the other, the one that takes most energy first, each
+            until the loss has risen by `tolerance`.
+        steps: in which the amount is reached; epochs: of training behind them, in all; null: what limits.epochs leaves,
+            or 12. Each further point of a front takes one step, and a third of the epochs.
+        rewind: after each step the weights that are left are again what they were before warm-up.
+    """
+
+    name: str = "magnitude"
+    structure: str = "channels"
+    criterion: str = "magnitude"
+    fraction: float | None = None
+    threshold: float | None = None
+    weight_bits: int = 8
+    scope: str = "global"
+    order: str = "uniform"
+    tolerance: float = 0.01
+    steps: int = 4
+    epochs: int | None = None
+    lr: float = 0.03
+    weight_decay: float = 1e-4
+    rewind: bool = False
+
+    def __post_init__(self) -> None:
+        for key, allowed in (("structure", STRUCTURES), ("criterion", CRITERIA), ("scope", SCOPES), ("order", ORDERS)):
+            _require(f"strategy.{key}", getattr(self, key), getattr(self, key) in allowed, f"one of {allowed}")
+        _require("strategy.fraction", self.fraction, self.fraction is None or 0 < self.fraction < 1, "over 0, below 1")
+        _require("strategy.threshold", self.threshold, self.threshold is None or self.threshold > 0, "over 0, or null")
+        both = self.fraction is not None and self.threshold is not None
+        _require("strategy.threshold", self.threshold, not both, f"null, where strategy.fraction is {self.fraction}")
+        judged = self.threshold is None or (self.scope, self.order) == ("global", "uniform")
+        _require("strategy.threshold", self.threshold, judged, "null, where strategy.scope or strategy.order is given")
+        _require("strategy.scope", self.scope, self.scope == "global" or self.order == "uniform", "global, by energy")
+        _require("strategy.steps", self.steps, self.steps >= 1, "1 or more")
+        least = self.steps if self.steps > 1 else 0
+        enough = self.epochs is None or self.epochs >= least
+        _require("strategy.epochs", self.epochs, enough, f"{least} or more for {self.steps} steps, or null")
+        for key in ("lr", "tolerance"):
+            _require(f"strategy.{key}", getattr(self, key), getattr(self, key) > 0, "over 0")
+
+
 @dataclass
 class BlackBoxSettings:
     """Search without gradients, by one of Optuna's samplers.

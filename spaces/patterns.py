@@ -1,4 +1,4 @@
-"""Weights in a pattern: N:M, and whole columns, channels or blocks by parametrised structured pruning (PSP).
+"""Weights in a pattern: N:M, columns, channels or blocks by parametrised structured pruning (PSP), or single weights.
 
 "2:4": of every four weights that lie beside one another along the inputs, the two largest stay; all learn, straight
 through, and those that are masked decay (SR-STE, Zhou et al., ICLR 2021, arXiv 2102.04010, eq. 9).
@@ -9,6 +9,8 @@ arXiv 1911.11170). Here eps is THRESHOLD times the largest |v| of the layer: a n
 under a fixed one all structures of a layer fall together; and one always stays. A column is one place of the kernel and
 one input, in all outputs; a channel is all weights of one output; a block is so many outputs by so many places of the
 flattened inputs.
+
+"weights": each weight by itself stays or is gone, as a strategy that prunes them says; training changes nothing of it.
 
 The zeros stay in the layer, which is stored and computed as a dense one.
 """
@@ -23,6 +25,7 @@ THRESHOLD = 0.1
 MASKED_DECAY = 2e-4
 DENSE = "its zeros are stored and computed like other weights: no cost falls by them"
 STRUCTURES = ("columns", "channels")
+SINGLE = "weights"
 
 
 class UnfitPattern(ValueError):
@@ -30,12 +33,12 @@ class UnfitPattern(ValueError):
 
 
 def parse(pattern: str) -> tuple[str, int, int]:
-    """(kind, a, b) of "N:M", "columns", "channels", "blocks RxC".
+    """(kind, a, b) of "N:M", "columns", "channels", "blocks RxC", "weights".
 
     Raises:
         ValueError: it is none of these.
     """
-    if pattern in STRUCTURES:
+    if pattern in (*STRUCTURES, SINGLE):
         return pattern, 0, 0
     found = re.fullmatch(r"(\d+):(\d+)", pattern)
     if found and 0 < int(found[1]) < int(found[2]):
@@ -45,10 +48,12 @@ def parse(pattern: str) -> tuple[str, int, int]:
         return "blocks", int(found[1]), int(found[2])
     if pattern.isdigit():
         raise ValueError(f"pattern '{pattern}': YAML reads 2:4 as a number of base 60. Put it in quotes: '2:4'.")
-    raise ValueError(f"pattern '{pattern}': 'N:M' with N < M, 'columns', 'channels' and 'blocks RxC' are possible.")
+    raise ValueError(
+        f"pattern '{pattern}': 'N:M' with N < M, 'columns', 'channels', 'blocks RxC' and 'weights' are possible."
+    )
 
 
-def made(pattern: str, shape: tuple[int, ...]) -> "NM | Structured":
+def made(pattern: str, shape: tuple[int, ...]) -> "NM | Structured | Single":
     """The pattern of weights (C_out, C_in / groups, *kernel).
 
     Raises:
@@ -57,6 +62,8 @@ def made(pattern: str, shape: tuple[int, ...]) -> "NM | Structured":
     kind, a, b = parse(pattern)
     if kind == "n_m":
         return NM(a, b, shape)
+    if kind == SINGLE:
+        return Single(shape)
     return Structured(kind, (a, b), shape)
 
 
@@ -138,3 +145,22 @@ class Structured(nn.Module):
         rows, columns = self.shape[0], torch.Size(self.shape[1:]).numel()
         spread = alpha.repeat_interleave(self.block[0], 0)[:rows]
         return spread.repeat_interleave(self.block[1], 1)[:, :columns].view(self.shape)
+
+
+class Single(nn.Module):
+    """Weights that are gone are 0, and nothing pulls at them.
+
+    Attributes:
+        kept: bool, like weight.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.register_buffer("kept", torch.ones(shape, dtype=torch.bool))
+
+    def forward(self, weight: Tensor, inputs: Tensor | None) -> Tensor:
+        return weight * self.kept
+
+    def mask(self, weight: Tensor, inputs: Tensor | None) -> Tensor:
+        """Bool, like weight."""
+        return self.kept

@@ -40,7 +40,7 @@ class Options:
         input_bits, output_bits: of the network's input and output; None: the most of activation_bits.
         kernel_sizes: of 2-D and 3-D convolutions, beside their own.
         time: 1-D convolutions (patterns of fnmatch) whose receptive field and dilation are open.
-        pattern: of the weights, "2:4", "columns", "channels" or "blocks 4x4", see spaces.patterns; "": none.
+        pattern: of the weights, "2:4", "columns", "channels", "blocks 4x4" or "weights", see spaces.patterns.
         exclude: layers (patterns of fnmatch) that keep their channels and get the highest precision.
         mode, temperature: of the precision choices, see Choice.
         hysteresis, trainable_threshold: of the gates, see Gate.

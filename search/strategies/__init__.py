@@ -1,21 +1,24 @@
 """Strategies: from a Problem to Results. One list; the laws run over all of them."""
 
-from search.settings import BlackBoxSettings, FixedSettings, GradientSettings, SensitivitySettings
+from search.settings import BlackBoxSettings, FixedSettings, GradientSettings, MagnitudeSettings, SensitivitySettings
 from search.strategies.black_box import SAMPLERS, BlackBox
 from search.strategies.fixed import Fixed
 from search.strategies.gradient import Gradient
+from search.strategies.magnitude import Magnitude
 from search.strategies.sensitivity import SensitivityProgram
 from search.strategies.strategy import Strategy
 
 STRATEGIES: dict[str, type[Strategy]] = {
     "fixed": Fixed,
     "gradient": Gradient,
+    "magnitude": Magnitude,
     "sensitivity": SensitivityProgram,
     **dict.fromkeys(SAMPLERS, BlackBox),
 }
 SETTINGS = {
     "fixed": FixedSettings,
     "gradient": GradientSettings,
+    "magnitude": MagnitudeSettings,
     "sensitivity": SensitivitySettings,
     **dict.fromkeys(SAMPLERS, BlackBoxSettings),
 }

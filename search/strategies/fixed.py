@@ -31,24 +31,16 @@ class Fixed:
     def check(self, space: Space, models: Mapping[str, CostModel], points: Sequence[Point]) -> None:
         """Raises ValueError where the space does not offer what is asked for, BudgetError where all costs too much."""
         for bits in self.settings.each_bits:
-            self._check_bits(space, bits)
+            check_offered(space, bits)
         if min(self.settings.widths) < 1 and not space.gates:
             raise ValueError("strategy.widths below 1: no channels are open. Add 0 to space.weight_bits.")
         for point in points:
             if not list(self._within(space, models, point.budgets)):
-                least = self._architecture(space, min(self.settings.each_bits), min(self.settings.widths))
+                least = uniform(space, min(self.settings.each_bits), min(self.settings.widths))
                 raise BudgetError(
                     f"strategy 'fixed': at {min(self.settings.each_bits)} bits and width "
                     f"{min(self.settings.widths):g} costs are {at(space, least, models)}, budgets "
                     f"{dict(point.budgets)}. Lower strategy.weight_bits or strategy.widths, or raise the budgets."
-                )
-
-    def _check_bits(self, space: Space, bits: int) -> None:
-        for name, weights in space.spec.weights.items():
-            if bits not in weights.widths and not space.spec.left_alone.get(name, "").startswith("excluded"):
-                raise ValueError(
-                    f"strategy.weight_bits {bits}: the space offers {list(weights.widths)} for '{name}'. "
-                    "Add it to space.weight_bits."
                 )
 
     def run(self, problem: Problem) -> Iterator[Result]:
@@ -62,17 +54,29 @@ class Fixed:
     ) -> Iterator[Architecture]:
         for bits in self.settings.each_bits:
             widest_first = sorted(self.settings.widths, reverse=True)
-            sweep = (self._architecture(space, bits, width) for width in widest_first)
+            sweep = (uniform(space, bits, width) for width in widest_first)
             widest = next((a for a in sweep if not over(at(space, a, models), budgets)), None)
             if widest is not None:
                 yield widest
 
-    def _architecture(self, space: Space, bits: int, width: float) -> Architecture:
-        picks, encoding = {}, Encoding(space)
-        of_weights = {weights.bits for weights in space.spec.weights.values()}
-        for name, decision in space.decisions.items():
-            if isinstance(decision, Gate):
-                picks[name] = encoding.strongest(name, max(1, round(decision.groups * width)))
-            else:
-                picks[name] = (bits if name in of_weights else decision.start,) * decision.groups
-        return Architecture(space.name, picks, space.spec.left_alone)
+
+def check_offered(space: Space, bits: int) -> None:
+    """Raises ValueError for a layer that cannot have weights of so many bits."""
+    for name, weights in space.spec.weights.items():
+        if bits not in weights.widths and not space.spec.left_alone.get(name, "").startswith("excluded"):
+            raise ValueError(
+                f"strategy.weight_bits {bits}: the space offers {list(weights.widths)} for '{name}'. "
+                "Add it to space.weight_bits."
+            )
+
+
+def uniform(space: Space, bits: int, width: float = 1.0) -> Architecture:
+    """All weights with so many bits, of all layers the same share of channels; all else as searches start."""
+    picks, encoding = {}, Encoding(space)
+    of_weights = {weights.bits for weights in space.spec.weights.values()}
+    for name, decision in space.decisions.items():
+        if isinstance(decision, Gate):
+            picks[name] = encoding.strongest(name, max(1, round(decision.groups * width)))
+        else:
+            picks[name] = (bits if name in of_weights else decision.start,) * decision.groups
+    return Architecture(space.name, picks, space.spec.left_alone)

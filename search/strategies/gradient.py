@@ -12,7 +12,7 @@ from search.problem import SENSITIVITY_BATCHES, Problem
 from search.repair import Sensitivity, repair
 from search.results import Result
 from search.settings import GradientSettings
-from search.strategies.strategy import searching
+from search.strategies.strategy import progressive
 from search.training import PhaseRun, accuracy
 from search.widen import widened
 from spaces.architecture import Architecture
@@ -29,19 +29,11 @@ class Gradient:
         self.settings = settings
 
     def plan(self, points: int, finetune: int, left: float | None) -> dict[str, int]:
-        asked = self.settings
-        given = searching(points, finetune, left)
-        first = asked.epochs or (DEFAULT_EPOCHS if given is None else int(3 * given / (points + 2)))
-        following = asked.next_epochs or max(1, round(first / 3))
-        total = first + (points - 1) * following
-        if given is not None and (total > given or not first):
-            raise ValueError(
-                f"limits.epochs: leaves {given:g} for the search, of {total} epochs. "
-                "Raise it, or lower strategy.epochs, train.warmup.epochs or train.finetune.epochs."
-            )
+        s = self.settings
+        first, following = progressive(points, finetune, left, s.epochs, s.next_epochs, DEFAULT_EPOCHS)
         plan = {}
         for number in range(1, points + 1):
-            plan[label("search", number)] = first if number == 1 else following
+            plan[label("search", number)] = max(first, 1) if number == 1 else following
             plan[label("finetune", number)] = finetune
         return plan
 

@@ -50,6 +50,27 @@ def searching(points: int, finetune: int, left: float | None) -> float | None:
     return left - points * finetune
 
 
+def progressive(
+    points: int, finetune: int, left: float | None, first: int | None, following: int | None, default: int
+) -> tuple[int, int]:
+    """Epochs of a search for the first point and for each that follows, a third as many, where nobody asks for others.
+
+    Raises:
+        ValueError: more than the limit leaves.
+    """
+    given = searching(points, finetune, left)
+    if first is None:
+        first = default if given is None else int(3 * given / (points + 2))
+    following = max(1, round(first / 3)) if following is None else following
+    total = first + (points - 1) * following
+    if given is not None and total > given:
+        raise ValueError(
+            f"limits.epochs: leaves {given:g} for the search, of {total} epochs. "
+            "Raise it, or lower strategy.epochs, train.warmup.epochs or train.finetune.epochs."
+        )
+    return max(first, 0), following
+
+
 def training(finetunes: int, finetune: int, left: float | None) -> dict[str, int]:
     """The plan of a strategy that trains nothing but what it found: under a limit as long as that allows.
 

@@ -9,6 +9,7 @@ from search.feasibility import BudgetError
 from search.results import read_results
 from search.run import Run
 from search.settings import FixedSettings
+from search.strategies.fixed import uniform
 from tests.search.small import Small, settings, write_stripes
 
 
@@ -33,9 +34,7 @@ def test_of_each_precision_the_widest_that_fits_is_trained(data, tmp_path):
         kept = sum(result.architecture.picks["conv1/channels"])
         assert set(result.architecture.picks["conv1/bits"]) == {bits}
         assert sum(result.architecture.picks["conv2/channels"]) == 2 * kept
-        sizes = {
-            w: flash(run.space.decide(run.strategy._architecture(run.space, bits, w)).describe()).item() for w in widths
-        }
+        sizes = {w: flash(run.space.decide(uniform(run.space, bits, w)).describe()).item() for w in widths}
         assert kept == round(8 * max(w for w, size in sizes.items() if size <= 600))
     assert summary["epochs"]["finetune"] == 2 * 3
     best = max(results, key=lambda r: r.metrics["accuracy/val"])
@@ -45,7 +44,7 @@ def test_of_each_precision_the_widest_that_fits_is_trained(data, tmp_path):
 def test_the_channels_that_stay_are_the_most_important(data, tmp_path):
     run = Run(configured(data, 600, weight_bits=8, widths=[0.5]), lambda _: Small(), tmp_path / "run")
     scores = importance(run.space)["conv1/channels"]
-    pick = run.strategy._architecture(run.space, 8, 0.5).picks["conv1/channels"]
+    pick = uniform(run.space, 8, 0.5).picks["conv1/channels"]
     kept = [float(s) for s, p in zip(scores, pick, strict=True) if p]
     assert len(kept) == 4 and min(kept) >= max(float(s) for s, p in zip(scores, pick, strict=True) if not p)
 

@@ -6,12 +6,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from search.lower import lower
-from spaces.patterns import MASKED_DECAY, NM, THRESHOLD, Structured, UnfitPattern, made, parse
+from spaces.patterns import MASKED_DECAY, NM, THRESHOLD, Single, Structured, UnfitPattern, made, parse
 from spaces.searchable import Options
 from spaces.space import Space
 from tests.spaces.small import images, space_of
 
-PATTERNS = ("1:2", "2:4", "columns", "channels", "blocks 2x3")
+PATTERNS = ("1:2", "2:4", "columns", "channels", "blocks 2x3", "weights")
 
 
 class Net(nn.Module):
@@ -30,8 +30,10 @@ class Net(nn.Module):
 
 
 def some_gone(space: Space) -> Space:
-    """Every third structure below the threshold."""
+    """Every third structure below the threshold, every third single weight gone."""
     for weights in space.weights.values():
+        if isinstance(weights.pattern, Single):
+            weights.pattern.kept.view(-1)[::3] = False
         if isinstance(weights.pattern, Structured):
             v = weights.pattern.v
             v.data.copy_(torch.tensor([0.05, 0.7, 1.3])[torch.arange(v.numel()) % 3].view_as(v))
@@ -128,6 +130,14 @@ def test_two_of_four_survives_closed_channels():
     assert (decided.weights["2"].mask.sum(1) == 2).all()
 
 
+def test_single_weights_that_are_gone_are_zero_and_get_no_gradient():
+    pattern, weight = Single((2, 3)), torch.ones(2, 3, requires_grad=True)
+    pattern.kept[0, 1] = False
+    out = pattern(weight, None)
+    out.sum().backward()
+    assert out.tolist() == weight.grad.tolist() == pattern.mask(weight, None).float().tolist() == [[1, 0, 1], [1, 1, 1]]
+
+
 def test_a_layer_that_is_too_small_is_listed():
     space = net_space("2:4")
     assert "each output reads 3 inputs, the pattern is 2:4" in space.spec.left_alone["stem/pattern"]
@@ -143,7 +153,7 @@ def test_a_common_factor_closes_nothing():
 
 @pytest.mark.parametrize("pattern", ["4:2", "2:2", "0:4", "rows", "blocks", "blocks 1x1", "blocks 0x4", "2-4"])
 def test_what_is_no_pattern_is_refused(pattern):
-    with pytest.raises(ValueError, match="'N:M' with N < M, 'columns', 'channels' and 'blocks RxC' are possible"):
+    with pytest.raises(ValueError, match=r"'N:M' with N < M, 'columns', .* and 'weights' are possible"):
         parse(pattern)
     with pytest.raises(ValueError, match="are possible"):
         Options(pattern=pattern)

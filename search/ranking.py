@@ -1,0 +1,150 @@
+"""In which order parts go: scores, and orders by them.
+
+By magnitude: |w|, of channels search.encoding.importance over its mean in the gate. By gradient: |w dL/dw|, by which
+the loss would change to first order, a mean over batches (Molchanov et al., arXiv 1611.06440, section 2.2, and
+1906.10771, eq. 6).
+
+An order is places in the vector of parts: those that are gone already, and behind them what goes next. The best part of
+every layer is in no order: it stays.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from cost_models.energy import Energy
+from search.problem import FORWARD, SENSITIVITY_BATCHES, Problem
+from search.prunable import Parts
+from search.report_rows import cost_by_layer
+from spaces.space import FAKE, Space
+
+PROBE_BATCHES = 2  # of a loss in the order by energy
+ROUNDS = 30  # over the layers, each with twice the tolerance of the one before
+
+MAGNITUDE, GRADIENT = "magnitude", "gradient"
+
+
+def scores(problem: Problem, parts: Parts, criterion: str) -> Tensor:
+    """(N,) float64, the low ones go first; -inf where a part is gone."""
+    if criterion == MAGNITUDE:
+        return parts.magnitude()
+    space, loss, total = problem.space, problem.loss(), torch.zeros(sum(parts.sizes.values()), dtype=torch.float64)
+    batches = problem.sample(SENSITIVITY_BATCHES)
+    with watched(space):
+        space.freeze_norms()
+        for images, labels in batches:
+            total += parts.products(loss(space(images), labels))
+        space.freeze_norms(False)
+    problem.context.spend("prune", len(batches) / len(problem.context.whole), 0.0)
+    return (total / len(batches)).masked_fill(parts.gone(), -torch.inf)
+
+
+@contextmanager
+def watched(space: Space) -> Iterator[None]:
+    """The space in training, but its passes leave no trace: nothing is drawn, norms keep their running statistics."""
+    training, mode = space.training, space.mode
+    momenta = {norm: norm.momentum for norm in space.norms.values()}
+    space.train()
+    space.set_mode(FAKE)
+    space.draws = False
+    for norm in momenta:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in momenta.items():
+            norm.momentum = momentum
+        space.draws = True
+        space.set_mode(mode)
+        space.train(training)
+
+
+def as_layers_shares(values: Tensor, sizes: Mapping[str, int]) -> Tensor:
+    """(N,), the share of its layer that is gone once a part is: over 0 to 1."""
+    found = []
+    for part in values.split(list(sizes.values())):
+        rank = torch.empty_like(part)
+        rank[part.argsort(stable=True)] = torch.arange(1, len(part) + 1, dtype=part.dtype) / len(part)
+        found.append(rank)
+    return torch.cat(found)
+
+
+def ascending(values: Tensor, sizes: Mapping[str, int]) -> Tensor:
+    """All layers at once: the lowest values first."""
+    order = values.argsort(stable=True)
+    return order[~best(values, sizes)[order]]
+
+
+def best(values: Tensor, sizes: Mapping[str, int]) -> Tensor:
+    """(N,) bool, the part of each layer that stays to the last."""
+    parts = values.split(list(sizes.values()))
+    return torch.cat([torch.arange(len(part)) == part.argmax() for part in parts])
+
+
+def by_energy(
+    problem: Problem, parts: Parts, values: Tensor, tolerance: float, enough: Callable[[Tensor], bool]
+) -> Tensor:
+    """One layer after the other, by falling energy, until `enough` says so of what is gone.
+
+    After Yang, Chen and Sze (CVPR 2017, arXiv 1611.05128): from each layer the lowest values go until the loss on some
+    batches has risen by the tolerance. Unlike there a layer is not fitted again by least squares before the next, and
+    where all layers have had their turn, they have another, with twice the tolerance.
+    """
+    gone, sizes, probe = parts.gone(), parts.sizes, Probe(problem, parts)
+    order = [gone.nonzero()[:, 0]]
+    stays = best(values, sizes)
+    starts = dict(zip(sizes, torch.tensor([0, *sizes.values()]).cumsum(0).tolist(), strict=False))
+    layers = sorted(sizes, key=lambda name: -probe.energies[name])
+    for turn in range(ROUNDS):
+        for name in layers:
+            if enough(gone):
+                return torch.cat(order)
+            here = torch.arange(starts[name], starts[name] + sizes[name])
+            here = here[~(gone | stays)[here]]
+            here = here[values[here].argsort(stable=True)]
+            taken = here[: probe.bearable(gone, here, tolerance * 2**turn)]
+            gone[taken] = True
+            order.append(taken)
+    rest = (~(gone | stays)).nonzero()[:, 0]
+    return torch.cat([*order, rest[values[rest].argsort(stable=True)]])
+
+
+class Probe:
+    """What the loss says to parts that are gone.
+
+    Attributes: energies: layer -> pJ of the blocks that compute with its parts.
+    """
+
+    def __init__(self, problem: Problem, parts: Parts) -> None:
+        self._problem, self._parts = problem, parts
+        self._batches = problem.sample(PROBE_BATCHES)
+        self.energies = dict.fromkeys(parts.sizes, 0.0)
+        decided = problem.space.decide()
+        costs = dict(cost_by_layer(Energy(), decided.describe()))
+        for block in decided.spec.blocks:
+            for name in parts.layers_of(block):
+                self.energies[name] += costs[block.name]
+
+    def bearable(self, gone: Tensor, candidates: Tensor, tolerance: float) -> int:
+        """How many of the candidates, from the first, may go as well: by bisection, for a loss that rises with them."""
+        before = self._parts.gone()
+        limit = self._loss(gone, candidates[:0]) + tolerance
+        low, high = 0, len(candidates)
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self._loss(gone, candidates[:middle]) <= limit:
+                low = middle
+            else:
+                high = middle - 1
+        self._parts.remove(before)
+        return low
+
+    @torch.no_grad()
+    def _loss(self, gone: Tensor, more: Tensor) -> float:
+        space, loss, context = self._problem.space, self._problem.loss(), self._problem.context
+        self._parts.remove(gone.index_fill(0, more, True))
+        context.spend("prune", FORWARD * len(self._batches) / len(context.whole), 0.0)
+        with watched(space):
+            return sum(loss(space(images), labels).item() for images, labels in self._batches) / len(self._batches)
