@@ -22,6 +22,7 @@ from search.data.data import Data
 from search.display import terminal_monitor
 from search.export import Exporter, refuse_mismatches, write_summary
 from search.feasibility import BudgetError, at, refuse_impossible, seed_architecture
+from search.history import HISTORY_FILE, HistoryMonitor
 from search.phase import Context, Phase, checkpoint_file
 from search.points import points_of
 from search.problem import Problem, device_of
@@ -168,11 +169,12 @@ class Run:
     def _monitor(self) -> Monitor:
         if distributed.rank() != 0:
             return Monitors([])
-        monitors: list[Monitor] = [terminal_monitor(sys.stdout)]
+        history, done = self.folder / HISTORY_FILE, self._epochs_done()
+        monitors: list[Monitor] = [terminal_monitor(sys.stdout), HistoryMonitor(history, done)]
         if self.settings.tensorboard:
             from search.tensorboard import TensorBoardMonitor
 
-            monitors.append(TensorBoardMonitor(self.folder / TENSORBOARD, self._epochs_done()))
+            monitors.append(TensorBoardMonitor(self.folder / TENSORBOARD, history, done))
         return Monitors(monitors)
 
     def _epochs_done(self) -> int:
