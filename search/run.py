@@ -27,7 +27,7 @@ from search.phase import Context, Phase, checkpoint_file
 from search.points import points_of
 from search.problem import Problem, device_of
 from search.progress import Monitor, Monitors
-from search.results import Result, front_knee, front_volume, versions, write_results
+from search.results import Result, RunFolderError, front_knee, front_volume, versions, write_results
 from search.settings import Settings
 from search.strategies import STRATEGIES
 from search.training import PhaseRun, accuracy, float_copy
@@ -38,10 +38,6 @@ from spaces.space import FAKE, FLOAT, Space
 WORK = {"warmup": 1.0, "search": 1.9, "finetune": 1.7}  # relative time of an epoch
 EVALUATION_BATCH = 256
 TENSORBOARD = "tensorboard"
-
-
-class RunFolderError(ValueError):
-    """A run folder that is in the way, or that is none."""
 
 
 def _offered(options: Options, target: Target) -> tuple[Options, list[str]]:
