@@ -1,6 +1,7 @@
 """`python -m search.compare RUN RUN [...]`: runs side by side in the terminal, as plain text."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,7 +45,9 @@ def compare(folders: Sequence[Path]) -> tuple[list[Table], list[str]]:
     shown = document(runs)
     columns = [_column(runs[p["run"]], p) for p in shown["points"] if p["exported"]]
     if not columns:
-        raise ValueError(f"{', '.join(map(str, folders))}: no network to compare: the runs are unfinished. Resume them.")
+        raise ValueError(
+            f"{', '.join(map(str, folders))}: no network to compare: the runs are unfinished. Resume them."
+        )
     names = [column.name for column in columns]
     tables = [
         _table("settings that differ", [str(run.folder) for run in runs], _settings(runs)),
@@ -132,7 +135,11 @@ def main() -> None:
         sys.exit(f"picojoule: {error}")
     for fault in faults:
         print(f"picojoule: {fault}", file=sys.stderr)
-    show(tables, sys.stdout)
+    try:
+        show(tables, sys.stdout)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

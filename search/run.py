@@ -27,6 +27,7 @@ from search.phase import Context, Phase, checkpoint_file
 from search.points import points_of
 from search.problem import Problem, device_of
 from search.progress import Monitor, Monitors
+from search.report import write_run_report
 from search.results import Result, RunFolderError, front_knee, front_volume, versions, write_results
 from search.settings import Settings
 from search.strategies import STRATEGIES
@@ -319,6 +320,7 @@ class Run:
         summary = self._whole_summary(found) if self.points[0].name else found[0]
         summary |= {"epochs": _with_total(self.context.epochs), "seconds": self._seconds(), "versions": versions()}
         write_summary(self.folder, summary)
+        write_run_report(self.folder, self.monitor.note)
         self.monitor.close({**summary, "folder": str(self.folder)})
         for one in found:
             refuse_mismatches(one)

@@ -1,7 +1,7 @@
 """The HTML file: a template, its style and scripts, and the document they draw, all in one."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from importlib.resources import files
 from math import isfinite
@@ -28,6 +28,18 @@ def write_report(folders: Sequence[Path], path: Path) -> list[str]:
     shown = document([read_run(folder) for folder in folders])
     write_text(path, page(shown))
     return shown["faults"]
+
+
+def write_run_report(folder: Path, note: Callable[[str], None]) -> None:
+    """The report of a run that has just ended: the run is whole without it, so what goes wrong is noted."""
+    try:
+        for fault in write_report([folder], folder / REPORT_FILE):
+            note(f"report: {fault}")
+    except Exception as error:
+        note(
+            f"report: not written ({type(error).__name__}: {error}). Nothing else is lost; "
+            f"`python -m search.report {folder}` tries again."
+        )
 
 
 def page(shown: dict[str, Any]) -> str:

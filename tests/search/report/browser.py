@@ -77,11 +77,12 @@ class Page:
         self.wait("document.readyState === 'complete' && location.protocol === 'file:'")
 
     def run(self, script: str) -> Any:
-        """The value of an expression. Raises RuntimeError: it threw."""
+        """The value of an expression, with plain spaces. Raises RuntimeError: it threw."""
         found = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in found:
             raise RuntimeError(found["exceptionDetails"]["exception"].get("description", "threw"))
-        return found["result"].get("value")
+        value = found["result"].get("value")
+        return value.replace("\u00a0", " ") if isinstance(value, str) else value
 
     def wait(self, condition: str) -> None:
         deadline = time.monotonic() + SECONDS
