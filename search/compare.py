@@ -43,14 +43,15 @@ def compare(folders: Sequence[Path]) -> tuple[list[Table], list[str]]:
     """
     runs = [read_run(folder) for folder in folders]
     shown = document(runs)
-    columns = [_column(runs[p["run"]], p) for p in shown["points"] if p["exported"]]
+    short = _short([run.folder for run in runs])
+    columns = [_column(runs[p["run"]], short[p["run"]], p) for p in shown["points"] if p["exported"]]
     if not columns:
         raise ValueError(
             f"{', '.join(map(str, folders))}: no network to compare: the runs are unfinished. Resume them."
         )
     names = [column.name for column in columns]
     tables = [
-        _table("settings that differ", [str(run.folder) for run in runs], _settings(runs)),
+        _table("settings that differ", short, _settings(runs)),
         _table("accuracy", names, _accuracies(columns)),
         _table("cost / budget", names, _costs(columns, shown["units"])),
         _table("channels kept of the seed network's, channels by bits", names, _layers(columns)),
@@ -59,8 +60,15 @@ def compare(folders: Sequence[Path]) -> tuple[list[Table], list[str]]:
     return [table for table in tables if table.row_count], [*shown["faults"], *unfinished]
 
 
-def _column(run: RunRecord, point: dict[str, Any]) -> Column:
-    return Column("/".join(filter(None, (str(run.folder), point["name"]))), run, point)
+def _short(folders: Sequence[Path]) -> list[str]:
+    """The folders without what they begin with alike; one alone by its name."""
+    paths = [folder.resolve() for folder in folders]
+    parents = [path.parent for path in paths]
+    return [str(path.relative_to(os.path.commonpath(parents))) for path in paths]
+
+
+def _column(run: RunRecord, folder: str, point: dict[str, Any]) -> Column:
+    return Column("/".join(filter(None, (folder, point["name"]))), run, point)
 
 
 def _settings(runs: Sequence[RunRecord]) -> list[Row]:

@@ -75,12 +75,22 @@ def _run(run: RunRecord, rival: str) -> dict[str, Any]:
         "settings": run.settings_text,
         "leftOut": _left_out(run),
         "budgets": {name: limit for name, limit in run.settings.get("budgets", {}).items() if limit is not None},
+        "yardstick": _yardstick(run),
         "curves": trajectories.curves(run.history),
         "decisions": trajectories.decisions(run.history),
         "sensitivity": trajectories.sensitivities(run.sensitivity),
         "sensitivityFile": SENSITIVITY_FILE,
         "historyFile": HISTORY_FILE,
     }
+
+
+def _yardstick(run: RunRecord) -> dict[str, Any]:
+    """What curves of costs are measured by: the budgets; of a front, whose budgets move, or without any, the seed's."""
+    budgets = {name: limit for name, limit in run.settings.get("budgets", {}).items() if limit}
+    if budgets and "front" not in run.summary and not any(flat(run.settings.get("front") or {}).values()):
+        return {"of": "budget", "costs": budgets}
+    seed = next((point.costs for point in run.points if point.folder), {})
+    return {"of": "seed network", "costs": {name: cost.get("seed_network") for name, cost in seed.items()}}
 
 
 def _repeatable(command: str) -> str:
@@ -123,6 +133,8 @@ def _point(number: int, run: RunRecord, point: Point, faults: list[str]) -> dict
         "accuracy": point.accuracy,
         "costs": point.costs,
         "budgets": point.budgets,
+        "lambdas": point.lambdas,
+        "knee": run.summary.get("front", {}).get("knee", "") == point.summary.get("point", None),
         "files": point.summary.get("files", {}),
         "mismatches": point.summary.get("mismatches", {}),
         "pattern": point.summary.get("pattern", {}),
@@ -148,6 +160,5 @@ def _standing(budgets: rivals.Budgets, found: Sequence[Estimate]) -> dict[str, A
 
 
 def _volumes(entries: Sequence[Entry], cost: str) -> dict[str, Any]:
-    corner = rivals.reference(entries, cost)
     found = [asdict(each) for each in rivals.hypervolumes(entries, cost)]
-    return {"reference": {"cost": corner[0], "error": corner[1]} if corner else {}, "rivals": found}
+    return {"seedCost": rivals.seed_cost(entries, cost), "rivals": found}

@@ -2,20 +2,23 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import log10, sqrt
+from math import sqrt
 from statistics import mean, stdev
 
 import numpy as np
 from scipy.special import stdtrit
 
-from search.pareto import hypervolume, on_front
+from search.pareto import on_front
 from search.report.runs import Point, RunRecord
 from search.report.settings import ABSENT, differing, flat, written
+from search.results import front_volume
 
 CONFIDENCE = 0.95
 # What runs of one rival may differ in.
-OWN = ("seed", "folder", "experiment", "budgets", "tensorboard", "strategy.storage", "strategy.study", "train.threads")
-WORST_ERROR, BEYOND_SEED = 1.0, 2.0  # the reference: nothing right, at twice the seed network's cost
+OWN = (
+    *("seed", "folder", "experiment", "budgets", "lambdas", "front", "tensorboard"),
+    *("strategy.storage", "strategy.study", "train.threads"),
+)
 
 Budgets = tuple[tuple[str, float], ...]
 
@@ -122,15 +125,14 @@ def _best(entries: Iterable[Entry]) -> dict[str, dict[int, Entry]]:
     return found
 
 
-def reference(entries: Sequence[Entry], cost: str) -> tuple[float, float] | None:
-    """(cost, error): of the largest seed network, so that it does not depend on what was found; None: not known."""
-    known = [e.seed_costs[cost] for e in entries if e.seed_costs.get(cost, 0) > 0]
-    return (BEYOND_SEED * max(known), WORST_ERROR) if known else None
+def seed_cost(entries: Sequence[Entry], cost: str) -> float | None:
+    """Of the largest seed network: a corner of hypervolumes that does not depend on what was found; None: not known."""
+    return max((e.seed_costs[cost] for e in entries if e.seed_costs.get(cost, 0) > 0), default=None)
 
 
 def hypervolumes(entries: Sequence[Entry], cost: str) -> list[Estimate]:
-    """Of each rival, over its seeds: the area that its front dominates, in decades of cost times error."""
-    corner = reference(entries, cost)
+    """Of each rival, over its seeds: see `front_volume`; of the points that validation data put on the front."""
+    corner = seed_cost(entries, cost)
     if corner is None:
         return []
     by_rival: dict[str, dict[int, list[Entry]]] = {}
@@ -142,10 +144,10 @@ def hypervolumes(entries: Sequence[Entry], cost: str) -> list[Estimate]:
     ]
 
 
-def _volume(entries: Sequence[Entry], cost: str, corner: tuple[float, float]) -> float:
+def _volume(entries: Sequence[Entry], cost: str, corner: float) -> float:
     selected = set(front(entries, cost))
-    points = [[log10(e.costs[cost]), 1 - e.accuracy] for e in entries if e.index in selected]
-    return hypervolume(np.array(points), np.array([log10(corner[0]), corner[1]]))
+    chosen = [e for e in entries if e.index in selected]
+    return front_volume([e.costs[cost] for e in chosen], [e.accuracy for e in chosen], corner)
 
 
 def estimate(rival: str, values: Sequence[float]) -> Estimate:

@@ -11,12 +11,13 @@ import yaml
 from search.history import HISTORY_FILE, read_history
 from search.progress import EpochEnd
 from search.results import Result, RunFolderError, read_results
+from search.sensitivity import FILE as SENSITIVITY_FILE
+from search.sensitivity import FORMAT as SENSITIVITY_FORMAT
 from spaces.architecture import Architecture
 
 SUMMARY_FILE, RESULTS_FILE, CONFIG_FILE = "summary.json", "results.jsonl", "config.yaml"
-ARCHITECTURE_FILE, MODEL_FILE, SENSITIVITY_FILE = "architecture.json", "model.safetensors", "sensitivity.json"
+ARCHITECTURE_FILE, MODEL_FILE = "architecture.json", "model.safetensors"
 RUN_FILES = (SUMMARY_FILE, RESULTS_FILE, HISTORY_FILE, CONFIG_FILE)
-SENSITIVITY_FORMAT = 1
 UNKNOWN = "unknown strategy"
 
 
@@ -35,6 +36,7 @@ class Point:
     budgets: Mapping[str, float]
     costs: Mapping[str, Mapping[str, Any]]
     accuracy: Mapping[str, Mapping[str, float]]
+    lambdas: Mapping[str, float] = field(default_factory=dict)
     folder: Path | None = None
     summary: Mapping[str, Any] = field(default_factory=dict)
 
@@ -153,7 +155,8 @@ def _exported(folder: Path, summary: Mapping[str, Any], faults: list[str]) -> li
             continue
         limits = {name: b["limit"] if isinstance(b, dict) else b for name, b in point.get("budgets", {}).items()}
         architecture = _architecture(place / ARCHITECTURE_FILE, faults)
-        found.append(Point(architecture, limits, point["costs"], point["accuracy"], place, point))
+        lambdas = point.get("lambdas", {})
+        found.append(Point(architecture, limits, point["costs"], point["accuracy"], lambdas, place, point))
     return found
 
 

@@ -35,7 +35,10 @@ def decisions(ends: Sequence[EpochEnd]) -> dict[str, Any]:
     bits = {}
     for layer in kept[0].bits:
         widths = sorted({width for end in kept for width in end.bits.get(layer, {})})
-        bits[layer] = {"widths": widths, "counts": [[end.bits[layer].get(w, 0) for w in widths] for end in kept]}
+        bits[layer] = {
+            "widths": widths,
+            "counts": [[end.bits.get(layer, {}).get(w, 0) for w in widths] for end in kept],
+        }
     gates = {
         name: {"channels": len(values), "bytes": _bytes([end.gates[name] for end in kept])}
         for name, values in kept[0].gates.items()

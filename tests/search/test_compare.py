@@ -47,7 +47,7 @@ def test_columns_are_aligned_and_plain_off_a_terminal(copied):
     assert text.isascii() and "\x1b" not in text and not any(line.endswith(" ") for line in text.splitlines())
     accuracies = text.split("\n\n")[1].splitlines()
     assert len({line.index("75.00%") for line in accuracies if "test" in line and "integer" in line}) == 1
-    assert accuracies[0].index(str(folders[1])) == accuracies[-1].rindex("75.00%")
+    assert accuracies[0].index(folders[1].name) == accuracies[-1].rindex("75.00%")
 
 
 def test_unfinished_runs_are_named_and_all_unfinished_refused(copied):

@@ -51,7 +51,7 @@ function budgetRow(point, index, costs) {
       },
     },
     swatch(rivalOf(run)),
-    `${run.rival}, seed ${point.seed}${point.name ? `, ${point.name}` : ""}`,
+    `${run.rival}, seed ${point.seed}${point.name ? `, ${point.name}` : ""}${point.knee ? ", knee" : ""}`,
   );
   const cells = costs.map((name) => html("td", { "data-head": costName(name) }, ...against(point, name)));
   return html(

@@ -31,9 +31,9 @@ function curvesSection(run) {
       tick: String,
     },
     {
-      title: "Expected cost, % of budget",
-      series: costs.filter((name) => run.budgets[name.slice(5)]),
-      value: (v, name) => (100 * v) / run.budgets[name.slice(5)],
+      title: `Expected cost, % of the ${run.yardstick.of}`,
+      series: costs.filter((name) => run.yardstick.costs[name.slice(5)]),
+      value: (v, name) => (100 * v) / run.yardstick.costs[name.slice(5)],
       text: (v) => `${v.toFixed(1)}%`,
       tick: String,
       line: 100,

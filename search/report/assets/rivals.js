@@ -149,7 +149,7 @@ function hypervolumeTable() {
     ),
   );
   const corners = costs.map(
-    (each) => `${quantity(DATA.hypervolumes[each].reference.cost, UNITS[each])} of ${costName(each).toLowerCase()}`,
+    (each) => `${quantity(DATA.hypervolumes[each].seedCost, UNITS[each])} of ${costName(each).toLowerCase()}`,
   );
   return html(
     "div",
@@ -158,7 +158,7 @@ function hypervolumeTable() {
     html(
       "p",
       {},
-      `What the front of a seed dominates, in decades of cost times error; more is better. Measured from a fixed corner: 100% error at twice the seed network's cost (${corners.join(", ")}). Compare only strategies with as many budgets a seed.`,
+      `The best accuracy that a limit on the cost allows, summed over octaves of that limit, up to the seed network's cost (${corners.join(", ")}): the corner is fixed, at that cost and an accuracy of 0. More is better. Compare only strategies with as many budgets a seed.`,
     ),
     html(
       "table",

@@ -49,15 +49,27 @@ const rivalOf = (run) => RIVALS.indexOf(run.rival);
 
 const limits = (budgets) =>
   Object.entries(budgets).map(([name, limit]) => `${costName(name)} ${quantity(limit, UNITS[name] ?? "")}`);
+const lambdaText = (lambdas) => Object.entries(lambdas).map(([name, value]) => `λ of ${costName(name)} ${value}`);
 const budgetText = (budgets) => limits(budgets).join(", ") || "no budget";
 
+// Of a front the knee too: where less cost begins to take more accuracy.
 function pointName(point) {
   const run = RUNS[point.run];
-  return [run.rival, `seed ${point.seed}`, point.name, budgetText(point.budgets)].filter(Boolean).join(" · ");
+  const lambdas = lambdaText(point.lambdas);
+  const promises = Object.keys(point.budgets).length || !lambdas.length ? [budgetText(point.budgets)] : [];
+  return [run.rival, `seed ${point.seed}`, ...promises, ...lambdas, point.knee ? "knee of its front" : null]
+    .filter(Boolean)
+    .join(" · ");
 }
 
-const runName = (run) =>
-  `${run.rival} · seed ${run.seed} · ${budgetText(run.budgets)}${run.finished ? "" : " · unfinished"} · ${run.folder}`;
+// Of several networks in one run, how many.
+function runName(run) {
+  const own = POINTS.filter((point) => RUNS[point.run] === run && point.exported);
+  const promise = own.length > 1 ? `front of ${own.length}` : budgetText(own[0]?.budgets ?? run.budgets);
+  return [run.rival, `seed ${run.seed}`, promise, run.finished ? null : "unfinished", run.folder]
+    .filter(Boolean)
+    .join(" · ");
+}
 
 const bitsText = (bits) =>
   Object.keys(bits)

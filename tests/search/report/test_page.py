@@ -2,20 +2,18 @@
 
 import json
 import re
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from search.points import Front
 from search.report import document, write_report
+from search.report.__main__ import main
 from search.report.page import ASSETS, SCRIPTS, STYLES, page
 from search.report.runs import read_run
 from search.run import Run
 from tests.search.run_folders import LIMITS, change_json
 from tests.search.small import Small, settings, write_stripes
-
-ROOT = Path(__file__).parents[3]
 
 
 def embedded(text: str) -> dict:
@@ -23,11 +21,17 @@ def embedded(text: str) -> dict:
     return json.loads(found)
 
 
-def report(*arguments: object, cwd: Path) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "search.report", *map(str, arguments)],
-        **{"cwd": cwd, "env": {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, "capture_output": True, "text": True},
-    )
+@pytest.fixture
+def report(tmp_path, monkeypatch, capsys):
+    """(*arguments) -> what `python -m search.report` prints, and its errors; SystemExit as the command raises it."""
+
+    def call(*arguments: object) -> tuple[str, str]:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["report", *map(str, arguments)])
+        main()
+        return tuple(capsys.readouterr())
+
+    return call
 
 
 def test_a_run_has_written_its_report(searched):
@@ -60,6 +64,24 @@ def test_the_document_says_what_each_run_is(copied):
         ("gradient", (0.75,)),
         ("tpe", (0.51,)),  # without test data validation accuracy counts
     ]
+
+
+def test_a_front_is_one_run_with_a_network_a_budget(tmp_path, capsys):
+    config = settings(
+        write_stripes(tmp_path / "d.npz", count=80), front=Front(budgets={"flash_bytes": [1200.0, 600.0]})
+    )
+    config.plain_values["budgets"] = {"flash_bytes": None, "peak_ram_bytes": 700.0}
+    Run(config, lambda _: Small(), tmp_path / "run")()
+    shown = embedded((tmp_path / "run/report.html").read_text())
+    names = [point["name"] for point in shown["points"]]
+    assert names == ["flash_bytes=1200", "flash_bytes=600"]
+    assert [point["budgets"]["flash_bytes"] for point in shown["points"]] == [1200.0, 600.0]
+    assert [each["budgets"]["flash_bytes"] for each in shown["budgets"]] == [600.0, 1200.0]
+    assert sum(point["knee"] for point in shown["points"]) == 1
+    assert shown["runs"][0]["yardstick"]["of"] == "seed network"
+    assert shown["runs"][0]["epochs"]["total"] == sum(n for k, n in shown["runs"][0]["epochs"].items() if k != "total")
+    assert {phase["name"] for phase in shown["runs"][0]["curves"]["phases"]} >= {"search", "search 2", "finetune 2"}
+    assert not shown["faults"]
 
 
 def test_what_the_search_left_out_is_told_with_the_reason(searched):
@@ -122,22 +144,22 @@ def test_every_asset_is_in_the_page():
     assert {path.name for path in ASSETS.iterdir()} == names
 
 
-def test_command_writes_into_the_run_or_where_it_is_called(copied, tmp_path):
+def test_command_writes_into_the_run_or_where_it_is_called(copied, tmp_path, report):
     runs = [copied("gradient", 0), copied("tpe", 0)]
-    alone, both = report(runs[0], cwd=tmp_path), report(*runs, cwd=tmp_path)
-    assert alone.returncode == both.returncode == 0, alone.stderr + both.stderr
+    report(runs[0])
+    said, errors = report(*runs)
     assert (runs[0] / "report.html").is_file() and len(embedded((tmp_path / "report.html").read_text())["runs"]) == 2
-    assert both.stdout.startswith("report.html: ") and both.stderr == ""
+    assert said.startswith("report.html: ") and errors == ""
 
 
-def test_command_names_truncated_lines_and_what_is_no_run(copied, tmp_path):
+def test_command_names_truncated_lines_and_what_is_no_run(copied, tmp_path, report):
     folder = copied("gradient", 0)
     (folder / "history.jsonl").write_text((folder / "history.jsonl").read_text()[:-20])
-    told = report(folder, "--output", tmp_path / "r.html", cwd=tmp_path)
-    assert told.returncode == 0 and f"picojoule: {folder}/history.jsonl, line 9: is no JSON" in told.stderr
+    _, errors = report(folder, "--output", tmp_path / "r.html")
+    assert f"picojoule: {folder}/history.jsonl, line 9: is no JSON" in errors
     assert "line 9" in embedded((tmp_path / "r.html").read_text())["faults"][0]
-    refused = report(tmp_path, cwd=tmp_path)
-    assert refused.returncode == 1 and refused.stderr.startswith(f"picojoule: '{tmp_path}': no run folder")
+    with pytest.raises(SystemExit, match=f"^picojoule: '{tmp_path}': no run folder"):
+        report(tmp_path)
 
 
 # Colours

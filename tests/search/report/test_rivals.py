@@ -1,7 +1,6 @@
 """What is compared with what: fronts, means with intervals, hypervolumes, by hand."""
 
 from dataclasses import replace
-from math import log10
 
 import pytest
 
@@ -50,11 +49,16 @@ def test_a_rival_without_budgets_stands_where_it_keeps_them(cost, stands):
     assert ("fixed" in {each.rival for each in found[LIMIT]}) is stands
 
 
-def test_hypervolume_is_measured_from_twice_the_seed_network_at_full_error():
-    entries = [entry(0, 1000, 0.8, 0.8), entry(1, 100, 0.5, 0.5), entry(2, 100, 0.4, 0.9)]  # the last: off the front
-    assert rivals.reference(entries, "flash_bytes") == (10_000.0, 1.0)
+def test_hypervolume_is_measured_from_the_seed_network_with_the_points_that_validation_chose():
+    entries = [entry(0, 1250, 0.8, 0.8), entry(1, 625, 0.5, 0.5), entry(2, 625, 0.4, 0.9)]  # the last: off the front
+    assert rivals.seed_cost(entries, "flash_bytes") == 5000.0
     (volume,) = rivals.hypervolumes(entries, "flash_bytes")
-    assert volume.mean == pytest.approx(log10(10_000 / 100) * 0.5 + log10(10_000 / 1000) * (0.8 - 0.5))
+    assert volume.mean == pytest.approx(2 * 0.8 + 1 * 0.5)  # octaves of limits: 5000 to 1250, 1250 to 625
+
+
+def test_the_corner_is_that_of_the_largest_seed_network():
+    entries = [entry(0, 1250, 0.8, 0.8), entry(1, 1250, 0.8, 0.8, rival="b", seed_costs={"flash_bytes": 10_000.0})]
+    assert [each.mean for each in rivals.hypervolumes(entries, "flash_bytes")] == pytest.approx([3 * 0.8] * 2)
 
 
 def test_a_front_that_is_better_everywhere_has_more_hypervolume():

@@ -72,13 +72,14 @@ def test_points_of_a_front_are_read_from_their_folders(folder, searched):
         place.mkdir(parents=True)
         for name in ("summary.json", "architecture.json", "model.safetensors"):
             shutil.copy(searched[limit] / name, place)
-        entries.append({"folder": f"points/{limit:g}", "budgets": {"flash_bytes": limit}})
+        entries.append({"folder": f"points/{limit:g}", "point": f"{limit:g}", "lambdas": {"macs": 0.1}})
     summary = json.loads((folder / "summary.json").read_text())
     shared = {key: summary[key] for key in ("experiment", "seed", "seconds", "versions")}
     (folder / "summary.json").write_text(json.dumps(shared | {"points": entries}))
     found = [point for point in read_run(folder).points if point.folder]
     assert [point.folder.name for point in found] == ["500", "900"]
     assert [point.budgets["flash_bytes"] for point in found] == [500.0, 900.0]
+    assert all(point.summary["point"] == point.folder.name for point in found)
 
 
 def test_a_point_without_its_summary_is_left_out_and_named(folder):
