@@ -165,7 +165,7 @@ function layerCaption(point) {
   const unweighted = point.layers.some((layer) => layer.kept && !Object.keys(layer.bits).length);
   return [
     "8:13 is 13 channels with 8 bits.",
-    "Bars of channels are to one scale over all layers; those of costs to one scale a column.",
+    "Bars of channels are as long as the square root of their number, those of costs to one scale a column.",
     unweighted ? "Grey channels belong to layers without weights." : "",
     peak ? `RAM peaks at ${peak.name}, with ${exact(peak.costs.peak_ram_bytes, "B")} of activations alive.` : "",
   ]
@@ -217,7 +217,7 @@ function channelBar(layer, widest) {
   );
   return html(
     "span",
-    { class: "segments", "aria-hidden": "true", style: `width:${Math.max(2, (100 * total) / widest)}%` },
+    { class: "segments", "aria-hidden": "true", style: `width:${100 * Math.sqrt(total / widest)}%` },
     segments,
   );
 }
