@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,6 +34,14 @@ def _job_number() -> int | None:
     return ours.job.num if ours.mode == RunMode.MULTIRUN else None
 
 
+def _command() -> str:
+    """What starts this run: of a sweep, this run of it alone."""
+    ours, processes = HydraConfig.get(), distributed.world_size()
+    program = ["torchrun", f"--nproc-per-node={processes}"] if processes > 1 else ["python"]
+    folders = [f"--config-dir={s.path}" for s in ours.runtime.config_sources if s.provider == "command-line"]
+    return shlex.join([*program, "-m", "search", *folders, *ours.overrides.task])
+
+
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")
 def main(config: DictConfig) -> None:
     logging.getLogger("spaces").setLevel(logging.WARNING)  # what is left alone, the monitor says
@@ -47,7 +56,7 @@ def main(config: DictConfig) -> None:
             folder = Path(distributed.agreed(lambda: str(new_folder(settings, _job_number()))))
         run = Run(settings, model_maker(settings.model), folder)
         if not config.resume and distributed.rank() == 0:
-            write_config(settings, folder)  # not before Run has accepted it: a refused run leaves nothing behind
+            write_config(settings, folder, _command())  # not before Run has accepted it: a refused run leaves nothing
         run()
     except (ValueError, OSError, RuntimeError, NotImplementedError, HydraException, OmegaConfBaseException) as error:
         if os.environ.get("HYDRA_FULL_ERROR"):

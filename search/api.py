@@ -47,7 +47,8 @@ def compress(
         distributed.agreed(lambda: str(new_folder(settings)))
     run = Run(settings, lambda _: model, folder)
     if not resume and distributed.rank() == 0:
-        write_config(settings, folder)
+        call = f"search.api.compress(model, data, {dict(budgets)}, {str(folder)!r}, {list(overrides)})"
+        write_config(settings, folder, call)
     return run()
 
 

@@ -1,6 +1,7 @@
 """Hydra and OmegaConf end here: schemas for every group, and from a composed configuration to plain settings."""
 
 import inspect
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
@@ -155,8 +156,10 @@ def model_maker(model: dict[str, Any]) -> Callable[[Data], nn.Module]:
     return make
 
 
-def write_config(settings: Settings, folder: Path) -> None:
-    write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(settings.plain_values)))
+def write_config(settings: Settings, folder: Path, command: str) -> None:
+    """All settings; above them, as a comment, the command that the run was started by."""
+    text = textwrap.indent(command, "# ", lambda line: True)
+    write_text(folder / "config.yaml", f"{text}\n{OmegaConf.to_yaml(OmegaConf.create(settings.plain_values))}")
 
 
 def read_config(folder: Path) -> Settings:

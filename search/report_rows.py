@@ -26,7 +26,7 @@ def _alone(model: CostModel, network: Network, layer) -> float:
     return model(Network((only,), network.tensors, layer.inputs[0], layer.output)).item()
 
 
-def _operator(layer: LayerUse) -> str:
+def operator(layer: LayerUse) -> str:
     """ "conv 3x3 a4": the kernel of a convolution, and the bits of the output where they are not 8."""
     kernel = " " + "x".join(map(str, layer.kernel)) if layer.op in ("conv", "depthwise") else ""
     (bits,) = layer.out_bits
@@ -42,7 +42,7 @@ def rows(seed: Space, decided: Space) -> tuple[list[LayerRow], Totals]:
     table = [
         LayerRow(
             layer.name,
-            _operator(layer),
+            operator(layer),
             int(layer.out_channels),
             len(seed.spec.slots[layer.output]),
             {b: n for b, n in bits.get(layer.name, {}).items() if b and n},

@@ -20,6 +20,10 @@ __all__ = [
 PACKAGES = ("picojoule", "torch", "numpy", "scipy", "safetensors", "hydra-core")
 
 
+class RunFolderError(ValueError):
+    """A run folder that is in the way, or that is none."""
+
+
 @dataclass(frozen=True)
 class Result:
     """One architecture, measured.

@@ -22,11 +22,13 @@ from search.data.data import Data
 from search.display import terminal_monitor
 from search.export import Exporter, refuse_mismatches, write_summary
 from search.feasibility import BudgetError, at, refuse_impossible, seed_architecture
+from search.history import HISTORY_FILE, HistoryMonitor
 from search.phase import Context, Phase, checkpoint_file
 from search.points import points_of
 from search.problem import Problem, device_of
 from search.progress import Monitor, Monitors
-from search.results import Result, front_knee, front_volume, versions, write_results
+from search.report import write_run_report
+from search.results import Result, RunFolderError, front_knee, front_volume, versions, write_results
 from search.settings import Settings
 from search.strategies import STRATEGIES
 from search.training import PhaseRun, accuracy, float_copy
@@ -37,10 +39,6 @@ from spaces.space import FAKE, FLOAT, Space
 WORK = {"warmup": 1.0, "search": 1.9, "finetune": 1.7}  # relative time of an epoch
 EVALUATION_BATCH = 256
 TENSORBOARD = "tensorboard"
-
-
-class RunFolderError(ValueError):
-    """A run folder that is in the way, or that is none."""
 
 
 def _offered(options: Options, target: Target) -> tuple[Options, list[str]]:
@@ -173,11 +171,12 @@ class Run:
     def _monitor(self) -> Monitor:
         if distributed.rank() != 0:
             return Monitors([])
-        monitors: list[Monitor] = [terminal_monitor(sys.stdout)]
+        history, done = self.folder / HISTORY_FILE, self._epochs_done()
+        monitors: list[Monitor] = [terminal_monitor(sys.stdout), HistoryMonitor(history, done)]
         if self.settings.tensorboard:
             from search.tensorboard import TensorBoardMonitor
 
-            monitors.append(TensorBoardMonitor(self.folder / TENSORBOARD, self._epochs_done()))
+            monitors.append(TensorBoardMonitor(self.folder / TENSORBOARD, history, done))
         return Monitors(monitors)
 
     def _epochs_done(self) -> int:
@@ -326,6 +325,7 @@ class Run:
         summary = self._whole_summary(found) if self.points[0].name else found[0]
         summary |= {"epochs": _with_total(self.context.epochs), "seconds": self._seconds(), "versions": versions()}
         write_summary(self.folder, summary)
+        write_run_report(self.folder, self.monitor.note)
         self.monitor.close({**summary, "folder": str(self.folder)})
         for one in found:
             refuse_mismatches(one)

@@ -16,7 +16,7 @@ from spaces.decision import Gate
 from spaces.files import write_text
 from spaces.space import FAKE, Space
 
-FORMAT = 1
+FILE, FORMAT = "sensitivity.json", 1
 
 Batch = tuple[Tensor, Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]

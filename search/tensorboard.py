@@ -2,10 +2,9 @@
 
 The step of an event is the epoch, counted over all phases.
 A run that is resumed writes into the same folder. The events of epochs that are done again are purged, and the rows of
-the pictures come back from `history.jsonl`, a line an epoch, beside the events.
+the pictures come from the run's history, whose monitor is to be told of an epoch before this one.
 """
 
-import json
 from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
@@ -13,10 +12,10 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
+from search.history import read_history
 from search.pictures import Image, bits_picture, gate_picture
 from search.progress import EpochEnd, LayerRow, Tick, Totals
 
-HISTORY_FILE = "history.jsonl"
 PICTURES_PER_PHASE = 10  # as many as TensorBoard keeps of one tag
 
 
@@ -25,14 +24,13 @@ class TensorBoardMonitor:
 
     Args:
         folder: made if it does not exist.
+        history: the run's history.jsonl.
         first_epoch: the global epoch this run, new or resumed, starts with; what the folder holds from it on is void.
     """
 
-    def __init__(self, folder: Path, first_epoch: int = 0) -> None:
+    def __init__(self, folder: Path, history: Path, first_epoch: int = 0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._history_file = folder / HISTORY_FILE
-        self._history = [line for line in _read_history(self._history_file) if line["epoch"] < first_epoch]
-        _write_history(self._history_file, self._history)
+        self._history = history
         self._writer = SummaryWriter(str(folder), purge_step=first_epoch)
 
     def tick(self, tick: Tick) -> None:
@@ -43,7 +41,6 @@ class TensorBoardMonitor:
             self._writer.add_scalar(name, value, end.global_epoch)
         for layer, bits in end.bits.items():
             self._add_bits(f"bits/{layer}", bits, end.global_epoch)
-        self._remember(end)
         if _is_picture_due(end):
             self._add_pictures(end)
         self._writer.flush()
@@ -72,19 +69,13 @@ class TensorBoardMonitor:
             global_step=step,
         )
 
-    def _remember(self, end: EpochEnd) -> None:
-        bits = {layer: sorted(widths.items()) for layer, widths in end.bits.items()}  # pairs: JSON has no integer keys
-        line = {"epoch": end.global_epoch, "gates": end.gates, "bits": bits}
-        self._history.append(line)
-        with self._history_file.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-
     def _add_pictures(self, end: EpochEnd) -> None:
+        ends, _ = read_history(self._history)
         for gate in end.gates:
-            rows = [line["gates"][gate] for line in self._history if gate in line["gates"]]
+            rows = [past.gates[gate] for past in ends if gate in past.gates]
             self._add_picture(f"gates/{gate}", gate_picture(rows), end.global_epoch)
         for layer in end.bits:
-            widths = [dict(line["bits"][layer]) for line in self._history if layer in line["bits"]]
+            widths = [past.bits[layer] for past in ends if layer in past.bits]
             self._add_picture(f"bits/{layer}", bits_picture(widths), end.global_epoch)
 
     def _add_picture(self, tag: str, picture: Image, step: int) -> None:
@@ -95,17 +86,3 @@ def _is_picture_due(end: EpochEnd) -> bool:
     """A picture holds all epochs before it, so a few a phase are enough; the phase's last epoch always has one."""
     done = end.epoch + 1
     return done == end.epochs or done % ceil(end.epochs / PICTURES_PER_PHASE) == 0
-
-
-def _read_history(file: Path) -> list[dict[str, Any]]:
-    """The epochs in the file; a last line that a kill cut short is left out."""
-    if not file.exists():
-        return []
-    whole_lines = file.read_text().split("\n")[:-1]
-    return [json.loads(line) for line in whole_lines]
-
-
-def _write_history(file: Path, history: list[dict[str, Any]]) -> None:
-    draft = file.with_suffix(".tmp")
-    draft.write_text("".join(json.dumps(line) + "\n" for line in history))
-    draft.replace(file)

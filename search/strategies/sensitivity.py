@@ -13,12 +13,10 @@ from search.points import Point
 from search.problem import FORWARD, Problem
 from search.repair import repair
 from search.results import Result
-from search.sensitivity import Table, estimated, fingerprint, measured, passes
+from search.sensitivity import FILE, Table, estimated, fingerprint, measured, passes
 from search.settings import SensitivitySettings
 from search.strategies.strategy import training
 from spaces.space import Space
-
-FILE = "sensitivity.json"
 
 
 class SensitivityProgram:

@@ -41,8 +41,9 @@ def test_strategy_brings_its_own_settings(composed):
 
 def test_run_folder_gives_its_settings_back(composed, tmp_path):
     settings = parse(composed(EXPERIMENT, "seed=7", "train.augment.cutout=3"))
-    write_config(settings, tmp_path)
+    write_config(settings, tmp_path, "python -m search\n'name=two lines'")
     assert read_config(tmp_path) == settings
+    assert (tmp_path / "config.yaml").read_text().startswith("# python -m search\n# 'name=two lines'\ndata:\n")
 
 
 def test_folder_that_is_no_run_is_refused(tmp_path):

@@ -1,0 +1,154 @@
+"""`python -m search.compare RUN RUN [...]`: runs side by side in the terminal, as plain text."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from search.display import LITERAL
+from search.report.document import document
+from search.report.runs import RunRecord, read_run
+from search.report.settings import differing, written
+
+NONE = "-"
+KINDS, SPLITS = ("float", "decided", "integer"), ("val", "test")
+WIDTH = 10_000  # columns: nothing is cut off
+NOT_SETTINGS = ("folder",)  # in which runs differ by themselves
+
+Row = tuple[str, ...]  # a name, and a cell for every column
+
+
+@dataclass(frozen=True)
+class Column:
+    """A network of a run; of a run with a front, one of its points."""
+
+    name: str
+    run: RunRecord
+    point: dict[str, Any]
+
+
+def compare(folders: Sequence[Path]) -> tuple[list[Table], list[str]]:
+    """The tables, and what could not be read.
+
+    Raises:
+        RunFolderError: a folder is no run's.
+        ValueError: no network has been exported yet.
+    """
+    runs = [read_run(folder) for folder in folders]
+    shown = document(runs)
+    short = _short([run.folder for run in runs])
+    columns = [_column(runs[p["run"]], short[p["run"]], p) for p in shown["points"] if p["exported"]]
+    if not columns:
+        raise ValueError(
+            f"{', '.join(map(str, folders))}: no network to compare: the runs are unfinished. Resume them."
+        )
+    names = [column.name for column in columns]
+    tables = [
+        _table("settings that differ", short, _settings(runs)),
+        _table("accuracy", names, _accuracies(columns)),
+        _table("cost / budget", names, _costs(columns, shown["units"])),
+        _table("channels kept of the seed network's, channels by bits", names, _layers(columns)),
+    ]
+    unfinished = [f"{run.folder}: unfinished, so its settings alone are compared." for run in runs if not run.points]
+    return [table for table in tables if table.row_count], [*shown["faults"], *unfinished]
+
+
+def _short(folders: Sequence[Path]) -> list[str]:
+    """The folders without what they begin with alike; one alone by its name."""
+    paths = [folder.resolve() for folder in folders]
+    parents = [path.parent for path in paths]
+    return [str(path.relative_to(os.path.commonpath(parents))) for path in paths]
+
+
+def _column(run: RunRecord, folder: str, point: dict[str, Any]) -> Column:
+    return Column("/".join(filter(None, (folder, point["name"]))), run, point)
+
+
+def _settings(runs: Sequence[RunRecord]) -> list[Row]:
+    rows = differing([run.settings for run in runs])
+    return [(key, *map(written, values)) for key, values in rows.items() if key not in NOT_SETTINGS]
+
+
+def _accuracies(columns: Sequence[Column]) -> list[Row]:
+    def cell(column: Column, kind: str, split: str) -> str:
+        value = column.point["accuracy"].get(kind, {}).get(split)
+        return NONE if value is None else f"{value:.2%}"
+
+    rows = [(f"{kind}, {split}", *(cell(c, kind, split) for c in columns)) for kind in KINDS for split in SPLITS]
+    return [row for row in rows if set(row[1:]) != {NONE}]
+
+
+def _costs(columns: Sequence[Column], units: dict[str, str]) -> list[Row]:
+    def cell(column: Column, name: str) -> str:
+        cost, limit = column.point["costs"].get(name), column.point["budgets"].get(name)
+        if cost is None:
+            return NONE
+        if limit is None:
+            return f"{cost['found']:,.12g}"
+        return f"{cost['found']:,.12g} / {limit:,.12g} {'met' if cost['found'] <= limit else 'OVER'}"
+
+    return [(f"{name}, {unit}", *(cell(column, name) for column in columns)) for name, unit in units.items()]
+
+
+def _layers(columns: Sequence[Column]) -> list[Row]:
+    """Layers with weights; in the order of the first network, then those of the others."""
+    layers = [{layer["name"]: layer for layer in c.point["layers"] if layer["bits"]} for c in columns]
+    names = dict.fromkeys(name for each in layers for name in each)
+    return [(name, *(_layer(each.get(name)) for each in layers)) for name in names]
+
+
+def _layer(layer: dict[str, Any] | None) -> str:
+    if layer is None:
+        return NONE
+    seed = NONE if layer["channels"] is None else layer["channels"]
+    bits = " ".join(f"{width}:{layer['bits'][width]}" for width in sorted(layer["bits"], reverse=True))
+    return f"{layer['kept']}/{seed}  {bits}"
+
+
+def _table(title: str, names: Sequence[str], rows: Sequence[Row]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
+    for head in (title, *names):
+        table.add_column(Text(head), no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def show(tables: Sequence[Table], stream: TextIO) -> None:
+    """A row is a line, whatever the width; bold heads where the stream is a terminal, plain text elsewhere."""
+    console = Console(file=stream, width=WIDTH, **LITERAL)
+    for number, table in enumerate(tables):
+        with console.capture() as capture:
+            console.print(table)
+        lines = [line.rstrip() for line in capture.get().splitlines()]
+        print("\n".join(["", *lines] if number else lines), file=stream)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m search.compare", description="Settings, accuracies, costs and layers of runs side by side."
+    )
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run, runs/EXPERIMENT/TIME")
+    given = parser.parse_args()
+    try:
+        tables, faults = compare(given.runs)
+    except (ValueError, OSError) as error:
+        sys.exit(f"picojoule: {error}")
+    for fault in faults:
+        print(f"picojoule: {fault}", file=sys.stderr)
+    try:
+        show(tables, sys.stdout)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,6 @@
+"""The report: from run folders to one HTML file that needs nothing else."""
+
+from search.report.document import document
+from search.report.page import REPORT_FILE, write_report, write_run_report
+
+__all__ = ["REPORT_FILE", "document", "write_report", "write_run_report"]

@@ -1,0 +1,31 @@
+"""`python -m search.report RUN [RUN ...] [--output report.html]`"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from search.report import REPORT_FILE, write_report
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m search.report", description="One HTML file about one run or several, for any browser."
+    )
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run, runs/EXPERIMENT/TIME")
+    parser.add_argument(
+        "--output", type=Path, help=f"the file; default: RUN/{REPORT_FILE}, of several runs ./{REPORT_FILE}"
+    )
+    given = parser.parse_args()
+    alone = len(given.runs) == 1
+    output = given.output or (given.runs[0] / REPORT_FILE if alone else Path(REPORT_FILE))
+    try:
+        faults = write_report(given.runs, output)
+    except (ValueError, OSError) as error:
+        sys.exit(f"picojoule: {error}")
+    for fault in faults:
+        print(f"picojoule: {fault}", file=sys.stderr)
+    print(f"{output}: {output.stat().st_size / 1024:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()

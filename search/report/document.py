@@ -1,0 +1,164 @@
+"""All that a report shows, as one plain value: what the page's scripts draw, and nothing they have to work out."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from search.report import rivals, trajectories
+from search.report.layers import Layer, layers_of_model, layers_of_picks
+from search.report.rivals import Entry, Estimate
+from search.report.runs import HISTORY_FILE, MODEL_FILE, RESULTS_FILE, SENSITIVITY_FILE, Point, RunRecord
+from search.report.settings import ABSENT, flat
+
+FIRST_COSTS = ("flash_bytes", "peak_ram_bytes", "macs", "energy_pj", "latency_cycles")
+
+
+def document(runs: Sequence[RunRecord]) -> dict[str, Any]:
+    """Raises ValueError: in none of the runs there is anything to show."""
+    if not any(run.points or run.history for run in runs):
+        raise ValueError(
+            f"{', '.join(str(run.folder) for run in runs)}: nothing to show: no summary, and no line of {RESULTS_FILE} "
+            f"or {HISTORY_FILE} that can be read. {' '.join(f for run in runs for f in run.faults)}"
+        )
+    names = rivals.labels(runs)
+    faults = [fault for run in runs for fault in run.faults]
+    owned = [(number, point) for number, run in enumerate(runs) for point in run.points]
+    points = [_point(number, runs[number], point, faults) for number, point in owned]
+    made = (rivals.entry(i, names[number], runs[number], point) for i, (number, point) in enumerate(owned))
+    entries = [e for e in made if e is not None]
+    for a, b in rivals.repeated(entries):
+        first, second = (runs[owned[e.index][0]].folder for e in (a, b))
+        if first != second:
+            faults.append(
+                f"{first} and {second}: the same strategy, settings, budgets and seed. In means and intervals the one "
+                "of better validation accuracy counts."
+            )
+    units = _units(points)
+    return {
+        "title": " and ".join(dict.fromkeys(_subject(run) for run in runs)),
+        "faults": faults,
+        "units": units,
+        "rivals": list(dict.fromkeys(names)),
+        "runs": [_run(run, name) for run, name in zip(runs, names, strict=True)],
+        "points": points,
+        "fronts": {cost: rivals.front(entries, cost) for cost in units},
+        "budgets": [_standing(budgets, found) for budgets, found in rivals.at_budgets(entries).items()],
+        "hypervolumes": {cost: _volumes(entries, cost) for cost in units if rivals.hypervolumes(entries, cost)},
+    }
+
+
+def _subject(run: RunRecord) -> str:
+    """ "ResNet8 on digits", where the settings say so."""
+    model = str(run.settings.get("model", {}).get("_target_", "")).rpartition(".")[2]
+    data = str(run.settings.get("data", {}).get("name", ""))
+    return f"{model} on {data}" if model and data else str(run.summary.get("experiment", run.folder.name))
+
+
+def _units(points: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    found = {name: cost["unit"] for point in points for name, cost in point["costs"].items()}
+    order = [*(name for name in FIRST_COSTS if name in found), *found]
+    return {name: found[name] for name in dict.fromkeys(order)}
+
+
+def _run(run: RunRecord, rival: str) -> dict[str, Any]:
+    return {
+        "folder": str(run.folder),
+        "rival": rival,
+        "strategy": run.strategy,
+        "seed": run.seed,
+        "finished": run.finished,
+        "seconds": run.summary.get("seconds", {}),
+        "epochs": run.summary.get("epochs", {}),
+        "versions": run.versions,
+        "command": _repeatable(run.command),
+        "settings": run.settings_text,
+        "leftOut": _left_out(run),
+        "budgets": {name: limit for name, limit in run.settings.get("budgets", {}).items() if limit is not None},
+        "yardstick": _yardstick(run),
+        "curves": trajectories.curves(run.history),
+        "decisions": trajectories.decisions(run.history),
+        "sensitivity": trajectories.sensitivities(run.sensitivity),
+        "sensitivityFile": SENSITIVITY_FILE,
+        "historyFile": HISTORY_FILE,
+    }
+
+
+def _yardstick(run: RunRecord) -> dict[str, Any]:
+    """What curves of costs are measured by: the budgets; of a front, whose budgets move, or without any, the seed's."""
+    budgets = {name: limit for name, limit in run.settings.get("budgets", {}).items() if limit}
+    if budgets and "front" not in run.summary and not any(flat(run.settings.get("front") or {}).values()):
+        return {"of": "budget", "costs": budgets}
+    seed = next((point.costs for point in run.points if point.folder), {})
+    return {"of": "seed network", "costs": {name: cost.get("seed_network") for name, cost in seed.items()}}
+
+
+def _repeatable(command: str) -> str:
+    """Without the folder, which is taken; a call from Python as it was."""
+    if "-m search" not in command:
+        return command
+    return shlex.join(word for word in shlex.split(command) if not word.startswith("folder="))
+
+
+def _left_out(run: RunRecord) -> list[dict[str, str]]:
+    """What the search did not decide: layers left alone, precisions the target cannot run, decisions that were shut."""
+    alone = next((p.architecture.left_alone for p in run.points if p.architecture), {})
+    found = [{"what": f"layer {name}", "why": why} for name, why in alone.items()]
+    settings = flat(run.settings)
+    for key in ("weight_bits", "activation_bits"):
+        asked, runs = settings.get(f"space.{key}"), settings.get(f"target.{key}")
+        asked = [asked] if isinstance(asked, int) else asked or []
+        beyond = [bits for bits in asked if bits and runs and bits not in runs]
+        if beyond:
+            why = f"target '{settings.get('target.name')}' runs {runs}"
+            found.append({"what": f"space.{key} {beyond}", "why": why})
+    offered = [bits for bits in settings.get("space.weight_bits") or [] if bits]
+    activations = settings.get("space.activation_bits")
+    shut = {
+        "channels": 0 not in (settings.get("space.weight_bits") or [0]) and "no 0 in space.weight_bits",
+        "weight precision": len(offered) == 1 and f"space.weight_bits offers {offered} alone",
+        "activation precision": isinstance(activations, int) and f"space.activation_bits is {activations}",
+        "kernel sizes": settings.get("space.kernel_sizes", ABSENT) == [] and "space.kernel_sizes is empty",
+    }
+    return found + [{"what": what, "why": why} for what, why in shut.items() if why]
+
+
+def _point(number: int, run: RunRecord, point: Point, faults: list[str]) -> dict[str, Any]:
+    return {
+        "run": number,
+        "name": point.folder.name if point.folder and point.folder != run.folder else "",
+        "architecture": point.architecture.hash if point.architecture else "",
+        "exported": point.folder is not None,
+        "seed": point.summary.get("seed", run.seed),
+        "accuracy": point.accuracy,
+        "costs": point.costs,
+        "budgets": point.budgets,
+        "lambdas": point.lambdas,
+        "knee": run.summary.get("front", {}).get("knee", "") == point.summary.get("point", None),
+        "files": point.summary.get("files", {}),
+        "mismatches": point.summary.get("mismatches", {}),
+        "pattern": point.summary.get("pattern", {}),
+        "layers": [asdict(layer) for layer in _layers(run, point, faults)],
+    }
+
+
+def _layers(run: RunRecord, point: Point, faults: list[str]) -> list[Layer]:
+    picks = point.architecture.picks if point.architecture else {}
+    if point.folder is None:
+        return layers_of_picks(picks)
+    try:
+        found, wrong = layers_of_model(point.folder / MODEL_FILE, picks, run.history)
+    except ValueError as error:
+        faults.append(f"{error} The report shows its decisions without costs.")
+        return layers_of_picks(picks)
+    faults += wrong
+    return found
+
+
+def _standing(budgets: rivals.Budgets, found: Sequence[Estimate]) -> dict[str, Any]:
+    return {"budgets": dict(budgets), "rivals": [asdict(each) for each in found]}
+
+
+def _volumes(entries: Sequence[Entry], cost: str) -> dict[str, Any]:
+    found = [asdict(each) for each in rivals.hypervolumes(entries, cost)]
+    return {"seedCost": rivals.seed_cost(entries, cost), "rivals": found}

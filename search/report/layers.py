@@ -1,0 +1,119 @@
+"""A found network layer by layer: channels, bits and costs, of the exported model; without one, of the picks alone."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from cost_models import COST_MODELS
+from cost_models.layer import WEIGHTED, LayerUse, Network, UnsupportedLayer
+from cost_models.peak_ram import peak_layer
+from search.progress import EpochEnd
+from search.report_rows import cost_by_layer, operator
+from search.training import bit_counts
+from spaces.space import Space
+
+COSTS = ("flash_bytes", "macs", "energy_pj", "peak_ram_bytes")
+Picks = Mapping[str, Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One operator.
+
+    Attributes:
+        kept: output channels that are left, of `channels` in the seed network; None: not known.
+        bits: {weight bits: output channels}.
+        costs: name of COSTS -> its share; RAM: bytes alive while it runs. Empty for picks alone.
+        peak: RAM peaks here.
+    """
+
+    name: str
+    op: str
+    kept: int
+    channels: int | None
+    bits: Mapping[int, int]
+    costs: Mapping[str, float]
+    peak: bool = False
+
+
+def layers_of_model(path: Path, picks: Picks, ends: Sequence[EpochEnd]) -> tuple[list[Layer], list[str]]:
+    """Layers in execution order, and which costs cannot be told.
+
+    Raises:
+        ValueError: the file is missing, damaged or of another version.
+    """
+    space = Space.load(path).eval()
+    with torch.no_grad():
+        network = space.describe()
+        costs, faults = _costs(network, path)
+        bits = bit_counts(space)
+        peak = peak_layer(network)
+    channels = _seed_channels(network, picks, ends)
+    found = [
+        Layer(
+            layer.name,
+            operator(layer),
+            int(layer.out_channels),
+            channels[layer.output],
+            {width: count for width, count in bits.get(layer.name, {}).items() if width and count},
+            {name: each[layer.name] for name, each in costs.items()},
+            layer.name == peak,
+        )
+        for layer in network.layers
+    ]
+    return found, faults
+
+
+def _costs(network: Network, path: Path) -> tuple[dict[str, dict[str, float]], list[str]]:
+    found, faults = {}, []
+    for name in COSTS:
+        try:
+            found[name] = dict(cost_by_layer(COST_MODELS[name], network))
+        except UnsupportedLayer as error:
+            faults.append(f"{path}: {name} by layer is left out: {error}")
+    return found, faults
+
+
+def _seed_channels(network: Network, picks: Picks, ends: Sequence[EpochEnd]) -> dict[str, int | None]:
+    """Tensor -> its channels in the seed network: what the first epoch counted, or picks a channel; None: unknown."""
+    first = ends[0] if ends and not ends[0].phase.startswith("finetune") else None
+    counted = {name: sum(counts.values()) for name, counts in first.bits.items()} if first else {}
+    found: dict[str, int | None] = {network.input: None}
+    for layer in network.layers:
+        found[layer.output] = counted.get(layer.name) or _picked(layer, picks) or _passed_on(layer, found)
+    return found
+
+
+def _picked(layer: LayerUse, picks: Picks) -> int | None:
+    gate, bits = picks.get(f"{layer.name}/channels", ()), picks.get(f"{layer.weights or layer.name}/bits", ())
+    return len(gate) or (len(bits) if len(bits) > 1 else None)
+
+
+def _passed_on(layer: LayerUse, found: Mapping[str, int | None]) -> int | None:
+    """What a layer without weights of its own has from its inputs."""
+    given = [found.get(name) for name in layer.inputs]
+    if layer.op in WEIGHTED or layer.op == "flatten" or None in given:
+        return None
+    return sum(n for n in given if n) if layer.op == "concat" else given[0]
+
+
+def layers_of_picks(picks: Picks) -> list[Layer]:
+    """Of an architecture that was measured and not exported: its decisions.
+
+    A layer that shares another's gate is listed with all of its channels: picks do not say who shares.
+    """
+    names = dict.fromkeys(name.rpartition("/")[0] for name in sorted(picks) if name.endswith(("/bits", "/channels")))
+    found = []
+    for name in names:
+        gate, bits = picks.get(f"{name}/channels", ()), picks.get(f"{name}/bits", ())
+        each = bits if len(bits) > 1 else bits * max(1, len(gate))
+        copies = gate if len(gate) == len(each) else (1,) * len(each)
+        counts: Counter[int] = Counter()
+        for width, times in zip(each, copies, strict=True):
+            counts[width] += times
+        channels = len(gate) or len(each)
+        found.append(Layer(name, "", sum(gate) if gate else channels, channels, dict(+counts), {}))
+    return found

@@ -1,0 +1,72 @@
+"""The HTML file: a template, its style and scripts, and the document they draw, all in one."""
+
+import json
+from collections.abc import Callable, Sequence
+from html import escape
+from importlib.resources import files
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from search.report.document import document
+from search.report.runs import read_run
+from spaces.files import write_text
+
+REPORT_FILE = "report.html"
+ASSETS = files("search.report") / "assets"
+STYLES = ("colours", "text", "charts", "legends", "tables", "narrow")
+SCRIPTS = ("draw", "text", "front", "network", "budgets", "rivals", "curves", "decisions", "sensitivity", "run", "main")
+
+
+def write_report(folders: Sequence[Path], path: Path) -> list[str]:
+    """Writes the file; returns what could not be read, and where.
+
+    Raises:
+        RunFolderError: a folder is no run's.
+        ValueError: there is nothing to show.
+    """
+    shown = document([read_run(folder) for folder in folders])
+    write_text(path, page(shown))
+    return shown["faults"]
+
+
+def write_run_report(folder: Path, note: Callable[[str], None]) -> None:
+    """The report of a run that has just ended: the run is whole without it, so what goes wrong is noted."""
+    try:
+        for fault in write_report([folder], folder / REPORT_FILE):
+            note(f"report: {fault}")
+    except Exception as error:
+        note(
+            f"report: not written ({type(error).__name__}: {error}). Nothing else is lost; "
+            f"`python -m search.report {folder}` tries again."
+        )
+
+
+def page(shown: dict[str, Any]) -> str:
+    style = "\n".join(_asset(f"{name}.css") for name in STYLES)
+    scripts = "\n".join(_asset(f"{name}.js") for name in SCRIPTS)
+    parts = {"title": escape(shown["title"]), "style": style, "scripts": scripts, "document": _embedded(shown)}
+    html = _asset("page.html")
+    for name, part in parts.items():
+        before, after = html.split(f"<!--{name}-->", maxsplit=1)
+        html = before + part + after
+    return html
+
+
+def _asset(name: str) -> str:
+    return (ASSETS / name).read_text(encoding="utf-8")
+
+
+def _embedded(value: dict[str, Any]) -> str:
+    """JSON that no parser of HTML takes for markup."""
+    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c")
+
+
+def _finite(value: Any) -> Any:
+    """None for what is no number: JSON has none of them."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not isfinite(value) else value

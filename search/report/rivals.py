@@ -1,0 +1,159 @@
+"""Rivals: runs alike in all but seed and budgets. What each reaches at fixed budgets and over all, over its seeds."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from statistics import mean, stdev
+
+import numpy as np
+from scipy.special import stdtrit
+
+from search.pareto import on_front
+from search.report.runs import Point, RunRecord
+from search.report.settings import ABSENT, differing, flat, written
+from search.results import front_volume
+
+CONFIDENCE = 0.95
+# What runs of one rival may differ in.
+OWN = (
+    *("seed", "folder", "experiment", "budgets", "lambdas", "front", "tensorboard"),
+    *("strategy.storage", "strategy.study", "train.threads"),
+)
+
+Budgets = tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An exported point, with what it counts as in comparisons.
+
+    Attributes:
+        index: of the point in the report.
+        accuracy: of the integers: test, or where there is no test data validation; selected is always validation.
+    """
+
+    index: int
+    rival: str
+    seed: int
+    budgets: Budgets
+    costs: Mapping[str, float]
+    seed_costs: Mapping[str, float]
+    selected: float
+    accuracy: float
+
+    def keeps(self, budgets: Budgets) -> bool:
+        return all(self.costs.get(name, float("inf")) <= limit for name, limit in budgets)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds and half of its interval, None with one seed."""
+
+    rival: str
+    mean: float
+    half: float | None
+    values: tuple[float, ...]
+
+
+def labels(runs: Sequence[RunRecord]) -> list[str]:
+    """A name for the rival of each run: the strategy, and the settings in which rivals of one strategy differ."""
+    shared = [{key: value for key, value in flat(run.settings).items() if not _own(key)} for run in runs]
+    found = []
+    for run, settings in zip(runs, shared, strict=True):
+        same = [other for other, each in zip(shared, runs, strict=True) if each.strategy == run.strategy]
+        keys = differing(same) if all(same) else {}
+        found.append(", ".join([run.strategy, *(f"{key}={written(settings.get(key, ABSENT))}" for key in keys)]))
+    return found
+
+
+def _own(key: str) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in OWN)
+
+
+def entry(index: int, rival: str, run: RunRecord, point: Point) -> Entry | None:
+    """None: not exported, or without the accuracy of its integers."""
+    selected, test = point.of_integers("val"), point.of_integers("test")
+    if point.folder is None or selected is None:
+        return None
+    costs = {name: float(cost["found"]) for name, cost in point.costs.items()}
+    seed_costs = {name: float(c["seed_network"]) for name, c in point.costs.items() if "seed_network" in c}
+    budgets = tuple(sorted((name, float(limit)) for name, limit in point.budgets.items()))
+    seed = int(point.summary.get("seed", run.seed))
+    return Entry(index, rival, seed, budgets, costs, seed_costs, selected, selected if test is None else test)
+
+
+def front(entries: Sequence[Entry], cost: str) -> list[int]:
+    """Indices of the points that none dominates in cost and validation error, by rising cost."""
+    having = [e for e in entries if cost in e.costs]
+    if not having:
+        return []
+    keep = on_front(np.array([[e.costs[cost], 1 - e.selected] for e in having]))
+    chosen = [e for e, stays in zip(having, keep, strict=True) if stays]
+    return [e.index for e in sorted(chosen, key=lambda e: e.costs[cost])]
+
+
+def at_budgets(entries: Sequence[Entry]) -> dict[Budgets, list[Estimate]]:
+    """Each rival at each set of budgets, over its seeds; a rival without budgets where it keeps them."""
+    found = {}
+    for budgets in sorted({e.budgets for e in entries if e.budgets}):
+        candidates = [e for e in entries if e.budgets == budgets or (not e.budgets and e.keeps(budgets))]
+        found[budgets] = [
+            estimate(rival, [best.accuracy for best in by_seed.values()])
+            for rival, by_seed in _best(candidates).items()
+        ]
+    return found
+
+
+def repeated(entries: Iterable[Entry]) -> list[tuple[Entry, Entry]]:
+    """Pairs of one rival, seed and budgets: the same run twice, of which one counts."""
+    seen: dict[tuple, Entry] = {}
+    pairs = []
+    for e in entries:
+        first = seen.setdefault((e.rival, e.seed, e.budgets), e)
+        if first is not e and first.budgets:
+            pairs.append((first, e))
+    return pairs
+
+
+def _best(entries: Iterable[Entry]) -> dict[str, dict[int, Entry]]:
+    """Rival -> seed -> its point of best validation accuracy."""
+    found: dict[str, dict[int, Entry]] = {}
+    for e in entries:
+        best = found.setdefault(e.rival, {}).setdefault(e.seed, e)
+        if e.selected > best.selected:
+            found[e.rival][e.seed] = e
+    return found
+
+
+def seed_cost(entries: Sequence[Entry], cost: str) -> float | None:
+    """Of the largest seed network: a corner of hypervolumes that does not depend on what was found; None: not known."""
+    return max((e.seed_costs[cost] for e in entries if e.seed_costs.get(cost, 0) > 0), default=None)
+
+
+def hypervolumes(entries: Sequence[Entry], cost: str) -> list[Estimate]:
+    """Of each rival, over its seeds: see `front_volume`; of the points that validation data put on the front."""
+    corner = seed_cost(entries, cost)
+    if corner is None:
+        return []
+    by_rival: dict[str, dict[int, list[Entry]]] = {}
+    for e in entries:
+        if e.costs.get(cost, 0) > 0:
+            by_rival.setdefault(e.rival, {}).setdefault(e.seed, []).append(e)
+    return [
+        estimate(rival, [_volume(own, cost, corner) for own in by_seed.values()]) for rival, by_seed in by_rival.items()
+    ]
+
+
+def _volume(entries: Sequence[Entry], cost: str, corner: float) -> float:
+    selected = set(front(entries, cost))
+    chosen = [e for e in entries if e.index in selected]
+    return front_volume([e.costs[cost] for e in chosen], [e.accuracy for e in chosen], corner)
+
+
+def estimate(rival: str, values: Sequence[float]) -> Estimate:
+    """Mean and half of Student's interval: t * s / sqrt(n)."""
+    n = len(values)
+    if n < 2:
+        return Estimate(rival, values[0], None, tuple(values))
+    t = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2))
+    return Estimate(rival, mean(values), t * stdev(values) / sqrt(n), tuple(values))

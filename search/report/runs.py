@@ -1,0 +1,190 @@
+"""What a run folder holds, as plain values; what of it is damaged is named, and the rest is read."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from search.history import HISTORY_FILE, read_history
+from search.progress import EpochEnd
+from search.results import Result, RunFolderError, read_results
+from search.sensitivity import FILE as SENSITIVITY_FILE
+from search.sensitivity import FORMAT as SENSITIVITY_FORMAT
+from spaces.architecture import Architecture
+
+SUMMARY_FILE, RESULTS_FILE, CONFIG_FILE = "summary.json", "results.jsonl", "config.yaml"
+ARCHITECTURE_FILE, MODEL_FILE = "architecture.json", "model.safetensors"
+RUN_FILES = (SUMMARY_FILE, RESULTS_FILE, HISTORY_FILE, CONFIG_FILE)
+UNKNOWN = "unknown strategy"
+
+
+@dataclass(frozen=True)
+class Point:
+    """An architecture that was trained.
+
+    Attributes:
+        folder: where its files are; None for one that was measured and not exported.
+        accuracy: "float", "decided", "integer" -> split -> 0 to 1.
+        costs: name -> "found", "unit", and "seed_network" where it is known.
+        summary: all of its summary.json.
+    """
+
+    architecture: Architecture | None
+    budgets: Mapping[str, float]
+    costs: Mapping[str, Mapping[str, Any]]
+    accuracy: Mapping[str, Mapping[str, float]]
+    lambdas: Mapping[str, float] = field(default_factory=dict)
+    folder: Path | None = None
+    summary: Mapping[str, Any] = field(default_factory=dict)
+
+    def of_integers(self, split: str) -> float | None:
+        return self.accuracy.get("integer", {}).get(split)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as its folder tells it.
+
+    Attributes:
+        finished: it has a summary.
+        settings: of config.yaml; empty where there is none.
+        command: that started it, "" where that is not known.
+        sensitivity: decision -> "options" and "loss_increase", a row a group.
+        faults: what could not be read, and where.
+    """
+
+    folder: Path
+    strategy: str
+    seed: int
+    finished: bool
+    summary: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    settings_text: str
+    command: str
+    versions: Mapping[str, str]
+    history: list[EpochEnd]
+    points: list[Point]
+    sensitivity: Mapping[str, Mapping[str, list]]
+    faults: list[str]
+
+
+def read_run(folder: Path) -> RunRecord:
+    """Raises RunFolderError: no run folder, or one whose summary is damaged."""
+    if not any((folder / name).is_file() for name in RUN_FILES):
+        below = sorted({str(path.parent) for name in RUN_FILES for path in folder.glob(f"*/{name}")})
+        hint = f"Below it there are {', '.join(below)}." if below else "Name a folder that a run has written."
+        raise RunFolderError(f"'{folder}': no run folder: it has none of {', '.join(RUN_FILES)}. {hint}")
+    faults: list[str] = []
+    summary = _json(folder / SUMMARY_FILE) if (folder / SUMMARY_FILE).is_file() else {}
+    results = _lines(folder / RESULTS_FILE, read_results, faults)
+    settings, text, command = _settings(folder / CONFIG_FILE, faults)
+    points = _exported(folder, summary, faults)
+    known = {point.architecture.hash for point in points if point.architecture}
+    points += [_measured(result) for result in results if result.architecture.hash not in known]
+    return RunRecord(
+        folder,
+        results[0].strategy if results else settings.get("strategy", {}).get("name", UNKNOWN),
+        summary.get("seed", settings.get("seed", 0)),
+        bool(summary),
+        summary,
+        settings,
+        text,
+        command,
+        summary.get("versions") or (dict(results[0].versions) if results else {}),
+        _lines(folder / HISTORY_FILE, read_history, faults),
+        points,
+        _sensitivity(folder / SENSITIVITY_FILE, faults),
+        faults,
+    )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(document, dict):
+            raise ValueError(f"a {type(document).__name__}, an object is needed")
+    except ValueError as error:
+        raise RunFolderError(
+            f"{path}: is damaged ({error}). Restore it; or delete it and resume the run, which writes it anew."
+        ) from error
+    return document
+
+
+def _lines(path: Path, read: Callable[[Path], tuple[list, list[str]]], faults: list[str]) -> list:
+    """What can be read of the lines of a file that may be missing."""
+    if not path.is_file():
+        return []
+    found, wrong = read(path)
+    faults += [f"{fault}; the other lines are used." for fault in wrong]
+    return found
+
+
+def _settings(path: Path, faults: list[str]) -> tuple[dict[str, Any], str, str]:
+    """Settings, the file's text, and the command in the comment that it begins with."""
+    if not path.is_file():
+        return {}, "", ""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    lines = text.splitlines()
+    comment = next((i for i, line in enumerate(lines) if not line.startswith("# ")), len(lines))
+    command = "\n".join(line[2:] for line in lines[:comment])
+    try:
+        settings = yaml.safe_load(text)
+        if not isinstance(settings, dict):
+            raise yaml.YAMLError("no keys")
+    except yaml.YAMLError as error:
+        faults.append(f"{path}: is damaged ({' '.join(str(error).split())}); the report does without settings.")
+        return {}, "", command
+    return settings, "\n".join(lines[comment:]), command
+
+
+def _exported(folder: Path, summary: Mapping[str, Any], faults: list[str]) -> list[Point]:
+    """The run's one point, or those of its front, each in a folder of its own."""
+    if "points" in summary:
+        places = [(folder / entry["folder"], entry) for entry in summary["points"]]
+    else:
+        places = [(folder, summary)] if summary else []
+    found = []
+    for place, entry in places:
+        own = _json(place / SUMMARY_FILE) if (place / SUMMARY_FILE).is_file() else {}
+        point = {**entry, **own}
+        if "accuracy" not in point or "costs" not in point:
+            faults.append(f"{place / SUMMARY_FILE}: no accuracy or costs there; the point is left out.")
+            continue
+        limits = {name: b["limit"] if isinstance(b, dict) else b for name, b in point.get("budgets", {}).items()}
+        architecture = _architecture(place / ARCHITECTURE_FILE, faults)
+        lambdas = point.get("lambdas", {})
+        found.append(Point(architecture, limits, point["costs"], point["accuracy"], lambdas, place, point))
+    return found
+
+
+def _architecture(path: Path, faults: list[str]) -> Architecture | None:
+    try:
+        return Architecture.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        faults.append(f"{path}: cannot be read ({error}); pruned channels may be missing from the report.")
+        return None
+
+
+def _measured(result: Result) -> Point:
+    """Trained and measured on validation data, not exported."""
+    costs = {name: {"found": value, "unit": result.units.get(name, "")} for name, value in result.costs.items()}
+    return Point(result.architecture, result.budgets, costs, {"integer": {"val": result.metrics["accuracy/val"]}})
+
+
+def _sensitivity(path: Path, faults: list[str]) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        document = _json(path)
+    except RunFolderError as error:
+        faults.append(str(error))
+        return {}
+    if document.get("format") != SENSITIVITY_FORMAT:
+        faults.append(
+            f"{path}: is of format {document.get('format')}, this version reads {SENSITIVITY_FORMAT}; it is left out."
+        )
+        return {}
+    return document.get("decisions", {})

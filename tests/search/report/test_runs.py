@@ -1,0 +1,121 @@
+"""A run folder as plain values: all of it, and what of it is damaged by name."""
+
+import json
+import shutil
+
+import pytest
+
+from search.report.runs import read_run
+from search.results import RunFolderError
+from tests.search.run_folders import COMMAND, LIMITS, change_json
+
+
+@pytest.fixture
+def folder(searched, tmp_path):
+    shutil.copytree(searched[LIMITS[0]], tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
+    return tmp_path / "run"
+
+
+def test_a_whole_run(folder):
+    run = read_run(folder)
+    summary = json.loads((folder / "summary.json").read_text())
+    (point,) = run.points
+    assert run.finished and not run.faults and run.strategy == "gradient" and run.seed == 0
+    assert run.command == COMMAND and run.settings["target"]["name"] == "bench"
+    assert run.settings_text.startswith("data:")
+    assert [end.phase for end in run.history] == ["warmup"] * 2 + ["search"] * 4 + ["finetune"] * 3
+    assert point.architecture.hash == summary["architecture"] and point.budgets == {
+        "flash_bytes": 500.0,
+        "peak_ram_bytes": 700.0,
+    }
+    assert point.of_integers("test") == summary["accuracy"]["integer"]["test"]
+
+
+def test_results_of_another_format_are_named_and_the_run_is_shown(folder):
+    change_json(folder / "results.jsonl", {"format": 99})
+    run = read_run(folder)
+    assert len(run.points) == 1 and run.strategy == "gradient"  # of config.yaml
+    (fault,) = run.faults
+    assert f"{folder / 'results.jsonl'}, line 1: is not of format 1, which this version writes and reads" in fault
+
+
+def test_a_truncated_line_is_named_and_the_rest_is_read(folder):
+    lines = (folder / "history.jsonl").read_text()
+    (folder / "history.jsonl").write_text(lines[:-20])
+    run = read_run(folder)
+    assert len(run.history) == 8
+    assert run.faults[0].startswith(f"{folder / 'history.jsonl'}, line 9: is no JSON")
+    assert run.faults[0].endswith("the other lines are used.")
+
+
+def test_architectures_that_were_measured_and_not_exported_are_points_too(folder):
+    line = json.loads((folder / "results.jsonl").read_text())
+    other = line["architecture"] | {"picks": {"conv1/bits": [2] * 8}, "hash": None}
+    with (folder / "results.jsonl").open("a") as file:
+        file.write(json.dumps(line | {"architecture": other}) + "\n")
+    exported, measured = read_run(folder).points
+    assert exported.folder == folder and measured.folder is None
+    assert measured.of_integers("val") == line["metrics"]["accuracy/val"] and measured.of_integers("test") is None
+
+
+def test_an_interrupted_run_is_unfinished(folder):
+    for name in ("summary.json", "results.jsonl", "architecture.json", "model.safetensors"):
+        (folder / name).unlink()
+    run = read_run(folder)
+    assert not run.finished and not run.points and len(run.history) == 9 and run.strategy == "gradient"
+
+
+def test_points_of_a_front_are_read_from_their_folders(folder, searched):
+    entries = []
+    for limit in LIMITS:
+        place = folder / "points" / f"{limit:g}"
+        place.mkdir(parents=True)
+        for name in ("summary.json", "architecture.json", "model.safetensors"):
+            shutil.copy(searched[limit] / name, place)
+        entries.append({"folder": f"points/{limit:g}", "point": f"{limit:g}", "lambdas": {"macs": 0.1}})
+    summary = json.loads((folder / "summary.json").read_text())
+    shared = {key: summary[key] for key in ("experiment", "seed", "seconds", "versions")}
+    (folder / "summary.json").write_text(json.dumps(shared | {"points": entries}))
+    found = [point for point in read_run(folder).points if point.folder]
+    assert [point.folder.name for point in found] == ["500", "900"]
+    assert [point.budgets["flash_bytes"] for point in found] == [500.0, 900.0]
+    assert all(point.summary["point"] == point.folder.name for point in found)
+
+
+def test_a_point_without_its_summary_is_left_out_and_named(folder):
+    (folder / "summary.json").write_text(json.dumps({"points": [{"folder": "points/a", "budgets": {}}]}))
+    run = read_run(folder)
+    assert f"{folder / 'points/a/summary.json'}: no accuracy or costs there" in run.faults[0]
+
+
+@pytest.mark.parametrize(
+    "text, said", [('{"format": 2, "decisions": {}}', "is of format 2, this version reads 1"), ("{", "is damaged")]
+)
+def test_sensitivity_that_cannot_be_read_is_left_out_and_named(folder, text, said):
+    (folder / "sensitivity.json").write_text(text)
+    run = read_run(folder)
+    assert run.sensitivity == {} and f"{folder / 'sensitivity.json'}: {said}" in run.faults[0]
+
+
+def test_a_damaged_config_costs_only_the_settings(folder):
+    (folder / "config.yaml").write_text("# python -m search\nmodel: {_target_: a.b\n")
+    run = read_run(folder)
+    assert run.settings == {} and run.command == "python -m search" and len(run.points) == 1
+    assert "config.yaml: is damaged" in run.faults[0]
+
+
+# Refusals
+
+
+def test_a_folder_that_is_no_run_is_refused_and_runs_below_it_are_named(folder):
+    with pytest.raises(RunFolderError, match=rf"no run folder: it has none of summary.json.*there are {folder}"):
+        read_run(folder.parent)
+    with pytest.raises(RunFolderError, match="Name a folder that a run has written"):
+        read_run(folder / "nothing")
+
+
+@pytest.mark.parametrize("text", ['{"seed": 0', "[]", ""])
+def test_a_damaged_summary_is_refused_by_name(folder, text):
+    (folder / "summary.json").write_text(text)
+    with pytest.raises(RunFolderError, match=r"summary\.json: is damaged .*delete it and resume the run"):
+        read_run(folder)

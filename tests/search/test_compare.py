@@ -1,0 +1,70 @@
+"""Runs side by side in the terminal."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from search.compare import compare, show
+from search.results import RunFolderError
+
+ROOT = Path(__file__).parents[2]
+
+
+def text_of(folders) -> str:
+    stream = io.StringIO()
+    show(compare(folders)[0], stream)
+    return stream.getvalue()
+
+
+def row(text: str, name: str) -> list[str]:
+    (found,) = [line for line in text.splitlines() if line.startswith(f"{name} ")]
+    return found.split()
+
+
+def test_what_differs_and_nothing_else(copied):
+    text = text_of([copied("gradient", 0), copied("tpe", 1, 900.0, test=0.5)])
+    assert row(text, "strategy.name")[1:] == ["gradient", "tpe"]
+    assert row(text, "budgets.flash_bytes")[1:] == ["500.0", "900.0"]
+    assert row(text, "seed")[1:] == ["0", "1"]
+    assert "space." not in text
+    assert row(text, "integer, test")[2:] == ["75.00%", "50.00%"]
+
+
+def test_costs_stand_against_budgets_and_layers_side_by_side(copied):
+    text = text_of([copied("gradient", 0), copied("tpe", 1, 900.0)])
+    flash = row(text, "flash_bytes, B")
+    assert flash[3:6] == ["/", "500", "met"] and flash[7:] == ["/", "900", "met"]
+    layers = row(text, "conv2")
+    assert layers[1].endswith("/16") and ":" in layers[2]
+
+
+def test_columns_are_aligned_and_plain_off_a_terminal(copied):
+    folders = [copied("gradient", 0), copied("tpe", 0)]
+    text = text_of(folders)
+    assert text.isascii() and "\x1b" not in text and not any(line.endswith(" ") for line in text.splitlines())
+    accuracies = text.split("\n\n")[1].splitlines()
+    assert len({line.index("75.00%") for line in accuracies if "test" in line and "integer" in line}) == 1
+    assert accuracies[0].index(folders[1].name) == accuracies[-1].rindex("75.00%")
+
+
+def test_unfinished_runs_are_named_and_all_unfinished_refused(copied):
+    done, begun = copied("gradient", 0), copied("tpe", 0)
+    for name in ("summary.json", "results.jsonl"):
+        (begun / name).unlink()
+    tables, faults = compare([done, begun])
+    assert tables and f"{begun}: unfinished" in faults[-1]
+    with pytest.raises(ValueError, match="no network to compare: the runs are unfinished"):
+        compare([begun])
+    with pytest.raises(RunFolderError, match="no run folder"):
+        compare([done.parent])
+
+
+def test_command_prints_to_a_pipe_that_may_close(copied):
+    folder = copied("gradient", 0)
+    command = f"{sys.executable} -m search.compare {folder} {folder} | head -n 1"
+    environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(command, shell=True, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.stdout.startswith("accuracy") and "Traceback" not in done.stderr
