@@ -32,8 +32,8 @@ class Latency:
 
 def kernel_kind(layer: LayerUse) -> str:
     """The vendor kernel that runs a layer: conv, pointwise (every tap count 1), depthwise or linear."""
-    taps = prod(layer.kernel) if layer.taps is None else layer.taps.item()
-    pointwise = layer.op == "conv" and layer.groups == 1 and taps == 1
+    taps = prod(layer.kernel) if layer.taps is None else layer.taps
+    pointwise = layer.op == "conv" and layer.groups == 1 and bool(taps == 1)
     return "pointwise" if pointwise else layer.op
 
 
