@@ -28,10 +28,23 @@ from search.problem import Problem
 from search.progress import EpochEnd, Monitors
 from search.results import Result
 from search.settings import BlackBoxSettings
+from search.strategies.drawing import RandomDraws
 from search.strategies.evolution import AgingEvolution
 from search.strategies.fronts import spread
 from search.strategies.strategy import searching
-from search.strategies.studies import ACCURACY, COSTS, EPOCHS, VIOLATION, kept, measured, opened, seconds_of
+from search.strategies.studies import (
+    ACCURACY,
+    COSTS,
+    EPOCHS,
+    FOLDER,
+    REFUSED,
+    VIOLATION,
+    kept,
+    measured,
+    opened,
+    seconds_of,
+)
+from spaces.architecture import Architecture
 from spaces.space import Space
 
 INHERITED = 0.02  # epochs that an inherited candidate takes, as a first guess
@@ -41,16 +54,17 @@ def _violation(trial: FrozenTrial) -> tuple[float]:
     return (trial.user_attrs.get(VIOLATION, 0.0),)
 
 
-Distributions = Mapping[str, BaseDistribution]
-SAMPLERS: dict[str, Callable[[int, BlackBoxSettings, Distributions], BaseSampler]] = {
-    "random": lambda seed, _, __: optuna.samplers.RandomSampler(seed),
-    "tpe": lambda seed, _, __: optuna.samplers.TPESampler(seed=seed, multivariate=True, constraints_func=_violation),
-    "gp": lambda seed, _, __: optuna.samplers.GPSampler(seed=seed, constraints_func=_violation),
-    "nsga2": lambda seed, s, _: optuna.samplers.NSGAIISampler(
-        population_size=s.population, seed=seed, constraints_func=_violation
+SAMPLERS: dict[str, Callable[["_Search", int], BaseSampler]] = {
+    "random": lambda search, seed: RandomDraws(seed, search.distributions, search.fits, search.attempts_left() - 1),
+    "tpe": lambda _, seed: optuna.samplers.TPESampler(seed=seed, multivariate=True, constraints_func=_violation),
+    "gp": lambda _, seed: optuna.samplers.GPSampler(seed=seed, constraints_func=_violation),
+    "nsga2": lambda search, seed: optuna.samplers.NSGAIISampler(
+        population_size=search.settings.population, seed=seed, constraints_func=_violation
     ),
-    "cmaes": lambda seed, _, __: optuna.samplers.CmaEsSampler(seed=seed),
-    "evolution": lambda seed, s, space: AgingEvolution(seed, space, s.population, s.tournament),
+    "cmaes": lambda _, seed: optuna.samplers.CmaEsSampler(seed=seed),
+    "evolution": lambda search, seed: AgingEvolution(
+        seed, search.distributions, search.settings.population, search.settings.tournament
+    ),
 }
 WANT_VALUES = ("gp", "nsga2")  # of infeasible candidates too: they weigh constraints against values
 PRUNERS: dict[str, Callable[[int], BasePruner]] = {
@@ -139,18 +153,20 @@ class _Search:
         trials, finished = self.study.get_trials(deepcopy=False), measured(self.study)
         if not finished:
             raise ValueError(
-                f"strategy '{self.settings.name}': none of {len(trials)} candidates met the budgets "
+                f"strategy '{self.settings.name}': none of {self.settings.attempts - self.attempts_left()} candidates met the budgets "
                 f"{dict(self.problem.budgets)}. Raise strategy.attempts or the budgets, or use strategy=gradient, "
                 "which walks to the budget."
             )
         metrics = {
             "search/candidates": float(len(finished)),
-            "search/infeasible": float(sum(VIOLATION in t.user_attrs for t in trials)),
+            "search/infeasible": float(sum((VIOLATION in t.user_attrs) + t.user_attrs.get(REFUSED, 0) for t in trials)),
             "search/pruned": float(sum(t.state == TrialState.PRUNED and VIOLATION not in t.user_attrs for t in trials)),
             "search/epochs": epochs,
         }
-        for trial in self._best(finished):
-            result = self.problem.evaluate(self._architecture(trial))
+        best = self._best(finished)
+        finetune = self._finetune(len(best))
+        for trial in best:
+            result = self.problem.evaluate(self._architecture(trial), finetune)
             own = {"accuracy/val/searched": trial.user_attrs[ACCURACY]}
             yield replace(result, metrics={**result.metrics, **metrics, **own})
 
@@ -163,15 +179,31 @@ class _Search:
         values = [[-t.values[0], *t.values[1:]] for t in different]
         return [different[i] for i in spread(values, self.settings.networks)]
 
+    def _finetune(self, networks: int) -> int | None:
+        """Epochs for each: as planned, and at the last point all that a limit leaves. None: as planned."""
+        limit, problem = self.problem.limits.epochs, self.problem
+        if limit is None or problem.point != problem.points[-1].name:
+            return None
+        return max(problem.settings.finetune.epochs, int((limit - sum(problem.context.epochs.values())) / networks))
+
     def _epochs(self) -> float:
         return float(sum(t.user_attrs.get(EPOCHS, 0.0) for t in self.study.get_trials(deepcopy=False)))
 
     def _done(self) -> bool:
-        s, trials = self.settings, self.study.get_trials(deepcopy=False)
+        s = self.settings
         tried = len(measured(self.study, pruned=True))
         following = self.problem.epochs_of_proxy(s.evaluation, s.candidate_epochs)
         late = self.seconds is not None and time.perf_counter() - self.began >= self.seconds
-        return tried >= s.trials or len(trials) >= s.attempts or self._epochs() + following > self.epochs or late
+        return tried >= s.trials or self.attempts_left() <= 0 or self._epochs() + following > self.epochs or late
+
+    def attempts_left(self) -> int:
+        trials = self.study.get_trials(deepcopy=False)
+        return self.settings.attempts - len(trials) - sum(t.user_attrs.get(REFUSED, 0) for t in trials)
+
+    def fits(self, places: Mapping[str, int]) -> bool:
+        """Whether these parameters meet the budgets."""
+        problem = self.problem
+        return not over(at(problem.space, self._stands_for(places), problem.models), problem.budgets)
 
     def _candidate(self) -> None:
         """One trial. Seeds depend on how many there are alone, so a search that was killed goes on as it would have."""
@@ -179,9 +211,11 @@ class _Search:
         begun = sum(t.state not in (TrialState.FAIL, TrialState.WAITING) for t in study.get_trials(deepcopy=False))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of experimental features
-            study.sampler = SAMPLERS[s.name](problem.seed * 1_000_003 + begun, s, self.distributions)
+            study.sampler = sampler = SAMPLERS[s.name](self, problem.seed * 1_000_003 + begun)
             trial = study.ask(dict(self.distributions))
-            trial.set_user_attr("folder", str(problem.context.folder))
+            trial.set_user_attr(FOLDER, str(problem.context.folder))
+            if isinstance(sampler, RandomDraws):
+                trial.set_user_attr(REFUSED, sampler.refused)
             costs = at(problem.space, self._architecture(trial), problem.models)
             trial.set_user_attr(COSTS, costs)
             excess = over(costs, problem.budgets)
@@ -213,8 +247,10 @@ class _Search:
             shown = ", ".join(f"{name} {costs[name]:,.0f}" for name in problem.budgets)
             problem.context.monitor.note(f"candidate {trial.number + 1}: val {accuracy:.2%}, {shown}: the best so far")
 
-    def _architecture(self, trial: Trial | FrozenTrial):
-        places = trial.params
+    def _architecture(self, trial: Trial | FrozenTrial) -> Architecture:
+        return self._stands_for(trial.params)
+
+    def _stands_for(self, places: Mapping[str, int]) -> Architecture:
         values = {name: options[places.get(name, 0)] for name, options in self.encoding.parameters.items()}
         return self.encoding.architecture(values)
 

@@ -1,49 +1,41 @@
 """Aging evolution (Real et al., AAAI 2019, arXiv 1802.01548): the best of a few has a child, and the oldest die."""
 
-from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
-from optuna.samplers import BaseSampler
+from optuna import Study
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
-from search.strategies.studies import measured
+from search.strategies.drawing import Drawing
+from search.strategies.studies import VIOLATION, ended
 
 
-class AgingEvolution(BaseSampler):
+class AgingEvolution(Drawing):
     """A child differs from its parent in one parameter. The first `population` are drawn at random.
 
-    Children that are over a budget are not measured, so they are never in the population.
+    Candidates over a budget are not measured, and still live: what meets the budgets beats what does not, and of two
+    that do not the one that is nearer (Deb, "An efficient constraint handling method for genetic algorithms", 2000). So
+    a population gets to budgets that one random draw in a thousand meets.
     """
 
-    def __init__(self, seed: int, space: Mapping[str, BaseDistribution], population: int, tournament: int) -> None:
-        self._random, self._space = np.random.default_rng(seed), dict(space)
+    def __init__(self, seed: int, space: dict[str, BaseDistribution], population: int, tournament: int) -> None:
+        super().__init__(seed, space)
         self._population, self._tournament = population, tournament
 
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return self._space
-
     def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        living = measured(study)[-self._population :]
+        living = ended(study)[-self._population :]
         if len(living) < self._population:
-            return {name: self._drawn(distribution) for name, distribution in search_space.items()}
-        few = self._random.choice(len(living), min(self._tournament, len(living)), replace=False)
-        parent = max((living[i] for i in few), key=lambda t: t.values[0])
+            return self.drawn()
+        few = self.random.choice(len(living), min(self._tournament, len(living)), replace=False)
+        parent = max((living[i] for i in few), key=_fitness)
         child = dict(parent.params)
-        name = sorted(search_space)[self._random.integers(len(search_space))]
+        name = sorted(search_space)[self.random.integers(len(search_space))]
         while child[name] == parent.params[name]:
-            child[name] = self._drawn(search_space[name])
+            child[name] = self.value(search_space[name])
         return child
 
-    def sample_independent(self, study: optuna.Study, trial: FrozenTrial, name: str, distribution: Any) -> Any:
-        return self._drawn(distribution)
 
-    def _drawn(self, distribution: BaseDistribution) -> int:
-        if isinstance(distribution, CategoricalDistribution):
-            return int(distribution.choices[self._random.integers(len(distribution.choices))])
-        assert isinstance(distribution, IntDistribution)
-        return int(self._random.integers(distribution.low, distribution.high + 1))
+def _fitness(trial: FrozenTrial) -> tuple[float, float]:
+    return -trial.user_attrs.get(VIOLATION, 0.0), trial.values[0] if trial.values else 0.0

@@ -16,7 +16,7 @@ from search.problem import Problem
 from search.settings import BlackBoxSettings
 
 VIOLATION, ACCURACY, COSTS, EPOCHS = "violation", "accuracy/val", "costs", "epochs"
-FOLDER, PARAMETERS = "folder", "parameters"
+FOLDER, PARAMETERS, REFUSED = "folder", "parameters", "refused"
 GONE = (StorageInternalError, SQLAlchemyError, OSError)
 
 
@@ -25,7 +25,7 @@ class StorageError(RuntimeError):
 
 
 def opened(settings: BlackBoxSettings, problem: Problem, encoding: Encoding, pruner: BasePruner) -> optuna.Study:
-    """The study of a point of the front, new or as it was left; the seed network is its first candidate.
+    """The study of a point of the front, new or as it was left; its first candidate is the lowest of every parameter.
 
     Raises:
         ValueError: the study is of another space.
@@ -85,6 +85,12 @@ def kept(settings: BlackBoxSettings, problem: Problem) -> Iterator[None]:
             f"strategy.storage '{place}': does not answer ({str(error).splitlines()[0]}). What was measured is kept "
             f"there; when it is back, go on with resume={problem.context.folder}."
         ) from error
+
+
+def ended(study: optuna.Study) -> list[FrozenTrial]:
+    """Candidates of which something is known: those that were measured, and those that are over a budget."""
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    return [t for t in trials if ACCURACY in t.user_attrs or VIOLATION in t.user_attrs]
 
 
 def measured(study: optuna.Study, pruned: bool = False) -> list[FrozenTrial]:
