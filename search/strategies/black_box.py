@@ -152,8 +152,9 @@ class _Search:
         self.problem.context.spend("search", epochs, seconds)
         trials, finished = self.study.get_trials(deepcopy=False), measured(self.study)
         if not finished:
+            drawn = self.settings.attempts - self.attempts_left()
             raise ValueError(
-                f"strategy '{self.settings.name}': none of {self.settings.attempts - self.attempts_left()} candidates met the budgets "
+                f"strategy '{self.settings.name}': none of {drawn} candidates met the budgets "
                 f"{dict(self.problem.budgets)}. Raise strategy.attempts or the budgets, or use strategy=gradient, "
                 "which walks to the budget."
             )
