@@ -17,9 +17,9 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from benchmarks.searches import Searched, searched
-from search.results import front_volume
+from search.results import front_volume, on_front
 
-MANY = ["strategy.trials=10000", "strategy.attempts=3000"]  # limits.epochs is what ends them
+MANY = ["strategy.trials=10000"]  # limits.epochs is what ends them
 SWEEP = ["strategy=fixed", "strategy.weight_bits=[2,4,8]", "strategy.widths=[0.125,0.25,0.375,0.5,0.625,0.75,0.875,1]"]
 STRATEGIES = {
     "gradient": ["strategy=gradient"],
@@ -131,15 +131,26 @@ def volumes(contest: Contest, found: Mapping[Job, Searched]) -> Iterator[dict[st
         for seed in range(contest.seeds):
             own = [found[job] for b in contest.budgets if (job := Job(contest, strategy, seed, b)) in found]
             if len(own) == len(contest.budgets):
-                costs = [one.summary["costs"]["flash_bytes"] for one in own]
-                accuracies = [one.summary["accuracy"]["integer"]["test"] for one in own]
-                each.append(front_volume([c["found"] for c in costs], accuracies, costs[0]["seed_network"]))
+                each.append(_volume(own, min(contest.budgets)))
         if each:
             draws = np.random.default_rng(0).choice(each, (RESAMPLES, len(each))).mean(1)
             low, high = np.quantile(draws, (0.025, 0.975))
             values = {"hypervolume": np.mean(each), "low": low, "high": high}
             line = {"benchmark": "front", "data": contest.data, "strategy": strategy, "seeds": len(each)}
             yield line | {name: round(float(value), 4) for name, value in values.items()}
+
+
+def _volume(runs: list[Searched], least: int) -> float:
+    """Test accuracy over octaves of flash, from the least budget up; validation data says which networks count.
+
+    Networks below the least budget count as if they filled it: nobody asked for them, and volume that a strategy gets by
+    missing its budget widely would hide what all of them are compared by.
+    """
+    costs = [one.summary["costs"]["flash_bytes"] for one in runs]
+    flash = np.maximum([cost["found"] for cost in costs], least)
+    val, test = (np.array([one.summary["accuracy"]["integer"][split] for one in runs]) for split in ("val", "test"))
+    chosen = on_front(np.column_stack([flash, -val]))
+    return front_volume(flash[chosen], test[chosen], costs[0]["seed_network"])
 
 
 def table(lines: list[dict[str, object]], command: str) -> str:
