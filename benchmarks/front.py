@@ -143,8 +143,8 @@ def volumes(contest: Contest, found: Mapping[Job, Searched]) -> Iterator[dict[st
 def _volume(runs: list[Searched], least: int) -> float:
     """Test accuracy over octaves of flash, from the least budget up; validation data says which networks count.
 
-    Networks below the least budget count as if they filled it: nobody asked for them, and volume that a strategy gets by
-    missing its budget widely would hide what all of them are compared by.
+    Networks below the least budget count as if they filled it: nobody asked for smaller ones, and the volume of
+    a budget that is missed widely would hide what all strategies are compared by.
     """
     costs = [one.summary["costs"]["flash_bytes"] for one in runs]
     flash = np.maximum([cost["found"] for cost in costs], least)
