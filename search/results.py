@@ -8,15 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from search.pareto import hypervolume, knee
+from search.pareto import hypervolume, knee, on_front
 from spaces.architecture import Architecture
 from spaces.files import write_text
 
 FORMAT = 1
-__all__ = [
-    *("Result", "front_knee", "front_volume", "hypervolume", "knee", "on_front"),
-    *("read_results", "versions", "write_results"),
-]
+__all__ = ["Result", "front_knee", "front_volume", "hypervolume", "knee", "on_front", "read_results"]
 PACKAGES = ("picojoule", "torch", "numpy", "scipy", "safetensors", "hydra-core")
 
 

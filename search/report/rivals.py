@@ -17,7 +17,7 @@ CONFIDENCE = 0.95
 # What runs of one rival may differ in.
 OWN = (
     *("seed", "folder", "experiment", "budgets", "lambdas", "front", "tensorboard"),
-    *("strategy.storage", "strategy.study", "train.threads"),
+    *("strategy.storage", "strategy.study", "train.threads", "train.warmup.source"),
 )
 
 Budgets = tuple[tuple[str, float], ...]
