@@ -31,12 +31,13 @@ function curvesSection(run) {
       tick: String,
     },
     {
-      title: `Expected cost, % of the ${run.yardstick.of}`,
+      title: `Expected cost, % of the ${run.yardstick.of}, log scale`,
       series: costs.filter((name) => run.yardstick.costs[name.slice(5)]),
       value: (v, name) => (100 * v) / run.yardstick.costs[name.slice(5)],
       text: (v) => `${v.toFixed(1)}%`,
       tick: String,
       line: 100,
+      log: true,
     },
     {
       title: "Force of a cost, loss a seed network",
@@ -90,11 +91,6 @@ function drawCurves(width, label, run, chart) {
   const frame = { left: 44, top: 22, right: width - 8, bottom: height - 40 };
   const rows = chart.series.map((name) => scalars[name].map((v) => (v === null ? null : chart.value(v, name))));
   const known = rows.flat().filter((v) => v !== null);
-  const [low, high] = extent(chart.line ? [...known, chart.line] : known, 0.06, Math.abs(known[0]) * 1e-3 || 1e-3);
-  const domain = [
-    Math.min(...known) >= 0 ? Math.max(0, low) : low,
-    chart.title.startsWith("Accuracy") ? Math.min(101, high) : high,
-  ];
   const last = Math.max(epochs.at(-1), 1),
     first = epochs[0] === last ? 0 : epochs[0];
   const x = {
@@ -105,7 +101,7 @@ function drawCurves(width, label, run, chart) {
     text: (v) => v + 1,
     title: "epoch",
   };
-  const y = { scale: linear(domain, [frame.bottom, frame.top]), ticks: ticks(...domain, 5), text: chart.tick };
+  const y = verticalAxis(chart, known, [frame.bottom, frame.top]);
   const plot = svg("svg", {
     width,
     height,
@@ -132,6 +128,20 @@ function drawCurves(width, label, run, chart) {
       .filter(Boolean),
   ]);
   return plot;
+}
+
+function verticalAxis(chart, known, range) {
+  const values = chart.line ? [...known, chart.line] : known;
+  if (chart.log && Math.min(...values) > 0) {
+    const domain = [Math.min(...values) / 1.1, Math.max(...values) * 1.1];
+    return { scale: logarithmic(domain, range), ticks: logTicks(...domain, "%", 6), text: chart.tick };
+  }
+  const [low, high] = extent(values, 0.06, Math.abs(known[0]) * 1e-3 || 1e-3);
+  const domain = [
+    Math.min(...known) >= 0 ? Math.max(0, low) : low,
+    chart.title.startsWith("Accuracy") ? Math.min(101, high) : high,
+  ];
+  return { scale: linear(domain, range), ticks: ticks(...domain, 5), text: chart.tick };
 }
 
 const curveWords = (chart, rows) =>
