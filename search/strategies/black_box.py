@@ -39,6 +39,7 @@ from search.strategies.studies import (
     FOLDER,
     REFUSED,
     VIOLATION,
+    check_shared,
     kept,
     measured,
     opened,
@@ -93,7 +94,10 @@ class BlackBox:
         return plan
 
     def check(self, space: Space, models: Mapping[str, CostModel], points: Sequence[Point]) -> None:
-        """Raises ValueError: under torchrun; cmaes needs ordered parameters, and its package; unknown objectives."""
+        """Raises ValueError: under torchrun; cmaes needs ordered parameters, and its package; unknown objectives.
+
+        And what studies.check_shared does.
+        """
         s = self.settings
         if distributed.world_size() > 1:
             raise ValueError(
@@ -105,8 +109,11 @@ class BlackBox:
             raise ValueError(
                 f"strategy.objectives: {unknown} are not among the run's costs, {sorted(models)}. Add them."
             )
-        if s.name != "cmaes":
-            return
+        check_shared(s, Encoding(space).parameters, [point.name for point in points])
+        if s.name == "cmaes":
+            self._check_cmaes(space)
+
+    def _check_cmaes(self, space: Space) -> None:
         branches = [name for name, choice in space.spec.choices.items() if choice.branches]
         if branches:
             raise ValueError(f"strategy 'cmaes': {branches} are among blocks, which have no order. Use tpe or nsga2.")
@@ -130,7 +137,7 @@ class _Search:
         self.encoding = Encoding(problem.space)
         self.distributions = _distributions(problem.space, self.encoding)
         pruner = PRUNERS[settings.pruner](settings.candidate_epochs)
-        self.study = opened(settings, problem, self.encoding, pruner)
+        self.study = opened(settings, problem, self.encoding.parameters, pruner)
         self.epochs = self._allowed(number)
         self.seconds = problem.context.allotted(self.label)
         self.began = time.perf_counter() - seconds_of(self.study, str(problem.context.folder))

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import optuna
 import pytest
+from optuna.exceptions import StorageInternalError
 
 from search.config import parse
 from search.pareto import on_front
@@ -17,6 +18,7 @@ from search.problem import Problem
 from search.results import read_results
 from search.run import Run
 from search.settings import BlackBoxSettings
+from search.strategies import studies
 from search.strategies.black_box import SAMPLERS, BlackBox
 from search.strategies.studies import ACCURACY, StorageError
 from spaces.one_of import OneOf
@@ -171,6 +173,28 @@ def test_a_storage_that_goes_away_is_named_and_the_search_goes_on_when_it_is_bac
     Run(config, lambda _: Small(), tmp_path / "run")()
     assert outcome(tmp_path / "run")["metrics"]["search/candidates"] == 6
     assert len(optuna.load_study(study_name="shared", storage=url).trials) >= 6
+
+
+def test_processes_that_make_the_tables_together_do_not_stop_each_other(data, tmp_path, monkeypatch):
+    calls, original = [], studies.RDBStorage
+
+    def at_once(url):
+        calls.append(url)
+        if len(calls) == 1:
+            raise StorageInternalError("table studies already exists")
+        return original(url)
+
+    monkeypatch.setattr(studies, "RDBStorage", at_once)
+    config = configured(data, trials=2, storage=f"sqlite:///{tmp_path / 'study.db'}", study="shared")
+    Run(config, lambda _: Small(), tmp_path / "run")()
+    assert len(calls) == 3  # the check's first, its second, and the search's
+
+
+def test_what_is_shared_is_looked_at_before_anything_is_trained(data, tmp_path):
+    config = configured(data, trials=2, storage=f"sqlite:///{tmp_path}/none/study.db", study="shared")
+    with pytest.raises(StorageError, match=r"does not answer \(.*\)\. Nothing is trained yet"):
+        Run(config, lambda _: Small(), tmp_path / "run")()
+    assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 def test_a_storage_without_a_driver_or_a_host_is_named(data, tmp_path):
