@@ -148,7 +148,7 @@ def _decimals(value: float, size: int) -> str:
 
 def epoch_items(end: EpochEnd, tick: Tick | None) -> list[str]:
     """What a line says about an epoch; units and budgets are those of the last tick."""
-    items = [f"{end.phase} {end.epoch + 1}/{end.epochs}"]
+    items = [f"{end.phase} epoch {end.epoch + 1}/{end.epochs}"]
     for split in SPLITS:
         if f"loss/{split}" in end.scalars:
             items.append(f"{split} loss {end.scalars[f'loss/{split}']:.4f}")
@@ -180,15 +180,17 @@ def _wrapped(items: Sequence[str], width: int) -> str:
 
 
 def _headline(tick: Tick, width: int) -> Text:
-    """Phase, epoch, loss and accuracy."""
-    items = [
-        tick.phase,
-        f"epoch {tick.epoch + 1}/{tick.epochs}",
-        f"step {tick.step + 1}/{tick.steps}",
-        f"loss {tick.loss:.4f}",
-        f"accuracy {tick.accuracy:.2%}",
-    ]
-    text = Text(_wrapped(items, width))
+    """Phase, how far it is, loss and accuracy."""
+    if tick.loss is None:
+        items = [f"candidate {tick.step + 1}/{tick.steps}", f"best accuracy {tick.accuracy:.2%}"]
+    else:
+        items = [
+            f"epoch {tick.epoch + 1}/{tick.epochs}",
+            f"step {tick.step + 1}/{tick.steps}",
+            f"loss {tick.loss:.4f}",
+            f"accuracy {tick.accuracy:.2%}",
+        ]
+    text = Text(_wrapped([tick.phase, *items], width))
     text.stylize("bold cyan", 0, len(tick.phase))
     return text
 

@@ -84,6 +84,12 @@ class Context:
         self.epochs[phase] = self.epochs.get(phase, 0.0) + epochs
         self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
 
+    def fraction(self, phase: str, share: float) -> float:
+        """Of the whole run, when a share of the phase is done."""
+        labels = list(self.plan)
+        before = sum(self.plan[name] for name in labels[: labels.index(phase)]) if phase in labels else 0.0
+        return (before + self.plan.get(phase, 0.0) * share) / (sum(self.plan.values()) or 1.0)
+
     def allotted(self, phase: str) -> float | None:
         """Seconds for a phase: its share, among the phases from it on, of what is left of the limit."""
         if self.limit is None or phase not in self.plan:

@@ -8,16 +8,16 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class Tick:
-    """The state after a training step.
+    """The state after a training step, or after a candidate of a search that tries them one by one.
 
     Args:
         phase: "warmup", "search", "finetune" ...
         epoch: number of this epoch in the phase, from 0.
         epochs: number of epochs in the phase.
-        step: number of this step in the epoch, from 0.
-        steps: number of steps in the epoch.
-        loss: mean of this epoch so far, on training data.
-        accuracy: mean of this epoch so far, on training data, 0 to 1.
+        step: number of this step in the epoch, or of this candidate in the phase, from 0.
+        steps: number of steps in the epoch, or of candidates.
+        loss: mean of this epoch so far, on training data; None of candidates.
+        accuracy: mean of this epoch so far, on training data, 0 to 1; the best candidate's, on validation data.
         costs: name -> expected cost now.
         budgets: name -> limit; its names are among those of costs.
         units: name -> unit, for every name in costs.
@@ -29,7 +29,7 @@ class Tick:
     epochs: int
     step: int
     steps: int
-    loss: float
+    loss: float | None
     accuracy: float
     costs: dict[str, float]
     budgets: dict[str, float]

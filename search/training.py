@@ -280,10 +280,7 @@ class PhaseRun:
     def tick(self, step: int, steps: int, loss: float, right: float) -> None:
         context, phase = self.context, self.phase
         costs = dict(phase.objective.costs) if phase.objective is not None else {}
-        total = sum(context.plan.values()) or 1.0
-        names = list(context.plan)
-        before = sum(context.plan[n] for n in names[: names.index(phase.label)]) if phase.label in names else 0.0
-        here = context.plan.get(phase.label, 0.0) * (self.epoch + (step + 1) / steps) / phase.epochs
+        share = (self.epoch + (step + 1) / steps) / phase.epochs
         budgets = {n: b for n, b in context.budgets.items() if n in costs}
         units = {n: context.units[n] for n in costs}
         context.monitor.tick(
@@ -298,7 +295,7 @@ class PhaseRun:
                 costs,
                 budgets,
                 units,
-                (before + here) / total,
+                context.fraction(phase.label, share),
             )
         )
 

@@ -25,7 +25,7 @@ from search.feasibility import at, over
 from search.phase import label
 from search.points import Point
 from search.problem import Problem
-from search.progress import EpochEnd, Monitors
+from search.progress import EpochEnd, Monitors, Tick
 from search.results import Result
 from search.settings import BlackBoxSettings
 from search.strategies.drawing import RandomDraws
@@ -251,9 +251,19 @@ class _Search:
         trial.set_user_attr(ACCURACY, accuracy)
         trial.set_user_attr(EPOCHS, epochs)
         self.study.tell(trial, [accuracy, *(costs[name] for name in s.objectives)])
-        if accuracy >= max(t.values[0] for t in measured(self.study)):
+        best = max(t.values[0] for t in measured(self.study))
+        if accuracy >= best:
             shown = ", ".join(f"{name} {costs[name]:,.0f}" for name in problem.budgets)
             problem.context.monitor.note(f"candidate {trial.number + 1}: val {accuracy:.2%}, {shown}: the best so far")
+        self._tick(best)
+
+    def _tick(self, best: float) -> None:
+        tried, context = len(measured(self.study, pruned=True)), self.problem.context
+        expected = min(self.settings.trials, tried * self.epochs / max(self._epochs(), 1e-9))
+        share = min(1.0, tried / expected)
+        candidates = max(tried, int(expected))
+        fraction = context.fraction(self.label, share)
+        context.monitor.tick(Tick(self.label, 0, 1, tried - 1, candidates, None, best, {}, {}, {}, fraction))
 
     def _architecture(self, trial: Trial | FrozenTrial) -> Architecture:
         return self._stands_for(trial.params)

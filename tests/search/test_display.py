@@ -99,6 +99,12 @@ def live(width: int, now: Now | None = None, no_color: bool = False) -> tuple[Li
     return LiveMonitor(console, now or Now()), terminal
 
 
+def test_candidates_are_counted_and_the_best_is_shown():
+    monitor, terminal = live(100)
+    monitor.tick(Tick("search 2", 0, 1, 11, 64, None, 0.8732, {}, {}, {}, run_fraction=0.25))
+    assert "search 2  candidate 12/64  best accuracy 87.32%" in ESCAPE.sub("", terminal.getvalue())
+
+
 def whole_run(monitor: Monitor) -> None:
     monitor.note(NOTE)
     monitor.tick(TICK)
@@ -138,7 +144,7 @@ def test_plain_run_to_the_letter():
     now.seconds = 61.0
     whole_run(monitor)
     line = (
-        "search 3/40  train loss 0.4313  train acc 87.32%  val loss 0.5000  val acc 85.00%  "
+        "search epoch 3/40  train loss 0.4313  train acc 87.32%  val loss 0.5000  val acc 85.00%  "
         "flash_bytes 31.2/24.0 kB OVER  peak_ram_bytes 15.0/16.0 kB  macs 1.2 M MAC  time 1:01, 3:03 left\n"
     )
     assert stream.getvalue() == NOTE + "\n" + line + TABLE_TEXT + "\n" + SUMMARY_TEXT
@@ -155,7 +161,7 @@ def test_plain_is_ascii_on_any_stream():
 def test_epoch_without_any_tick_has_no_units_and_no_budgets():
     stream = io.StringIO()
     PlainMonitor(stream).epoch(replace(END, scalars={"cost/flash_bytes": 31949.0}))
-    assert stream.getvalue() == "search 3/40  flash_bytes 31.9 k  time 0:00, ? left\n"
+    assert stream.getvalue() == "search epoch 3/40  flash_bytes 31.9 k  time 0:00, ? left\n"
 
 
 @pytest.mark.parametrize("width", [100, 80, 60, 40])
