@@ -167,8 +167,8 @@ class PhaseRun:
             self.finished = self.place() >= self.phase.epochs or self.out_of_patience()
             if self.finished and self.best is not None:
                 self.space.load_state_dict(self.best[1])
+            self.report(scalars)  # before the checkpoint: what a kill leaves of an epoch twice is dropped, of none is lost
             self.save()
-            self.report(scalars)
         self.prepare_epoch(done=True)
         self.context.spend(self.phase.name, self.epoch, self.seconds)
         self.context.epochs_done += self.phase.epochs
