@@ -61,6 +61,10 @@ class Problem:
         """The same problem at one point of the front; what is found is found for all."""
         return replace(self, budgets=point.budgets, lambdas=point.lambdas, point=point.name)
 
+    def epochs_left(self) -> float | None:
+        """What limits.epochs leaves of now; None: there is no limit."""
+        return None if self.limits.epochs is None else self.limits.epochs - sum(self.context.epochs.values())
+
     def distillation(self) -> tuple[Space, float, float] | None:
         d = self.settings.distillation
         return (self.teacher, d.weight, d.temperature) if d.weight > 0 and self.teacher is not None else None

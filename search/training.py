@@ -167,7 +167,9 @@ class PhaseRun:
             self.finished = self.place() >= self.phase.epochs or self.out_of_patience()
             if self.finished and self.best is not None:
                 self.space.load_state_dict(self.best[1])
-            self.report(scalars)  # before the checkpoint: what a kill leaves of an epoch twice is dropped, of none is lost
+            self.report(
+                scalars
+            )  # first: a line of an epoch that is repeated is dropped, one that is lost is not made again
             self.save()
         self.prepare_epoch(done=True)
         self.context.spend(self.phase.name, self.epoch, self.seconds)

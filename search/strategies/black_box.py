@@ -144,12 +144,12 @@ class _Search:
 
     def _allowed(self, number: int) -> float:
         """Epochs for this point's candidates."""
-        problem = self.problem
-        if problem.limits.epochs is None:
+        problem, left = self.problem, self.problem.epochs_left()
+        if left is None:
             return math.inf
         ahead = len(problem.points) - number + 1
         reserved = ahead * self.settings.networks * problem.settings.finetune.epochs
-        return (problem.limits.epochs - sum(problem.context.epochs.values()) - reserved) / ahead
+        return (left - reserved) / ahead
 
     def run(self) -> Iterator[Result]:
         with kept(self.settings, self.problem):
@@ -189,10 +189,10 @@ class _Search:
 
     def _finetune(self, networks: int) -> int | None:
         """Epochs for each: as planned, and at the last point all that a limit leaves. None: as planned."""
-        limit, problem = self.problem.limits.epochs, self.problem
-        if limit is None or problem.point != problem.points[-1].name:
+        problem, left = self.problem, self.problem.epochs_left()
+        if left is None or problem.point != problem.points[-1].name:
             return None
-        return max(problem.settings.finetune.epochs, int((limit - sum(problem.context.epochs.values())) / networks))
+        return max(problem.settings.finetune.epochs, int(left / networks))
 
     def _epochs(self) -> float:
         return float(sum(t.user_attrs.get(EPOCHS, 0.0) for t in self.study.get_trials(deepcopy=False)))

@@ -111,9 +111,16 @@ class Magnitude:
             at_point = problem.at(point)
             for step, epochs, share in steps:
                 self._step(at_point, parts, start, step, epochs, share)
-            result = at_point.evaluate(space.architecture())
+            result = at_point.evaluate(space.architecture(), self._finetune(at_point))
             metrics = {"search/pruned": parts.gone().double().mean().item()}
             yield replace(result, metrics={**result.metrics, **metrics})
+
+    def _finetune(self, problem: Problem) -> int | None:
+        """Epochs: as planned (None), and at the last point no more than rankings by gradients have left of a limit."""
+        left = problem.epochs_left()
+        if left is None or problem.point != problem.points[-1].name:
+            return None
+        return max(1, min(problem.settings.finetune.epochs, int(left)))
 
     def _step(self, problem: Problem, parts: Parts, start: Architecture, step: int, epochs: int, share: float) -> None:
         s, space = self.settings, problem.space

@@ -43,14 +43,15 @@ class SensitivityProgram:
 
     def _left(self, problem: Problem, ahead: float = 0.0) -> int | None:
         """Epochs that a limit leaves for fine-tuning each point. Raises ValueError: none."""
-        limit = problem.limits.epochs
-        if limit is None:
+        whole = problem.epochs_left()
+        if whole is None:
             return None
-        left = int((limit - sum(problem.context.epochs.values()) - ahead) / len(problem.points))
+        left = int((whole - ahead) / len(problem.points))
         if left < 1:
             raise ValueError(
-                f"limits.epochs: {limit:g}, of which the table takes {ahead:.1f}, and nothing is left to fine-tune. "
-                "Raise it, or take strategy.estimate=gradient, strategy.batches=1 or the strategy.table of another run."
+                f"limits.epochs: {problem.limits.epochs:g}, of which the table takes {ahead:.1f}, and nothing is left "
+                "to fine-tune. Raise it, or take strategy.estimate=gradient, strategy.batches=1 or the strategy.table "
+                "of another run."
             )
         return left
 

@@ -42,6 +42,14 @@ def metrics(folder):
     return json.loads((folder / "results.jsonl").read_text())["metrics"]
 
 
+def test_rankings_by_gradients_stay_within_a_limit_of_epochs(data, tmp_path):
+    config = configured(data, {"flash_bytes": 700}, criterion="gradient", order="energy", epochs=None)
+    config.limits.epochs = 12
+    config.train.warmup.epochs, config.train.finetune.epochs = 2, 4
+    epochs = Run(config, lambda _: Small(), tmp_path / "run")()["epochs"]
+    assert 11 < epochs["total"] <= 12 and epochs["prune"] % 1 > 0
+
+
 # Amounts
 
 
