@@ -110,7 +110,7 @@ class Problem:
             epochs,
             f.lr,
             weight_decay=f.weight_decay,
-            integer_epochs=min(f.integer_epochs, epochs),
+            integer_epochs=f.integer_epochs if epochs >= f.epochs else min(f.integer_epochs, epochs // 2),
             patience=f.patience,
             keep_best=True,
             teacher=self.distillation(),

@@ -15,8 +15,8 @@ from torch import nn
 from cost_models import cost_model
 from cost_models.rules import CostModel
 from cost_models.target import Target
+from search import checkpoint, distributed
 from search import data as data_sets
-from search import distributed
 from search.data.batches import Batches
 from search.data.data import Data
 from search.display import terminal_monitor
@@ -31,7 +31,7 @@ from search.report import write_run_report
 from search.results import Result, RunFolderError, front_knee, front_volume, versions, write_results
 from search.settings import Settings
 from search.strategies import STRATEGIES
-from search.training import PhaseRun, accuracy, float_copy
+from search.training import PhaseRun, accuracy, float_copy, float_network
 from spaces.patterns import DENSE, SINGLE
 from spaces.searchable import Options, searchable
 from spaces.space import FAKE, FLOAT, Space
@@ -180,17 +180,22 @@ class Run:
         return Monitors(monitors)
 
     def _epochs_done(self) -> int:
-        from search import checkpoint
-
         states = [checkpoint.load(checkpoint_file(self.folder, name)) for name in self.plan]
-        planned = zip(states, self.plan.values(), strict=True)
-        return sum(epochs if state["finished"] else state["epoch"] for state, epochs in planned if state)
+        return sum(state["epochs"] if state["finished"] else state["epoch"] for state in states if state)
 
     def _plan(self) -> dict[str, int]:
         """Labels of all phases, in order, and their epochs."""
-        t, limit = self.settings.train, self.settings.limits.epochs
-        left = None if limit is None else limit - t.warmup.epochs
-        return {"warmup": t.warmup.epochs, **self.strategy.plan(len(self.points), t.finetune.epochs, left)}
+        t, limit, warmup = self.settings.train, self.settings.limits.epochs, self._warmup_epochs()
+        left = None if limit is None else limit - warmup
+        return {"warmup": warmup, **self.strategy.plan(len(self.points), t.finetune.epochs, left)}
+
+    def _warmup_epochs(self) -> int:
+        """As set, or as many as the run took whose float network is taken over."""
+        w, own = self.settings.train.warmup, checkpoint.load(checkpoint_file(self.folder, "warmup"))
+        if w.source is None:
+            return w.epochs
+        state = own or float_network(self.space, checkpoint_file(Path(w.source), "warmup"))
+        return int(state["epoch"])
 
     def _batches(self, split: str, size: int, train: bool = False, alone: bool = False) -> Batches:
         return Batches(
@@ -273,8 +278,9 @@ class Run:
 
     def _warm_up(self) -> float:
         w = self.settings.train.warmup
+        epochs = self.plan["warmup"]
         phase = Phase(
-            "warmup", w.epochs, w.lr, FLOAT, w.weight_decay, patience=w.patience, keep_best=w.patience is not None
+            "warmup", epochs, w.lr, FLOAT, w.weight_decay, patience=w.patience, keep_best=w.patience is not None
         )
         run = PhaseRun(self.space, phase, self.context)
         if w.source is not None and not run.path.exists():

@@ -113,8 +113,9 @@ class TrainSettings:
 class LimitSettings:
     """What a whole run may take, warm-up and fine-tuning of all points included.
 
-    Searches use it up: the gradient's is as long as it leaves, others measure candidates until then, and what searches
-    nothing trains the longer. Under `seconds` every phase gets its share and ends early where it has to.
+    Searches use up epochs: the gradient's is as long as they leave, others measure candidates until then, and what
+    searches nothing trains the longer. Under `seconds` every phase gets its share and ends early where it has to;
+    reading data at the start and exporting what was found come on top.
     """
 
     epochs: float | None = None

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -67,6 +68,32 @@ def rate(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (progress - WARMUP_SHARE) / (1 - WARMUP_SHARE)))
 
 
+def float_network(space: Space, path: Path) -> dict[str, Any]:
+    """The checkpoint of another run's warm-up, of the same network, whatever that run decided over.
+
+    Raises:
+        CheckpointError: there is none, it is not finished, or of another network.
+    """
+    state = checkpoint.load(path)
+    if state is None or not state["finished"]:
+        raise checkpoint.CheckpointError(
+            f"train.warmup.source: {path} is {'not there' if state is None else 'not finished'}, so there is no float "
+            "network to take over. Name the folder of a run that has warmed up, or leave it out."
+        )
+    own, other = space.state_dict(), state["space"]
+    differing = sorted(n for n in space.float_names() if n not in other or other[n].shape != own[n].shape)
+    if differing:
+        raise checkpoint.CheckpointError(
+            f"train.warmup.source: {path} is of another network; {[n.strip('_') for n in differing[:3]]} differ. "
+            "Name a run of this one."
+        )
+    return state
+
+
+def _copied(space: Space) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in space.state_dict().items()}
+
+
 class PhaseRun:
     """A phase on its way: what a checkpoint holds, and the steps."""
 
@@ -111,22 +138,10 @@ class PhaseRun:
             torch.cuda.set_rng_state(state["cuda_rng"], self.context.device)
 
     def adopt(self, path: Path) -> None:
-        """Takes over the network that this phase came to in another run, whatever that run decided over.
-
-        Raises:
-            CheckpointError: there is none, it is not finished, or of another network.
-        """
-        state = checkpoint.load(path)
-        if state is None or not state["finished"]:
-            raise checkpoint.CheckpointError(f"{path}: there is no finished '{self.phase.name}' to take over.")
-        own, other = self.space.state_dict(), state["space"]
+        """Takes over the float network that this phase came to in another run; raises as `float_network` does."""
+        state = float_network(self.space, path)
         names = self.space.float_names()
-        differing = sorted(n for n in names if n not in other or other[n].shape != own[n].shape)
-        if differing:
-            raise checkpoint.CheckpointError(
-                f"{path}: is of another network; {[n.strip('_') for n in differing[:3]]} differ."
-            )
-        self.space.load_state_dict(own | {name: other[name] for name in names})
+        self.space.load_state_dict(self.space.state_dict() | {name: state["space"][name] for name in names})
         self.epoch, self.seconds, self.finished = state["epoch"], state["seconds"], True
         self.save()
 
@@ -142,6 +157,7 @@ class PhaseRun:
                 "objective": objective.state() if objective is not None else {},
                 "architecture": self.phase.architecture,
                 "epoch": self.epoch,
+                "epochs": self.phase.epochs,
                 "seconds": self.seconds,
                 "finished": self.finished,
                 "best": self.best,
@@ -155,6 +171,7 @@ class PhaseRun:
 
     def run(self) -> None:
         self.resume()
+        self._measure_start()
         if self.epoch:
             self.context.monitor.note(f"{self.phase.label}: resumed after epoch {self.epoch} of {self.phase.epochs}")
         while not self.finished and self.epoch < self.phase.epochs:
@@ -174,6 +191,12 @@ class PhaseRun:
         self.prepare_epoch(done=True)
         self.context.spend(self.phase.name, self.epoch, self.seconds)
         self.context.epochs_done += self.phase.epochs
+
+    def _measure_start(self) -> None:
+        """Of a network that is trained on: it is never left worse than it was."""
+        if self.phase.keep_best and self.best is None and self.epoch == 0 and self.phase.architecture:
+            mode = INTEGER if self.phase.integer_epochs else self.phase.mode
+            self.best = accuracy(self.space, self.context.val, self.context.device, mode), _copied(self.space)
 
     def place(self, share: float = 0.0, running: float = 0.0) -> float:
         """Where the phase is, in epochs: those done and a share of the next, or farther where seconds run out sooner.
@@ -268,7 +291,7 @@ class PhaseRun:
         counts = self.phase.integer_epochs == 0 or mode == INTEGER
         if (self.phase.keep_best or self.phase.patience is not None) and counts:
             if self.best is None or value > self.best[0]:
-                self.best = (value, {k: v.detach().clone() for k, v in self.space.state_dict().items()})
+                self.best = value, _copied(self.space)
                 self.since_best = 0
             else:
                 self.since_best += 1

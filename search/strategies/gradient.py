@@ -33,7 +33,7 @@ class Gradient:
         first, following = progressive(points, finetune, left, s.epochs, s.next_epochs, DEFAULT_EPOCHS)
         plan = {}
         for number in range(1, points + 1):
-            plan[label("search", number)] = max(first, 1) if number == 1 else following
+            plan[label("search", number)] = first if number == 1 else following
             plan[label("finetune", number)] = finetune
         return plan
 

@@ -29,7 +29,9 @@ class SensitivityProgram:
         return training(points, finetune, left)
 
     def check(self, space: Space, models: Mapping[str, CostModel], points: Sequence[Point]) -> None:
-        """Raises ValueError: no budgets, so nothing would change."""
+        """Raises ValueError: no budgets, so nothing would change; or strategy.table cannot be read."""
+        if self.settings.table is not None:
+            Table.load(Path(self.settings.table))
         if not all(point.budgets for point in points):
             raise ValueError("strategy 'sensitivity': lowers costs to budgets, and there are none. Add budgets.")
 

@@ -60,15 +60,27 @@ def progressive(
     """
     given = searching(points, finetune, left)
     if first is None:
-        first = default if given is None else int(3 * given / (points + 2))
-    following = max(1, round(first / 3)) if following is None else following
+        first = default if given is None else _longest(points, given, following)
+    following = _following(first) if following is None else following
     total = first + (points - 1) * following
     if given is not None and total > given:
         raise ValueError(
-            f"limits.epochs: leaves {given:g} for the search, of {total} epochs. "
-            "Raise it, or lower strategy.epochs, train.warmup.epochs or train.finetune.epochs."
+            f"limits.epochs: leaves {given:g} for the search of {points} points, which takes {total} epochs. "
+            "Raise it, or lower strategy.epochs, train.warmup.epochs or train.finetune.epochs, or take fewer points."
         )
-    return max(first, 0), following
+    return first, following
+
+
+def _following(first: int) -> int:
+    return max(1, round(first / 3))
+
+
+def _longest(points: int, given: float, following: int | None) -> int:
+    """Epochs of the first search, the most that leave enough for those that follow; 1 where nothing does."""
+    for first in range(int(given), 1, -1):
+        if first + (points - 1) * (_following(first) if following is None else following) <= given:
+            return first
+    return 1
 
 
 def training(finetunes: int, finetune: int, left: float | None) -> dict[str, int]:

@@ -139,7 +139,7 @@ def test_a_limit_that_is_too_low_is_refused(data, tmp_path):
         ValueError, match=r"limits.epochs: warm-up leaves 2, and 3 x 3 of fine-tuning none for a search"
     ):
         Run(configured(data, limits=LimitSettings(epochs=4)), lambda _: Small(), tmp_path / "run")
-    with pytest.raises(ValueError, match=r"limits.epochs: leaves 5 for the search, of 6 epochs"):
+    with pytest.raises(ValueError, match=r"limits.epochs: leaves 5 for the search of 3 points, which takes 6 epochs"):
         Run(configured(data, limits=LimitSettings(epochs=16)), lambda _: Small(), tmp_path / "run")
 
 

@@ -163,6 +163,14 @@ def test_fixed_strategy_is_plain_quantization(data, tmp_path):
     assert summary["mismatches"]["numpy"] == 0
 
 
+def test_fine_tuning_never_leaves_a_network_worse_than_it_was(data, tmp_path):
+    config = settings(data, "fixed")
+    config.train.finetune.lr = 30.0
+    summary = Run(config, lambda _: Small(), tmp_path / "run")()
+    assert summary["accuracy"]["float"]["val"] > 0.9
+    assert summary["accuracy"]["integer"]["val"] > summary["accuracy"]["float"]["val"] - 0.05
+
+
 def test_distillation_changes_the_result_and_keeps_the_promises(done, data, tmp_path):
     chosen = settings(data)
     chosen.train.distillation.weight = 0.5

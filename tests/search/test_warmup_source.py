@@ -37,7 +37,20 @@ def test_another_space_starts_from_the_same_float_network(first, tmp_path):
 
 def test_a_float_network_of_another_shape_or_none_is_refused(first, tmp_path):
     data, source, _ = first
-    with pytest.raises(CheckpointError, match=r"warmup\.pt: is of another network; .*norms.norm1.bias"):
-        Run(taking(data, source), lambda _: Small(channels=6), tmp_path / "run")()
-    with pytest.raises(CheckpointError, match="there is no finished 'warmup' to take over"):
-        Run(taking(data, tmp_path / "nowhere"), lambda _: Small(), tmp_path / "other")()
+    with pytest.raises(CheckpointError, match=r"warmup\.pt is of another network; .*norms.norm1.bias"):
+        Run(taking(data, source), lambda _: Small(channels=6), tmp_path / "run")
+    with pytest.raises(CheckpointError, match=r"warmup\.pt is not there, so there is no float network to take over"):
+        Run(taking(data, tmp_path / "nowhere"), lambda _: Small(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("strategy", ["gradient", "fixed"])
+def test_its_epochs_count_in_a_limit_and_not_those_that_are_set(first, tmp_path, strategy):
+    data, source, summary = first
+    config = taking(data, source, strategy=strategy)
+    config.train.warmup.epochs = 1
+    if strategy == "gradient":
+        config.strategy.epochs = None
+    config.limits.epochs = summary["epochs"]["warmup"] + 5
+    config.train.finetune.epochs, config.train.finetune.integer_epochs = 2, 1
+    assert Run(config, lambda _: Small(), tmp_path / "run")()["epochs"]["total"] == config.limits.epochs
