@@ -1,13 +1,13 @@
 """Rivals on one space, at equal total epochs: accuracy of the integers at each budget, and hypervolumes over seeds.
 
-`python -m benchmarks.front` resumes what it finds in its folder; `--quick` takes minutes; `--table FILE` writes what is
-there as a table. All strategies of a seed share one float network, whose epochs count for each. A network is chosen on
+`python -m benchmarks.front` resumes what it finds in its folder; `--quick` takes minutes; `--table FILE` writes a table
+at the end. All strategies of a seed share one float network, whose epochs count for each. A network is chosen on
 validation data; test data is read once, of what was chosen.
 """
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import repeat
@@ -18,6 +18,7 @@ from scipy.stats import kendalltau
 
 from benchmarks.searches import Searched, searched
 from search.results import front_volume, on_front
+from spaces.files import write_text
 
 MANY = ["strategy.trials=10000"]  # limits.epochs is what ends them
 SWEEP = ["strategy=fixed", "strategy.weight_bits=[2,4,8]", "strategy.widths=[0.125,0.25,0.375,0.5,0.625,0.75,0.875,1]"]
@@ -31,7 +32,7 @@ STRATEGIES = {
     "nsga2": ["strategy=nsga2", *MANY],
     "evolution": ["strategy=evolution", *MANY],
 }
-RANKED = 12  # candidates that are retrained, for the rank correlation
+RANKED = 12  # random candidates, all of them retrained, for the rank correlation
 RESAMPLES = 10_000
 
 
@@ -67,19 +68,17 @@ class Job:
 
     def run(self, root: Path) -> Searched:
         contest = self.contest
-        shared = [f"+experiment={contest.experiment}", f"seed={self.seed}", f"limits.epochs={contest.epochs}"]
-        shared += [*contest.overrides, f"budgets.flash_bytes={self.budget or 'null'}"]
+        shared = [f"+experiment={contest.experiment}", f"seed={self.seed}", *contest.overrides]
         if self.strategy == "float":
-            return searched(self.folder(root), [*shared, "strategy=fixed"])
+            briefly = ["train.finetune.epochs=1", "train.finetune.integer_epochs=0"]
+            return searched(self.folder(root), [*shared, "budgets.flash_bytes=null", "strategy=fixed", *briefly])
         source = Job(contest, "float", self.seed, 0).folder(root)
-        own = STRATEGIES.get(self.strategy) or [
-            "strategy=random",
-            *MANY,
-            f"strategy.networks={RANKED}",
-        ]
+        shared += [f"budgets.flash_bytes={self.budget}", f"train.warmup.source={source}"]
         if self.strategy == "ranking":
-            shared = [s for s in shared if not s.startswith("limits.")] + ["strategy.trials=24"]
-        return searched(self.folder(root), [*shared, f"train.warmup.source={source}", *own])
+            own = ["strategy=random", f"strategy.trials={RANKED}", f"strategy.networks={RANKED}"]
+        else:
+            own = [f"limits.epochs={contest.epochs}", *STRATEGIES[self.strategy]]
+        return searched(self.folder(root), [*shared, *own])
 
 
 def jobs(contest: Contest) -> Iterator[Job]:
@@ -200,24 +199,33 @@ def main() -> None:
     def say(line: dict[str, object]) -> None:
         lines.append(line)
         print(json.dumps(line), flush=True)
+        write_text(root / "lines.jsonl", "".join(json.dumps(each) + "\n" for each in lines))
 
     for contest in QUICK if arguments.quick else CONTESTS:
         if arguments.data and not contest.data.startswith(arguments.data):
             continue
-        contest = replace(contest, seeds=min(contest.seeds, arguments.seeds or contest.seeds))
-        found = {}
-        with ThreadPoolExecutor(arguments.jobs) as pool:
-            floats = [Job(contest, "float", seed, 0) for seed in range(contest.seeds)]
-            list(pool.map(Job.run, floats, repeat(root)))
-            every = list(jobs(contest))
-            for job, done in zip(every, pool.map(Job.run, every, repeat(root)), strict=True):
-                found[job] = done
-                say(ranking_of(job, done) if job.strategy == "ranking" else line_of(job, done))
-        for line in volumes(contest, found):
-            say(line)
-    (root / "lines.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        _measure(
+            replace(contest, seeds=min(contest.seeds, arguments.seeds or contest.seeds)), root, arguments.jobs, say
+        )
     if arguments.table:
-        arguments.table.write_text(table(lines, "python -m benchmarks.front" + (" --quick" if arguments.quick else "")))
+        flags = ["--quick"] * arguments.quick
+        flags += [f"--{key} {value}" for key in ("data", "seeds") if (value := getattr(arguments, key))]
+        command = " ".join(["python -m benchmarks.front", *flags])
+        arguments.table.parent.mkdir(parents=True, exist_ok=True)
+        arguments.table.write_text(table(lines, command))
+
+
+def _measure(contest: Contest, root: Path, at_once: int, say: Callable[[dict[str, object]], None]) -> None:
+    found = {}
+    with ThreadPoolExecutor(at_once) as pool:
+        floats = [Job(contest, "float", seed, 0) for seed in range(contest.seeds)]
+        list(pool.map(Job.run, floats, repeat(root)))
+        every = list(jobs(contest))
+        for job, done in zip(every, pool.map(Job.run, every, repeat(root)), strict=True):
+            found[job] = done
+            say(ranking_of(job, done) if job.strategy == "ranking" else line_of(job, done))
+    for line in volumes(contest, found):
+        say(line)
 
 
 if __name__ == "__main__":

@@ -30,18 +30,22 @@ def searched(folder: Path, overrides: Sequence[str]) -> Searched:
     """What `python -m search folder=... overrides` leaves, run in a process of one thread.
 
     Raises:
-        RuntimeError: the search failed; its last lines follow.
+        RuntimeError: the search failed; its last lines follow. Or what is in the folder is of other overrides.
     """
     if not (folder / MEASURED).is_file():
         begun = (folder / "config.yaml").is_file()
         arguments = [f"resume={folder}"] if begun else [f"folder={folder}", "tensorboard=false", *overrides]
         seconds, peak = _run(folder, arguments)
-        write_text(folder / MEASURED, json.dumps({"seconds": seconds, "peak_bytes": peak}))
+        document = {"overrides": list(overrides), "seconds": seconds, "peak_bytes": peak}
+        write_text(folder / MEASURED, json.dumps(document))
+    measured = json.loads((folder / MEASURED).read_text())
+    if measured.pop("overrides") != list(overrides):
+        raise RuntimeError(f"{folder}: holds a search with other overrides. Delete it to repeat it, or name another.")
     results, faults = read_results(folder / "results.jsonl")
     if faults:
         raise RuntimeError(f"{faults}: damaged. Delete {folder} to repeat that search.")
     summary = json.loads((folder / "summary.json").read_text())
-    return Searched(summary, results, **json.loads((folder / MEASURED).read_text()))
+    return Searched(summary, results, **measured)
 
 
 def _run(folder: Path, arguments: list[str]) -> tuple[float, int]:
