@@ -1,0 +1,85 @@
+"""Laws of every strategy: budgets and limits are held, integers are what was measured, a kill changes nothing."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from search.integer.program import Program
+from search.points import Front
+from search.results import read_results
+from search.run import Run
+from search.settings import FixedSettings, LimitSettings, Settings, SpaceSettings
+from search.strategies import SETTINGS, STRATEGIES
+from search.training import PhaseRun
+from tests.search.small import Small, settings, write_stripes
+
+LIMITS = (900.0, 600.0)  # of 1,487 B
+EPOCHS = 18
+OUTPUTS = ("program.safetensors", "model.safetensors", "architecture.json")
+SWEEP = "a sweep of fixed"  # a strategy of its own in all but name
+
+
+class Killed(BaseException):
+    pass
+
+
+def configured(data, name: str) -> Settings:
+    space = SpaceSettings(weight_bits=[0, 2, 4, 8])
+    config = replace(settings(data, budgets={"flash_bytes": LIMITS[-1]}), space=space)
+    if name == SWEEP:
+        return replace(config, strategy=FixedSettings(weight_bits=[2, 4], widths=[0.25, 0.5]))
+    own = SETTINGS[name]() if name in ("fixed", "gradient", "magnitude", "sensitivity") else SETTINGS[name](name)
+    if name == "fixed":
+        own.weight_bits = 2
+    if name == "sensitivity":
+        own.estimate, own.batches = "gradient", 2
+    return replace(config, strategy=own)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_stripes(tmp_path_factory.mktemp("data") / "d.npz", count=160)
+
+
+every = pytest.mark.parametrize("name", [*STRATEGIES, SWEEP])
+
+
+@every
+def test_every_point_of_a_front_holds_its_budget_within_one_limit_of_epochs(data, tmp_path, name):
+    config = replace(configured(data, name), budgets={}, front=Front(budgets={"flash_bytes": list(LIMITS)}))
+    summary = Run(replace(config, limits=LimitSettings(EPOCHS)), lambda _: Small(), tmp_path)()
+    assert EPOCHS / 2 < summary["epochs"]["total"] <= EPOCHS
+    for limit, point in zip(LIMITS, summary["points"], strict=True):
+        program = Program.load(tmp_path / point["folder"] / "program.safetensors")
+        assert program.flash_bytes() == point["costs"]["flash_bytes"]["found"] <= limit
+    assert summary["mismatches"]["numpy"] == 0 < summary["mismatches"]["elements_compared"]
+    results, faults = read_results(tmp_path / "results.jsonl")
+    assert not faults
+    assert all(result.costs["flash_bytes"] <= result.budgets["flash_bytes"] for result in results)
+
+
+@every
+@pytest.mark.parametrize("saves", [2, 4])  # behind warm-up, and in what follows
+def test_after_a_kill_a_run_comes_to_the_same_bytes(data, tmp_path, monkeypatch, name, saves):
+    config = replace(configured(data, name), limits=LimitSettings(9))
+    Run(config, lambda _: Small(), tmp_path / "whole")()
+    save, counted = PhaseRun.save, []
+
+    def killed_after(self):
+        save(self)
+        counted.append(1)
+        if len(counted) == saves:
+            raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PhaseRun, "save", killed_after)
+        with pytest.raises(Killed):
+            Run(config, lambda _: Small(), tmp_path / "run")()
+    torch.manual_seed(12345)  # a new process would not share the old one's random state
+    Run(config, lambda _: Small(), tmp_path / "run")()
+    for output in OUTPUTS:
+        whole, resumed = ((tmp_path / folder / output).read_bytes() for folder in ("whole", "run"))
+        assert whole == resumed, output
+    (whole, _), (resumed, _) = (read_results(tmp_path / folder / "results.jsonl") for folder in ("whole", "run"))
+    assert [(r.architecture, r.metrics) for r in whole] == [(r.architecture, r.metrics) for r in resumed]
