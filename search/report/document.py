@@ -106,21 +106,26 @@ def _left_out(run: RunRecord) -> list[dict[str, str]]:
     found = [{"what": f"layer {name}", "why": why} for name, why in alone.items()]
     settings = flat(run.settings)
     for key in ("weight_bits", "activation_bits"):
-        asked, runs = settings.get(f"space.{key}"), settings.get(f"target.{key}")
-        asked = [asked] if isinstance(asked, int) else asked or []
+        asked, runs = _several(settings.get(f"space.{key}")), _several(settings.get(f"target.{key}"))
         beyond = [bits for bits in asked if bits and runs and bits not in runs]
         if beyond:
             why = f"target '{settings.get('target.name')}' runs {runs}"
             found.append({"what": f"space.{key} {beyond}", "why": why})
-    offered = [bits for bits in settings.get("space.weight_bits") or [] if bits]
+    widths = _several(settings.get("space.weight_bits"))
+    offered = [bits for bits in widths if bits]
     activations = settings.get("space.activation_bits")
     shut = {
-        "channels": 0 not in (settings.get("space.weight_bits") or [0]) and "no 0 in space.weight_bits",
+        "channels": bool(widths) and 0 not in widths and "no 0 in space.weight_bits",
         "weight precision": len(offered) == 1 and f"space.weight_bits offers {offered} alone",
         "activation precision": isinstance(activations, int) and f"space.activation_bits is {activations}",
         "kernel sizes": settings.get("space.kernel_sizes", ABSENT) == [] and "space.kernel_sizes is empty",
     }
     return found + [{"what": what, "why": why} for what, why in shut.items() if why]
+
+
+def _several(value: Any) -> list[Any]:
+    """A setting that is a list, one value, or nothing."""
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _point(number: int, run: RunRecord, point: Point, faults: list[str]) -> dict[str, Any]:

@@ -111,14 +111,16 @@ def test_a_model_that_cannot_be_read_is_named_and_its_decisions_are_shown(copied
 
 def test_nothing_to_show_is_refused(tmp_path):
     (tmp_path / "results.jsonl").write_text('{"format": 0}\n')
-    with pytest.raises(ValueError, match=r"nothing to show.*results.jsonl, line 1: is not of format 1"):
+    with pytest.raises(
+        ValueError, match=r"nothing to show.*results.jsonl, line 1: is of format 0, this version reads 1"
+    ):
         document([read_run(tmp_path)])
 
 
 def test_names_of_a_run_are_no_markup_and_no_number_is_null(copied, tmp_path):
     folder = copied("gradient", 0)
     name = '</script><script>alert("x")</script><!--scripts-->'
-    change_json(folder / "summary.json", {"seconds": {name: float("nan")}})
+    change_json(folder / "summary.json", {"seconds": {name: float("nan")}, "experiment": "\ud800"})
     (folder / "config.yaml").write_text(f"data: {{name: d}}\nmodel: {{_target_: '{name}'}}\nstrategy: {{name: s}}\n")
     write_report([folder], tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text()
