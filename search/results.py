@@ -94,13 +94,20 @@ class Result:
         return Result(**{name: document[name] for name in kinds} | {"architecture": architecture})
 
 
-def front_volume(costs: Sequence[float], accuracies: Sequence[float], seed_cost: float) -> float:
+def front_volume(
+    costs: Sequence[float], selected: Sequence[float], accuracies: Sequence[float], seed_cost: float
+) -> float:
     """Hypervolume over log2 of a cost and accuracy, against the seed network's cost and an accuracy of 0.
 
     The best accuracy that a limit on the cost allows, summed over octaves of that limit up to the seed network's cost.
+
+    Args:
+        selected: accuracies on validation data; they and the costs alone say which points are on the front.
+        accuracies: of the same points, on the data that the volume is of.
     """
-    points = np.column_stack([np.log2(np.asarray(costs, dtype=np.float64) / seed_cost), -np.asarray(accuracies)])
-    return hypervolume(points, np.zeros(2))
+    axis, chosen_by, each = (np.asarray(values, dtype=np.float64) for values in (costs, selected, accuracies))
+    chosen = on_front(np.column_stack([axis, -chosen_by]))
+    return hypervolume(np.column_stack([np.log2(axis / seed_cost), -each])[chosen], np.zeros(2))
 
 
 def front_knee(costs: Sequence[float], accuracies: Sequence[float]) -> int:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from search.results import Result, read_results, write_results
+from search.results import Result, front_volume, read_results, write_results
 from spaces.architecture import Architecture
 
 RESULTS = [
@@ -76,3 +76,18 @@ def test_lines_of_other_versions_are_named(path, change, message):
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ValueError, match="no such file"):
         read_results(tmp_path / "results.jsonl")
+
+
+# The volume of a front
+
+
+def test_the_volume_is_accuracy_by_octaves_of_the_cost():
+    assert front_volume([400, 100], [0.9, 0.5], [0.9, 0.5], 1600) == pytest.approx(2 * 0.9 + 2 * 0.5)
+    assert front_volume([1600, 3200], [0.9, 1.0], [0.9, 1.0], 1600) == 0  # nothing is smaller than the seed network
+
+
+def test_validation_data_chooses_the_points_and_test_data_measures_them():
+    costs, val, test = [800, 400], [0.5, 0.75], [1.0, 0.5]
+    assert front_volume(costs, val, test, 1600) == 2 * 0.5  # the first is on no front but that of the test data
+    assert front_volume(costs, val, val, 1600) == 2 * 0.75
+    assert front_volume(costs, test, test, 1600) == 1 * 1.0 + 1 * 0.5
