@@ -63,6 +63,13 @@ def test_unfinished_runs_are_named_and_all_unfinished_refused(copied):
         compare([done.parent])
 
 
+def test_passwords_of_databases_are_not_shown(copied):
+    runs = [copied("gradient", 0), copied("tpe", 0)]
+    config = runs[1] / "config.yaml"
+    config.write_text(config.read_text().replace("name: tpe", "name: tpe\n  storage: mysql://me:secret@host/db"))
+    assert row(text_of(runs), "strategy.storage")[1:] == ["-", "mysql://me:***@host/db"]
+
+
 def test_damaged_files_are_named_and_the_rest_is_compared(copied):
     whole, damaged = copied("gradient", 0), copied("tpe", 0)
     change_json(damaged / "summary.json", {"seconds": 3, "points": [{}]})

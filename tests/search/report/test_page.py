@@ -128,6 +128,22 @@ def test_names_of_a_run_are_no_markup_and_no_number_is_null(copied, tmp_path):
     assert embedded(text)["runs"][0]["seconds"] == {name: None}
 
 
+def test_passwords_of_databases_are_not_shown(copied, tmp_path, report):
+    folder = copied("tpe", 0)
+    url = "postgresql://me:secret@host/db"
+    config = (folder / "config.yaml").read_text()
+    config = config.replace("seed=0", f"seed=0 strategy.storage={url}").replace(
+        "name: tpe", f"name: tpe\n  storage: {url}"
+    )
+    (folder / "config.yaml").write_text(config)
+    report(folder)
+    text = (folder / "report.html").read_text()
+    assert "secret" in config and "secret" not in text
+    shown = embedded(text)["runs"][0]
+    assert "strategy.storage=postgresql://me:***@host/db" in shown["command"]
+    assert "storage: postgresql://me:***@host/db" in shown["settings"]
+
+
 def test_the_file_asks_for_nothing_from_outside(searched):
     text = (searched[LIMITS[0]] / "report.html").read_text()
     addresses = set(re.findall(r"\b(?:https?:)?//[\w.]+[^\s\"'`)]*", text))
