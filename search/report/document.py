@@ -22,7 +22,7 @@ def document(runs: Sequence[RunRecord]) -> dict[str, Any]:
             f"or {HISTORY_FILE} that can be read. {' '.join(f for run in runs for f in run.faults)}"
         )
     names = rivals.labels(runs)
-    faults = [fault for run in runs for fault in run.faults]
+    faults = [fault for run in runs for fault in run.faults] + _incomparable(runs)
     owned = [(number, point) for number, run in enumerate(runs) for point in run.points]
     points = [_point(number, runs[number], point, faults) for number, point in owned]
     made = (rivals.entry(i, names[number], runs[number], point) for i, (number, point) in enumerate(owned))
@@ -46,6 +46,24 @@ def document(runs: Sequence[RunRecord]) -> dict[str, Any]:
         "budgets": [_standing(budgets, found) for budgets, found in rivals.at_budgets(entries).items()],
         "hypervolumes": {cost: _volumes(entries, cost) for cost in units if rivals.hypervolumes(entries, cost)},
     }
+
+
+def _incomparable(runs: Sequence[RunRecord]) -> list[str]:
+    """That runs are of several data sets or models, where they are: one front and one hypervolume hold them all."""
+    found = []
+    for what, keys, so in (
+        ("data sets", ("data.name", "data.file", "data.folder"), "their accuracies are not comparable"),
+        ("models", ("model._target_",), "what sets them apart is not the strategy alone"),
+    ):
+        settings = [flat(run.settings) for run in runs]
+        each = dict.fromkeys(" ".join(str(s[key]) for key in keys if s.get(key)) for s in settings)
+        names = [name for name in each if name]
+        if len(names) > 1:
+            found.append(
+                f"runs of different {what} ({', '.join(names)}): {so}, and the front, means and hypervolumes hold them "
+                "all. Report each by itself."
+            )
+    return found
 
 
 def _subject(run: RunRecord) -> str:

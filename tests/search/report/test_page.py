@@ -101,6 +101,19 @@ def test_two_runs_alike_are_named(copied, tmp_path):
     assert "twin" in fault and "the same strategy, settings, budgets and seed" in fault
 
 
+def test_runs_of_other_data_or_models_are_called_not_comparable(copied, tmp_path, report):
+    runs = [copied("gradient", 0), copied("tpe", 0)]
+    assert report(*runs)[1] == ""
+    config = (runs[1] / "config.yaml").read_text()
+    (runs[1] / "config.yaml").write_text(config.replace("name: npz", "name: npz\n  file: other.npz"))
+    _, errors = report(*runs)
+    assert "picojoule: runs of different data sets (npz, npz other.npz): their accuracies are not comparable" in errors
+    assert "different data sets" in embedded((tmp_path / "report.html").read_text())["faults"][0]
+    (runs[1] / "config.yaml").write_text(config.replace("small.Small", "small.Other"))
+    _, errors = report(*runs)
+    assert "runs of different models (tests.search.small.Small, tests.search.small.Other): what sets" in errors
+
+
 def test_a_model_that_cannot_be_read_is_named_and_its_decisions_are_shown(copied):
     folder = copied("gradient", 0)
     (folder / "model.safetensors").write_bytes(b"damaged")
