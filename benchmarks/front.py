@@ -17,7 +17,7 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from benchmarks.searches import Searched, searched
-from search.results import front_volume, on_front
+from search.results import front_volume
 from spaces.files import write_text
 
 MANY = ["strategy.trials=10000"]  # limits.epochs is what ends them
@@ -147,9 +147,8 @@ def _volume(runs: list[Searched], least: int) -> float:
     """
     costs = [one.summary["costs"]["flash_bytes"] for one in runs]
     flash = np.maximum([cost["found"] for cost in costs], least)
-    val, test = (np.array([one.summary["accuracy"]["integer"][split] for one in runs]) for split in ("val", "test"))
-    chosen = on_front(np.column_stack([flash, -val]))
-    return front_volume(flash[chosen], test[chosen], costs[0]["seed_network"])
+    val, test = ([one.summary["accuracy"]["integer"][split] for one in runs] for split in ("val", "test"))
+    return front_volume(flash.tolist(), val, test, costs[0]["seed_network"])
 
 
 def table(lines: list[dict[str, object]], command: str) -> str:

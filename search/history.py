@@ -9,12 +9,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from search.documents import NUMBER, TEXT, WHOLE, by_name, json_object, listed, read_lines, unlike
 from search.progress import EpochEnd, LayerRow, Tick, Totals
 from spaces.files import write_text
 
 HISTORY_FILE = "history.jsonl"
 DIGITS = 4  # of a gate's shadow value
-PARTS = {"phase": str, "epoch": int, "epochs": int, "global_epoch": int, "scalars": dict, "bits": dict, "gates": dict}
+KINDS = {
+    "phase": TEXT,
+    "epoch": WHOLE,
+    "epochs": WHOLE,
+    "global_epoch": WHOLE,
+    "scalars": by_name(NUMBER),
+    "bits": by_name(by_name(WHOLE)),
+    "gates": by_name(listed(NUMBER)),
+}
 
 
 class HistoryMonitor:
@@ -53,15 +62,7 @@ def read_history(path: Path) -> tuple[list[EpochEnd], list[str]]:
     Raises:
         ValueError: there is no such file.
     """
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file. A run writes {HISTORY_FILE} into its folder.")
-    ends, faults = [], []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
-        try:
-            ends.append(_epoch(line))
-        except ValueError as error:
-            faults.append(f"{path}, line {number}: {error}")
-    return ends, faults
+    return read_lines(path, _epoch)
 
 
 def _line(end: EpochEnd) -> str:
@@ -71,15 +72,12 @@ def _line(end: EpochEnd) -> str:
 
 def _epoch(line: str) -> EpochEnd:
     """Raises ValueError: no JSON, or without what an epoch has."""
-    try:
-        found = json.loads(line)
-    except ValueError as error:
-        raise ValueError(f"is no JSON ({error})") from error
-    wrong = [key for key, kind in PARTS.items() if not isinstance(found, dict) or not isinstance(found.get(key), kind)]
+    found = json_object(line)
+    wrong = unlike(found, KINDS)
     if wrong:
-        raise ValueError(f"is no epoch: {wrong} are missing or of another kind")
+        raise ValueError(f"is no epoch: {'; '.join(wrong.values())}")
     try:
-        bits = {layer: {int(b): int(n) for b, n in widths.items()} for layer, widths in found["bits"].items()}
-    except (AttributeError, TypeError, ValueError) as error:
+        bits = {layer: {int(width): n for width, n in counts.items()} for layer, counts in found["bits"].items()}
+    except ValueError as error:
         raise ValueError(f"is no epoch: bits are no counts by width ({error})") from error
-    return EpochEnd(**{key: found[key] for key in PARTS} | {"bits": bits})
+    return EpochEnd(**{key: found[key] for key in KINDS} | {"bits": bits})

@@ -1,5 +1,6 @@
 """The points of a front: the same search for several budgets or lambdas, from the loosest to the tightest."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -28,9 +29,11 @@ class Front:
     points: int | None = None
 
     def __post_init__(self) -> None:
-        given = [bool(self.budgets), bool(self.lambdas), self.points is not None]
-        if sum(given) > 1:
-            raise ValueError("front: budgets, front.lambdas and front.points are three ways to say it; take one.")
+        budgets = ", ".join(f"front.{name}" for name in self.budgets)
+        ways = (budgets, "front.lambdas" * bool(self.lambdas), "front.points" * (self.points is not None))
+        given = list(filter(None, ways))
+        if len(given) > 1:
+            raise ValueError(f"front: {' and '.join(given)} are different ways to say it; take one.")
         if self.points is not None and self.points < 1:
             raise ValueError(f"front.points is {self.points}; allowed: 1 or more.")
         lists = {**self.budgets, **self.lambdas}
@@ -47,26 +50,53 @@ def points_of(
     """The points in the order in which a search meets them: costs fall.
 
     Raises:
-        ValueError: points between budgets that are not there; a point twice.
+        ValueError: points between budgets that are not there, or too close; a point twice.
     """
     if front.points is not None:
-        steps = range(1, front.points + 1)
-        spaced = {n: [_between(seed_costs[n], limit, k / front.points) for k in steps] for n, limit in budgets.items()}
-        if not spaced:
-            raise ValueError("front.points: lie between the seed network's costs and budgets, and there are none.")
-        front = Front(budgets=spaced)
+        if not budgets:
+            raise ValueError(
+                "front.points: lie between the seed network's costs and budgets, and there are none. Add budgets."
+            )
+        front = Front(budgets=_spaced(front.points, budgets, seed_costs))
     axis = front.budgets or front.lambdas
     if not axis:
         return (Point("", budgets, lambdas),)
-    rows = [dict(zip(axis, values, strict=True)) for values in zip(*axis.values(), strict=True)]
+    rows = _rows(axis)
     first = next(iter(axis))
     rows.sort(key=lambda row: row[first], reverse=bool(front.budgets))
-    names = [",".join(f"{name}={value:g}" for name, value in row.items()) for row in rows]
-    if len(set(names)) < len(names):
-        raise ValueError(f"front: {names} has points twice.")
+    names = [_name(row) for row in rows]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ValueError(f"front: {twice[:3]} given more than once (to six digits). Give each point once.")
     if front.budgets:
         return tuple(Point(name, {**budgets, **row}, lambdas) for name, row in zip(names, rows, strict=True))
     return tuple(Point(name, budgets, {**lambdas, **row}) for name, row in zip(names, rows, strict=True))
+
+
+def _spaced(points: int, budgets: Mapping[str, float], seed_costs: Mapping[str, float]) -> dict[str, list[float]]:
+    """Raises ValueError: so many are not apart from each other."""
+
+    def spaced(count: int) -> dict[str, list[float]]:
+        shares = [(k + 1) / count for k in range(count)]
+        return {n: [_between(seed_costs[n], limit, share) for share in shares] for n, limit in budgets.items()}
+
+    apart = next(n for n in range(points, 0, -1) if len({_name(row) for row in _rows(spaced(n))}) == n)
+    if apart < points:
+        spans = ", ".join(f"{name} from {seed_costs[name]:g} to {limit:g}" for name, limit in budgets.items())
+        raise ValueError(
+            f"front.points is {points}: between the seed network's costs and the budgets ({spans}) no more than "
+            f"{apart} are apart. Take so many, or lower the budgets."
+        )
+    return spaced(points)
+
+
+def _rows(axis: Mapping[str, list[float]]) -> list[dict[str, float]]:
+    """A point takes one of each list."""
+    return [dict(zip(axis, values, strict=True)) for values in zip(*axis.values(), strict=True)]
+
+
+def _name(row: Mapping[str, float]) -> str:
+    return ",".join(f"{name}={value:g}" for name, value in row.items())
 
 
 def _between(seed_cost: float, limit: float, share: float) -> float:

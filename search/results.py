@@ -8,12 +8,39 @@ from pathlib import Path
 
 import numpy as np
 
+from search.documents import (
+    NUMBER,
+    OBJECT,
+    TEXT,
+    TRUTH,
+    WHOLE,
+    by_name,
+    check_format,
+    json_object,
+    read_lines,
+    unlike,
+)
 from search.pareto import hypervolume, knee, on_front
 from spaces.architecture import Architecture
 from spaces.files import write_text
 
 FORMAT = 1
 __all__ = ["Result", "front_knee", "front_volume", "hypervolume", "knee", "on_front", "read_results"]
+SELECTED = "accuracy/val"  # the metric that networks are chosen by
+KINDS = {
+    "strategy": TEXT,
+    "seed": WHOLE,
+    "architecture": OBJECT,
+    "metrics": by_name(NUMBER),
+    "costs": by_name(NUMBER),
+    "units": by_name(TEXT),
+    "budgets": by_name(NUMBER),
+    "met": TRUTH,
+    "seconds": NUMBER,
+    "point": TEXT,
+    "versions": by_name(TEXT),
+}
+OPTIONAL = ("point", "versions")
 PACKAGES = ("picojoule", "torch", "numpy", "scipy", "safetensors", "hydra-core")
 
 
@@ -52,26 +79,35 @@ class Result:
     @staticmethod
     def from_json(text: str) -> "Result":
         """Raises ValueError: no JSON, of another format, or without what a Result has."""
-        try:
-            document = json.loads(text)
-        except ValueError as error:
-            raise ValueError(f"is no JSON ({error})") from error
-        if not isinstance(document, dict) or document.pop("format", None) != FORMAT:
-            raise ValueError(f"is not of format {FORMAT}, which this version writes and reads")
-        try:
-            architecture = Architecture.from_json(json.dumps(document.pop("architecture")))
-            return Result(architecture=architecture, **document)
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"is no result ({error})") from error
+        document = json_object(text)
+        check_format(document, FORMAT)
+        kinds = {name: kind for name, kind in KINDS.items() if name in document or name not in OPTIONAL}
+        wrong = [
+            *unlike(document, kinds).values(),
+            *(f"{name} is unknown" for name in sorted(document.keys() - KINDS.keys() - {"format"})),
+        ]
+        if not wrong and SELECTED not in document["metrics"]:
+            wrong = [f"metrics have no '{SELECTED}', by which networks are chosen"]
+        if wrong:
+            raise ValueError(f"is no result: {'; '.join(wrong)}")
+        architecture = Architecture.from_json(json.dumps(document["architecture"]))
+        return Result(**{name: document[name] for name in kinds} | {"architecture": architecture})
 
 
-def front_volume(costs: Sequence[float], accuracies: Sequence[float], seed_cost: float) -> float:
+def front_volume(
+    costs: Sequence[float], selected: Sequence[float], accuracies: Sequence[float], seed_cost: float
+) -> float:
     """Hypervolume over log2 of a cost and accuracy, against the seed network's cost and an accuracy of 0.
 
     The best accuracy that a limit on the cost allows, summed over octaves of that limit up to the seed network's cost.
+
+    Args:
+        selected: accuracies on validation data; they and the costs alone say which points are on the front.
+        accuracies: of the same points, on the data that the volume is of.
     """
-    points = np.column_stack([np.log2(np.asarray(costs, dtype=np.float64) / seed_cost), -np.asarray(accuracies)])
-    return hypervolume(points, np.zeros(2))
+    axis, chosen_by, each = (np.asarray(values, dtype=np.float64) for values in (costs, selected, accuracies))
+    chosen = on_front(np.column_stack([axis, -chosen_by]))
+    return hypervolume(np.column_stack([np.log2(axis / seed_cost), -each])[chosen], np.zeros(2))
 
 
 def front_knee(costs: Sequence[float], accuracies: Sequence[float]) -> int:
@@ -99,12 +135,4 @@ def read_results(path: Path) -> tuple[list[Result], list[str]]:
     Raises:
         ValueError: there is no such file.
     """
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file. A run writes results.jsonl into its folder.")
-    results, faults = [], []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
-        try:
-            results.append(Result.from_json(line))
-        except ValueError as error:
-            faults.append(f"{path}, line {number}: {error}")
-    return results, faults
+    return read_lines(path, Result.from_json)

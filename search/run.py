@@ -347,7 +347,8 @@ class Run:
             "cost": axis,
             "reference": {"cost": self.seed_costs[axis], "accuracy": 0.0},
             "hypervolume": {
-                split: front_volume(costs, each, self.seed_costs[axis]) for split, each in accuracies.items()
+                split: front_volume(costs, accuracies["val"], each, self.seed_costs[axis])
+                for split, each in accuracies.items()
             },
             "knee": found[front_knee(costs, accuracies["val"])]["point"],
         }

@@ -2,13 +2,16 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as short
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from search.documents import NUMBER, OBJECT, TEXT, WHOLE, check_format, json_object, listed, unlike
 from search.feasibility import fixed, seed_architecture
 from search.repair import Sensitivity
 from spaces.blocks import GATES
@@ -17,6 +20,7 @@ from spaces.files import write_text
 from spaces.space import FAKE, Space
 
 FILE, FORMAT = "sensitivity.json", 1
+DECISION = {"options": listed(WHOLE), "loss_increase": listed(listed(NUMBER))}
 
 Batch = tuple[Tensor, Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -54,17 +58,63 @@ class Table:
 
     @staticmethod
     def load(path: Path) -> "Table":
-        """Raises ValueError: no file, no JSON, or of another format."""
+        """Raises ValueError: no file, no JSON, of another format, or damaged."""
         try:
-            document = json.loads(path.read_text())
+            document = json_object(path.read_text(encoding="utf-8"))
+            decisions, wrong = decisions_of(document)
+            wrong += unlike(document, {"fingerprint": TEXT, "gates": listed(TEXT)}).values()
+            if wrong:
+                raise ValueError(f"is no whole table: {'; '.join(wrong)}")
         except (OSError, ValueError) as error:
-            raise ValueError(f"{path}: cannot be read ({error}). Name the sensitivity.json of a run.") from error
-        if not isinstance(document, dict) or document.get("format") != FORMAT:
-            raise ValueError(f"{path}: is no table of format {FORMAT}, which this version writes and reads.")
-        entries = document["decisions"].items()
-        options = {name: tuple(entry["options"]) for name, entry in entries}
-        increases = {name: torch.tensor(entry["loss_increase"], dtype=torch.float64) for name, entry in entries}
+            raise ValueError(
+                f"{path}: cannot be read ({error}). Name the sensitivity.json of another run in strategy.table, or "
+                "leave it out and delete this one: the run makes its own."
+            ) from error
+        options = {name: tuple(entry["options"]) for name, entry in decisions.items()}
+        increases = {n: torch.tensor(e["loss_increase"], dtype=torch.float64) for n, e in decisions.items()}
         return Table(document["fingerprint"], tuple(document["gates"]), options, increases)
+
+    def fits(self, space: Space) -> bool:
+        """Whether it is of these weights and of what is open in this space."""
+        shapes = {name: (decision.groups, len(decision.options)) for name, decision in space.decisions.items()}
+        return (
+            self.fingerprint == fingerprint(space)
+            and self.gates == tuple(gate.name for gate in space.gates.values())
+            and {name: tuple(values.shape) for name, values in self.increases.items()} == shapes
+        )
+
+
+def decisions_of(document: Mapping[str, Any]) -> tuple[dict[str, dict[str, list]], list[str]]:
+    """Decision -> "options" and "loss_increase", a row a group with a number an option; and what of them is damaged.
+
+    Raises:
+        ValueError: of another format, or without decisions.
+    """
+    check_format(document, FORMAT)
+    wrong = unlike(document, {"decisions": OBJECT})
+    if wrong:
+        raise ValueError(wrong["decisions"])
+    found, faults = {}, []
+    for name, entry in document["decisions"].items():
+        fault = _fault(entry)
+        if fault:
+            faults.append(f"decision '{name}': {fault}")
+        else:
+            found[name] = entry
+    return found, faults
+
+
+def _fault(entry: Any) -> str:
+    """What is wrong with a decision; "" if nothing is."""
+    if not isinstance(entry, dict):
+        return f"{short(entry)} is no object"
+    wrong = unlike(entry, DECISION)
+    if wrong:
+        return "; ".join(wrong.values())
+    rows, options = entry["loss_increase"], len(entry["options"])
+    if not rows or not options or any(len(row) != options for row in rows):
+        return f"rows of loss_increase have {sorted({len(row) for row in rows})} numbers for {options} options"
+    return ""
 
 
 def fingerprint(space: Space) -> str:

@@ -30,7 +30,8 @@ class Architecture:
         try:
             document = json.loads(text)
             picks = {str(name): tuple(int(i) for i in pick) for name, pick in document["picks"].items()}
-            found = Architecture(str(document["space"]), picks, document.get("left_alone", {}))
+            left_alone = {str(name): str(why) for name, why in document.get("left_alone", {}).items()}
+            found = Architecture(str(document["space"]), picks, left_alone)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"architecture: not the JSON of one ({error!r}); keys are space, picks, hash.") from error
         if document.get("hash") not in (None, found.hash):

@@ -22,7 +22,7 @@ def document(runs: Sequence[RunRecord]) -> dict[str, Any]:
             f"or {HISTORY_FILE} that can be read. {' '.join(f for run in runs for f in run.faults)}"
         )
     names = rivals.labels(runs)
-    faults = [fault for run in runs for fault in run.faults]
+    faults = [fault for run in runs for fault in run.faults] + _incomparable(runs)
     owned = [(number, point) for number, run in enumerate(runs) for point in run.points]
     points = [_point(number, runs[number], point, faults) for number, point in owned]
     made = (rivals.entry(i, names[number], runs[number], point) for i, (number, point) in enumerate(owned))
@@ -46,6 +46,24 @@ def document(runs: Sequence[RunRecord]) -> dict[str, Any]:
         "budgets": [_standing(budgets, found) for budgets, found in rivals.at_budgets(entries).items()],
         "hypervolumes": {cost: _volumes(entries, cost) for cost in units if rivals.hypervolumes(entries, cost)},
     }
+
+
+def _incomparable(runs: Sequence[RunRecord]) -> list[str]:
+    """That runs are of several data sets or models, where they are: one front and one hypervolume hold them all."""
+    found = []
+    for what, keys, so in (
+        ("data sets", ("data.name", "data.file", "data.folder"), "their accuracies are not comparable"),
+        ("models", ("model._target_",), "what sets them apart is not the strategy alone"),
+    ):
+        settings = [flat(run.settings) for run in runs]
+        each = dict.fromkeys(" ".join(str(s[key]) for key in keys if s.get(key)) for s in settings)
+        names = [name for name in each if name]
+        if len(names) > 1:
+            found.append(
+                f"runs of different {what} ({', '.join(names)}): {so}, and the front, means and hypervolumes hold them "
+                "all. Report each by itself."
+            )
+    return found
 
 
 def _subject(run: RunRecord) -> str:
@@ -106,21 +124,26 @@ def _left_out(run: RunRecord) -> list[dict[str, str]]:
     found = [{"what": f"layer {name}", "why": why} for name, why in alone.items()]
     settings = flat(run.settings)
     for key in ("weight_bits", "activation_bits"):
-        asked, runs = settings.get(f"space.{key}"), settings.get(f"target.{key}")
-        asked = [asked] if isinstance(asked, int) else asked or []
+        asked, runs = _several(settings.get(f"space.{key}")), _several(settings.get(f"target.{key}"))
         beyond = [bits for bits in asked if bits and runs and bits not in runs]
         if beyond:
             why = f"target '{settings.get('target.name')}' runs {runs}"
             found.append({"what": f"space.{key} {beyond}", "why": why})
-    offered = [bits for bits in settings.get("space.weight_bits") or [] if bits]
+    widths = _several(settings.get("space.weight_bits"))
+    offered = [bits for bits in widths if bits]
     activations = settings.get("space.activation_bits")
     shut = {
-        "channels": 0 not in (settings.get("space.weight_bits") or [0]) and "no 0 in space.weight_bits",
+        "channels": bool(widths) and 0 not in widths and "no 0 in space.weight_bits",
         "weight precision": len(offered) == 1 and f"space.weight_bits offers {offered} alone",
         "activation precision": isinstance(activations, int) and f"space.activation_bits is {activations}",
         "kernel sizes": settings.get("space.kernel_sizes", ABSENT) == [] and "space.kernel_sizes is empty",
     }
     return found + [{"what": what, "why": why} for what, why in shut.items() if why]
+
+
+def _several(value: Any) -> list[Any]:
+    """A setting that is a list, one value, or nothing."""
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _point(number: int, run: RunRecord, point: Point, faults: list[str]) -> dict[str, Any]:

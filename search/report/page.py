@@ -50,7 +50,7 @@ def page(shown: dict[str, Any]) -> str:
     for name, part in parts.items():
         before, after = html.split(f"<!--{name}-->", maxsplit=1)
         html = before + part + after
-    return html
+    return html.encode("utf-8", "replace").decode("utf-8")  # a damaged file may hold halves of characters
 
 
 def _asset(name: str) -> str:

@@ -131,7 +131,7 @@ def seed_cost(entries: Sequence[Entry], cost: str) -> float | None:
 
 
 def hypervolumes(entries: Sequence[Entry], cost: str) -> list[Estimate]:
-    """Of each rival, over its seeds: see `front_volume`; of the points that validation data put on the front."""
+    """Of each rival, over its seeds: see `front_volume`."""
     corner = seed_cost(entries, cost)
     if corner is None:
         return []
@@ -145,9 +145,8 @@ def hypervolumes(entries: Sequence[Entry], cost: str) -> list[Estimate]:
 
 
 def _volume(entries: Sequence[Entry], cost: str, corner: float) -> float:
-    selected = set(front(entries, cost))
-    chosen = [e for e in entries if e.index in selected]
-    return front_volume([e.costs[cost] for e in chosen], [e.accuracy for e in chosen], corner)
+    costs, selected, accuracies = zip(*((e.costs[cost], e.selected, e.accuracy) for e in entries), strict=True)
+    return front_volume(costs, selected, accuracies, corner)
 
 
 def estimate(rival: str, values: Sequence[float]) -> Estimate:

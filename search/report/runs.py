@@ -1,6 +1,5 @@
 """What a run folder holds, as plain values; what of it is damaged is named, and the rest is read."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,17 +7,24 @@ from typing import Any
 
 import yaml
 
+from search.documents import FINITE, NOTHING, OBJECT, WHOLE, by_name, either, json_object, unlike
 from search.history import HISTORY_FILE, read_history
 from search.progress import EpochEnd
-from search.results import Result, RunFolderError, read_results
+from search.report.summaries import SUMMARY_FILE, entries, read_summary
+from search.results import SELECTED, Result, RunFolderError, read_results
 from search.sensitivity import FILE as SENSITIVITY_FILE
-from search.sensitivity import FORMAT as SENSITIVITY_FORMAT
+from search.sensitivity import decisions_of
+from search.urls import without_password
 from spaces.architecture import Architecture
 
-SUMMARY_FILE, RESULTS_FILE, CONFIG_FILE = "summary.json", "results.jsonl", "config.yaml"
+RESULTS_FILE, CONFIG_FILE = "results.jsonl", "config.yaml"
 ARCHITECTURE_FILE, MODEL_FILE = "architecture.json", "model.safetensors"
 RUN_FILES = (SUMMARY_FILE, RESULTS_FILE, HISTORY_FILE, CONFIG_FILE)
 UNKNOWN = "unknown strategy"
+SETTINGS = {name: OBJECT for name in ("data", "model", "space", "target", "strategy", "front")} | {
+    "budgets": by_name(either(FINITE, NOTHING)),
+    "seed": WHOLE,
+}
 
 
 @dataclass(frozen=True)
@@ -78,15 +84,15 @@ def read_run(folder: Path) -> RunRecord:
         hint = f"Below it there are {', '.join(below)}." if below else "Name a folder that a run has written."
         raise RunFolderError(f"'{folder}': no run folder: it has none of {', '.join(RUN_FILES)}. {hint}")
     faults: list[str] = []
-    summary = _json(folder / SUMMARY_FILE) if (folder / SUMMARY_FILE).is_file() else {}
+    summary = read_summary(folder / SUMMARY_FILE, faults)
     results = _lines(folder / RESULTS_FILE, read_results, faults)
     settings, text, command = _settings(folder / CONFIG_FILE, faults)
-    points = _exported(folder, summary, faults)
+    points = _exported(folder / SUMMARY_FILE, summary, faults)
     known = {point.architecture.hash for point in points if point.architecture}
     points += [_measured(result) for result in results if result.architecture.hash not in known]
     return RunRecord(
         folder,
-        results[0].strategy if results else settings.get("strategy", {}).get("name", UNKNOWN),
+        results[0].strategy if results else str(settings.get("strategy", {}).get("name", UNKNOWN)),
         summary.get("seed", settings.get("seed", 0)),
         bool(summary),
         summary,
@@ -101,63 +107,60 @@ def read_run(folder: Path) -> RunRecord:
     )
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(document, dict):
-            raise ValueError(f"a {type(document).__name__}, an object is needed")
-    except ValueError as error:
-        raise RunFolderError(
-            f"{path}: is damaged ({error}). Restore it; or delete it and resume the run, which writes it anew."
-        ) from error
-    return document
-
-
 def _lines(path: Path, read: Callable[[Path], tuple[list, list[str]]], faults: list[str]) -> list:
     """What can be read of the lines of a file that may be missing."""
     if not path.is_file():
         return []
     found, wrong = read(path)
-    faults += [f"{fault}; the other lines are used." for fault in wrong]
+    faults += [f"{fault}; the other lines are used. Restore that line, or delete it." for fault in wrong]
     return found
 
 
 def _settings(path: Path, faults: list[str]) -> tuple[dict[str, Any], str, str]:
-    """Settings, the file's text, and the command in the comment that it begins with."""
+    """Settings, the file's text, and the command in the comment that it begins with; all without passwords."""
     if not path.is_file():
         return {}, "", ""
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = without_password(path.read_text(encoding="utf-8", errors="replace"))
     lines = text.splitlines()
     comment = next((i for i, line in enumerate(lines) if not line.startswith("# ")), len(lines))
     command = "\n".join(line[2:] for line in lines[:comment])
     try:
         settings = yaml.safe_load(text)
         if not isinstance(settings, dict):
-            raise yaml.YAMLError("no keys")
-    except yaml.YAMLError as error:
-        faults.append(f"{path}: is damaged ({' '.join(str(error).split())}); the report does without settings.")
+            raise ValueError("no keys")
+    except (yaml.YAMLError, ValueError) as error:
+        said = " ".join(str(error).split())
+        faults.append(f"{path}: is damaged ({said}); the report does without settings. Restore it.")
         return {}, "", command
-    return settings, "\n".join(lines[comment:]), command
+    wrong = unlike(settings, {name: kind for name, kind in SETTINGS.items() if name in settings})
+    faults += [f"{path}: {fault}; the report does without it. Restore it." for fault in wrong.values()]
+    return {key: value for key, value in settings.items() if key not in wrong}, "\n".join(lines[comment:]), command
 
 
-def _exported(folder: Path, summary: Mapping[str, Any], faults: list[str]) -> list[Point]:
+def _exported(path: Path, summary: Mapping[str, Any], faults: list[str]) -> list[Point]:
     """The run's one point, or those of its front, each in a folder of its own."""
-    if "points" in summary:
-        places = [(folder / entry["folder"], entry) for entry in summary["points"]]
-    else:
-        places = [(folder, summary)] if summary else []
     found = []
-    for place, entry in places:
-        own = _json(place / SUMMARY_FILE) if (place / SUMMARY_FILE).is_file() else {}
-        point = {**entry, **own}
+    for folder, entry in entries(path, summary, faults):
+        point = entry | (_own_summary(folder / SUMMARY_FILE, faults) if folder != path.parent else {})
         if "accuracy" not in point or "costs" not in point:
-            faults.append(f"{place / SUMMARY_FILE}: no accuracy or costs there; the point is left out.")
+            faults.append(
+                f"{folder / SUMMARY_FILE}: no accuracy or costs there; the point is left out. Restore the file."
+            )
             continue
         limits = {name: b["limit"] if isinstance(b, dict) else b for name, b in point.get("budgets", {}).items()}
-        architecture = _architecture(place / ARCHITECTURE_FILE, faults)
+        architecture = _architecture(folder / ARCHITECTURE_FILE, faults)
         lambdas = point.get("lambdas", {})
-        found.append(Point(architecture, limits, point["costs"], point["accuracy"], lambdas, place, point))
+        found.append(Point(architecture, limits, point["costs"], point["accuracy"], lambdas, folder, point))
     return found
+
+
+def _own_summary(path: Path, faults: list[str]) -> dict[str, Any]:
+    """Of a point; the run's summary has most of it, so that a damaged one costs little."""
+    try:
+        return read_summary(path, faults)
+    except RunFolderError as error:
+        faults.append(str(error))
+        return {}
 
 
 def _architecture(path: Path, faults: list[str]) -> Architecture | None:
@@ -171,20 +174,17 @@ def _architecture(path: Path, faults: list[str]) -> Architecture | None:
 def _measured(result: Result) -> Point:
     """Trained and measured on validation data, not exported."""
     costs = {name: {"found": value, "unit": result.units.get(name, "")} for name, value in result.costs.items()}
-    return Point(result.architecture, result.budgets, costs, {"integer": {"val": result.metrics["accuracy/val"]}})
+    return Point(result.architecture, result.budgets, costs, {"integer": {"val": result.metrics[SELECTED]}})
 
 
-def _sensitivity(path: Path, faults: list[str]) -> dict[str, Any]:
+def _sensitivity(path: Path, faults: list[str]) -> dict[str, dict[str, list]]:
+    """Of the decisions whose part of the file is whole."""
     if not path.is_file():
         return {}
     try:
-        document = _json(path)
-    except RunFolderError as error:
-        faults.append(str(error))
+        decisions, wrong = decisions_of(json_object(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        faults.append(f"{path}: {error}; the report does without it. Restore it, or delete it.")
         return {}
-    if document.get("format") != SENSITIVITY_FORMAT:
-        faults.append(
-            f"{path}: is of format {document.get('format')}, this version reads {SENSITIVITY_FORMAT}; it is left out."
-        )
-        return {}
-    return document.get("decisions", {})
+    faults += [f"{path}: {fault}; the other decisions are shown. Restore it, or delete it." for fault in wrong]
+    return decisions

@@ -17,7 +17,7 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def written(value: Any) -> str:
     """As YAML has it: null, true, [2, 4]."""
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def differing(several: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

@@ -42,6 +42,7 @@ def decisions(ends: Sequence[EpochEnd]) -> dict[str, Any]:
     gates = {
         name: {"channels": len(values), "bytes": _bytes([end.gates[name] for end in kept])}
         for name, values in kept[0].gates.items()
+        if all(len(end.gates.get(name, ())) == len(values) for end in kept)
     }
     return {"epochs": [end.global_epoch for end in kept], "bits": bits, "gates": gates}
 

@@ -89,9 +89,10 @@ class Magnitude:
                 "Give strategy.fraction or strategy.threshold; of channels, budgets say it too."
             )
         if given and s.structure == "channels" and budgets:
+            amount = f"fraction {s.fraction}" if s.fraction is not None else f"threshold {s.threshold}"
             raise ValueError(
-                f"strategy 'magnitude': budgets {dict(budgets)} say how many channels go, and strategy.fraction "
-                f"{s.fraction} or threshold {s.threshold} does. Leave one of them out."
+                f"strategy 'magnitude': budgets {dict(budgets)} say how many channels go, and strategy.{amount} says "
+                "it too. Leave one of them out."
             )
         total, most = sum(sizes.values()), sum(sizes.values()) - len(sizes)
         if s.fraction is not None and s.scope == "global" and round(s.fraction * total) > most:

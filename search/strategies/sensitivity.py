@@ -13,7 +13,7 @@ from search.points import Point
 from search.problem import FORWARD, Problem
 from search.repair import repair
 from search.results import Result
-from search.sensitivity import FILE, Table, estimated, fingerprint, measured, passes
+from search.sensitivity import FILE, Table, estimated, measured, passes
 from search.settings import SensitivitySettings
 from search.strategies.strategy import training
 from spaces.space import Space
@@ -63,7 +63,7 @@ class SensitivityProgram:
         path = own if own.exists() or self.settings.table is None else Path(self.settings.table)
         if path.exists() or path != own:
             table = Table.load(path)
-            if table.fingerprint != fingerprint(problem.space):
+            if not table.fits(problem.space):
                 raise ValueError(
                     f"strategy.table {path}: belongs to other weights or another space. "
                     "Leave it out, or take that run's float network: train.warmup.source."

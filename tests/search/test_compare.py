@@ -9,6 +9,7 @@ import pytest
 
 from search.compare import compare, show
 from search.results import RunFolderError
+from tests.search.run_folders import change_json
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,6 +61,29 @@ def test_unfinished_runs_are_named_and_all_unfinished_refused(copied):
         compare([begun])
     with pytest.raises(RunFolderError, match="no run folder"):
         compare([done.parent])
+
+
+def test_passwords_of_databases_are_not_shown(copied):
+    runs = [copied("gradient", 0), copied("tpe", 0)]
+    config = runs[1] / "config.yaml"
+    config.write_text(config.read_text().replace("name: tpe", "name: tpe\n  storage: mysql://me:secret@host/db"))
+    assert row(text_of(runs), "strategy.storage")[1:] == ["-", "mysql://me:***@host/db"]
+
+
+def test_damaged_files_are_named_and_the_rest_is_compared(copied):
+    whole, damaged = copied("gradient", 0), copied("tpe", 0)
+    change_json(damaged / "summary.json", {"seconds": 3, "points": [{}]})
+    change_json(damaged / "results.jsonl", {"metrics": 3})
+    (damaged / "config.yaml").write_text("strategy: 3\n")
+    tables, faults = compare([whole, damaged])
+    assert len(tables) == 4
+    for name in (
+        "summary.json: seconds is 3",
+        "summary.json, point 1",
+        "results.jsonl, line 1",
+        "config.yaml: strategy",
+    ):
+        assert any(fault.startswith(f"{damaged}/{name}") for fault in faults)
 
 
 def test_command_prints_to_a_pipe_that_may_close(copied):

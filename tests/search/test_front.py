@@ -64,10 +64,28 @@ def test_results_and_summary_say_what_the_front_is(done):
     results, faults = read_results(folder / "results.jsonl")
     assert [r.point for r in results] == [p["point"] for p in summary["points"]] and not faults
     costs = [p["costs"]["flash_bytes"]["found"] for p in summary["points"]]
-    tests = [p["accuracy"]["integer"]["test"] for p in summary["points"]]
-    volume = front_volume(costs, tests, summary["front"]["reference"]["cost"])
-    assert summary["front"]["hypervolume"]["test"] == volume > 0
+    val, test = ([p["accuracy"]["integer"][split] for p in summary["points"]] for split in ("val", "test"))
+    corner = summary["front"]["reference"]["cost"]
+    assert summary["front"]["hypervolume"]["val"] == front_volume(costs, val, val, corner) > 0
+    assert summary["front"]["hypervolume"]["test"] == front_volume(costs, val, test, corner) > 0
     assert summary["front"]["knee"] in {p["point"] for p in summary["points"]}
+
+
+def test_validation_data_chooses_the_points_of_the_test_volume(data, tmp_path):
+    """Of two networks the cheaper one is better on validation data, and the other one on test data alone."""
+    made = Run(configured(data), lambda _: Small(), tmp_path / "run")
+    seed = made.seed_costs["flash_bytes"]
+    found = [
+        {
+            "point": name,
+            "costs": {"flash_bytes": {"found": seed / 2**octaves}},
+            "accuracy": {"integer": {"val": val, "test": test}},
+        }
+        for name, octaves, val, test in (("large", 1, 0.5, 0.9), ("small", 2, 0.75, 0.5))
+    ]
+    front = made._whole_summary(found)["front"]
+    assert front["hypervolume"] == {"val": 2 * 0.75, "test": 2 * 0.5}
+    assert front["knee"] == "small"
 
 
 def test_the_closing_table_has_a_line_for_every_point(done):

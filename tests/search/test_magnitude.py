@@ -189,7 +189,12 @@ def test_resume_after_a_kill_at_every_epoch_gives_the_same_bytes(data, tmp_path,
         ({"fraction": 0.5, "weight_bits": 2}, {}, r"strategy.weight_bits 2: the space offers \[4, 8\] for 'conv1'"),
         ({}, {}, r"no amount of channels to prune. Give strategy.fraction or strategy.threshold"),
         ({"structure": "weights"}, {"flash_bytes": 2000}, r"no amount of weights to prune"),
-        ({"fraction": 0.5}, {"flash_bytes": 700}, r"budgets .* say how many channels go, and strategy.fraction 0.5"),
+        (
+            {"fraction": 0.5},
+            {"flash_bytes": 700},
+            r"budgets .* say how many channels go, and strategy.fraction 0.5 says it too",
+        ),
+        ({"threshold": 0.1}, {"flash_bytes": 700}, r"strategy.threshold 0.1 says it too. Leave one of them out"),
         ({"fraction": 0.99}, {}, r"of 24 channels in 2 layers one a layer stays, so 0.9167 can go at most"),
     ],
 )

@@ -40,7 +40,11 @@ def test_points_are_even_in_the_logarithm_and_end_at_the_budget():
 @pytest.mark.parametrize(
     ("front", "message"),
     [
-        ({"budgets": {"flash_bytes": [1]}, "points": 2}, "three ways to say it"),
+        (
+            {"budgets": {"flash_bytes": [1]}, "points": 2},
+            "front: front.flash_bytes and front.points are different ways to say it; take one",
+        ),
+        ({"lambdas": {"macs": [1]}, "points": 2}, "front.lambdas and front.points are different"),
         ({"points": 0}, "front.points is 0; allowed: 1 or more"),
         ({"budgets": {"flash_bytes": []}}, "lists of numbers over 0"),
         ({"budgets": {"flash_bytes": [1, -1]}}, "lists of numbers over 0"),
@@ -53,10 +57,17 @@ def test_what_is_no_front_is_refused(front, message):
 
 
 def test_a_point_twice_and_points_without_a_budget_are_refused():
-    with pytest.raises(ValueError, match="points twice"):
+    with pytest.raises(ValueError, match=r"front: \['macs=5'\] given more than once .* Give each point once"):
         points_of(Front(budgets={"macs": [5, 5]}), {}, {}, SEED)
     with pytest.raises(ValueError, match="between the seed network's costs and budgets, and there are none"):
         points_of(Front(points=3), {}, {}, SEED)
+
+
+def test_more_points_than_there_are_between_are_refused_with_how_many_there_are():
+    message = r"front.points is 40: .*peak_ram_bytes from 400 to 395\) no more than 5 are apart. Take so many, or lower"
+    with pytest.raises(ValueError, match=message):
+        points_of(Front(points=40), {"peak_ram_bytes": 395}, {}, SEED)
+    assert len(points_of(Front(points=5), {"peak_ram_bytes": 395}, {}, SEED)) == 5
 
 
 def test_from_the_command_line(composed):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from search.results import Result, read_results, write_results
+from search.results import Result, front_volume, read_results, write_results
 from spaces.architecture import Architecture
 
 RESULTS = [
@@ -40,12 +40,28 @@ def test_a_truncated_line_is_named_and_the_rest_is_read(path):
     assert len(faults) == 1 and f"{path}, line 3: is no JSON" in faults[0]
 
 
+def test_a_line_that_is_no_text_is_named_and_the_rest_is_read(path):
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + lines[1].replace(b"gradient", b"gr\xff") + lines[2])
+    found, faults = read_results(path)
+    assert found == [RESULTS[0], RESULTS[2]]
+    assert len(faults) == 1 and f"{path}, line 2: is no UTF-8 text (byte 0xff" in faults[0]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 2}, "is not of format 1"),
-        ({"metrics": None, "surprise": 1}, "is no result"),
+        ({"format": 2}, "is of format 2, this version reads 1: read it with the version of picojoule that wrote it"),
+        ({"metrics": None, "surprise": 1}, "is no result: metrics is None, not an object"),
+        ({"surprise": 1}, "surprise is unknown"),
+        ({"metrics": 3}, "metrics is 3, not an object, of which each value is a number"),
+        ({"metrics": {"accuracy/test": 0.5}}, "metrics have no 'accuracy/val'"),
+        ({"metrics": {"accuracy/val": "high"}}, "metrics is {'accuracy/val': 'high'}, not"),
+        ({"costs": None, "seed": 1.5, "met": 1}, "seed is 1.5, not a whole number; costs is None"),
+        ({"costs": {"macs": True}}, "costs is {'macs': True}"),
+        ({"strategy": 1}, "strategy is 1, not text"),
         ({"architecture": {"space": "net"}}, "architecture"),
+        ({"architecture": 5}, "architecture is 5, not an object"),
     ],
 )
 def test_lines_of_other_versions_are_named(path, change, message):
@@ -60,3 +76,18 @@ def test_lines_of_other_versions_are_named(path, change, message):
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ValueError, match="no such file"):
         read_results(tmp_path / "results.jsonl")
+
+
+# The volume of a front
+
+
+def test_the_volume_is_accuracy_by_octaves_of_the_cost():
+    assert front_volume([400, 100], [0.9, 0.5], [0.9, 0.5], 1600) == pytest.approx(2 * 0.9 + 2 * 0.5)
+    assert front_volume([1600, 3200], [0.9, 1.0], [0.9, 1.0], 1600) == 0  # nothing is smaller than the seed network
+
+
+def test_validation_data_chooses_the_points_and_test_data_measures_them():
+    costs, val, test = [800, 400], [0.5, 0.75], [1.0, 0.5]
+    assert front_volume(costs, val, test, 1600) == 2 * 0.5  # the first is on no front but that of the test data
+    assert front_volume(costs, val, val, 1600) == 2 * 0.75
+    assert front_volume(costs, test, test, 1600) == 1 * 1.0 + 1 * 0.5

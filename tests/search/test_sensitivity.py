@@ -79,11 +79,47 @@ def test_a_table_is_read_as_it_was_written(space, batches, tmp_path):
     assert (again.fingerprint, again.gates, again.options) == (table.fingerprint, table.gates, table.options)
     assert all(torch.equal(again.increases[name], values) for name, values in table.increases.items())
     assert again.fingerprint == fingerprint(space)
-    (tmp_path / "t.json").write_text('{"format": 99}')
-    with pytest.raises(ValueError, match="no table of format 1"):
-        Table.load(tmp_path / "t.json")
-    with pytest.raises(ValueError, match="cannot be read"):
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 99}, "is of format 99, this version reads 1"),
+        ({"decisions": None}, "decisions is None, not an object"),
+        ({"gates": 3, "fingerprint": None}, "fingerprint is None, not text; gates is 3, not a list"),
+        ({"decisions": {"a": {}}}, "decision 'a': options is missing; loss_increase is missing"),
+        ({"decisions": {"a": 5}}, "decision 'a': 5 is no object"),
+        (
+            {"decisions": {"a": {"options": [2, 4], "loss_increase": [[1.0, 2.0], [1.0]]}}},
+            r"\[1, 2\] numbers for 2 options",
+        ),
+    ],
+)
+def test_a_table_that_is_damaged_is_named_with_what_to_do(space, batches, tmp_path, change, message):
+    path = tmp_path / "t.json"
+    estimated(space, batches, LOSS).save(path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(
+        ValueError, match=rf"{path}: cannot be read .*{message}.*Name the sensitivity.json of another run"
+    ):
+        Table.load(path)
+
+
+def test_a_table_that_is_no_file_or_no_json_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"none.json: cannot be read .*No such file"):
         Table.load(tmp_path / "none.json")
+    (tmp_path / "t.json").write_text('{"format": 1}')
+    with pytest.raises(ValueError, match=r"t.json: cannot be read \(decisions is missing\)"):
+        Table.load(tmp_path / "t.json")
+
+
+def test_a_table_whose_rows_are_of_another_shape_does_not_fit(space, batches):
+    table = estimated(space, batches, LOSS)
+    name = next(iter(table.increases))
+    assert table.fits(space)
+    assert not replace(table, increases=table.increases | {name: table.increases[name][1:]}).fits(space)
+    assert not replace(table, fingerprint="other").fits(space)
+    assert not replace(table, gates=()).fits(space)
 
 
 @pytest.fixture(scope="module")

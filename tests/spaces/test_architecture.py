@@ -58,3 +58,9 @@ def test_an_edit_is_accepted_where_it_was_meant():
 def test_what_is_no_architecture_is_refused(text):
     with pytest.raises(ValueError, match=r"architecture: not the JSON of one .*keys are space, picks, hash"):
         Architecture.from_json(text)
+
+
+def test_what_was_left_alone_is_names_and_reasons():
+    document = json.loads(ARCHITECTURE.to_json()) | {"left_alone": 3}
+    with pytest.raises(ValueError, match="architecture: not the JSON of one"):
+        Architecture.from_json(json.dumps(document))

@@ -101,6 +101,19 @@ def test_two_runs_alike_are_named(copied, tmp_path):
     assert "twin" in fault and "the same strategy, settings, budgets and seed" in fault
 
 
+def test_runs_of_other_data_or_models_are_called_not_comparable(copied, tmp_path, report):
+    runs = [copied("gradient", 0), copied("tpe", 0)]
+    assert report(*runs)[1] == ""
+    config = (runs[1] / "config.yaml").read_text()
+    (runs[1] / "config.yaml").write_text(config.replace("name: npz", "name: npz\n  file: other.npz"))
+    _, errors = report(*runs)
+    assert "picojoule: runs of different data sets (npz, npz other.npz): their accuracies are not comparable" in errors
+    assert "different data sets" in embedded((tmp_path / "report.html").read_text())["faults"][0]
+    (runs[1] / "config.yaml").write_text(config.replace("small.Small", "small.Other"))
+    _, errors = report(*runs)
+    assert "runs of different models (tests.search.small.Small, tests.search.small.Other): what sets" in errors
+
+
 def test_a_model_that_cannot_be_read_is_named_and_its_decisions_are_shown(copied):
     folder = copied("gradient", 0)
     (folder / "model.safetensors").write_bytes(b"damaged")
@@ -111,19 +124,37 @@ def test_a_model_that_cannot_be_read_is_named_and_its_decisions_are_shown(copied
 
 def test_nothing_to_show_is_refused(tmp_path):
     (tmp_path / "results.jsonl").write_text('{"format": 0}\n')
-    with pytest.raises(ValueError, match=r"nothing to show.*results.jsonl, line 1: is not of format 1"):
+    with pytest.raises(
+        ValueError, match=r"nothing to show.*results.jsonl, line 1: is of format 0, this version reads 1"
+    ):
         document([read_run(tmp_path)])
 
 
 def test_names_of_a_run_are_no_markup_and_no_number_is_null(copied, tmp_path):
     folder = copied("gradient", 0)
     name = '</script><script>alert("x")</script><!--scripts-->'
-    change_json(folder / "summary.json", {"seconds": {name: float("nan")}})
+    change_json(folder / "summary.json", {"seconds": {name: float("nan")}, "experiment": "\ud800"})
     (folder / "config.yaml").write_text(f"data: {{name: d}}\nmodel: {{_target_: '{name}'}}\nstrategy: {{name: s}}\n")
     write_report([folder], tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text()
     assert text.count("</script>") == 2 and "alert" not in text.split("</title>")[0].split("<title>")[0]
     assert embedded(text)["runs"][0]["seconds"] == {name: None}
+
+
+def test_passwords_of_databases_are_not_shown(copied, tmp_path, report):
+    folder = copied("tpe", 0)
+    url = "postgresql://me:secret@host/db"
+    config = (folder / "config.yaml").read_text()
+    config = config.replace("seed=0", f"seed=0 strategy.storage={url}").replace(
+        "name: tpe", f"name: tpe\n  storage: {url}"
+    )
+    (folder / "config.yaml").write_text(config)
+    report(folder)
+    text = (folder / "report.html").read_text()
+    assert "secret" in config and "secret" not in text
+    shown = embedded(text)["runs"][0]
+    assert "strategy.storage=postgresql://me:***@host/db" in shown["command"]
+    assert "storage: postgresql://me:***@host/db" in shown["settings"]
 
 
 def test_the_file_asks_for_nothing_from_outside(searched):

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from search.report import document
 from search.report.runs import read_run
 from search.results import RunFolderError
 from tests.search.run_folders import COMMAND, LIMITS, change_json
@@ -36,7 +37,7 @@ def test_results_of_another_format_are_named_and_the_run_is_shown(folder):
     run = read_run(folder)
     assert len(run.points) == 1 and run.strategy == "gradient"  # of config.yaml
     (fault,) = run.faults
-    assert f"{folder / 'results.jsonl'}, line 1: is not of format 1, which this version writes and reads" in fault
+    assert f"{folder / 'results.jsonl'}, line 1: is of format 99, this version reads 1" in fault
 
 
 def test_a_truncated_line_is_named_and_the_rest_is_read(folder):
@@ -45,7 +46,7 @@ def test_a_truncated_line_is_named_and_the_rest_is_read(folder):
     run = read_run(folder)
     assert len(run.history) == 8
     assert run.faults[0].startswith(f"{folder / 'history.jsonl'}, line 9: is no JSON")
-    assert run.faults[0].endswith("the other lines are used.")
+    assert run.faults[0].endswith("the other lines are used. Restore that line, or delete it.")
 
 
 def test_architectures_that_were_measured_and_not_exported_are_points_too(folder):
@@ -89,12 +90,70 @@ def test_a_point_without_its_summary_is_left_out_and_named(folder):
 
 
 @pytest.mark.parametrize(
-    "text, said", [('{"format": 2, "decisions": {}}', "is of format 2, this version reads 1"), ("{", "is damaged")]
+    "change, said",
+    [
+        ({"accuracy": 5}, "accuracy is 5, not an object"),
+        ({"accuracy": {"integer": {"val": None}}}, "accuracy is {'integer': {'val': None}}"),
+        ({"costs": {"macs": {"found": "many", "unit": "MAC"}}}, "costs is {"),
+        ({"points": [{}]}, "point 1: folder is missing; the point is left out"),
+        ({"points": [5]}, "point 1: 5 is no object"),
+        ({"points": {}}, "points is {}, not a list"),
+        ({"seed": "one"}, "seed is 'one', not a whole number"),
+        ({"seconds": None, "epochs": 3}, "epochs is 3, not an object"),
+        ({"front": []}, "front is [], not an object with knee"),
+    ],
+)
+def test_a_summary_with_other_kinds_is_named_and_the_rest_is_shown(folder, change, said):
+    change_json(folder / "summary.json", change)
+    run = read_run(folder)
+    assert any(fault.startswith(f"{folder / 'summary.json'}") and said in fault for fault in run.faults)
+    assert all("Restore" in fault for fault in run.faults)
+    assert len(run.history) == 9 and len(run.points) == 1
+    assert len(document([run])["faults"]) == len(run.faults)
+
+
+def test_a_point_whose_own_summary_is_damaged_is_what_the_run_says_of_it(folder):
+    summary = json.loads((folder / "summary.json").read_text())
+    (folder / "points/a").mkdir(parents=True)
+    (folder / "points/a/summary.json").write_text("{")
+    (folder / "summary.json").write_text(json.dumps({"points": [summary | {"folder": "points/a"}]}))
+    run = read_run(folder)
+    assert "points/a/summary.json: is damaged" in run.faults[0]
+    assert run.points[0].costs == summary["costs"] and run.points[0].folder == folder / "points/a"
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ('{"format": 2, "decisions": {}}', "is of format 2, this version reads 1"),
+        ("{", "is no JSON"),
+        ('{"format": 1}', "decisions is missing"),
+        ('{"format": 1, "decisions": {"a": {}}}', "decision 'a': options is missing"),
+        (
+            '{"format": 1, "decisions": {"a": {"options": [2, 4], "loss_increase": [[0.5]]}}}',
+            "decision 'a': rows of loss_increase have [1] numbers for 2 options",
+        ),
+    ],
 )
 def test_sensitivity_that_cannot_be_read_is_left_out_and_named(folder, text, said):
     (folder / "sensitivity.json").write_text(text)
     run = read_run(folder)
     assert run.sensitivity == {} and f"{folder / 'sensitivity.json'}: {said}" in run.faults[0]
+    assert run.faults[0].endswith("Restore it, or delete it.")
+
+
+def test_decisions_of_a_sensitivity_that_are_whole_are_shown(folder):
+    whole = {"options": [2, 4], "loss_increase": [[0.5, 0.0]]}
+    (folder / "sensitivity.json").write_text(json.dumps({"format": 1, "decisions": {"a": {}, "b": whole}}))
+    assert read_run(folder).sensitivity == {"b": whole}
+
+
+@pytest.mark.parametrize("text", ["strategy: 5\nbudgets: {a: b}\n", "space: []\nseed: x\n"])
+def test_settings_of_another_kind_are_left_out_and_named(folder, text):
+    (folder / "config.yaml").write_text(text)
+    run = read_run(folder)
+    assert run.settings == {} and len(run.faults) == 2 and all("config.yaml: " in fault for fault in run.faults)
+    assert document([run])["points"]
 
 
 def test_a_damaged_config_costs_only_the_settings(folder):

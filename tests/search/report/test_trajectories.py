@@ -37,6 +37,11 @@ def test_decisions_are_those_of_the_search_and_gates_are_clipped_to_bytes():
     assert base64.b64decode(found["gates"]["a/channels"]["bytes"]) == bytes([255, 128, 64, 0])
 
 
+@pytest.mark.parametrize("gates", [None, [0.5]])
+def test_gates_that_an_edited_epoch_lacks_are_left_out(gates):
+    assert decisions([*ENDS, end("search", 4, {}, gates)])["gates"] == {}
+
+
 def test_no_search_no_decisions():
     assert decisions([ENDS[0], ENDS[3]])["epochs"] == []
 

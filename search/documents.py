@@ -1,0 +1,120 @@
+"""Files that are read back: whether their fields are what they are taken for, and their lines one by one."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from reprlib import repr as short
+from sys import float_info
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Of a value. Attributes: name: as messages have it, "a number"."""
+
+    name: str
+    holds: Callable[[Any], bool]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) or (_is_finite(value) and isinstance(value, int))
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= float_info.max
+
+
+def by_name(kind: Kind) -> Kind:
+    def holds(value: Any) -> bool:
+        return isinstance(value, dict) and all(isinstance(k, str) and kind.holds(v) for k, v in value.items())
+
+    return Kind(f"an object, of which each value is {kind.name}", holds)
+
+
+def listed(kind: Kind) -> Kind:
+    return Kind(f"a list, each {kind.name}", lambda value: isinstance(value, list) and all(map(kind.holds, value)))
+
+
+def having(needed: Mapping[str, Kind], optional: Mapping[str, Kind] | None = None) -> Kind:
+    """Objects with these fields, and others besides."""
+
+    def holds(value: Any) -> bool:
+        if not isinstance(value, dict):
+            return False
+        return not unlike(value, {**needed, **{name: kind for name, kind in (optional or {}).items() if name in value}})
+
+    return Kind(f"an object with {', '.join(needed)}", holds)
+
+
+def either(*kinds: Kind) -> Kind:
+    return Kind(" or ".join(kind.name for kind in kinds), lambda value: any(kind.holds(value) for kind in kinds))
+
+
+TEXT = Kind("text", lambda value: isinstance(value, str))
+TRUTH = Kind("true or false", lambda value: isinstance(value, bool))
+WHOLE = Kind("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool))
+NUMBER = Kind("a number", _is_number)
+FINITE = Kind("a finite number", _is_finite)
+OBJECT = Kind("an object", lambda value: isinstance(value, dict))
+NOTHING = Kind("null", lambda value: value is None)
+
+
+def unlike(document: Mapping[str, Any], kinds: Mapping[str, Kind]) -> dict[str, str]:
+    """Of the fields that are missing or of another kind: name -> what is there, and what should be."""
+    found = {}
+    for name, kind in kinds.items():
+        if name not in document:
+            found[name] = f"{name} is missing"
+        elif not kind.holds(document[name]):
+            found[name] = f"{name} is {short(document[name])}, not {kind.name}"
+    return found
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Raises ValueError: no JSON, or something other than an object."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"is no JSON ({error})") from error
+    if not isinstance(document, dict):
+        raise ValueError(f"is {short(document)}, not an object")
+    return document
+
+
+def check_format(document: Mapping[str, Any], known: int) -> None:
+    """Raises ValueError: another version's."""
+    if document.get("format") != known:
+        raise ValueError(
+            f"is of format {short(document.get('format'))}, this version reads {known}: "
+            "read it with the version of picojoule that wrote it"
+        )
+
+
+def read_lines(path: Path, read: Callable[[str], T]) -> tuple[list[T], list[str]]:
+    """All lines that can be read, and for every one that cannot be, where it is and why.
+
+    Args:
+        read: raises ValueError.
+
+    Raises:
+        ValueError: there is no such file.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file. A run writes {path.name} into its folder.")
+    found, faults = [], []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            found.append(read(_decoded(line)))
+        except ValueError as error:
+            faults.append(f"{path}, line {number}: {error}")
+    return found, faults
+
+
+def _decoded(line: bytes) -> str:
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"is no UTF-8 text (byte {line[error.start]:#04x}, the {error.start + 1}th)") from error

@@ -1,0 +1,62 @@
+"""summary.json, of a run or of a point of its front: fields that are of another kind are named and left out."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from search.documents import FINITE, NUMBER, OBJECT, TEXT, WHOLE, Kind, by_name, either, having, json_object, unlike
+from search.results import RunFolderError
+
+SUMMARY_FILE = "summary.json"
+KINDS: dict[str, Kind] = {
+    "experiment": TEXT,
+    "seed": WHOLE,
+    "accuracy": by_name(by_name(FINITE)),
+    "costs": by_name(having({"found": FINITE, "unit": TEXT}, {"seed_network": FINITE})),
+    "budgets": by_name(either(FINITE, having({"limit": FINITE}))),
+    "lambdas": by_name(FINITE),
+    "seconds": by_name(NUMBER),
+    "epochs": by_name(NUMBER),
+    "versions": by_name(TEXT),
+    "files": by_name(FINITE),
+    "mismatches": by_name(FINITE),
+    "pattern": having({"pattern": TEXT, "zeros": FINITE, "weights": FINITE}),
+    "front": having({"knee": TEXT}),
+    "points": Kind("a list", lambda value: isinstance(value, list)),
+    "point": TEXT,
+}
+
+
+def read_summary(path: Path, faults: list[str]) -> dict[str, Any]:
+    """Empty where there is no file. Raises RunFolderError: it is no JSON at all."""
+    if not path.is_file():
+        return {}
+    try:
+        return checked(path, json_object(path.read_text(encoding="utf-8")), faults)
+    except ValueError as error:
+        raise RunFolderError(
+            f"{path}: is damaged ({error}). Restore it; or delete it and resume the run, which writes it anew."
+        ) from error
+
+
+def checked(path: Path, document: Mapping[str, Any], faults: list[str]) -> dict[str, Any]:
+    """The document without what is of another kind."""
+    wrong = unlike(document, {name: kind for name, kind in KINDS.items() if name in document})
+    faults += [f"{path}: {fault}; it is left out. Restore the file." for fault in wrong.values()]
+    return {name: value for name, value in document.items() if name not in wrong}
+
+
+def entries(path: Path, summary: Mapping[str, Any], faults: list[str]) -> list[tuple[Path, dict[str, Any]]]:
+    """The folders of a run's one point, or of those of its front, and what its summary says of each."""
+    if "points" not in summary:
+        return [(path.parent, dict(summary))] if summary else []
+    found = []
+    for number, entry in enumerate(summary["points"], start=1):
+        wrong = unlike(entry, {"folder": TEXT}) if OBJECT.holds(entry) else {"": f"{entry!r:.40} is no object"}
+        if wrong:
+            faults.append(
+                f"{path}, point {number}: {'; '.join(wrong.values())}; the point is left out. Restore the file."
+            )
+        else:
+            found.append((path.parent / entry["folder"], checked(path, entry, faults)))
+    return found
