@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from search.documents import NUMBER, OBJECT, TEXT, WHOLE, check_format, json_object, listed, unlike
+from search.documents import FINITE, NUMBER, OBJECT, TEXT, WHOLE, check_format, json_object, listed, unlike
 from search.feasibility import fixed, seed_architecture
 from search.repair import Sensitivity
 from spaces.blocks import GATES
@@ -34,12 +34,14 @@ class Table:
         fingerprint: of the weights that it holds for.
         gates: the decisions that are gates, in the order of the space; their options are 0 and 1.
         increases: decision -> (groups, options), losses less the seed network's.
+        epochs: of training that making it took as much as.
     """
 
     fingerprint: str
     gates: tuple[str, ...]
     options: dict[str, tuple[int, ...]]
     increases: dict[str, Tensor]
+    epochs: float = 0.0
 
     @property
     def by_name(self) -> dict[str, Tensor]:
@@ -53,8 +55,8 @@ class Table:
             name: {"options": list(options), "loss_increase": self.increases[name].tolist()}
             for name, options in self.options.items()
         }
-        document = {"format": FORMAT, "fingerprint": self.fingerprint, "gates": self.gates, "decisions": decisions}
-        write_text(path, json.dumps(document))
+        document = {"format": FORMAT, "fingerprint": self.fingerprint, "epochs": self.epochs, "gates": self.gates}
+        write_text(path, json.dumps(document | {"decisions": decisions}))
 
     @staticmethod
     def load(path: Path) -> "Table":
@@ -62,7 +64,7 @@ class Table:
         try:
             document = json_object(path.read_text(encoding="utf-8"))
             decisions, wrong = decisions_of(document)
-            wrong += unlike(document, {"fingerprint": TEXT, "gates": listed(TEXT)}).values()
+            wrong += unlike(document, {"fingerprint": TEXT, "epochs": FINITE, "gates": listed(TEXT)}).values()
             if wrong:
                 raise ValueError(f"is no whole table: {'; '.join(wrong)}")
         except (OSError, ValueError) as error:
@@ -72,7 +74,7 @@ class Table:
             ) from error
         options = {name: tuple(entry["options"]) for name, entry in decisions.items()}
         increases = {n: torch.tensor(e["loss_increase"], dtype=torch.float64) for n, e in decisions.items()}
-        return Table(document["fingerprint"], tuple(document["gates"]), options, increases)
+        return Table(document["fingerprint"], tuple(document["gates"]), options, increases, document["epochs"])
 
     def fits(self, space: Space) -> bool:
         """Whether it is of these weights and of what is open in this space."""

@@ -5,6 +5,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cost_models.rules import CostModel
@@ -73,10 +74,10 @@ class SensitivityProgram:
             batches = problem.sample(self.settings.batches)
             make = measured if self.settings.estimate == "measured" else estimated
             problem.context.monitor.note(f"sensitivity: {passes(problem.space)} options, each tried alone")
-            table = make(problem.space, batches, problem.loss())
+            table = replace(make(problem.space, batches, problem.loss()), epochs=self._epochs(problem))
         if path != own or not own.exists():
             table.save(own)
-        problem.context.spend("search", self._epochs(problem), time.perf_counter() - began)
+        problem.context.spend("search", table.epochs, time.perf_counter() - began)
         return table  # one that was taken over counts as if it had been made here
 
     def _epochs(self, problem: Problem) -> float:

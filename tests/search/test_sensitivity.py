@@ -142,11 +142,13 @@ def test_the_program_meets_the_budget_and_leaves_its_table(first):
 
 
 def test_a_table_serves_a_new_budget_and_no_other_network(first, tmp_path, monkeypatch):
-    data, folder, _ = first
-    config = configured(data, 300, table=str(folder / "sensitivity.json"))
+    data, folder, summary = first
+    config = configured(data, 300, table=str(folder / "sensitivity.json"), batches=1)
     config.train.warmup.source = str(folder)
     monkeypatch.setattr("search.strategies.sensitivity.measured", None)  # it is not made again
-    assert Run(config, lambda _: Small(), tmp_path / "run")()["costs"]["flash_bytes"]["found"] <= 300
+    found = Run(config, lambda _: Small(), tmp_path / "run")()
+    assert found["costs"]["flash_bytes"]["found"] <= 300
+    assert found["epochs"]["search"] == summary["epochs"]["search"]  # what making it took, whatever is set here
     other = replace(configured(data, 300, table=str(folder / "sensitivity.json")), seed=5)
     with pytest.raises(ValueError, match="belongs to other weights or another space"):
         Run(other, lambda _: Small(), tmp_path / "other")()
