@@ -39,16 +39,14 @@ def compare(folders: Sequence[Path]) -> tuple[list[Table], list[str]]:
 
     Raises:
         RunFolderError: a folder is no run's.
-        ValueError: no network has been exported yet.
+        ValueError: there is no network: none has been exported yet, or none can be read.
     """
     runs = [read_run(folder) for folder in folders]
     shown = document(runs)
     short = _short([run.folder for run in runs])
     columns = [_column(runs[p["run"]], short[p["run"]], p) for p in shown["points"] if p["exported"]]
     if not columns:
-        raise ValueError(
-            f"{', '.join(map(str, folders))}: no network to compare: the runs are unfinished. Resume them."
-        )
+        raise ValueError(" ".join(["no network to compare.", *shown["faults"], *map(_alone, runs)]))
     names = [column.name for column in columns]
     tables = [
         _table("settings that differ", short, _settings(runs)),
@@ -56,8 +54,14 @@ def compare(folders: Sequence[Path]) -> tuple[list[Table], list[str]]:
         _table("cost / budget", names, _costs(columns, shown["units"])),
         _table("channels kept of the seed network's, channels by bits", names, _layers(columns)),
     ]
-    unfinished = [f"{run.folder}: unfinished, so its settings alone are compared." for run in runs if not run.points]
-    return [table for table in tables if table.row_count], [*shown["faults"], *unfinished]
+    compared = {id(column.run) for column in columns}
+    alone = [_alone(run) for run in runs if id(run) not in compared]
+    return [table for table in tables if table.row_count], [*shown["faults"], *alone]
+
+
+def _alone(run: RunRecord) -> str:
+    why = "no network of it can be read" if run.finished else "unfinished (resume it)"
+    return f"{run.folder}: {why}, so that its settings alone compare."
 
 
 def _short(folders: Sequence[Path]) -> list[str]:

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Kind:
-    """Of a value. Attributes: name: as messages have it, "a number"."""
+    """Of a value. Attributes: name: as messages have it, "a number", "{name: a number}", "[text, ...]"."""
 
     name: str
     holds: Callable[[Any], bool]
@@ -31,11 +31,11 @@ def by_name(kind: Kind) -> Kind:
     def holds(value: Any) -> bool:
         return isinstance(value, dict) and all(isinstance(k, str) and kind.holds(v) for k, v in value.items())
 
-    return Kind(f"an object, of which each value is {kind.name}", holds)
+    return Kind(f"{{name: {kind.name}}}", holds)
 
 
 def listed(kind: Kind) -> Kind:
-    return Kind(f"a list, each {kind.name}", lambda value: isinstance(value, list) and all(map(kind.holds, value)))
+    return Kind(f"[{kind.name}, ...]", lambda value: isinstance(value, list) and all(map(kind.holds, value)))
 
 
 def having(needed: Mapping[str, Kind], optional: Mapping[str, Kind] | None = None) -> Kind:
@@ -46,7 +46,7 @@ def having(needed: Mapping[str, Kind], optional: Mapping[str, Kind] | None = Non
             return False
         return not unlike(value, {**needed, **{name: kind for name, kind in (optional or {}).items() if name in value}})
 
-    return Kind(f"an object with {', '.join(needed)}", holds)
+    return Kind(f"{{{', '.join(f'{name}: {kind.name}' for name, kind in needed.items())}}}", holds)
 
 
 def either(*kinds: Kind) -> Kind:
@@ -117,4 +117,4 @@ def _decoded(line: bytes) -> str:
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"is no UTF-8 text (byte {line[error.start]:#04x}, the {error.start + 1}th)") from error
+        raise ValueError(f"is no UTF-8 text (byte {line[error.start]:#04x}, column {error.start + 1})") from error

@@ -57,7 +57,7 @@ def test_unfinished_runs_are_named_and_all_unfinished_refused(copied):
         (begun / name).unlink()
     tables, faults = compare([done, begun])
     assert tables and f"{begun}: unfinished" in faults[-1]
-    with pytest.raises(ValueError, match="no network to compare: the runs are unfinished"):
+    with pytest.raises(ValueError, match=rf"no network to compare. {begun}: unfinished \(resume it\)"):
         compare([begun])
     with pytest.raises(RunFolderError, match="no run folder"):
         compare([done.parent])
@@ -76,7 +76,10 @@ def test_damaged_files_are_named_and_the_rest_is_compared(copied):
     change_json(damaged / "results.jsonl", {"metrics": 3})
     (damaged / "config.yaml").write_text("strategy: 3\n")
     tables, faults = compare([whole, damaged])
-    assert len(tables) == 4
+    assert (
+        len(tables) == 4
+        and faults[-1] == f"{damaged}: no network of it can be read, so that its settings alone compare."
+    )
     for name in (
         "summary.json: seconds is 3",
         "summary.json, point 1",

@@ -52,9 +52,9 @@ def test_a_line_that_is_no_text_is_named_and_the_rest_is_read(path):
     ("change", "message"),
     [
         ({"format": 2}, "is of format 2, this version reads 1: read it with the version of picojoule that wrote it"),
-        ({"metrics": None, "surprise": 1}, "is no result: metrics is None, not an object"),
+        ({"metrics": None, "surprise": 1}, "is no result: metrics is None, not {name: a number}"),
         ({"surprise": 1}, "surprise is unknown"),
-        ({"metrics": 3}, "metrics is 3, not an object, of which each value is a number"),
+        ({"metrics": 3}, "metrics is 3, not {name: a number}"),
         ({"metrics": {"accuracy/test": 0.5}}, "metrics have no 'accuracy/val'"),
         ({"metrics": {"accuracy/val": "high"}}, "metrics is {'accuracy/val': 'high'}, not"),
         ({"costs": None, "seed": 1.5, "met": 1}, "seed is 1.5, not a whole number; costs is None"),

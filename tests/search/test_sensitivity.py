@@ -86,7 +86,7 @@ def test_a_table_is_read_as_it_was_written(space, batches, tmp_path):
     [
         ({"format": 99}, "is of format 99, this version reads 1"),
         ({"decisions": None}, "decisions is None, not an object"),
-        ({"gates": 3, "fingerprint": None}, "fingerprint is None, not text; gates is 3, not a list"),
+        ({"gates": 3, "fingerprint": None}, r"fingerprint is None, not text; gates is 3, not \[text, ...\]"),
         ({"decisions": {"a": {}}}, "decision 'a': options is missing; loss_increase is missing"),
         ({"decisions": {"a": 5}}, "decision 'a': 5 is no object"),
         (

@@ -92,15 +92,15 @@ def test_a_point_without_its_summary_is_left_out_and_named(folder):
 @pytest.mark.parametrize(
     "change, said",
     [
-        ({"accuracy": 5}, "accuracy is 5, not an object"),
+        ({"accuracy": 5}, "accuracy is 5, not {name: {name: a finite number}}"),
         ({"accuracy": {"integer": {"val": None}}}, "accuracy is {'integer': {'val': None}}"),
         ({"costs": {"macs": {"found": "many", "unit": "MAC"}}}, "costs is {"),
         ({"points": [{}]}, "point 1: folder is missing; the point is left out"),
         ({"points": [5]}, "point 1: 5 is no object"),
         ({"points": {}}, "points is {}, not a list"),
         ({"seed": "one"}, "seed is 'one', not a whole number"),
-        ({"seconds": None, "epochs": 3}, "epochs is 3, not an object"),
-        ({"front": []}, "front is [], not an object with knee"),
+        ({"seconds": None, "epochs": 3}, "epochs is 3, not {name: a number}"),
+        ({"front": []}, "front is [], not {knee: text}"),
     ],
 )
 def test_a_summary_with_other_kinds_is_named_and_the_rest_is_shown(folder, change, said):
