@@ -285,15 +285,31 @@ def test_cmaes_takes_no_choices_among_blocks():
 
 
 @pytest.mark.parametrize(
-    ("override", "message"),
+    ("overrides", "message"),
     [
         ("strategy.evaluation=guess", "strategy.evaluation"),
         ("strategy.trials=0", "strategy.trials"),
         ("strategy.storage=sqlite:///x.db", "strategy.study"),
         ("limits.epochs=-1", "limits.epochs"),
         ("strategy.pruner=median", "strategy.pruner"),
+        ("strategy.tournament=3", r"strategy\.tournament is 3; allowed: 8, .*strategy=evolution does"),
+        ("strategy.population=9", r"strategy\.population is 9; allowed: 32, .*strategy=evolution\|nsga2 does"),
+        ("strategy.candidate_epochs=3", r"strategy\.candidate_epochs is 3; .*evaluation=tuned\|scratch does"),
+        ("strategy.evaluation=tuned strategy.pruner=median", r"candidate_epochs is 1; allowed: 2 or more"),
+        (
+            "strategy=cmaes strategy.objectives=[flash_bytes]",
+            r"objectives is \['flash_bytes'\]; .*gp\|nsga2\|random\|tpe",
+        ),
+        ("strategy=evolution strategy.objectives=[macs]", r"strategy\.objectives is \['macs'\]; allowed: \[\]"),
     ],
 )
-def test_bad_settings_are_refused(composed, override, message):
+def test_bad_settings_are_refused(composed, overrides, message):
     with pytest.raises(ValueError, match=message):
-        parse(composed("strategy=tpe", override))
+        parse(composed("strategy=tpe", *overrides.split()))
+
+
+@pytest.mark.parametrize(
+    "overrides", ["strategy.tournament=8 strategy.candidate_epochs=1", "strategy=gp strategy.objectives=[macs]"]
+)
+def test_what_is_read_or_as_it_comes_is_taken(composed, overrides):
+    assert parse(composed("strategy=tpe", *overrides.split())).strategy.trials == 64
