@@ -82,7 +82,14 @@ class CandidateSearch:
         for trial in best:
             result = self.problem.evaluate(self._architecture(trial), finetune)
             own = {"accuracy/val/searched": trial.user_attrs[ACCURACY]}
-            yield replace(result, metrics={**result.metrics, **metrics, **own})
+            yield replace(result, metrics={**result.metrics, **metrics, **own}, point=self._point(result))
+
+    def _point(self, result: Result) -> str:
+        """What a network is called; those of a front that one study found, by what their objectives came to."""
+        s, names = self.settings, [self.problem.point]
+        if s.networks > 1:
+            names += [f"{name}={result.costs[name]:.12g}" for name in s.objectives]
+        return ",".join(filter(None, names))
 
     def _best(self, finished: list[FrozenTrial]) -> list[FrozenTrial]:
         """The candidates to fine-tune: different ones, the most accurate, or of several objectives a spread front."""
@@ -91,7 +98,8 @@ class CandidateSearch:
         if not self.settings.objectives:
             return different[: self.settings.networks]
         values = [[-t.values[0], *t.values[1:]] for t in different]
-        return [different[i] for i in spread(values, self.settings.networks)]
+        found = [different[i] for i in spread(values, self.settings.networks)]
+        return sorted(found, key=lambda trial: -trial.values[1])  # costs fall, as along any front
 
     def _finetune(self, networks: int) -> int | None:
         """Epochs for each: as planned, and at the last point all that a limit leaves. None: as planned."""

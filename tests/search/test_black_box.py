@@ -15,6 +15,7 @@ from optuna.exceptions import StorageInternalError
 from search.config import parse
 from search.pareto import on_front
 from search.problem import Problem
+from search.report.runs import read_run
 from search.results import read_results
 from search.run import Run
 from search.settings import POPULATIONS, BlackBoxSettings
@@ -331,6 +332,23 @@ def test_of_several_objectives_a_front_is_fine_tuned(data, tmp_path):
     searched = np.array([[-r.metrics["accuracy/val/searched"], r.costs["flash_bytes"]] for r in results])
     assert on_front(searched).all()
     assert summary["epochs"]["finetune"] == len(results) * config.train.finetune.epochs
+
+
+def test_a_network_of_a_front_that_one_study_found_is_a_point(data, tmp_path):
+    config = configured(data, "nsga2", trials=24, population=6, objectives=["flash_bytes", "macs"], networks=3)
+    summary = Run(config, lambda _: Small(), tmp_path / "run")()
+    results, _ = read_results(tmp_path / "run" / "results.jsonl")
+    assert len(results) == 3 and summary["front"]["cost"] == "flash_bytes"
+    for result, point in zip(results, summary["points"], strict=True):
+        flash, macs = result.costs["flash_bytes"], result.costs["macs"]
+        assert point["folder"] == f"points/flash_bytes={flash:g},macs={macs:g}" == f"points/{result.point}"
+        assert point["costs"]["flash_bytes"]["found"] == flash and point["mismatches"]["numpy"] == 0
+        assert point["accuracy"]["integer"]["val"] == result.metrics["accuracy/val"]
+        assert (tmp_path / "run" / point["folder"] / "program.safetensors").is_file()
+    costs = [result.costs["flash_bytes"] for result in results]
+    assert costs == sorted(costs, reverse=True)
+    shown = read_run(tmp_path / "run")
+    assert [point.folder for point in shown.points] == [tmp_path / "run" / p["folder"] for p in summary["points"]]
 
 
 def test_a_child_of_evolution_differs_from_one_of_the_living_in_one_parameter(data, tmp_path):
