@@ -60,8 +60,8 @@ class Study:
         """Raises ValueError where the study is of another problem, StorageError as `answering` does."""
         self._settings, folder = settings, problem.context.folder
         self._place = settings.storage or str(folder / JOURNAL)
-        self._advice = f"What was measured is kept there; when it is back, go on with resume={folder}."
-        self._owner = f"{platform.node()}:{Path(folder).resolve()}"
+        self._resume = f"resume={folder}"
+        self._owner = f"{platform.node()}:{Path(folder).resolve()}"  # folders of two machines can have one name
         self._lost = 0
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with self.answering():
@@ -91,7 +91,7 @@ class Study:
 
     @contextmanager
     def answering(self) -> Iterator[None]:
-        with answering(self._place, self._advice):
+        with answering(self._place, f"What was measured is kept there; when it is back, go on with {self._resume}."):
             yield
 
     def trials(self) -> list[FrozenTrial]:
@@ -163,8 +163,7 @@ class Study:
             if self._lost == LOST:
                 raise StorageError(
                     f"study '{self.optuna.study_name}': {LOST} candidates in a row were ended by others before they "
-                    f"were measured. Find out who ends its running trials, or name another strategy.study. "
-                    f"Then go on: {self._advice}"
+                    f"were measured. Find out who ends its running trials, and go on with {self._resume}."
                 ) from error
 
     def seconds(self) -> float:
