@@ -45,10 +45,13 @@ def outcome(folder):
     return json.loads((folder / "results.jsonl").read_text().splitlines()[0])
 
 
-def parameters(folder, name="search"):
+def trials_of(folder, name="search"):
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / "study.jsonl")))
-    study = optuna.load_study(study_name=name, storage=storage)
-    return [(t.state, t.params) for t in study.trials]
+    return optuna.load_study(study_name=name, storage=storage).trials
+
+
+def parameters(folder):
+    return [(t.state, t.params) for t in trials_of(folder)]
 
 
 @pytest.mark.parametrize("sampler", sorted(SAMPLERS))
@@ -77,14 +80,14 @@ def test_every_candidate_that_is_measured_meets_the_budget(data, tmp_path, monke
 
 
 def goes_on_as_it_would_have(config, folder, interrupted):
-    """A run, and one that is killed again and again, in `interrupted`: they end alike."""
-    Run(config, lambda _: Small(), folder / "whole")()
+    """A run in whole/, and one that is killed again and again, in `interrupted`: they end alike."""
+    if not (folder / "whole").exists():
+        Run(config, lambda _: Small(), folder / "whole")()
     with interrupted:
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt):
                 Run(config, lambda _: Small(), folder / "killed")()
     Run(config, lambda _: Small(), folder / "killed")()
-    assert parameters(folder / "whole") == parameters(folder / "killed")
     first, second = (outcome(folder / name) for name in ("whole", "killed"))
     assert first["architecture"] == second["architecture"]
     for name in ("accuracy/val", "search/infeasible", "search/epochs", "search/pruned"):
@@ -113,12 +116,27 @@ def test_after_a_kill_it_goes_on_as_it_would_have(data, tmp_path, sampler):
     population = {"population": 3} if sampler in POPULATIONS else {}
     config = configured(data, sampler, trials=13, **population)  # of which cmaes and tpe draw the first ten at random
     goes_on_as_it_would_have(config, tmp_path, killed(Problem, "proxy", at=(1, 13)))
+    assert parameters(tmp_path / "whole") == parameters(tmp_path / "killed")
+
+
+def test_after_a_kill_it_goes_on_in_a_study_that_is_shared(data, tmp_path):
+    config = configured(data, trials=4)
+    Run(config, lambda _: Small(), tmp_path / "whole")()
+    config.strategy = BlackBoxSettings("random", trials=4, storage=f"sqlite:///{tmp_path / 'study.db'}", study="shared")
+    goes_on_as_it_would_have(config, tmp_path, killed(Problem, "proxy", at=(1, 4)))
+    study = optuna.load_study(study_name="shared", storage=config.strategy.storage)
+    assert [(t.state, t.params) for t in study.trials] == parameters(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("pruner", ["median", "hyperband"])
 def test_after_a_kill_between_epochs_of_a_candidate_too(data, tmp_path, pruner):
-    config = configured(data, trials=10, evaluation="tuned", candidate_epochs=4, pruner=pruner)
-    goes_on_as_it_would_have(config, tmp_path, killed(optuna.Trial, "report", at=(3, 32), behind=True))
+    config = configured(data, trials=16, evaluation="tuned", candidate_epochs=4, pruner=pruner)
+    Run(config, lambda _: Small(), tmp_path / "whole")()
+    trials = trials_of(tmp_path / "whole")
+    late = [t.number for t in trials if t.state.name == "PRUNED" and len(t.intermediate_values) > 1]
+    reports = sum(len(t.intermediate_values) for t in trials[: late[0] + 1])  # until that one is to be ended
+    goes_on_as_it_would_have(config, tmp_path, killed(optuna.Trial, "report", at=(3, 3 + reports), behind=True))
+    assert parameters(tmp_path / "whole") == parameters(tmp_path / "killed")
 
 
 @pytest.mark.parametrize("evaluation", ["tuned", "scratch"])
