@@ -5,6 +5,7 @@ their norms' scales and weights say. Of a choice a channel it is one option for 
 choice, its option. So layers of mixed precision within are what these searches cannot find.
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping
 
 import torch
@@ -53,6 +54,14 @@ class Encoding:
         """The pick in which a gate's `count` most important groups stay."""
         kept = set(self._order[gate][:count])
         return tuple(int(group in kept) for group in range(len(self._order[gate])))
+
+    def steps(self) -> dict[str, list[int]]:
+        """Gate -> for each of its groups the place of the lowest width at which it stays: what widths mean."""
+        found = {}
+        for gate, order in self._order.items():
+            ranks = {group: rank for rank, group in enumerate(order)}
+            found[gate] = [bisect_right(self.parameters[gate], ranks[group]) for group in range(len(order))]
+        return found
 
 
 def _widths(groups: int) -> tuple[int, ...]:

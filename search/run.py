@@ -24,7 +24,7 @@ from search.export import Exporter, refuse_mismatches, write_summary
 from search.feasibility import BudgetError, at, refuse_impossible, seed_architecture
 from search.history import HISTORY_FILE, HistoryMonitor
 from search.phase import Context, Phase, checkpoint_file
-from search.points import points_of
+from search.points import Point, points_of
 from search.problem import Problem, device_of
 from search.progress import Monitor, Monitors
 from search.report import write_run_report
@@ -318,8 +318,8 @@ class Run:
             *(s.experiment, s.seed, self.space, self.models, self.seed_costs),
             *(self._whole, self.device, self.monitor, s.space.pattern),
         )
-        floats, found = exporter.float_accuracy(teacher, float_val), []
-        for point in self.points:
+        floats, found, points = exporter.float_accuracy(teacher, float_val), [], self._found_points(results)
+        for point in points:
             best = max((r for r in results if r.point == point.name), key=lambda r: r.metrics["accuracy/val"])
             folder = self.folder / "points" / point.name if point.name else self.folder
             summary = exporter.export(folder, point, best, networks[best.architecture.hash])
@@ -328,7 +328,7 @@ class Run:
                 summary |= {"point": point.name, "folder": f"points/{point.name}"}
                 write_summary(folder, summary | {"versions": versions()})
             found.append(summary)
-        summary = self._whole_summary(found) if self.points[0].name else found[0]
+        summary = self._whole_summary(found) if points[0].name else found[0]
         summary |= {"epochs": _with_total(self.context.epochs), "seconds": self._seconds(), "versions": versions()}
         write_summary(self.folder, summary)
         write_run_report(self.folder, self.monitor.note)
@@ -337,10 +337,16 @@ class Run:
             refuse_mismatches(one)
         return summary
 
+    def _found_points(self, results: list[Result]) -> list[Point]:
+        """The points that were asked for; where a search found a front by itself, those that its results name."""
+        asked = {point.name: point for point in self.points}
+        return list({r.point: asked.get(r.point) or Point(r.point, r.budgets, {}) for r in results}.values())
+
     def _whole_summary(self, found: list[dict[str, Any]]) -> dict[str, Any]:
         """Of a front: its points and, over the first cost that tells them apart, its hypervolume and knee."""
         s = self.settings
-        axis = next(iter(s.front.budgets or s.front.lambdas or s.budgets))
+        axes = (s.front.budgets, s.front.lambdas, getattr(s.strategy, "objectives", ()), s.budgets)
+        axis = next(name for names in axes for name in names)
         costs = [one["costs"][axis]["found"] for one in found]
         accuracies = {split: [one["accuracy"]["integer"][split] for one in found] for split in ("val", "test")}
         front = {

@@ -129,6 +129,8 @@ class LimitSettings:
 
 EVALUATIONS = ("inherited", "tuned", "scratch")
 PRUNERS = ("none", "median", "hyperband")
+POPULATIONS = ("evolution", "nsga2")  # samplers that read strategy.population
+FRONTS = ("gp", "nsga2", "random", "tpe")  # that search over several objectives
 
 
 @dataclass
@@ -275,7 +277,7 @@ class BlackBoxSettings:
         evaluation: "inherited": weights of the warmed-up network, norms estimated anew; "tuned": candidate_epochs of
             training from there; "scratch": as many from the network as it was before warm-up.
         pruner: ends the training of candidates that fall behind: "none", "median", "hyperband".
-        objectives: costs to minimize beside the accuracy, for fronts.
+        objectives: costs to minimize beside the accuracy, for fronts; of random, tpe, gp and nsga2.
         networks: how many of the best are fine-tuned; of several objectives they are spread over the front.
         population: of evolution and nsga2; tournament: how many of it compete to be the parent, in evolution.
         storage: what several processes work on, with `study` as the name of what they share: URL of a database
@@ -305,6 +307,25 @@ class BlackBoxSettings:
             _require(f"strategy.{key}", getattr(self, key), getattr(self, key) >= 1, "1 or more")
         if self.storage is not None:
             _require("strategy.study", self.study, self.study is not None, "a name, where strategy.storage is given")
+        self._refuse_what_nothing_reads()
+
+    def _refuse_what_nothing_reads(self) -> None:
+        """Raises ValueError for keys that do nothing in this search, unless they are as they come."""
+        trained, pruned = self.evaluation != "inherited", self.pruner != "none"
+        self._read_for("population", self.name in POPULATIONS, f"strategy={'|'.join(POPULATIONS)}")
+        self._read_for("tournament", self.name == "evolution", "strategy=evolution")
+        self._read_for("candidate_epochs", trained, "strategy.evaluation=tuned|scratch")
+        self._read_for("objectives", self.name in FRONTS, f"strategy={'|'.join(FRONTS)}")
+        cut = not pruned or self.candidate_epochs > 1
+        allowed = f"2 or more, where strategy.pruner={self.pruner} is to end candidates before their last"
+        _require("strategy.candidate_epochs", self.candidate_epochs, cut, allowed)
+
+    def _read_for(self, key: str, is_read: bool, readers: str) -> None:
+        default = BlackBoxSettings.__dataclass_fields__[key]
+        plain = default.default_factory() if callable(default.default_factory) else default.default
+        value = getattr(self, key)
+        allowed = f"{plain}, as it comes: strategy={self.name} with strategy.evaluation={self.evaluation} does not "
+        _require(f"strategy.{key}", value, is_read or value == plain, f"{allowed}read it, {readers} does")
 
 
 @dataclass

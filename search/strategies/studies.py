@@ -1,134 +1,181 @@
-"""Optuna's studies: where they are kept, which space they are of, what of them was measured."""
+"""Optuna's studies: whose candidates are whose, what is asked of their storage, what of them was measured."""
 
-import time
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import StorageInternalError
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from search.problem import Problem
 from search.settings import BlackBoxSettings
+from search.strategies.agreement import DIRECTIONS, PARAMETERS, Facts, directions, refuse_other
+from search.strategies.storages import StorageError, answering, storage_at
 
 VIOLATION, ACCURACY, COSTS, EPOCHS = "violation", "accuracy/val", "costs", "epochs"
-FOLDER, PARAMETERS, REFUSED = "folder", "parameters", "refused"
+OWNER, REFUSED, SECONDS = "folder", "refused", "seconds"
 JOURNAL = "study.jsonl"  # of a run whose study nobody shares
-PAUSES = 0.2, 1.0  # seconds, before a database is tried again
-Parameters = Mapping[str, Sequence[int]]  # Encoding.parameters
-GONE = (StorageInternalError, SQLAlchemyError, OSError)
+LOST = 3  # candidates in a row
+OTHER_STUDY = "Name another strategy.study, or take the settings of this one."
+OTHER_RUN = "Start a new run."
 
 
-class StorageError(RuntimeError):
-    """The storage of a study does not answer."""
+def check_shared(settings: BlackBoxSettings, facts: Mapping[str, Facts]) -> None:
+    """Before anything is trained: what is shared can be reached, and is of this problem.
 
-
-def check_shared(settings: BlackBoxSettings, parameters: Parameters, points: Sequence[str]) -> None:
-    """Before anything is trained: what is shared can be reached, and is of this space.
+    Args:
+        facts: point -> agreement.known_before.
 
     Raises:
-        ValueError: a study is of another space, or the storage's driver is missing.
-        StorageError: nothing answers at strategy.storage.
+        ValueError: a study is of another problem, or the storage's driver is missing.
+        StorageError: nothing answers at strategy.storage, or the journal there is damaged.
     """
     if settings.storage is None:
         return
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with answering(settings.storage, "Nothing is trained yet: start it, or name another."):
-        storage = _storage(settings.storage)
-        known = {study.study_name: study for study in optuna.get_all_study_summaries(storage)}
-    for point in points:
+        known = {s.study_name: s for s in optuna.get_all_study_summaries(storage_at(settings.storage))}
+    for point, own in facts.items():
         study = known.get(_name(settings, point))
         if study is not None:
-            _refuse_other_space(study.study_name, study.user_attrs, parameters)
+            found = {**study.user_attrs, DIRECTIONS: [d.name.lower() for d in study.directions]}
+            refuse_other(study.study_name, own, found, OTHER_STUDY)
 
 
-def opened(settings: BlackBoxSettings, problem: Problem, parameters: Parameters, pruner: BasePruner) -> optuna.Study:
+class Study:
     """The study of a point of the front, new or as it was left; its first candidate is the lowest of every parameter.
 
-    Raises:
-        ValueError: the study is of another space.
-        StorageError: nothing answers at strategy.storage.
+    All that is asked of its storage is asked here. A candidate has an owner before its parameters are drawn, which can
+    take minutes. One that a run had begun when it was killed, the run goes on with: so no number is lost, on which
+    draws depend. In a study that is shared, what nobody owns is nobody's.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with kept(settings, problem):
-        study = optuna.create_study(
-            storage=_storage(settings.storage or str(problem.context.folder / JOURNAL)),
-            pruner=pruner,
-            study_name=_name(settings, problem.point),
-            directions=["maximize", *["minimize"] * len(settings.objectives)],
-            load_if_exists=True,
-        )
-        _refuse_other_space(study.study_name, study.user_attrs, parameters)
-        _end_killed(study, str(problem.context.folder))
-        if PARAMETERS not in study.user_attrs:
-            study.set_user_attr(PARAMETERS, {name: list(options) for name, options in parameters.items()})
-            study.enqueue_trial({name: 0 for name, options in parameters.items() if len(options) > 1})
-    return study
+
+    def __init__(self, settings: BlackBoxSettings, problem: Problem, facts: Facts, pruner: BasePruner) -> None:
+        """Raises ValueError where the study is of another problem, StorageError as `answering` does."""
+        self._settings, folder = settings, problem.context.folder
+        self._place = settings.storage or str(folder / JOURNAL)
+        self._resume = f"resume={folder}"
+        self._owner = f"{platform.node()}:{Path(folder).resolve()}"  # folders of two machines can have one name
+        self._lost = 0
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        with self.answering():
+            self.optuna = optuna.create_study(
+                storage=storage_at(self._place),
+                pruner=pruner,
+                study_name=_name(settings, problem.point),
+                directions=directions(settings),
+                load_if_exists=True,
+            )
+        self._agree(facts)
+
+    def _agree(self, facts: Facts) -> None:
+        """Compares, writes what the study does not say yet, and compares again: others may have written meanwhile."""
+        advice = OTHER_STUDY if self._settings.storage else OTHER_RUN
+        for _ in range(2):
+            with self.answering():
+                known = {**self.optuna.user_attrs, DIRECTIONS: [d.name.lower() for d in self.optuna.directions]}
+            refuse_other(self.optuna.study_name, facts, known, advice)
+            with self.answering():
+                for name in facts.keys() - known.keys():
+                    self.optuna.set_user_attr(name, facts[name])
+        with self.answering():
+            if not any("fixed_params" in t.system_attrs and t.state != TrialState.FAIL for t in self.trials()):
+                lowest = {name: 0 for name, options in facts[PARAMETERS].items() if len(options) > 1}
+                self.optuna.enqueue_trial(lowest)
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        with answering(self._place, f"What was measured is kept there; when it is back, go on with {self._resume}."):
+            yield
+
+    def trials(self) -> list[FrozenTrial]:
+        with self.answering():
+            return self.optuna.get_trials(deepcopy=False)
+
+    def finished(self) -> list[FrozenTrial]:
+        return [trial for trial in self.trials() if trial.state.is_finished()]
+
+    def begin(self) -> Trial:
+        """The candidate that this run had begun when it was killed, or a new one; its parameters are not drawn yet."""
+        with self.answering():
+            begun = self._begun()
+            if begun:
+                return Trial(self.optuna, begun[0]._trial_id)
+            trial = self.optuna.ask()
+            trial.set_user_attr(OWNER, self._owner)
+            return trial
+
+    def leave(self) -> None:
+        """At the end of a search: of what it had begun when it was killed, others may have made up for."""
+        with self.answering():
+            for trial in self._begun():
+                self.optuna.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+
+    def _begun(self) -> list[FrozenTrial]:
+        running = self.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return [trial for trial in running if self._owns(trial)]
+
+    def draw(self, trial: Trial, sampler: BaseSampler, distributions: Mapping[str, BaseDistribution]) -> None:
+        """Parameters that have none yet."""
+        with self.answering():
+            self.optuna.sampler = sampler
+            for name, distribution in distributions.items():
+                if isinstance(distribution, CategoricalDistribution):
+                    trial.suggest_categorical(name, distribution.choices)
+                else:
+                    assert isinstance(distribution, IntDistribution)
+                    trial.suggest_int(name, distribution.low, distribution.high)
+
+    def note(self, trial: Trial, attributes: Mapping[str, Any]) -> None:
+        with self.answering():
+            for name, value in attributes.items():
+                trial.set_user_attr(name, value)
+
+    def end(self, trial: Trial, values: Sequence[float] | None) -> None:
+        """Values of all objectives; None: it has none.
+
+        Raises:
+            UpdateFinishedTrialError: someone else has ended it.
+        """
+        with self.answering():
+            state = TrialState.PRUNED if values is None else None
+            if self.optuna.tell(trial, values, state, skip_if_finished=True).state == TrialState.FAIL:
+                raise UpdateFinishedTrialError(f"trial {trial.number}")
+
+    @contextmanager
+    def candidate(self) -> Iterator[None]:
+        """One that someone else ends meanwhile is lost, and the search goes on.
+
+        Raises:
+            StorageError: LOST of them in a row.
+        """
+        try:
+            yield
+            self._lost = 0
+        except UpdateFinishedTrialError as error:
+            self._lost += 1
+            if self._lost == LOST:
+                raise StorageError(
+                    f"study '{self.optuna.study_name}': {LOST} candidates in a row were ended by others before they "
+                    f"were measured. Find out who ends its running trials, and go on with {self._resume}."
+                ) from error
+
+    def seconds(self) -> float:
+        """What this run has spent on the study."""
+        return float(sum(trial.user_attrs.get(SECONDS, 0.0) for trial in self.trials() if self._owns(trial)))
+
+    def _owns(self, trial: FrozenTrial) -> bool:
+        return self._settings.storage is None or trial.user_attrs.get(OWNER) == self._owner
 
 
 def _name(settings: BlackBoxSettings, point: str) -> str:
     return " ".join(filter(None, [settings.study or "search", point]))
-
-
-def _refuse_other_space(study: str, known_attributes: Mapping[str, Any], parameters: Parameters) -> None:
-    own = {name: list(options) for name, options in parameters.items()}
-    known = known_attributes.get(PARAMETERS, own)
-    differing = sorted(n for n in known.keys() | own.keys() if known.get(n) != own.get(n))
-    if differing:
-        raise ValueError(
-            f"strategy.study '{study}' was made in another space: {differing[:5]} differ. Name another strategy.study."
-        )
-
-
-def _end_killed(study: optuna.Study, folder: str) -> None:
-    """What this run had begun when it was killed will not end by itself."""
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if trial.user_attrs.get(FOLDER, folder) == folder:
-            study.tell(trial.number, state=TrialState.FAIL)
-
-
-def _storage(place: str) -> BaseStorage:
-    """A database where a URL is given, else a journal in a file.
-
-    Of processes that start together one makes the database's tables and the others fail over them: they look again.
-    """
-    if "://" not in place:
-        return JournalStorage(JournalFileBackend(place))
-    for pause in PAUSES:
-        try:
-            return RDBStorage(place)
-        except GONE:
-            time.sleep(pause)
-    return RDBStorage(place)
-
-
-@contextmanager
-def kept(settings: BlackBoxSettings, problem: Problem) -> Iterator[None]:
-    """`answering` for a study in use: what was measured is in its storage."""
-    folder = problem.context.folder
-    advice = f"What was measured is kept there; when it is back, go on with resume={folder}."
-    with answering(settings.storage or str(folder / JOURNAL), advice):
-        yield
-
-
-@contextmanager
-def answering(place: str, advice: str) -> Iterator[None]:
-    """Raises StorageError in place of what a storage raises that does not answer; ValueError without its driver."""
-    try:
-        yield
-    except ImportError as error:
-        raise ValueError(
-            f"strategy.storage '{place}': the package that talks to it is missing ({error}). Install it."
-        ) from error
-    except GONE as error:
-        raise StorageError(
-            f"strategy.storage '{place}': does not answer ({str(error).splitlines()[0]}). {advice}"
-        ) from error
 
 
 def ended(study: optuna.Study) -> list[FrozenTrial]:
@@ -137,13 +184,7 @@ def ended(study: optuna.Study) -> list[FrozenTrial]:
     return [t for t in trials if ACCURACY in t.user_attrs or VIOLATION in t.user_attrs]
 
 
-def measured(study: optuna.Study, pruned: bool = False) -> list[FrozenTrial]:
+def measured(trials: Sequence[FrozenTrial], pruned: bool = False) -> list[FrozenTrial]:
     """Candidates whose accuracy is known; `pruned`: and those whose training was cut short."""
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-    return [t for t in trials if ACCURACY in t.user_attrs or (pruned and EPOCHS in t.user_attrs)]
-
-
-def seconds_of(study: optuna.Study, folder: str) -> float:
-    """What this run has spent on the study."""
-    trials = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished() and t.duration is not None]
-    return sum(t.duration.total_seconds() for t in trials if t.user_attrs.get(FOLDER) == folder)
+    done = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    return [t for t in done if ACCURACY in t.user_attrs or (pruned and EPOCHS in t.user_attrs)]

@@ -15,12 +15,16 @@ from optuna.exceptions import StorageInternalError
 from search.config import parse
 from search.pareto import on_front
 from search.problem import Problem
+from search.report.runs import read_run
 from search.results import read_results
 from search.run import Run
-from search.settings import BlackBoxSettings
-from search.strategies import studies
-from search.strategies.black_box import SAMPLERS, BlackBox
-from search.strategies.studies import ACCURACY, StorageError
+from search.settings import POPULATIONS, BlackBoxSettings
+from search.strategies import storages
+from search.strategies.black_box import BlackBox
+from search.strategies.drawing import RandomDraws
+from search.strategies.samplers import SAMPLERS
+from search.strategies.storages import StorageError
+from search.strategies.studies import ACCURACY
 from spaces.one_of import OneOf
 from spaces.searchable import searchable
 from tests.search.small import Small, settings, write_stripes
@@ -41,10 +45,13 @@ def outcome(folder):
     return json.loads((folder / "results.jsonl").read_text().splitlines()[0])
 
 
-def parameters(folder, name="search"):
+def trials_of(folder, name="search"):
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / "study.jsonl")))
-    study = optuna.load_study(study_name=name, storage=storage)
-    return [(t.state, t.params) for t in study.trials]
+    return optuna.load_study(study_name=name, storage=storage).trials
+
+
+def parameters(folder):
+    return [(t.state, t.params) for t in trials_of(folder)]
 
 
 @pytest.mark.parametrize("sampler", sorted(SAMPLERS))
@@ -72,27 +79,64 @@ def test_every_candidate_that_is_measured_meets_the_budget(data, tmp_path, monke
         assert flash(run.space.decide(architecture).describe()).item() <= BUDGET
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe"])
-def test_after_a_kill_it_goes_on_as_it_would_have(data, tmp_path, monkeypatch, sampler):
-    config = configured(data, sampler, trials=14)
-    Run(config, lambda _: Small(), tmp_path / "whole")()
-    original, calls = Problem.proxy, []
-
-    def killed(self, *arguments):
-        calls.append(arguments)
-        if len(calls) == 13:
-            raise KeyboardInterrupt
-        return original(self, *arguments)
-
-    monkeypatch.setattr(Problem, "proxy", killed)
-    with pytest.raises(KeyboardInterrupt):
-        Run(config, lambda _: Small(), tmp_path / "killed")()
-    Run(config, lambda _: Small(), tmp_path / "killed")()
-    whole, resumed = parameters(tmp_path / "whole"), parameters(tmp_path / "killed")
-    assert [t for t in resumed if t[0].is_finished() and t[0] != optuna.trial.TrialState.FAIL] == whole
-    first, second = (outcome(tmp_path / name) for name in ("whole", "killed"))
+def goes_on_as_it_would_have(config, folder, interrupted):
+    """A run in whole/, and one that is killed again and again, in `interrupted`: they end alike."""
+    if not (folder / "whole").exists():
+        Run(config, lambda _: Small(), folder / "whole")()
+    with interrupted:
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                Run(config, lambda _: Small(), folder / "killed")()
+    Run(config, lambda _: Small(), folder / "killed")()
+    first, second = (outcome(folder / name) for name in ("whole", "killed"))
     assert first["architecture"] == second["architecture"]
-    assert first["metrics"]["accuracy/val"] == second["metrics"]["accuracy/val"]
+    for name in ("accuracy/val", "search/infeasible", "search/epochs", "search/pruned"):
+        assert first["metrics"][name] == second["metrics"][name]
+
+
+@contextlib.contextmanager
+def killed(owner, name, at, behind=False):
+    """Calls of this method number so and so end the process; `behind`: after they have done their work."""
+    original, calls = getattr(owner, name), []
+
+    def method(*arguments):
+        calls.append(arguments)
+        found = original(*arguments) if behind or len(calls) not in at else None
+        if len(calls) in at:
+            raise KeyboardInterrupt
+        return found
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(owner, name, method)
+        yield
+
+
+@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
+def test_after_a_kill_it_goes_on_as_it_would_have(data, tmp_path, sampler):
+    population = {"population": 3} if sampler in POPULATIONS else {}
+    config = configured(data, sampler, trials=13, **population)  # of which cmaes and tpe draw the first ten at random
+    goes_on_as_it_would_have(config, tmp_path, killed(Problem, "proxy", at=(1, 13)))
+    assert parameters(tmp_path / "whole") == parameters(tmp_path / "killed")
+
+
+def test_after_a_kill_it_goes_on_in_a_study_that_is_shared(data, tmp_path):
+    config = configured(data, trials=4)
+    Run(config, lambda _: Small(), tmp_path / "whole")()
+    config.strategy = BlackBoxSettings("random", trials=4, storage=f"sqlite:///{tmp_path / 'study.db'}", study="shared")
+    goes_on_as_it_would_have(config, tmp_path, killed(Problem, "proxy", at=(1, 4)))
+    study = optuna.load_study(study_name="shared", storage=config.strategy.storage)
+    assert [(t.state, t.params) for t in study.trials] == parameters(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("pruner", ["median", "hyperband"])
+def test_after_a_kill_between_epochs_of_a_candidate_too(data, tmp_path, pruner):
+    config = configured(data, trials=16, evaluation="tuned", candidate_epochs=4, pruner=pruner)
+    Run(config, lambda _: Small(), tmp_path / "whole")()
+    trials = trials_of(tmp_path / "whole")
+    late = [t.number for t in trials if t.state.name == "PRUNED" and len(t.intermediate_values) > 1]
+    reports = sum(len(t.intermediate_values) for t in trials[: late[0] + 1])  # until that one is to be ended
+    goes_on_as_it_would_have(config, tmp_path, killed(optuna.Trial, "report", at=(3, 3 + reports), behind=True))
+    assert parameters(tmp_path / "whole") == parameters(tmp_path / "killed")
 
 
 @pytest.mark.parametrize("evaluation", ["tuned", "scratch"])
@@ -152,6 +196,79 @@ def test_of_two_processes_one_is_killed_and_the_other_ends_the_study(data, tmp_p
     assert not [t for t in study.trials if t.state == optuna.trial.TrialState.RUNNING]
 
 
+def test_a_candidate_that_is_being_drawn_is_nobody_elses(data, tmp_path, monkeypatch):
+    config = configured(data, trials=3, storage=f"sqlite:///{tmp_path / 'study.db'}", study="shared")
+    original = RandomDraws.sample_relative
+
+    def meanwhile(*arguments):
+        monkeypatch.undo()  # a process starts, and ends the study, while this one draws
+        Run(config, lambda _: Small(), tmp_path / "other")()
+        return original(*arguments)
+
+    monkeypatch.setattr(RandomDraws, "sample_relative", meanwhile)
+    Run(config, lambda _: Small(), tmp_path / "run")()
+    study = optuna.load_study(study_name="shared", storage=config.strategy.storage)
+    assert {t.state for t in study.trials} == {optuna.trial.TrialState.COMPLETE}
+    assert outcome(tmp_path / "run")["metrics"]["search/candidates"] == 4
+
+
+def end_running(url):
+    study = optuna.load_study(study_name="shared", storage=url)
+    for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+
+
+@pytest.mark.parametrize("lost", [{2}, {2, 3, 4}])
+def test_candidates_that_others_end_are_lost_but_not_without_an_end(data, tmp_path, monkeypatch, lost):
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    original, calls = Problem.proxy, []
+
+    def ended(*arguments):
+        calls.append(arguments)
+        if len(calls) in lost:
+            end_running(url)
+        return original(*arguments)
+
+    monkeypatch.setattr(Problem, "proxy", ended)
+    run = Run(configured(data, trials=4, storage=url, study="shared"), lambda _: Small(), tmp_path / "run")
+    if len(lost) == 1:
+        run()
+        assert outcome(tmp_path / "run")["metrics"]["search/candidates"] == 4
+    else:
+        with pytest.raises(StorageError, match=r"'shared': 3 candidates in a row were ended by others"):
+            run()
+
+
+def test_a_journal_that_was_cut_off_goes_on(data, tmp_path):
+    config, journal = configured(data, trials=8), tmp_path / "run" / "study.jsonl"
+    with killed(Problem, "proxy", at=(5,)), pytest.raises(KeyboardInterrupt):
+        Run(config, lambda _: Small(), tmp_path / "run")()
+    journal.write_bytes(journal.read_bytes()[:-20])
+    Run(config, lambda _: Small(), tmp_path / "run")()
+    assert outcome(tmp_path / "run")["metrics"]["search/candidates"] == 8
+
+
+def test_a_damaged_line_of_a_journal_is_named(data, tmp_path):
+    shared = tmp_path / "shared.jsonl"
+    config = configured(data, trials=2, storage=str(shared), study="shared")
+    Run(config, lambda _: Small(), tmp_path / "run")()
+    lines = shared.read_text().splitlines(keepends=True)
+    shared.write_text("".join([*lines[:4], lines[4][:10], *lines[5:]]))
+    with pytest.raises(
+        StorageError, match=rf"shared\.jsonl, line 5 of {len(lines) - 1}: .*`head -n 4 .*jsonl > whole`"
+    ):
+        Run(config, lambda _: Small(), tmp_path / "other")()
+
+
+def test_a_failure_of_a_candidate_is_not_the_storages(data, tmp_path, monkeypatch):
+    def fails(*arguments):
+        raise OSError("images gone")
+
+    monkeypatch.setattr(Problem, "proxy", fails)
+    with pytest.raises(OSError, match="images gone"):
+        Run(configured(data, trials=2), lambda _: Small(), tmp_path / "run")()
+
+
 def test_a_storage_that_goes_away_is_named_and_the_search_goes_on_when_it_is_back(data, tmp_path, monkeypatch):
     place = tmp_path / "shared"
     place.mkdir()
@@ -176,7 +293,7 @@ def test_a_storage_that_goes_away_is_named_and_the_search_goes_on_when_it_is_bac
 
 
 def test_processes_that_make_the_tables_together_do_not_stop_each_other(data, tmp_path, monkeypatch):
-    calls, original = [], studies.RDBStorage
+    calls, original = [], storages.RDBStorage
 
     def at_once(url):
         calls.append(url)
@@ -184,7 +301,7 @@ def test_processes_that_make_the_tables_together_do_not_stop_each_other(data, tm
             raise StorageInternalError("table studies already exists")
         return original(url)
 
-    monkeypatch.setattr(studies, "RDBStorage", at_once)
+    monkeypatch.setattr(storages, "RDBStorage", at_once)
     config = configured(data, trials=2, storage=f"sqlite:///{tmp_path / 'study.db'}", study="shared")
     Run(config, lambda _: Small(), tmp_path / "run")()
     assert len(calls) == 3  # the check's first, its second, and the search's
@@ -197,11 +314,19 @@ def test_what_is_shared_is_looked_at_before_anything_is_trained(data, tmp_path):
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-def test_a_storage_without_a_driver_or_a_host_is_named(data, tmp_path):
-    for url in ("sqlite:////nowhere/at/all.db", "postgresql://localhost:1/x"):
-        config = configured(data, trials=2, storage=url, study="shared")
-        with pytest.raises((StorageError, ValueError), match=r"strategy\.storage '"):
-            Run(config, lambda _: Small(), tmp_path / "run")()
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("sqlite:////nowhere/at/all.db", r"does not answer"),
+        ("postgresql://me:secret@localhost:1/x", r"postgresql://me:\*\*\*@localhost:1/x'"),
+        ("sqlit:///x.db", r"is no URL of a database .*Write sqlite:///FILE"),
+    ],
+)
+def test_a_storage_without_a_driver_or_a_host_is_named(data, tmp_path, url, message):
+    config = configured(data, trials=2, storage=url, study="shared")
+    with pytest.raises((StorageError, ValueError), match=r"strategy\.storage '.*" + message) as caught:
+        Run(config, lambda _: Small(), tmp_path / "run")()
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("pruner", ["median", "hyperband"])
@@ -225,6 +350,23 @@ def test_of_several_objectives_a_front_is_fine_tuned(data, tmp_path):
     searched = np.array([[-r.metrics["accuracy/val/searched"], r.costs["flash_bytes"]] for r in results])
     assert on_front(searched).all()
     assert summary["epochs"]["finetune"] == len(results) * config.train.finetune.epochs
+
+
+def test_a_network_of_a_front_that_one_study_found_is_a_point(data, tmp_path):
+    config = configured(data, "nsga2", trials=24, population=6, objectives=["flash_bytes", "macs"], networks=3)
+    summary = Run(config, lambda _: Small(), tmp_path / "run")()
+    results, _ = read_results(tmp_path / "run" / "results.jsonl")
+    assert len(results) == 3 and summary["front"]["cost"] == "flash_bytes"
+    for result, point in zip(results, summary["points"], strict=True):
+        flash, macs = result.costs["flash_bytes"], result.costs["macs"]
+        assert point["folder"] == f"points/flash_bytes={flash:g},macs={macs:g}" == f"points/{result.point}"
+        assert point["costs"]["flash_bytes"]["found"] == flash and point["mismatches"]["numpy"] == 0
+        assert point["accuracy"]["integer"]["val"] == result.metrics["accuracy/val"]
+        assert (tmp_path / "run" / point["folder"] / "program.safetensors").is_file()
+    costs = [result.costs["flash_bytes"] for result in results]
+    assert costs == sorted(costs, reverse=True)
+    shown = read_run(tmp_path / "run")
+    assert [point.folder for point in shown.points] == [tmp_path / "run" / p["folder"] for p in summary["points"]]
 
 
 def test_a_child_of_evolution_differs_from_one_of_the_living_in_one_parameter(data, tmp_path):
@@ -259,12 +401,64 @@ def test_fine_tuning_takes_what_the_search_leaves_of_a_limit(data, tmp_path):
     assert summary["epochs"]["total"] <= 12
 
 
-def test_a_study_of_another_space_is_refused_by_its_decisions(data, tmp_path):
-    url = f"sqlite:///{tmp_path / 'study.db'}"
-    Run(configured(data, trials=2, storage=url, study="shared"), lambda _: Small(), tmp_path / "run")()
-    other = configured(data, trials=2, storage=url, study="shared")
-    with pytest.raises(ValueError, match=r"'shared' was made in another space: \['conv1/channels', 'conv2/channels'\]"):
-        Run(other, lambda _: Small(channels=6), tmp_path / "other")()
+@pytest.fixture
+def shared(data, tmp_path):
+    """Settings of a study that two candidates are known of, with changes."""
+
+    def changed(sampler="tpe", budget=BUDGET, space=None, train=None, seed=0, **options):
+        options = {"storage": f"sqlite:///{tmp_path / 'study.db'}", "study": "shared"} | options
+        config = configured(data, sampler, budget, trials=2, **options)
+        config.space.weight_bits, config.seed = [0, 2, 4, 8], seed
+        for part, values in ((config.space, space), (config.train.warmup, train)):
+            for name, value in (values or {}).items():
+                setattr(part, name, value)
+        return config
+
+    Run(changed(), lambda _: Small(), tmp_path / "first")()
+    return changed
+
+
+def test_a_study_of_another_problem_is_refused_before_anything_is_trained(shared, tmp_path):
+    cases = [
+        (shared(objectives=["macs"]), 8, r"objectives is \['macs'\] here, \[\] there; directions is .*Name another"),
+        (shared(budget=500), 8, r"budgets\.flash_bytes is 500 here, 600 there"),
+        (shared(evaluation="tuned"), 8, r"evaluation\.evaluation is 'tuned' here, 'inherited' there"),
+        (shared(space={"granularity": "tensor"}), 8, r"space\.choices\..*\.groups is 1 here, 8 there"),
+        (shared(space={"activation_bits": [4, 8]}), 8, r"parameters\.\S* is \[4, 8\] here, None there"),
+        (shared(space={"input_bits": 4}), 8, r"space\.quantizers\.\S*widths is \[4\] here, \[8\] there"),
+        (
+            shared(),
+            6,
+            r"parameters\.conv1/channels is .* here, .* there; parameters\.conv2/channels .*and \d+ more: \S+, ",
+        ),
+    ]
+    for config, channels, message in cases:
+        if config.space.input_bits == 4 or config.space.activation_bits != 8:
+            config.target = replace(config.target, activation_bits=(4, 8))
+        with pytest.raises(ValueError, match=rf"study 'shared' is of another problem: .*{message}"):
+            Run(config, lambda _, channels=channels: Small(channels), tmp_path / "other")()
+    assert not (tmp_path / "other" / "checkpoints").exists()
+
+
+def test_a_study_of_other_data_or_another_float_network_is_refused(shared, tmp_path):
+    elsewhere = shared(seed=1, storage=None, study=None)
+    Run(elsewhere, lambda _: Small(), tmp_path / "source")()
+    other_data = shared()
+    other_data.data = replace(other_data.data, file=str(write_stripes(tmp_path / "other.npz", count=160, seed=1)))
+    cases = [
+        (other_data, r"data\.val_labels is '\w+' here, '\w+' there"),
+        (shared(seed=1), r"seed is 1 here, 0 there"),
+        (shared(train={"epochs": 1}), r"warmup\.epochs is 1 here, 2 there"),
+        (
+            shared(train={"source": str(tmp_path / "source")}),
+            r"float network\.conv1/channels is .*train\.warmup\.source",
+        ),
+    ]
+    for i, (config, message) in enumerate(cases):
+        with pytest.raises(ValueError, match=rf"study 'shared' is of another problem: .*{message}"):
+            Run(config, lambda _: Small(), tmp_path / f"other{i}")()
+    source = shared(train={"source": str(tmp_path / "first")})
+    Run(source, lambda _: Small(), tmp_path / "same")()
 
 
 def test_no_candidate_within_the_budgets_is_said(data, tmp_path):
@@ -285,15 +479,31 @@ def test_cmaes_takes_no_choices_among_blocks():
 
 
 @pytest.mark.parametrize(
-    ("override", "message"),
+    ("overrides", "message"),
     [
         ("strategy.evaluation=guess", "strategy.evaluation"),
         ("strategy.trials=0", "strategy.trials"),
         ("strategy.storage=sqlite:///x.db", "strategy.study"),
         ("limits.epochs=-1", "limits.epochs"),
         ("strategy.pruner=median", "strategy.pruner"),
+        ("strategy.tournament=3", r"strategy\.tournament is 3; allowed: 8, .*strategy=evolution does"),
+        ("strategy.population=9", r"strategy\.population is 9; allowed: 32, .*strategy=evolution\|nsga2 does"),
+        ("strategy.candidate_epochs=3", r"strategy\.candidate_epochs is 3; .*evaluation=tuned\|scratch does"),
+        ("strategy.evaluation=tuned strategy.pruner=median", r"candidate_epochs is 1; allowed: 2 or more"),
+        (
+            "strategy=cmaes strategy.objectives=[flash_bytes]",
+            r"objectives is \['flash_bytes'\]; .*gp\|nsga2\|random\|tpe",
+        ),
+        ("strategy=evolution strategy.objectives=[macs]", r"strategy\.objectives is \['macs'\]; allowed: \[\]"),
     ],
 )
-def test_bad_settings_are_refused(composed, override, message):
+def test_bad_settings_are_refused(composed, overrides, message):
     with pytest.raises(ValueError, match=message):
-        parse(composed("strategy=tpe", override))
+        parse(composed("strategy=tpe", *overrides.split()))
+
+
+@pytest.mark.parametrize(
+    "overrides", ["strategy.tournament=8 strategy.candidate_epochs=1", "strategy=gp strategy.objectives=[macs]"]
+)
+def test_what_is_read_or_as_it_comes_is_taken(composed, overrides):
+    assert parse(composed("strategy=tpe", *overrides.split())).strategy.trials == 64

@@ -54,7 +54,14 @@ def test_the_largest_channels_stay():
     values = {name: options[-1] for name, options in encoding.parameters.items()}
     kept = [encoding.architecture(values | {"conv1/channels": n}).picks["conv1/channels"] for n in (1, 2, 3, 4)]
     assert kept == [(0, 1, 0, 0), (0, 1, 1, 0), (0, 1, 1, 1), (1, 1, 1, 1)]
+    assert encoding.steps()["conv1/channels"] == [3, 0, 1, 2]
     assert all(a <= b for first, second in itertools.pairwise(kept) for a, b in zip(first, second, strict=True))
+
+
+def test_steps_tell_no_more_than_widths_do():
+    encoding = Encoding(spaced(Small(channels=20)))
+    steps = encoding.steps()["conv1/channels"]  # of widths 3, 5, 8, 10, 13, 15, 18, 20
+    assert [steps.count(i) for i in range(STEPS)] == [3, 2, 3, 2, 3, 2, 3, 2]
 
 
 def test_layers_that_share_a_gate_have_their_say_in_equal_parts():

@@ -1,0 +1,209 @@
+"""A search without gradients at one point of a front: candidate after candidate, and the best of them trained.
+
+A candidate that is over a budget is never trained: its costs are known beforehand; it is counted, and samplers that
+weigh constraints are told how far over it was. All others are measured on validation data: with the weights of the
+warmed-up network and norms that are estimated anew, after some epochs of training from there, or after some epochs from
+scratch. All that a search knows stands in its study, so it goes on from there after a kill, and several processes can
+share one.
+"""
+
+import math
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import optuna
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from search.encoding import Encoding
+from search.feasibility import at, over
+from search.phase import label
+from search.points import Point
+from search.problem import Problem
+from search.progress import EpochEnd, Monitors, Tick
+from search.results import Result
+from search.settings import BlackBoxSettings
+from search.strategies.agreement import known_after, known_before
+from search.strategies.drawing import RandomDraws
+from search.strategies.fronts import spread
+from search.strategies.samplers import PRUNERS, SAMPLERS, WANT_VALUES, Sampling, distributions
+from search.strategies.studies import ACCURACY, COSTS, EPOCHS, REFUSED, SECONDS, VIOLATION, Study, measured
+from spaces.architecture import Architecture
+
+
+class CandidateSearch:
+    """One study, for one point of a front."""
+
+    def __init__(self, settings: BlackBoxSettings, problem: Problem, number: int) -> None:
+        self.settings, self.problem, self.label = settings, problem, label("search", number)
+        self.encoding = Encoding(problem.space)
+        self.distributions = distributions(problem.space, self.encoding)
+        point = Point(problem.point, problem.budgets, problem.lambdas)
+        facts = known_before(settings, problem.space, problem.models, point) | known_after(problem)
+        self.study = Study(settings, problem, facts, PRUNERS[settings.pruner](settings.candidate_epochs))
+        self.epochs = self._allowed(number)
+        self.seconds = problem.context.allotted(self.label)
+        self.began = time.perf_counter() - self.study.seconds()
+
+    def _allowed(self, number: int) -> float:
+        """Epochs for this point's candidates."""
+        problem, left = self.problem, self.problem.epochs_left()
+        if left is None:
+            return math.inf
+        ahead = len(problem.points) - number + 1
+        reserved = ahead * self.settings.networks * problem.settings.finetune.epochs
+        return (left - reserved) / ahead
+
+    def run(self) -> Iterator[Result]:
+        while not self._done():
+            with self.study.candidate():
+                self._candidate()
+        self.study.leave()
+        epochs, seconds = self._epochs(), time.perf_counter() - self.began
+        self.problem.context.spend("search", epochs, seconds)
+        trials = self.study.finished()
+        finished = measured(trials)
+        if not finished:
+            drawn = self.settings.attempts - self._attempts_left()
+            raise ValueError(
+                f"strategy '{self.settings.name}': none of {drawn} candidates met the budgets "
+                f"{dict(self.problem.budgets)}. Raise strategy.attempts or the budgets, or use strategy=gradient, "
+                "which walks to the budget."
+            )
+        metrics = {
+            "search/candidates": float(len(finished)),
+            "search/infeasible": float(sum((VIOLATION in t.user_attrs) + t.user_attrs.get(REFUSED, 0) for t in trials)),
+            "search/pruned": float(sum(t.state == TrialState.PRUNED and VIOLATION not in t.user_attrs for t in trials)),
+            "search/epochs": epochs,
+        }
+        best = self._best(finished)
+        finetune = self._finetune(len(best))
+        for trial in best:
+            result = self.problem.evaluate(self._architecture(trial), finetune)
+            own = {"accuracy/val/searched": trial.user_attrs[ACCURACY]}
+            yield replace(result, metrics={**result.metrics, **metrics, **own}, point=self._point(result))
+
+    def _point(self, result: Result) -> str:
+        """What a network is called; those of a front that one study found, by what their objectives came to."""
+        s, names = self.settings, [self.problem.point]
+        if s.networks > 1:
+            names += [f"{name}={result.costs[name]:.12g}" for name in s.objectives]
+        return ",".join(filter(None, names))
+
+    def _best(self, finished: list[FrozenTrial]) -> list[FrozenTrial]:
+        """The candidates to fine-tune: different ones, the most accurate, or of several objectives a spread front."""
+        different = list({self._architecture(t).hash: t for t in reversed(finished)}.values())
+        different.sort(key=lambda t: (-t.user_attrs[ACCURACY], t.number))
+        if not self.settings.objectives:
+            return different[: self.settings.networks]
+        values = [[-t.values[0], *t.values[1:]] for t in different]
+        found = [different[i] for i in spread(values, self.settings.networks)]
+        return sorted(found, key=lambda trial: -trial.values[1])  # costs fall, as along any front
+
+    def _finetune(self, networks: int) -> int | None:
+        """Epochs for each: as planned, and at the last point all that a limit leaves. None: as planned."""
+        problem, left = self.problem, self.problem.epochs_left()
+        if left is None or problem.point != problem.points[-1].name:
+            return None
+        return max(problem.settings.finetune.epochs, int(left / networks))
+
+    def _epochs(self) -> float:
+        return float(sum(t.user_attrs.get(EPOCHS, 0.0) for t in self.study.finished()))
+
+    def _done(self) -> bool:
+        s = self.settings
+        tried = len(measured(self.study.finished(), pruned=True))
+        following = self.problem.epochs_of_proxy(s.evaluation, s.candidate_epochs)
+        late = self.seconds is not None and time.perf_counter() - self.began >= self.seconds
+        return tried >= s.trials or self._attempts_left() <= 0 or self._epochs() + following > self.epochs or late
+
+    def _attempts_left(self) -> int:
+        trials = self.study.finished()
+        return self.settings.attempts - len(trials) - sum(t.user_attrs.get(REFUSED, 0) for t in trials)
+
+    def _fits(self, places: Mapping[str, int]) -> bool:
+        """Whether these parameters meet the budgets."""
+        problem = self.problem
+        return not over(at(problem.space, self._stands_for(places), problem.models), problem.budgets)
+
+    def _candidate(self) -> None:
+        """One trial. Its number alone is the seed, so a search that was killed goes on as it would have."""
+        s, problem, began = self.settings, self.problem, time.perf_counter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of experimental features
+            trial = self.study.begin()
+            sampling = Sampling(s, self.distributions, self._fits, self._attempts_left() - 1)
+            sampler = SAMPLERS[s.name](sampling, problem.seed * 1_000_003 + trial.number)
+            self.study.draw(trial, sampler, self.distributions)
+            counts = isinstance(sampler, RandomDraws) and REFUSED not in trial.user_attrs
+            drawn = {REFUSED: sampler.refused} if counts else {}
+            costs = at(problem.space, self._architecture(trial), problem.models)
+            excess = over(costs, problem.budgets)
+            self.study.note(trial, {**drawn, COSTS: costs})
+            found = self._excessive(excess) if excess else self._measure(trial)
+            self.study.note(trial, {**found, SECONDS: time.perf_counter() - began})
+            self.study.end(trial, self._values(found, costs))
+        if ACCURACY in found:
+            self._show(trial, found[ACCURACY], costs)
+
+    def _excessive(self, excess: Mapping[str, float]) -> dict[str, float]:
+        return {VIOLATION: sum(amount / self.problem.budgets[name] for name, amount in excess.items())}
+
+    def _measure(self, trial: Trial) -> dict[str, float]:
+        s = self.settings
+        watch = _Watch(self.study, trial) if s.pruner != "none" else None
+        try:
+            accuracy, epochs = self.problem.proxy(self._architecture(trial), s.evaluation, s.candidate_epochs, watch)
+        except optuna.TrialPruned:
+            return {EPOCHS: float(watch.epochs if watch else 0)}
+        return {ACCURACY: accuracy, EPOCHS: epochs}
+
+    def _values(self, found: Mapping[str, float], costs: Mapping[str, float]) -> list[float] | None:
+        """What the sampler learns; None: the candidate was cut short, or is over a budget that the sampler ignores."""
+        if ACCURACY not in found and not (VIOLATION in found and self.settings.name in WANT_VALUES):
+            return None
+        return [found.get(ACCURACY, 0.0), *(costs[name] for name in self.settings.objectives)]
+
+    def _show(self, trial: Trial, accuracy: float, costs: Mapping[str, float]) -> None:
+        best = max(t.user_attrs[ACCURACY] for t in measured(self.study.finished()))
+        if accuracy >= best:
+            shown = ", ".join(f"{name} {costs[name]:,.0f}" for name in self.problem.budgets)
+            note = f"candidate {trial.number + 1}: val {accuracy:.2%}, {shown}: the best so far"
+            self.problem.context.monitor.note(note)
+        self._tick(best)
+
+    def _tick(self, best: float) -> None:
+        tried, context = len(measured(self.study.finished(), pruned=True)), self.problem.context
+        expected = min(self.settings.trials, tried * self.epochs / max(self._epochs(), 1e-9))
+        share = min(1.0, tried / expected)
+        candidates = max(tried, int(expected))
+        fraction = context.fraction(self.label, share)
+        context.monitor.tick(Tick(self.label, 0, 1, tried - 1, candidates, None, best, {}, {}, {}, fraction))
+
+    def _architecture(self, trial: Trial | FrozenTrial) -> Architecture:
+        return self._stands_for(trial.params)
+
+    def _stands_for(self, places: Mapping[str, int]) -> Architecture:
+        values = {name: options[places.get(name, 0)] for name, options in self.encoding.parameters.items()}
+        return self.encoding.architecture(values)
+
+
+class _Watch(Monitors):
+    """Tells a trial what its epochs came to, and ends it where the pruner says so.
+
+    A trial that goes on after a kill has been through its first epochs before, and was not ended there.
+    """
+
+    def __init__(self, study: Study, trial: Trial) -> None:
+        super().__init__([])
+        self.study, self.trial, self.epochs = study, trial, 0
+        self.before = max(study.trials()[trial.number].intermediate_values, default=0)
+
+    def epoch(self, end: EpochEnd) -> None:
+        self.epochs = end.epoch + 1
+        with self.study.answering():
+            self.trial.report(end.scalars["accuracy/val"], self.epochs)
+            late = self.before <= self.epochs < end.epochs and self.trial.should_prune()
+        if late:
+            raise optuna.TrialPruned
