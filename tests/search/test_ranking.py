@@ -16,15 +16,23 @@ from tests.search.small import Small, settings, write_stripes
 LAYERS = {"a": 3, "b": 2}
 
 
+class Reached(BaseException):
+    """The strategy is to begin; with the problem that it is given."""
+
+
 def problem_of(chosen, model, folder):
     """What the strategy is given, with single weights and channels open."""
     chosen.space = SpaceSettings(weight_bits=[0, 8], pattern="weights")
     chosen.strategy = MagnitudeSettings(fraction=0.5)
-    run, kept = Run(chosen, lambda _: model, folder), []
-    run.strategy.run = lambda problem: kept.append(problem) or iter(())
-    with pytest.raises(ValueError, match="empty"):
+    run = Run(chosen, lambda _: model, folder)
+
+    def stopped(problem):
+        raise Reached(problem)
+
+    run.strategy.run = stopped
+    with pytest.raises(Reached) as reached:
         run()
-    return kept[0]
+    return reached.value.args[0]
 
 
 @pytest.fixture(scope="module")
