@@ -65,6 +65,13 @@ class Problem:
         """What limits.epochs leaves of now; None: there is no limit."""
         return None if self.limits.epochs is None else self.limits.epochs - sum(self.context.epochs.values())
 
+    def last_finetune(self, networks: int = 1) -> int | None:
+        """Epochs for each of the last point's networks: all that a limit leaves. None, as planned, at other points."""
+        left = self.epochs_left()
+        if left is None or self.point != self.points[-1].name:
+            return None
+        return max(1, int(left / networks))
+
     def distillation(self) -> tuple[Space, float, float] | None:
         d = self.settings.distillation
         return (self.teacher, d.weight, d.temperature) if d.weight > 0 and self.teacher is not None else None

@@ -8,8 +8,7 @@ An order is places in the vector of parts: those that are gone already, and behi
 every layer is in no order: it stays.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -18,7 +17,7 @@ from cost_models.energy import Energy
 from search.problem import FORWARD, SENSITIVITY_BATCHES, Problem
 from search.prunable import Parts
 from search.report_rows import cost_by_layer
-from spaces.space import FAKE, Space
+from search.watching import watched
 
 PROBE_BATCHES = 2  # of a loss in the order by energy
 ROUNDS = 30  # over the layers, each with twice the tolerance of the one before
@@ -32,33 +31,11 @@ def scores(problem: Problem, parts: Parts, criterion: str) -> Tensor:
         return parts.magnitude()
     space, loss, total = problem.space, problem.loss(), torch.zeros(sum(parts.sizes.values()), dtype=torch.float64)
     batches = problem.sample(SENSITIVITY_BATCHES)
-    with watched(space):
-        space.freeze_norms()
+    with watched(space, frozen_norms=True):
         for images, labels in batches:
             total += parts.products(loss(space(images), labels))
-        space.freeze_norms(False)
     problem.context.spend("prune", len(batches) / len(problem.context.whole), 0.0)
     return (total / len(batches)).masked_fill(parts.gone(), -torch.inf)
-
-
-@contextmanager
-def watched(space: Space) -> Iterator[None]:
-    """The space in training, but its passes leave no trace: nothing is drawn, norms keep their running statistics."""
-    training, mode = space.training, space.mode
-    momenta = {norm: norm.momentum for norm in space.norms.values()}
-    space.train()
-    space.set_mode(FAKE)
-    space.draws = False
-    for norm in momenta:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:
-        for norm, momentum in momenta.items():
-            norm.momentum = momentum
-        space.draws = True
-        space.set_mode(mode)
-        space.train(training)
 
 
 def as_layers_shares(values: Tensor, sizes: Mapping[str, int]) -> Tensor:

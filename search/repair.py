@@ -21,6 +21,7 @@ from cost_models.peak_ram import PeakRam, ram_by_layer
 from cost_models.rules import CostModel
 from search.feasibility import BudgetError, at, over, smallest
 from search.trials import Loss, difference_of
+from search.watching import watched
 from spaces.architecture import Architecture
 from spaces.blocks import GATES, Selection
 from spaces.decision import Choice, Gate
@@ -47,26 +48,24 @@ class Sensitivity:
     """What changes hurt, a mean over batches: gates and choices a channel by d loss / d share; whole ones are tried."""
 
     def __init__(self, space: Space, batches: list[tuple[Tensor, Tensor]], loss: Callable[[Tensor, Tensor], Tensor]):
-        training, mode = space.training, space.mode
-        space.train()
-        space.freeze_norms()
-        space.set_mode(FAKE)
-        space.draws = False
         sums: dict[str, Tensor] = {}
-        for images, labels in batches:
-            value = loss(space(images), labels)
-            leaves = space.selection.leaves()
-            found = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
-            for (name, leaf), gradient in zip(leaves.items(), found, strict=True):
-                part = torch.zeros_like(leaf) if gradient is None else gradient.detach()
-                if name in space.selection.whole:
-                    part = self._tried(space, images, lambda logits, y=labels: loss(logits, y), value.item(), name)
-                sums[name] = sums.get(name, 0) + part
-        space.freeze_norms(False)
-        space.set_mode(mode)
-        space.draws = True
-        space.train(training)
+        with watched(space, frozen_norms=True):
+            for images, labels in batches:
+                for name, part in self._of_batch(space, images, labels, loss).items():
+                    sums[name] = sums.get(name, 0) + part
         self.by_name = {name: total / max(1, len(batches)) for name, total in sums.items()}
+
+    def _of_batch(self, space: Space, images: Tensor, labels: Tensor, loss) -> dict[str, Tensor]:
+        value = loss(space(images), labels)
+        leaves = space.selection.leaves()
+        found = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
+        parts = {}
+        for (name, leaf), gradient in zip(leaves.items(), found, strict=True):
+            if name in space.selection.whole:
+                parts[name] = self._tried(space, images, lambda logits: loss(logits, labels), value.item(), name)
+            else:
+                parts[name] = torch.zeros_like(leaf) if gradient is None else gradient.detach()
+        return parts
 
     def _tried(self, space: Space, images: Tensor, loss: Loss, reached: float, name: str) -> Tensor:
         """(1, n_options), the loss with each other option, less what was reached."""

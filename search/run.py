@@ -191,10 +191,11 @@ class Run:
 
     def _warmup_epochs(self) -> int:
         """As set, or as many as the run took whose float network is taken over."""
-        w, own = self.settings.train.warmup, checkpoint.load(checkpoint_file(self.folder, "warmup"))
+        w = self.settings.train.warmup
         if w.source is None:
             return w.epochs
-        state = own or float_network(self.space, checkpoint_file(Path(w.source), "warmup"))
+        own, theirs = (checkpoint_file(folder, "warmup") for folder in (self.folder, Path(w.source)))
+        state = checkpoint.load(own) or float_network(self.space, theirs)
         return int(state["epoch"])
 
     def _batches(self, split: str, size: int, train: bool = False, alone: bool = False) -> Batches:

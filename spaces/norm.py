@@ -1,5 +1,8 @@
 """Batch norm that stays a batch norm until lowering, over any number of dimensions."""
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional as F
@@ -20,6 +23,19 @@ class Norm(nn.Module):
         """(gain, offset) in float64 of the norm in evaluation: y = gain * x + offset."""
         gain = self.weight.double() / (self.running_var.double() + self.eps).sqrt()
         return gain, self.bias.double() - gain * self.running_mean.double()
+
+
+@contextmanager
+def unmoved(norms: Iterable[Norm]) -> Iterator[None]:
+    """Running statistics stay as they are, whatever passes; a norm in training still normalises by its batch."""
+    momenta = {norm: norm.momentum for norm in norms}
+    try:
+        for norm in momenta:
+            norm.momentum = 0.0
+        yield
+    finally:
+        for norm, momentum in momenta.items():
+            norm.momentum = momentum
 
 
 def is_distributed() -> bool:

@@ -16,7 +16,7 @@ from spaces.blocks.block import FAKE, FLOAT, INTEGER, MODES
 from spaces.decision import Choice, Decision, Gate, keeps, probabilities, shares
 from spaces.describe import describe
 from spaces.files import save_tensors
-from spaces.norm import Norm
+from spaces.norm import Norm, unmoved
 from spaces.patterns import NM
 from spaces.quantizers import ActivationChoice, ActivationQuantizer
 from spaces.quantizers.calibrate import METHODS
@@ -301,13 +301,8 @@ class Space(nn.Module):
         names = self._weights_of(self._running(selection))
         anew = {n for n in names if choice in self._choices_of(n) or n not in selection.weight}
         selection.weight = selection.weight | self._used_weights(selection, anew)
-        momenta = {norm: norm.momentum for norm in self.norms.values()}
-        for norm in momenta:
-            norm.momentum = 0.0  # statistics of the batch, and the running ones stay
-        logits = self._pass(x, selection, {})
-        for norm, momentum in momenta.items():
-            norm.momentum = momentum
-        return logits
+        with unmoved(self.norms.values()):
+            return self._pass(x, selection, {})
 
     def _choices_of(self, weights: str) -> set[str | None]:
         spec = self.weights[weights].spec

@@ -44,7 +44,7 @@ def document(runs: Sequence[RunRecord]) -> dict[str, Any]:
         "points": points,
         "fronts": {cost: rivals.front(entries, cost) for cost in units},
         "budgets": [_standing(budgets, found) for budgets, found in rivals.at_budgets(entries).items()],
-        "hypervolumes": {cost: _volumes(entries, cost) for cost in units if rivals.hypervolumes(entries, cost)},
+        "hypervolumes": {cost: found for cost in units if (found := _volumes(entries, cost))["rivals"]},
     }
 
 

@@ -10,7 +10,7 @@ share one.
 import math
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import optuna
@@ -60,12 +60,12 @@ class CandidateSearch:
             with self.study.candidate():
                 self._candidate()
         self.study.leave()
-        epochs, seconds = self._epochs(), time.perf_counter() - self.began
+        trials, seconds = self.study.finished(), time.perf_counter() - self.began
+        epochs = _epochs(trials)
         self.problem.context.spend("search", epochs, seconds)
-        trials = self.study.finished()
         finished = measured(trials)
         if not finished:
-            drawn = self.settings.attempts - self._attempts_left()
+            drawn = self.settings.attempts - self._attempts_left(trials)
             raise ValueError(
                 f"strategy '{self.settings.name}': none of {drawn} candidates met the budgets "
                 f"{dict(self.problem.budgets)}. Raise strategy.attempts or the budgets, or use strategy=gradient, "
@@ -78,7 +78,7 @@ class CandidateSearch:
             "search/epochs": epochs,
         }
         best = self._best(finished)
-        finetune = self._finetune(len(best))
+        finetune = self.problem.last_finetune(len(best))
         for trial in best:
             result = self.problem.evaluate(self._architecture(trial), finetune)
             own = {"accuracy/val/searched": trial.user_attrs[ACCURACY]}
@@ -101,25 +101,14 @@ class CandidateSearch:
         found = [different[i] for i in spread(values, self.settings.networks)]
         return sorted(found, key=lambda trial: -trial.values[1])  # costs fall, as along any front
 
-    def _finetune(self, networks: int) -> int | None:
-        """Epochs for each: as planned, and at the last point all that a limit leaves. None: as planned."""
-        problem, left = self.problem, self.problem.epochs_left()
-        if left is None or problem.point != problem.points[-1].name:
-            return None
-        return max(problem.settings.finetune.epochs, int(left / networks))
-
-    def _epochs(self) -> float:
-        return float(sum(t.user_attrs.get(EPOCHS, 0.0) for t in self.study.finished()))
-
     def _done(self) -> bool:
-        s = self.settings
-        tried = len(measured(self.study.finished(), pruned=True))
+        s, trials = self.settings, self.study.finished()
         following = self.problem.epochs_of_proxy(s.evaluation, s.candidate_epochs)
         late = self.seconds is not None and time.perf_counter() - self.began >= self.seconds
-        return tried >= s.trials or self._attempts_left() <= 0 or self._epochs() + following > self.epochs or late
+        spent = _epochs(trials) + following > self.epochs
+        return len(measured(trials, pruned=True)) >= s.trials or self._attempts_left(trials) <= 0 or spent or late
 
-    def _attempts_left(self) -> int:
-        trials = self.study.finished()
+    def _attempts_left(self, trials: Sequence[FrozenTrial]) -> int:
         return self.settings.attempts - len(trials) - sum(t.user_attrs.get(REFUSED, 0) for t in trials)
 
     def _fits(self, places: Mapping[str, int]) -> bool:
@@ -133,7 +122,7 @@ class CandidateSearch:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of experimental features
             trial = self.study.begin()
-            sampling = Sampling(s, self.distributions, self._fits, self._attempts_left() - 1)
+            sampling = Sampling(s, self.distributions, self._fits, self._attempts_left(self.study.finished()) - 1)
             sampler = SAMPLERS[s.name](sampling, problem.seed * 1_000_003 + trial.number)
             self.study.draw(trial, sampler, self.distributions)
             counts = isinstance(sampler, RandomDraws) and REFUSED not in trial.user_attrs
@@ -166,20 +155,15 @@ class CandidateSearch:
         return [found.get(ACCURACY, 0.0), *(costs[name] for name in self.settings.objectives)]
 
     def _show(self, trial: Trial, accuracy: float, costs: Mapping[str, float]) -> None:
-        best = max(t.user_attrs[ACCURACY] for t in measured(self.study.finished()))
+        trials, context = self.study.finished(), self.problem.context
+        best = max(t.user_attrs[ACCURACY] for t in measured(trials))
         if accuracy >= best:
             shown = ", ".join(f"{name} {costs[name]:,.0f}" for name in self.problem.budgets)
-            note = f"candidate {trial.number + 1}: val {accuracy:.2%}, {shown}: the best so far"
-            self.problem.context.monitor.note(note)
-        self._tick(best)
-
-    def _tick(self, best: float) -> None:
-        tried, context = len(measured(self.study.finished(), pruned=True)), self.problem.context
-        expected = min(self.settings.trials, tried * self.epochs / max(self._epochs(), 1e-9))
-        share = min(1.0, tried / expected)
-        candidates = max(tried, int(expected))
-        fraction = context.fraction(self.label, share)
-        context.monitor.tick(Tick(self.label, 0, 1, tried - 1, candidates, None, best, {}, {}, {}, fraction))
+            context.monitor.note(f"candidate {trial.number + 1}: val {accuracy:.2%}, {shown}: the best so far")
+        tried = len(measured(trials, pruned=True))
+        expected = max(tried, min(self.settings.trials, tried * self.epochs / max(_epochs(trials), 1e-9)))
+        fraction = context.fraction(self.label, tried / expected)
+        context.monitor.tick(Tick(self.label, 0, 1, tried - 1, int(expected), None, best, {}, {}, {}, fraction))
 
     def _architecture(self, trial: Trial | FrozenTrial) -> Architecture:
         return self._stands_for(trial.params)
@@ -187,6 +171,10 @@ class CandidateSearch:
     def _stands_for(self, places: Mapping[str, int]) -> Architecture:
         values = {name: options[places.get(name, 0)] for name, options in self.encoding.parameters.items()}
         return self.encoding.architecture(values)
+
+
+def _epochs(trials: Sequence[FrozenTrial]) -> float:
+    return float(sum(t.user_attrs.get(EPOCHS, 0.0) for t in trials))
 
 
 class _Watch(Monitors):

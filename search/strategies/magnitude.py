@@ -69,7 +69,7 @@ class Magnitude:
 
     def _check_budgets(self, space: Space, models, whole: Architecture, budgets: Mapping[str, float]) -> None:
         s = self.settings
-        least = _narrowest(space, whole) if s.structure == "channels" else whole
+        least = uniform(space, s.weight_bits, 0.0) if s.structure == "channels" else whole
         costs = at(space, least, models)
         if over(costs, budgets):
             left = "one channel a layer" if s.structure == "channels" else "all channels (zeros save nothing)"
@@ -103,8 +103,7 @@ class Magnitude:
 
     def run(self, problem: Problem) -> Iterator[Result]:
         s, space, points = self.settings, problem.space, problem.points
-        limit, finetune = problem.limits.epochs, problem.settings.finetune.epochs
-        left = None if limit is None else limit - problem.settings.warmup.epochs
+        finetune, left = problem.settings.finetune.epochs, problem.epochs_left()
         start = uniform(space, s.weight_bits)
         _fix(space, start)
         parts = PARTS[s.structure](space, start)
@@ -112,16 +111,9 @@ class Magnitude:
             at_point = problem.at(point)
             for step, epochs, share in steps:
                 self._step(at_point, parts, start, step, epochs, share)
-            result = at_point.evaluate(space.architecture(), self._finetune(at_point))
+            result = at_point.evaluate(space.architecture(), at_point.last_finetune())
             metrics = {"search/pruned": parts.gone().double().mean().item()}
             yield replace(result, metrics={**result.metrics, **metrics})
-
-    def _finetune(self, problem: Problem) -> int | None:
-        """Epochs: as planned (None), and at the last point no more than rankings by gradients have left of a limit."""
-        left = problem.epochs_left()
-        if left is None or problem.point != problem.points[-1].name:
-            return None
-        return max(1, min(problem.settings.finetune.epochs, int(left)))
 
     def _step(self, problem: Problem, parts: Parts, start: Architecture, step: int, epochs: int, share: float) -> None:
         s, space = self.settings, problem.space
@@ -202,7 +194,3 @@ def _fix(space: Space, architecture: Architecture) -> None:
     with torch.no_grad():
         for choice in space.choices.values():
             choice.logits.mul_(CERTAIN)
-
-
-def _narrowest(space: Space, architecture: Architecture) -> Architecture:
-    return architecture.having({gate.name: (1,) + (0,) * (gate.groups - 1) for gate in space.gates.values()})

@@ -36,8 +36,7 @@ def check_shared(settings: BlackBoxSettings, facts: Mapping[str, Facts]) -> None
         ValueError: a study is of another problem, or the storage's driver is missing.
         StorageError: nothing answers at strategy.storage, or the journal there is damaged.
     """
-    if settings.storage is None:
-        return
+    assert settings.storage is not None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with answering(settings.storage, "Nothing is trained yet: start it, or name another."):
         known = {s.study_name: s for s in optuna.get_all_study_summaries(storage_at(settings.storage))}

@@ -30,13 +30,14 @@ class ConvBlock(Block):
         a = self.spec.attributes
         if self.spec.op == "linear":
             return F.linear(x, weight, bias)
-        padding = [p[0] for p in a["padding"]]
-        if any(low != high for low, high in a["padding"]):
-            x, padding = F.pad(x, [p for pair in reversed(a["padding"]) for p in pair]), [0] * len(padding)
-        stride = a["stride"]
-        if weight.shape[2:].numel() == 1 and max(stride) > 1 and not any(padding):
-            # With channels last in memory the backward pass of torch 2.13 writes, and with a bias its forward pass
-            # reads, beyond the ends of tensors of some shapes (6 to 15 channels, 8x8, stride 2), and dies or not.
+        stride, pads, padding = a["stride"], a["padding"], [p[0] for p in a["padding"]]
+        # With channels last in memory the backward pass of torch 2.13 through one tap with a stride writes, and with a
+        # bias its forward pass reads, beyond the ends of tensors of some shapes (6 to 15 channels, 8x8, stride 2), and
+        # dies or not.
+        reads_places = weight.shape[2:].numel() == 1 and max(stride) > 1
+        if any(low != high for low, high in pads) or (reads_places and any(padding)):
+            x, padding = F.pad(x, [p for pair in reversed(pads) for p in pair]), [0] * len(padding)
+        if reads_places:
             x, stride = _every(x, stride), [1] * len(stride)
         y = CONVOLUTIONS[len(stride)](x, weight, None, stride, padding, a["dilation"], a["groups"])
         return y if bias is None else y + bias.view(1, -1, *(1,) * (y.dim() - 2))

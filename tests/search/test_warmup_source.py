@@ -44,13 +44,15 @@ def test_a_float_network_of_another_shape_or_none_is_refused(first, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("strategy", ["gradient", "fixed"])
+@pytest.mark.parametrize("strategy", ["gradient", "fixed", "magnitude", "random"])
 def test_its_epochs_count_in_a_limit_and_not_those_that_are_set(first, tmp_path, strategy):
     data, source, summary = first
     config = taking(data, source, strategy=strategy)
     config.train.warmup.epochs = 1
     if strategy == "gradient":
         config.strategy.epochs = None
+    if strategy == "magnitude":
+        config.space.weight_bits, config.budgets = [0, 8], {"flash_bytes": 700}
     config.limits.epochs = summary["epochs"]["warmup"] + 5
     config.train.finetune.epochs, config.train.finetune.integer_epochs = 2, 1
     assert Run(config, lambda _: Small(), tmp_path / "run")()["epochs"]["total"] == config.limits.epochs

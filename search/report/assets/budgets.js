@@ -14,24 +14,11 @@ function budgetsSection() {
   section(
     "budgets",
     "All networks and their budgets",
-    html(
-      "table",
-      { class: "rows" },
-      html("caption", {}, "Accuracies are those of the integers. After the slash stands the budget."),
-      html(
-        "thead",
-        {},
-        html(
-          "tr",
-          {},
-          heads.map((head) => html("th", { scope: "col" }, head)),
-        ),
-      ),
-      html(
-        "tbody",
-        {},
-        points.map(([point, index]) => budgetRow(point, index, costs)),
-      ),
+    table(
+      "rows",
+      "Accuracies are those of the integers. After the slash stands the budget.",
+      heads,
+      points.map(([point, index]) => budgetRow(point, index, costs)),
     ),
   );
 }

@@ -22,6 +22,23 @@ function section(id, title, ...children) {
     .replaceChildren(html("h2", { id: `${id}-title` }, title), ...children.flat(Infinity).filter(Boolean));
 }
 
+const table = (kind, caption, heads, rows) =>
+  html(
+    "table",
+    { class: kind },
+    html("caption", {}, caption),
+    html(
+      "thead",
+      {},
+      html(
+        "tr",
+        {},
+        heads.map((head) => html("th", { scope: "col" }, head)),
+      ),
+    ),
+    html("tbody", {}, rows),
+  );
+
 const DRAWN = new Set();
 
 // A figure that is drawn for the width it has, and again when that or the theme changes.

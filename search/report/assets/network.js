@@ -34,35 +34,16 @@ function accuracyTable(point) {
     ["decided", "Decided, before integers"],
     ["integer", "Integers, as exported"],
   ].filter(([kind]) => point.accuracy[kind]);
-  return html(
-    "table",
-    { class: "plain" },
-    html("caption", {}, "Accuracy"),
+  const rows = kinds.map(([kind, name]) =>
     html(
-      "thead",
-      {},
-      html(
-        "tr",
-        {},
-        html("th", { scope: "col" }, ""),
-        html("th", { scope: "col" }, "validation"),
-        html("th", { scope: "col" }, "test"),
-      ),
-    ),
-    html(
-      "tbody",
-      {},
-      kinds.map(([kind, name]) =>
-        html(
-          "tr",
-          { class: kind === "integer" ? "strong" : "" },
-          html("th", { scope: "row" }, name),
-          html("td", {}, percent(point.accuracy[kind].val)),
-          html("td", {}, percent(point.accuracy[kind].test)),
-        ),
-      ),
+      "tr",
+      { class: kind === "integer" ? "strong" : "" },
+      html("th", { scope: "row" }, name),
+      html("td", {}, percent(point.accuracy[kind].val)),
+      html("td", {}, percent(point.accuracy[kind].test)),
     ),
   );
+  return table("plain", "Accuracy", ["", "validation", "test"], rows);
 }
 
 function costTable(point) {
@@ -81,21 +62,7 @@ function costTable(point) {
     );
   });
   const heads = ["Cost", "found", "budget", "used", "of seed network"];
-  return html(
-    "table",
-    { class: "plain budgets" },
-    html("caption", {}, "Costs and budgets"),
-    html(
-      "thead",
-      {},
-      html(
-        "tr",
-        {},
-        heads.map((head) => html("th", { scope: "col" }, head)),
-      ),
-    ),
-    html("tbody", {}, rows),
-  );
+  return table("plain budgets", "Costs and budgets", heads, rows);
 }
 
 function gauge(found, limit) {
@@ -134,29 +101,14 @@ function layerTable(point) {
   const widest = Math.max(...point.layers.map((layer) => Math.max(layer.kept, layer.channels ?? 0)));
   const widths = new Set(point.layers.flatMap((layer) => Object.keys(layer.bits).map(Number)));
   if (point.layers.some((layer) => layer.channels > layer.kept)) widths.add(0);
+  const heads = ["Layer", "Channels kept, by weight bits", ...columns.map(([, head]) => head)];
   const rows = point.layers.map((layer) => layerRow(layer, columns, most, widest));
   return html(
     "div",
     {},
     html("h3", {}, "Layer by layer"),
     bitLegend(widths),
-    html(
-      "table",
-      { class: "layers" },
-      html("caption", {}, layerCaption(point)),
-      html(
-        "thead",
-        {},
-        html(
-          "tr",
-          {},
-          ["Layer", "Channels kept, by weight bits", ...columns.map(([, head]) => head)].map((head) =>
-            html("th", { scope: "col" }, head),
-          ),
-        ),
-      ),
-      html("tbody", {}, rows),
-    ),
+    table("layers", layerCaption(point), heads, rows),
   );
 }
 

@@ -116,21 +116,7 @@ function rivalTable() {
       }),
     ),
   );
-  return html(
-    "table",
-    { class: "rows" },
-    html("caption", {}, "Mean ± half of the 95% interval"),
-    html(
-      "thead",
-      {},
-      html(
-        "tr",
-        {},
-        heads.map((head) => html("th", { scope: "col" }, head)),
-      ),
-    ),
-    html("tbody", {}, rows),
-  );
+  return table("rows", "Mean ± half of the 95% interval", heads, rows);
 }
 
 function hypervolumeTable() {
@@ -160,20 +146,6 @@ function hypervolumeTable() {
       {},
       `The best accuracy that a limit on the cost allows, summed over octaves of that limit, up to the seed network's cost (${corners.join(", ")}): the corner is fixed, at that cost and an accuracy of 0. More is better. Compare only strategies with as many budgets a seed.`,
     ),
-    html(
-      "table",
-      { class: "rows" },
-      html("caption", {}, "Mean ± half of the 95% interval over seeds"),
-      html(
-        "thead",
-        {},
-        html(
-          "tr",
-          {},
-          heads.map((head) => html("th", { scope: "col" }, head)),
-        ),
-      ),
-      html("tbody", {}, rows),
-    ),
+    table("rows", "Mean ± half of the 95% interval over seeds", heads, rows),
   );
 }

@@ -29,35 +29,16 @@ function spent(run) {
   if (!phases.length) return null;
   const cell = (values, phase, write) => html("td", {}, values[phase] === undefined ? "–" : write(values[phase]));
   const hasEpochs = Object.keys(run.epochs).length > 0;
-  return html(
-    "table",
-    { class: "plain narrow" },
-    html("caption", {}, "Time and epochs"),
+  const rows = phases.map((phase) =>
     html(
-      "thead",
-      {},
-      html(
-        "tr",
-        {},
-        html("th", { scope: "col" }, "Phase"),
-        html("th", { scope: "col" }, "time"),
-        hasEpochs ? html("th", { scope: "col" }, "epochs") : null,
-      ),
-    ),
-    html(
-      "tbody",
-      {},
-      phases.map((phase) =>
-        html(
-          "tr",
-          { class: phase === "total" ? "strong" : "" },
-          html("th", { scope: "row" }, phase),
-          cell(run.seconds, phase, duration),
-          hasEpochs ? cell(run.epochs, phase, (n) => Number(n.toFixed(2)).toLocaleString("en")) : null,
-        ),
-      ),
+      "tr",
+      { class: phase === "total" ? "strong" : "" },
+      html("th", { scope: "row" }, phase),
+      cell(run.seconds, phase, duration),
+      hasEpochs ? cell(run.epochs, phase, (n) => Number(n.toFixed(2)).toLocaleString("en")) : null,
     ),
   );
+  return table("plain narrow", "Time and epochs", ["Phase", "time", ...(hasEpochs ? ["epochs"] : [])], rows);
 }
 
 function leftOutSection(run) {
