@@ -4,6 +4,10 @@ Adam divides each parameter's gradient by its own size, and so moves a channel t
 one that it does not need at all: under the pressure of a cost all gates reach their threshold together, and the network
 collapses. One common divisor keeps what tells channels apart, across layers as well, as the Lagrangian asks for.
 
+But a common divisor is as large as the largest of what it divides: where a few gates have gradients hundreds of times
+those of the others, these stand still, the cost stays above its target, and the force on all of them grows until they
+fall at once. So gradients are clipped first, at a multiple of what is usual among them.
+
 Where gradients are nothing but noise a divisor makes it large. A group can say with `least` below what size its
 gradients are not worth a whole step.
 """
@@ -13,11 +17,14 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+CLIP = 3.0
+
 
 class SharedAdam(torch.optim.Optimizer):
     """m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) mean(g^2) over the group;  p <- p - lr m / sqrt(v), unbiased.
 
-    Groups may have a key `least`, the smallest sqrt(v) to divide by.
+    Before, g is clipped at `CLIP` times the median size of the group's gradients that are not zero. Groups may have a
+    key `least`, the smallest sqrt(v) to divide by.
     """
 
     def __init__(self, groups: Iterable[dict], lr: float, betas: tuple[float, float] = (0.8, 0.97)) -> None:
@@ -32,7 +39,7 @@ class SharedAdam(torch.optim.Optimizer):
 
     def _step(self, group: dict, parameters: list[Tensor]) -> None:
         b1, b2 = group["betas"]
-        gradients = [p.grad for p in parameters]
+        gradients = _clipped([p.grad for p in parameters])
         shared = self.state[parameters[0]]
         if "steps" not in shared:
             shared["steps"], shared["square"] = 0, torch.zeros((), device=parameters[0].device)
@@ -47,3 +54,11 @@ class SharedAdam(torch.optim.Optimizer):
         size = (shared["square"] / (1 - b2 ** shared["steps"])).sqrt().clamp_min(group["least"])
         rate = group["lr"] / (1 - b1 ** shared["steps"])
         torch._foreach_add_(parameters, torch._foreach_div(means, size), alpha=-rate)
+
+
+def _clipped(gradients: list[Tensor]) -> list[Tensor]:
+    flat = torch.cat([g.flatten() for g in gradients])
+    sizes = flat.abs()
+    usual = sizes.masked_fill(sizes == 0, torch.nan).nanmedian().nan_to_num(torch.inf)
+    parts = flat.clamp(-CLIP * usual, CLIP * usual).split([g.numel() for g in gradients])
+    return [part.view_as(g) for part, g in zip(parts, gradients, strict=True)]

@@ -127,3 +127,31 @@ def test_shared_adam_step_does_not_depend_on_the_gradients_scale():
             optimizer.step()
         results.append(p.detach().clone())
     assert torch.allclose(*results, rtol=1e-4)
+
+
+def test_shared_adam_lets_no_few_large_gradients_hold_up_the_others():
+    few, others = torch.zeros(2, requires_grad=True), torch.zeros(3, 4, requires_grad=True)
+    optimizer = SharedAdam([{"params": [few, others]}], lr=0.1)
+    for _ in range(20):
+        few.grad, others.grad = torch.tensor([1e4, -1e4]), torch.ones(3, 4)
+        optimizer.step()
+    assert others.min().item() < -1.0  # as far as 20 steps of a rate of 0.1 go, less what the few take of it
+    assert few[0].item() == pytest.approx(3 * others[0, 0].item(), rel=1e-4)
+    assert few[1].item() == -few[0].item()
+
+
+def test_shared_adam_clips_by_what_is_usual_among_gradients_that_are_not_zero():
+    dead, live = torch.zeros(9, requires_grad=True), torch.zeros(3, requires_grad=True)
+    optimizer = SharedAdam([{"params": [dead, live]}], lr=0.1)
+    dead.grad, live.grad = torch.zeros(9), torch.tensor([1.0, 2.0, 4.0])
+    optimizer.step()
+    assert torch.equal(dead, torch.zeros(9))
+    assert torch.allclose(live / live[0], torch.tensor([1.0, 2.0, 4.0]))
+
+
+def test_shared_adam_stands_still_where_all_gradients_are_zero():
+    p = torch.ones(2, requires_grad=True)
+    optimizer = SharedAdam([{"params": [p]}], lr=0.1)
+    p.grad = torch.zeros(2)
+    optimizer.step()
+    assert torch.equal(p, torch.ones(2))
