@@ -179,9 +179,15 @@ class Problem:
         return accuracy(network, context.val, context.device, FAKE), self.epochs_of_proxy(evaluation, epochs)
 
     def epochs_of_proxy(self, evaluation: str, epochs: int) -> float:
-        """What a candidate takes, in epochs of training; passes without a backward one count a third."""
-        steps = len(self.context.whole)
-        return FORWARD * min(PROXY_BATCHES, steps) / steps if evaluation == "inherited" else float(epochs)
+        """What a candidate takes, in epochs of training.
+
+        Passes without a backward one count a third; those on validation data too, but for the one that every epoch of
+        training comes with.
+        """
+        if evaluation != "inherited":
+            return float(epochs)
+        whole, steps = self.context.whole, len(self.context.whole)
+        return FORWARD * (min(PROXY_BATCHES, steps) / steps + self.context.val.images / whole.images)
 
     def calibrate(self) -> None:
         """First steps of all quantizers, from training data."""

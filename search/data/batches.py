@@ -73,6 +73,11 @@ class Batches:
         whole, rest = divmod(len(self._labels), self._batch_size)
         return whole if self._shuffle or rest == 0 else whole + 1
 
+    @property
+    def images(self) -> int:
+        """How many the split has."""
+        return len(self._labels)
+
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of one epoch, or this process's part of each.
 

@@ -75,6 +75,14 @@ def test_candidates_can_be_trained(data, tmp_path, evaluation):
     assert outcome(tmp_path / "run")["metrics"]["search/epochs"] == 3 * 2
 
 
+def test_a_candidate_that_is_only_measured_counts_its_passes_and_those_on_validation_data(data, tmp_path):
+    config = configured(data, trials=3)
+    config.train.batch_size = 8  # 20 steps an epoch; 40 images are for validation
+    Run(config, lambda _: Small(), tmp_path / "run")()
+    each = (10 / 20 + 40 / 160) / 3
+    assert outcome(tmp_path / "run")["metrics"]["search/epochs"] == pytest.approx(3 * each)
+
+
 def test_a_budget_of_epochs_holds_for_the_whole_run(data, tmp_path):
     config = configured(data, trials=1000, evaluation="tuned")
     whole = config.train.warmup.epochs + config.train.finetune.epochs + 5
