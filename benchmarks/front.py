@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import kendalltau
 
+from benchmarks.front_table import table
 from benchmarks.searches import Searched, searched
 from search.results import front_volume
 from spaces.files import write_text
@@ -124,19 +125,37 @@ def ranking_of(job: Job, done: Searched) -> dict[str, object]:
 
 
 def volumes(contest: Contest, found: Mapping[Job, Searched]) -> Iterator[dict[str, object]]:
-    """Of each strategy the mean hypervolume over seeds, with its 95% bootstrap interval."""
-    for strategy in STRATEGIES:
-        each = []
-        for seed in range(contest.seeds):
-            own = [found[job] for b in contest.budgets if (job := Job(contest, strategy, seed, b)) in found]
-            if len(own) == len(contest.budgets):
-                each.append(_volume(own, min(contest.budgets)))
-        if each:
-            draws = np.random.default_rng(0).choice(each, (RESAMPLES, len(each))).mean(1)
-            low, high = np.quantile(draws, (0.025, 0.975))
-            values = {"hypervolume": np.mean(each), "low": low, "high": high}
-            line = {"benchmark": "front", "data": contest.data, "strategy": strategy, "seeds": len(each)}
-            yield line | {name: round(float(value), 4) for name, value in values.items()}
+    """Of each strategy the mean hypervolume over seeds, and how far it is behind the gradient's of the same seeds.
+
+    Both with 95% bootstrap intervals.
+    """
+    every = {strategy: _volumes(contest, found, strategy) for strategy in STRATEGIES}
+    for strategy, own in every.items():
+        if not own:
+            continue
+        line: dict[str, object] = {"benchmark": "front", "data": contest.data, "strategy": strategy, "seeds": len(own)}
+        line |= _interval("hypervolume", "low", "high", list(own.values()))
+        both = own.keys() & every["gradient"].keys()
+        if strategy != "gradient" and both:
+            behind = [every["gradient"][seed] - own[seed] for seed in sorted(both)]
+            line |= _interval("behind", "behind_low", "behind_high", behind)
+        yield line
+
+
+def _volumes(contest: Contest, found: Mapping[Job, Searched], strategy: str) -> dict[int, float]:
+    """Of the seeds of which all budgets are there."""
+    each = {}
+    for seed in range(contest.seeds):
+        own = [found[job] for b in contest.budgets if (job := Job(contest, strategy, seed, b)) in found]
+        if len(own) == len(contest.budgets):
+            each[seed] = _volume(own, min(contest.budgets))
+    return each
+
+
+def _interval(mean: str, low: str, high: str, values: list[float]) -> dict[str, float]:
+    draws = np.random.default_rng(0).choice(values, (RESAMPLES, len(values))).mean(1)
+    ends = np.quantile(draws, (0.025, 0.975))
+    return {name: round(float(v), 4) for name, v in zip((mean, low, high), (np.mean(values), *ends), strict=True)}
 
 
 def _volume(runs: list[Searched], least: int) -> float:
@@ -149,38 +168,6 @@ def _volume(runs: list[Searched], least: int) -> float:
     flash = np.maximum([cost["found"] for cost in costs], least)
     val, test = ([one.summary["accuracy"]["integer"][split] for one in runs] for split in ("val", "test"))
     return front_volume(flash.tolist(), val, test, costs[0]["seed_network"])
-
-
-def table(lines: list[dict[str, object]], command: str) -> str:
-    """Markdown: a table for each data set, mean test accuracy and standard deviation at each budget."""
-    text = f"# Rivals at equal total epochs\n\n`{command}`, one JSON object a line in `lines.jsonl` of its folder.\n"
-    for data in dict.fromkeys(str(line["data"]) for line in lines):
-        own = [line for line in lines if line["data"] == data]
-        budgets = list(dict.fromkeys(line["budget_bytes"] for line in own if "budget_bytes" in line))
-        heads = ["strategy", *(f"{b:,} B" for b in budgets), "hypervolume", "seconds", "peak MB"]
-        text += f"\n## {data}\n\n| {' | '.join(heads)} |\n"
-        text += "|---" * (len(budgets) + 4) + "|\n"
-        for strategy in STRATEGIES:
-            runs = [line for line in own if line.get("strategy") == strategy and "accuracy" in line]
-            cells = [_cell([line["accuracy"] for line in runs if line["budget_bytes"] == b]) for b in budgets]
-            volume = next((v for v in own if v.get("strategy") == strategy and "hypervolume" in v), None)
-            shown = f"{volume['hypervolume']} ({volume['low']} to {volume['high']})" if volume else ""
-            seconds, peak = ([line[key] for line in runs] for key in ("seconds", "peak_bytes"))
-            means = [f"{np.mean(seconds):.0f}", f"{np.mean(peak) / 1e6:.0f}"] if runs else ["", ""]
-            text += f"| {strategy} | {' | '.join([*cells, shown, *means])} |\n"
-        taus = [line["kendall_tau"] for line in own if "kendall_tau" in line]
-        if taus:
-            text += (
-                f"\nKendall's tau of candidates before and after training: {np.mean(taus):.2f}, {len(taus)} seeds.\n"
-            )
-    return text
-
-
-def _cell(values: list) -> str:
-    if not values:
-        return ""
-    spread = f" ± {100 * np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
-    return f"{100 * np.mean(values):.2f}{spread}"
 
 
 def main() -> None:

@@ -1,0 +1,67 @@
+"""Rivals in Markdown, from the lines of `python -m benchmarks.front`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+Line = Mapping[str, Any]
+
+HEAD = """# Rivals at equal total epochs
+
+`{command}` leaves one JSON object a line in `lines.jsonl` of its folder, and this table.
+
+Test accuracy of the exported integers in percent, mean and standard deviation over seeds, of the network that each run
+chose on validation data. All strategies of a seed start from one float network, whose epochs count for each of them.
+
+Hypervolume is the test accuracy that a limit on flash allows, 0 to 1, summed over octaves of that limit, from the least
+of the budgets to the unpruned network's size. What counts at a limit is the network below it that is best on validation
+data; networks below the least budget count as if they filled it. "Behind" is by how much it is less than the gradient's
+of the same seed, below 0 where it is more. In brackets are 95% bootstrap intervals over seeds. Seconds are those of a
+run on one core, the float network's left out.
+"""
+
+
+def table(lines: list[Line], command: str) -> str:
+    """A table for each data set, a row for each strategy that has a run."""
+    return HEAD.format(command=command) + "".join(
+        _section(data, [line for line in lines if line["data"] == data])
+        for data in dict.fromkeys(line["data"] for line in lines)
+    )
+
+
+def _section(data: str, lines: list[Line]) -> str:
+    runs = [line for line in lines if "accuracy" in line]
+    budgets = list(dict.fromkeys(line["budget_bytes"] for line in runs))
+    heads = ["strategy", *(f"{b:,} B" for b in budgets), "hypervolume", "behind gradient by", "seconds", "peak MB"]
+    text = f"\n## {data}\n\n{_row(heads)}{'|---' * len(heads)}|\n"
+    for strategy in dict.fromkeys(line["strategy"] for line in runs):
+        own = [line for line in runs if line["strategy"] == strategy]
+        volume = next((v for v in lines if v.get("strategy") == strategy and "hypervolume" in v), {})
+        cells = [_accuracy([line["accuracy"] for line in own if line["budget_bytes"] == b]) for b in budgets]
+        cells += [_ranged(volume, "hypervolume", "low", "high"), _ranged(volume, "behind", "behind_low", "behind_high")]
+        seconds, peak = (np.mean([line[key] for line in own]) for key in ("seconds", "peak_bytes"))
+        text += _row([strategy, *cells, f"{seconds:.0f}", f"{peak / 1e6:.0f}"])
+    seeds, epochs = {line["seed"] for line in runs}, max((line["epochs"] for line in runs), default=0)
+    text += f"\nSeeds {', '.join(map(str, sorted(seeds)))}; {epochs:.0f} epochs a run.\n"
+    taus = [line for line in lines if "kendall_tau" in line]
+    if taus:
+        shown = ", ".join(f"{line['kendall_tau']:.2f}" for line in taus)
+        candidates = taus[0]["ranking"]
+        text += f"\nKendall's tau of {candidates} candidates before and after training, a seed each: {shown}.\n"
+    return text
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _accuracy(values: list[float]) -> str:
+    if not values:
+        return ""
+    spread = f" ± {100 * np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
+    return f"{100 * np.mean(values):.2f}{spread}"
+
+
+def _ranged(line: Line, mean: str, low: str, high: str) -> str:
+    return f"{line[mean]:.3f} ({line[low]:.3f} to {line[high]:.3f})" if mean in line else ""
