@@ -17,7 +17,7 @@ from search.lower import lower
 from search.points import Point
 from search.progress import Monitor
 from search.report_rows import rows
-from search.results import Result
+from search.results import Result, front_knee, front_volume
 from search.training import accuracy
 from spaces.files import write_text
 from spaces.patterns import DENSE
@@ -91,6 +91,19 @@ class Exporter:
 
     def float_accuracy(self, teacher: Space, float_val: float) -> dict[str, float]:
         return {"val": float_val, "test": accuracy(teacher, self.whole("test"), self.device, FLOAT)}
+
+
+def front_summary(found: list[dict[str, Any]], axis: str, seed_cost: float) -> dict[str, Any]:
+    """Hypervolume and knee of networks that `export` measured, over one of their costs."""
+    costs = [one["costs"][axis]["found"] for one in found]
+    accuracies = {split: [one["accuracy"]["integer"][split] for one in found] for split in ("val", "test")}
+    volumes = {split: front_volume(costs, accuracies["val"], each, seed_cost) for split, each in accuracies.items()}
+    return {
+        "cost": axis,
+        "reference": {"cost": seed_cost, "accuracy": 0.0},
+        "hypervolume": volumes,
+        "knee": found[front_knee(costs, accuracies["val"])]["point"],
+    }
 
 
 def refuse_mismatches(summary: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,21 +14,21 @@ from torch import nn
 
 from cost_models import cost_model
 from cost_models.rules import CostModel
-from cost_models.target import Target
 from search import checkpoint, distributed
 from search import data as data_sets
 from search.data.batches import Batches
 from search.data.data import Data
 from search.display import terminal_monitor
-from search.export import Exporter, refuse_mismatches, write_summary
+from search.export import Exporter, front_summary, refuse_mismatches, write_summary
 from search.feasibility import BudgetError, at, refuse_impossible, seed_architecture
 from search.history import HISTORY_FILE, HistoryMonitor
+from search.offered import offered
 from search.phase import Context, Phase, checkpoint_file
 from search.points import Point, points_of
 from search.problem import Problem, device_of
 from search.progress import Monitor, Monitors
 from search.report import write_run_report
-from search.results import Result, RunFolderError, front_knee, front_volume, versions, write_results
+from search.results import Result, RunFolderError, versions, write_results
 from search.settings import Settings
 from search.strategies import STRATEGIES
 from search.training import PhaseRun, accuracy, float_copy, float_network
@@ -39,35 +39,6 @@ from spaces.space import FAKE, FLOAT, Space
 WORK = {"warmup": 1.0, "search": 1.9, "finetune": 1.7}  # relative time of an epoch
 EVALUATION_BATCH = 256
 TENSORBOARD = "tensorboard"
-
-
-def _offered(options: Options, target: Target) -> tuple[Options, list[str]]:
-    """The options less what the target cannot run, and a note on each precision that is not offered.
-
-    Raises:
-        ValueError: nothing would be left of what is asked for.
-    """
-    faults, notes, offered = [], [], {}
-    for key, asked, legal in (
-        ("weight_bits", options.widths, target.weight_bits),
-        ("activation_bits", options.activation_widths, target.activation_bits),
-        ("input_bits", (options.input_bits,) if options.input_bits else (), target.activation_bits),
-    ):
-        runs, beyond = sorted(set(asked) & set(legal)), sorted(set(asked) - set(legal))
-        if beyond and not runs:
-            faults.append(f"space.{key} {beyond}, it runs {sorted(legal)}")
-        elif beyond:
-            notes.append(f"not offered: space.{key} {beyond}, which target '{target.name}' cannot run")
-            offered[key] = [0, *runs] if key == "weight_bits" and options.prunes else runs
-    if target.granularity == "layer" and options.granularity == "channel" and len(options.widths) > 1:
-        faults.append("space.granularity 'channel', its kernels read one width a layer (granularity 'tensor')")
-    if target.channel_multiple > 1 and options.prunes:
-        faults.append(f"space.weight_bits with 0, it wants channels in multiples of {target.channel_multiple}")
-    if faults:
-        raise ValueError(
-            f"target '{target.name}' cannot run {'; '.join(faults)}. Change the space, or choose another target."
-        )
-    return replace(options, **offered), notes
 
 
 def new_folder(settings: Settings, job: int | None = None) -> Path:
@@ -149,7 +120,7 @@ class Run:
 
     def _space(self, model: nn.Module) -> Space:
         s = self.settings
-        options, self.notes = _offered(Options(**asdict(s.space)), s.target)
+        options, self.notes = offered(Options(**asdict(s.space)), s.target)
         if options.pattern == SINGLE and s.strategy.name != "magnitude":
             raise ValueError(
                 f"space.pattern 'weights': strategy '{s.strategy.name}' prunes no single weights. "
@@ -348,23 +319,12 @@ class Run:
         s = self.settings
         axes = (s.front.budgets, s.front.lambdas, getattr(s.strategy, "objectives", ()), s.budgets)
         axis = next(name for names in axes for name in names)
-        costs = [one["costs"][axis]["found"] for one in found]
-        accuracies = {split: [one["accuracy"]["integer"][split] for one in found] for split in ("val", "test")}
-        front = {
-            "cost": axis,
-            "reference": {"cost": self.seed_costs[axis], "accuracy": 0.0},
-            "hypervolume": {
-                split: front_volume(costs, accuracies["val"], each, self.seed_costs[axis])
-                for split, each in accuracies.items()
-            },
-            "knee": found[front_knee(costs, accuracies["val"])]["point"],
-        }
         return {
             "experiment": s.experiment,
             "seed": s.seed,
             "strategy": s.strategy.name,
             "points": found,
-            "front": front,
+            "front": front_summary(found, axis, self.seed_costs[axis]),
         }
 
     def _seconds(self) -> dict[str, float]:
