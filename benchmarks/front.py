@@ -52,7 +52,7 @@ class Contest:
 SMALL = ("train.warmup.epochs=6", "train.finetune.epochs=5")
 CONTESTS = (
     Contest("digits", "resnet8_digits", (38912, 19456, 9728, 4864, 3072), 5, 60),
-    Contest("fashion_mnist, 12,000 images", "resnet8_fashion", (19456, 4864), 3, 36),
+    Contest("fashion_mnist, 12,000 images", "resnet8_fashion", (19456, 4864, 3072), 3, 36),
 )
 QUICK = (Contest("digits", "resnet8_digits", (9728, 3072), 1, 16, SMALL),)
 
