@@ -16,7 +16,7 @@ from search.strategies.strategy import searching
 from search.strategies.studies import check_shared
 from spaces.space import Space
 
-INHERITED = 0.02  # epochs that an inherited candidate takes, as a first guess
+INHERITED = 0.15  # epochs that an inherited candidate takes, as a first guess
 
 
 class BlackBox:
