@@ -193,10 +193,16 @@ class PhaseRun:
         self.context.epochs_done += self.phase.epochs
 
     def _measure_start(self) -> None:
-        """Of a network that is trained on: it is never left worse than it was."""
+        """Of a network that is trained on: it is never left clearly worse than it was.
+
+        Searches choose networks for their accuracy on the same images, so luck is in it: two standard errors are taken
+        off, of a share that one more right and one more wrong would leave.
+        """
         if self.phase.keep_best and self.best is None and self.epoch == 0 and self.phase.architecture:
-            mode = INTEGER if self.phase.integer_epochs else self.phase.mode
-            self.best = accuracy(self.space, self.context.val, self.context.device, mode), _copied(self.space)
+            mode, images = INTEGER if self.phase.integer_epochs else self.phase.mode, self.context.val.images
+            value = accuracy(self.space, self.context.val, self.context.device, mode)
+            share = (value * images + 1) / (images + 2)
+            self.best = value - 2 * math.sqrt(share * (1 - share) / images), _copied(self.space)
 
     def place(self, share: float = 0.0, running: float = 0.0) -> float:
         """Where the phase is, in epochs: those done and a share of the next, or farther where seconds run out sooner.
@@ -290,11 +296,10 @@ class PhaseRun:
         value = accuracy(self.space, self.context.val, self.context.device, mode)
         counts = self.phase.integer_epochs == 0 or mode == INTEGER
         if (self.phase.keep_best or self.phase.patience is not None) and counts:
-            if self.best is None or value > self.best[0]:
+            better = self.best is None or value > self.best[0]
+            self.since_best = 0 if better else self.since_best + 1
+            if self.best is None or value >= self.best[0]:  # of equals the one that was trained longer
                 self.best = value, _copied(self.space)
-                self.since_best = 0
-            else:
-                self.since_best += 1
         return value
 
     def out_of_patience(self) -> bool:

@@ -171,6 +171,22 @@ def test_fine_tuning_never_leaves_a_network_worse_than_it_was(data, tmp_path):
     assert summary["accuracy"]["integer"]["val"] > summary["accuracy"]["float"]["val"] - 0.05
 
 
+def test_of_a_start_and_epochs_that_are_as_good_the_last_epoch_is_kept(data, tmp_path, monkeypatch):
+    config, original, seen = settings(data, "fixed"), PhaseRun.validate, []
+
+    def validate(self):
+        seen.append({name: value.clone() for name, value in self.space.state_dict().items()})
+        return original(self)
+
+    config.train.finetune.integer_epochs = 2
+    monkeypatch.setattr(PhaseRun, "validate", validate)
+    monkeypatch.setattr(training, "accuracy", lambda *_, **__: 1.0)
+    Run(config, lambda _: Small(), tmp_path / "run")()
+    kept = checkpoint.load(tmp_path / "run" / "checkpoints" / "finetune.pt")["space"]
+    assert all(torch.equal(value, seen[-1][name]) for name, value in kept.items())
+    assert not all(torch.equal(value, seen[-2][name]) for name, value in kept.items())
+
+
 def test_distillation_changes_the_result_and_keeps_the_promises(done, data, tmp_path):
     chosen = settings(data)
     chosen.train.distillation.weight = 0.5
