@@ -55,4 +55,5 @@ def test_its_epochs_count_in_a_limit_and_not_those_that_are_set(first, tmp_path,
         config.space.weight_bits, config.budgets = [0, 8], {"flash_bytes": 700}
     config.limits.epochs = summary["epochs"]["warmup"] + 5
     config.train.finetune.epochs, config.train.finetune.integer_epochs = 2, 1
-    assert Run(config, lambda _: Small(), tmp_path / "run")()["epochs"]["total"] == config.limits.epochs
+    total = Run(config, lambda _: Small(), tmp_path / "run")()["epochs"]["total"]
+    assert config.limits.epochs - 1 < total <= config.limits.epochs  # candidates may leave less than an epoch
