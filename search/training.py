@@ -298,7 +298,7 @@ class PhaseRun:
         if (self.phase.keep_best or self.phase.patience is not None) and counts:
             better = self.best is None or value > self.best[0]
             self.since_best = 0 if better else self.since_best + 1
-            if self.best is None or value >= self.best[0]:  # of equals the one that was trained longer
+            if better or value == self.best[0]:  # of equals the one that was trained longer
                 self.best = value, _copied(self.space)
         return value
 

@@ -163,7 +163,7 @@ def test_fixed_strategy_is_plain_quantization(data, tmp_path):
     assert summary["mismatches"]["numpy"] == 0
 
 
-def test_fine_tuning_never_leaves_a_network_worse_than_it_was(data, tmp_path):
+def test_fine_tuning_never_leaves_a_network_clearly_worse_than_it_was(data, tmp_path):
     config = settings(data, "fixed")
     config.train.finetune.lr = 30.0
     summary = Run(config, lambda _: Small(), tmp_path / "run")()
