@@ -14,7 +14,7 @@ FLOAT_BITS = 32
 
 def describe(space, selection) -> Network:
     """Channels and channels a width out of the decisions, in float64."""
-    counts = space._slot_counts
+    counts = space.slots.counts
     alpha = selection.alpha * space.copies().double() if selection.alpha is not None else counts.new_ones(1)
     channels = dict(zip(space.spec.slots, (counts @ alpha).unbind(), strict=True))
     one = counts.new_ones(1)
@@ -128,6 +128,6 @@ def _per_width(space, block, selection, alpha: Tensor, out: Tensor) -> tuple[tup
     share = share.double()
     if len(share) == 1:
         return weights.spec.widths, out * share[0]
-    slots = space._gated.get(block.name)
-    keep = alpha.index_select(0, getattr(space, slots)) if slots else out.new_ones(len(share))
+    slots = space.slots.of(block.name)
+    keep = alpha.index_select(0, slots) if slots is not None else out.new_ones(len(share))
     return weights.spec.widths, keep @ share

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Collection, Iterable
-from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -21,6 +20,8 @@ from spaces.patterns import NM
 from spaces.quantizers import ActivationChoice, ActivationQuantizer
 from spaces.quantizers.calibrate import METHODS
 from spaces.quantizers.weight import Layer, quantized
+from spaces.schedule import Schedule
+from spaces.slots import Slots
 from spaces.spec import ChoiceSpec, QuantizerSpec, SpaceSpec
 
 __all__ = ["FAKE", "FLOAT", "INTEGER", "Space"]
@@ -50,10 +51,9 @@ class Space(nn.Module):
         self.weights = {n: self._weights[key_of(n)] for n in spec.weights}
         self.norms = {n: self._norms[key_of(n)] for n in spec.norms}
         self.blocks = nn.ModuleList(self._block(b) for b in spec.blocks)
-        self._register_slots()
+        self.slots = Slots(spec)
+        self._schedule = Schedule(spec)
         self._mode, self.held, self.draws = FLOAT, False, True
-        self._branches = [name for name, choice in spec.choices.items() if choice.branches]
-        self._everything = False
         self.selection = Selection(FLOAT)
 
     def _choice(self, name: str, spec: ChoiceSpec) -> Choice:
@@ -73,41 +73,6 @@ class Space(nn.Module):
         weights = self.weights[spec.weights] if spec.weights else None
         norm = self.norms[spec.norm] if spec.norm else None
         return BLOCKS[spec.op](spec, inputs, self.quantizer(spec.name), weights, norm)
-
-    def _register_slots(self) -> None:
-        total = 1 + sum(self.spec.gates.values())
-        self._gated: dict[str, str] = {}
-        counts = torch.zeros(len(self.spec.slots), total, dtype=torch.float64)
-        for row, places in enumerate(self.spec.slots.values()):
-            counts[row].index_add_(0, torch.tensor(places), torch.ones(len(places), dtype=torch.float64))
-        self.register_buffer("_slot_counts", counts, persistent=False)
-        for i, block in enumerate(self.blocks):
-            places = self.spec.slots[block.name]
-            if any(places) and (block.weights is not None or block.moves_zero):
-                self._gated[block.name] = f"_slots_{i}"
-                self.register_buffer(f"_slots_{i}", torch.tensor(places), persistent=False)
-        later = self._masked_later()
-        self._masked = {name: len(self.spec.slots[name]) for name in self._gated if name not in later}
-        places = [place for name in self._masked for place in self.spec.slots[name]]
-        self.register_buffer("_mask_slots", torch.tensor(places, dtype=torch.long), persistent=False)
-
-    def _masked_later(self) -> set[str]:
-        """Tensors whose every path meets another mask of the same channels: the input of a depthwise convolution, say.
-
-        Of two masks in a row each would hide the other's gradient where the gate is closed, and double it where open.
-        """
-        later: set[str] = set()
-        for block in reversed(self.blocks):
-            readers = [reader for reader in self.blocks if block.name in reader.spec.inputs]
-            masked = [self._keeps_channels(r) and (r.name in self._gated or r.name in later) for r in readers]
-            if readers and all(masked) and block.name != self.spec.output:
-                later.add(block.name)
-        return later
-
-    def _keeps_channels(self, block: Block) -> bool:
-        """Whether each output channel comes from one input channel alone."""
-        groups = block.spec.attributes.get("groups", 1)
-        return block.weights is None or groups == len(self.spec.slots[block.spec.inputs[0]]) > 1
 
     # Decisions
 
@@ -158,7 +123,7 @@ class Space(nn.Module):
         """What the decisions say now, differentiable; drawn once per forward pass and kept in `selection`."""
         selection = Selection(mode or self._mode)
         if selection.mode == FLOAT:
-            for name in self._branches:
+            for name in self._schedule.branches:
                 choice = self.choices[name]
                 selection.share[name], selection.probability[name] = choice.share(), choice.probability()
         else:
@@ -166,8 +131,7 @@ class Space(nn.Module):
             if gates:
                 first = gates[0].shadow
                 selection.alpha = torch.cat([first.new_ones(1), keeps(gates)])
-                each = selection.alpha.index_select(0, self._mask_slots).split(list(self._masked.values()))
-                selection.keep = dict(zip(self._masked, each, strict=True))
+                selection.keep = self.slots.split(selection.alpha)
             choices = list(self.choices.values())
             selection.learns = dict(zip(self.choices, shares(choices), strict=True))
             selection.whole = frozenset(c.name for c in choices if c.whole)
@@ -183,7 +147,7 @@ class Space(nn.Module):
 
     def _draw(self, selection: Selection) -> None:
         """Which branches run in this pass."""
-        for name in self._branches:
+        for name in self._schedule.branches:
             if not (self.training and self.draws):
                 selection.paths[name] = int(self.choices[name].logits[0].argmax())
             elif selection.held:
@@ -249,9 +213,10 @@ class Space(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, *input_shape) -> logits. In integer mode every tensor on the way is what the Program computes."""
-        return self._run(x, {})
+        return self._run(x)[self.spec.output]
 
-    def _run(self, x: Tensor, keep: dict[str, Tensor] | None) -> Tensor:
+    def _run(self, x: Tensor, keep: bool = False) -> dict[str, Tensor]:
+        """Tensors by name: all of them, or those that the end needs."""
         if tuple(x.shape[1:]) != self.spec.input_shape:
             raise ValueError(
                 f"space '{self.name}': input of shape {tuple(x.shape)}; "
@@ -261,75 +226,17 @@ class Space(nn.Module):
         self.selection = self.selection.hold() if again else self.select()
         if again:
             self._draw(self.selection)
-        self.selection.weight = self._used_weights(self.selection, self._weights_of(self._running(self.selection)))
+        self.selection.weight = self._used_weights(self.selection, self._schedule.weights(self.selection.paths))
         return self._pass(x, self.selection, keep)
 
-    def _pass(self, x: Tensor, selection: Selection, keep: dict[str, Tensor] | None) -> Tensor:
+    def _pass(self, x: Tensor, selection: Selection, keep: bool = False) -> dict[str, Tensor]:
         values = {self.spec.input: self._enter(x)}
-        for block, runs, dead in zip(self.blocks, self._running(selection), self._dead, strict=True):
-            if runs:
+        for block in self.blocks:
+            if self._schedule.runs(block.spec, selection.paths):
                 values[block.name] = block(selection, *[values.get(name) for name in block.spec.inputs])
-            for name in dead if not keep else ():
+            for name in () if keep else self._schedule.dead[block.name]:
                 values.pop(name, None)
-        if keep is not None:
-            keep.update(values)
-        return values[self.spec.output]
-
-    def _running(self, selection: Selection) -> list[bool]:
-        """Whether each block runs in this pass."""
-        if not self._branches or self._everything:
-            return [True] * len(self.blocks)
-        paths = selection.paths
-        return [all(paths[choice] == option for choice, option in block.spec.when) for block in self.blocks]
-
-    def _weights_of(self, running: list[bool]) -> Collection[str]:
-        return {b.spec.weights for b, runs in zip(self.blocks, running, strict=True) if runs and b.spec.weights}
-
-    # Trials
-
-    def in_use(self, choice: str) -> bool:
-        """Whether a choice of one group bore on the last pass: no branch that did not run holds all it is about."""
-        bears = self._bears_on[choice]
-        return any(
-            runs for runs, block in zip(self._running(self.selection), self.blocks, strict=True) if block.name in bears
-        )
-
-    @torch.no_grad()
-    def tried(self, x: Tensor, choice: str, option: int) -> Tensor:
-        """Logits of the last training pass, had one choice of one group taken another option, by its index."""
-        selection = self.selection.having(choice, option)
-        names = self._weights_of(self._running(selection))
-        anew = {n for n in names if choice in self._choices_of(n) or n not in selection.weight}
-        selection.weight = selection.weight | self._used_weights(selection, anew)
-        with unmoved(self.norms.values()):
-            return self._pass(x, selection, {})
-
-    def _choices_of(self, weights: str) -> set[str | None]:
-        spec = self.weights[weights].spec
-        return {spec.bits, *spec.taps.values()}
-
-    @cached_property
-    def _bears_on(self) -> dict[str, set[str]]:
-        """Choice -> the blocks that compute otherwise with another option."""
-        found: dict[str, set[str]] = {name: set() for name in self.choices}
-        for block in self.spec.blocks:
-            quantizers = [self.quantizer(name) for name in (block.name, *block.inputs)]
-            names = {q.choice for q in quantizers if isinstance(q, ActivationChoice)}
-            names |= self._choices_of(block.weights) if block.weights else set()
-            names |= {block.attributes["choice"]} if block.op == "select" else set()
-            for name in names - {None}:
-                found[name].add(block.name)
-        return found
-
-    @property
-    def _dead(self) -> list[list[str]]:
-        if not hasattr(self, "_dead_after"):
-            last: dict[str, int] = {}
-            for i, block in enumerate(self.spec.blocks):
-                last.update(dict.fromkeys(block.inputs, i))
-            last.pop(self.spec.output, None)
-            self._dead_after = [[n for n, j in last.items() if j == i] for i in range(len(self.spec.blocks))]
-        return self._dead_after
+        return values
 
     def _enter(self, x: Tensor) -> Tensor:
         x = as_convolutions_like(x)
@@ -348,9 +255,7 @@ class Space(nn.Module):
         training, mode = self.training, self._mode
         self.set_mode(INTEGER)
         self.eval()
-        values = {"": x}
-        self._run(x, values)
-        values.pop("")
+        values = self._run(x, keep=True)
         self.train(training)
         self.set_mode(mode)
         return {name: self.quantizer(name).codes(value) for name, value in values.items()}
@@ -366,10 +271,10 @@ class Space(nn.Module):
         self.set_mode(FLOAT)
         for q in quantizers:
             q.observing = True
-        self._everything = True  # all branches
+        self._schedule.everything = True
         for x in batches:
             self(x)
-        self._everything = False
+        self._schedule.everything = False
         for q in quantizers:
             q.observing = False
             q.calibrate("minmax" if q is self.quantizer(self.spec.input) else method)
@@ -382,6 +287,22 @@ class Space(nn.Module):
     def freeze_norms(self, frozen: bool = True) -> None:
         for norm in self.norms.values():
             norm.frozen = frozen
+
+    # Trials
+
+    def in_use(self, choice: str) -> bool:
+        """Whether a choice of one group bore on the last pass: no branch that did not run holds all it is about."""
+        return self._schedule.bears(choice, self.selection.paths)
+
+    @torch.no_grad()
+    def tried(self, x: Tensor, choice: str, option: int) -> Tensor:
+        """Logits of the last training pass, had one choice of one group taken another option, by its index."""
+        selection = self.selection.having(choice, option)
+        names = self._schedule.weights(selection.paths)
+        anew = {n for n in names if choice in self._schedule.chosen_by(n) or n not in selection.weight}
+        selection.weight = selection.weight | self._used_weights(selection, anew)
+        with unmoved(self.norms.values()):
+            return self._pass(x, selection)[self.spec.output]
 
     # Costs
 

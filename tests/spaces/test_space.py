@@ -155,9 +155,8 @@ def test_evaluation_is_never_held():
 def test_images_and_what_convolutions_make_of_them_have_channels_last(channels):
     stem = nn.Conv2d(channels, 4, 3)
     space = space_of(nn.Sequential(stem, nn.ReLU(), nn.Conv2d(4, 2, 1)), (2, channels, 6, 6))
-    kept = {"": None}
-    space._run(torch.randn(2, channels, 6, 6), kept)
-    assert all(kept[name].is_contiguous(memory_format=torch.channels_last) for name in kept if name)
+    kept = space._run(torch.randn(2, channels, 6, 6), keep=True)
+    assert all(tensor.is_contiguous(memory_format=torch.channels_last) for tensor in kept.values())
     assert kept[space.spec.output].stride() == (32, 1, 8, 2)
 
 

@@ -1,0 +1,57 @@
+"""What a pass runs: which blocks, with which weights, and how long each tensor is needed."""
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+
+from spaces.spec import BlockSpec, SpaceSpec
+
+
+class Schedule:
+    """Attributes: everything: all branches run, whatever was drawn."""
+
+    def __init__(self, spec: SpaceSpec) -> None:
+        self._spec = spec
+        self.branches = [name for name, choice in spec.choices.items() if choice.branches]
+        self.everything = False
+
+    def runs(self, block: BlockSpec, paths: Mapping[str, int]) -> bool:
+        """paths: choice of branches -> the branch that runs."""
+        return self.everything or all(paths[choice] == option for choice, option in block.when)
+
+    def running(self, paths: Mapping[str, int]) -> Iterator[BlockSpec]:
+        return (block for block in self._spec.blocks if self.runs(block, paths))
+
+    def weights(self, paths: Mapping[str, int]) -> set[str]:
+        """Names of stored weights that a pass needs."""
+        return {block.weights for block in self.running(paths) if block.weights}
+
+    def chosen_by(self, weights: str) -> set[str]:
+        """Choices that stored weights are used by: of their precision and of their taps."""
+        spec = self._spec.weights[weights]
+        return {name for name in (spec.bits, *spec.taps.values()) if name is not None}
+
+    def bears(self, choice: str, paths: Mapping[str, int]) -> bool:
+        """Whether a block runs that computes otherwise with another option of a choice."""
+        return any(choice in self._choices_of[block.name] for block in self.running(paths))
+
+    @cached_property
+    def _choices_of(self) -> dict[str, set[str | None]]:
+        """Block -> all choices that it computes by."""
+        return {block.name: self._choices(block) for block in self._spec.blocks}
+
+    def _choices(self, block: BlockSpec) -> set[str | None]:
+        spec = self._spec
+        scales = {spec.scale_of[tensor] for tensor in (block.name, *block.inputs)}
+        found = {spec.quantizers[scale].choice for scale in scales & spec.quantizers.keys()}
+        found |= self.chosen_by(block.weights) if block.weights else set()
+        return found | ({block.attributes["choice"]} if block.op == "select" else set())
+
+    @cached_property
+    def dead(self) -> dict[str, list[str]]:
+        """Block -> the tensors that no later block reads."""
+        last = {tensor: block.name for block in self._spec.blocks for tensor in block.inputs}
+        last.pop(self._spec.output, None)
+        found: dict[str, list[str]] = {block.name: [] for block in self._spec.blocks}
+        for tensor, block in last.items():
+            found[block].append(tensor)
+        return found
