@@ -14,11 +14,15 @@ HEAD = """# Rivals at equal total epochs
 Test accuracy of the exported integers in percent, mean and standard deviation over seeds, of the network that each run
 chose on validation data. All strategies of a seed start from one float network, whose epochs count for each of them.
 
+All work on one space, but gradient and sensitivity choose a precision for every channel, the others one for every
+layer; searches without gradients know widths in eighths, uniform in 64ths.
+
 Hypervolume is the test accuracy that a limit on flash allows, 0 to 1, summed over octaves of that limit, from the least
-of the budgets to the unpruned network's size. What counts at a limit is the network below it that is best on validation
-data; networks below the least budget count as if they filled it. "Behind" is by how much it is less than the gradient's
-of the same seed, below 0 where it is more. In brackets are 95% bootstrap intervals over seeds. Seconds are those of a
-run on one core, the float network's left out.
+of the budgets to the unpruned network's size. At a limit counts the network of the largest budget that is within it;
+networks below the least budget count as if they filled it. In brackets are 95% bootstrap intervals over seeds, which of
+so few are too narrow (of three they cover about 73%). "Behind" is by how much it is less than the gradient's of the
+same seed, below 0 where it is more, with Student's 95% interval. Seconds are those of a run on one core, the float
+network's left out.
 """
 
 
@@ -39,16 +43,16 @@ def _section(data: str, lines: list[Line]) -> str:
         own = [line for line in runs if line["strategy"] == strategy]
         volume = next((v for v in lines if v.get("strategy") == strategy and "hypervolume" in v), {})
         cells = [_accuracy([line["accuracy"] for line in own if line["budget_bytes"] == b]) for b in budgets]
-        cells += [_ranged(volume, "hypervolume", "low", "high"), _ranged(volume, "behind", "behind_low", "behind_high")]
-        seconds, peak = (np.mean([line[key] for line in own]) for key in ("seconds", "peak_bytes"))
-        text += _row([strategy, *cells, f"{seconds:.0f}", f"{peak / 1e6:.0f}"])
+        cells += [_volume(volume), _behind(volume), _mean(own, "seconds", 1), _mean(own, "peak_bytes", 1e6)]
+        text += _row([strategy, *cells])
     seeds, epochs = {line["seed"] for line in runs}, max((line["epochs"] for line in runs), default=0)
     text += f"\nSeeds {', '.join(map(str, sorted(seeds)))}; {epochs:.0f} epochs a run.\n"
     taus = [line for line in lines if "kendall_tau" in line]
     if taus:
-        shown = ", ".join(f"{line['kendall_tau']:.2f}" for line in taus)
-        candidates = taus[0]["ranking"]
-        text += f"\nKendall's tau of {candidates} candidates before and after training, a seed each: {shown}.\n"
+        each = [line["kendall_tau"] for line in taus]
+        shown = ", ".join("none (all are as good)" if tau is None else f"{tau:.2f}" for tau in each)
+        text += f"\nKendall's tau of {taus[0]['ranking']} candidates at {taus[0]['budget_bytes']:,} B before and after "
+        text += f"training, a seed each: {shown}.\n"
     return text
 
 
@@ -63,5 +67,18 @@ def _accuracy(values: list[float]) -> str:
     return f"{100 * np.mean(values):.2f}{spread}"
 
 
-def _ranged(line: Line, mean: str, low: str, high: str) -> str:
-    return f"{line[mean]:.3f} ({line[low]:.3f} to {line[high]:.3f})" if mean in line else ""
+def _volume(line: Line) -> str:
+    return f"{line['hypervolume']:.3f} ({line['low']:.3f} to {line['high']:.3f})" if line else ""
+
+
+def _behind(line: Line) -> str:
+    if "behind" not in line:
+        return ""
+    half = "" if line["behind_half"] is None else f" ± {line['behind_half']:.3f}"
+    return f"{line['behind']:.3f}{half}"
+
+
+def _mean(lines: list[Line], key: str, unit: float) -> str:
+    """Of the searches that ran in one piece."""
+    values = [line[key] for line in lines if line[key] is not None]
+    return f"{np.mean(values) / unit:.0f}" if values else ""

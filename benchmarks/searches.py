@@ -13,17 +13,15 @@ from typing import Any
 from search.results import Result, read_results
 from spaces.files import write_text
 
-MEASURED = "measured.json"
-
 
 @dataclass(frozen=True)
 class Searched:
-    """Attributes: seconds, peak_bytes: of the process, the last one where it was cut short."""
+    """Attributes: seconds, peak_bytes: of the process; None where the search was cut short and went on in another."""
 
     summary: dict[str, Any]
     results: list[Result]
-    seconds: float
-    peak_bytes: int
+    seconds: float | None
+    peak_bytes: int | None
 
 
 def searched(folder: Path, overrides: Sequence[str]) -> Searched:
@@ -32,15 +30,17 @@ def searched(folder: Path, overrides: Sequence[str]) -> Searched:
     Raises:
         RuntimeError: the search failed; its last lines follow. Or what is in the folder is of other overrides.
     """
-    if not (folder / MEASURED).is_file():
-        begun = (folder / "config.yaml").is_file()
-        arguments = [f"resume={folder}"] if begun else [f"folder={folder}", "tensorboard=false", *overrides]
-        seconds, peak = _run(folder, arguments)
-        document = {"overrides": list(overrides), "seconds": seconds, "peak_bytes": peak}
-        write_text(folder / MEASURED, json.dumps(document))
-    measured = json.loads((folder / MEASURED).read_text())
+    path, begun = folder.with_name(f"{folder.name}.json"), (folder / "config.yaml").is_file()
+    if not begun:
+        write_text(path, json.dumps({"overrides": list(overrides)}))
+    measured = json.loads(path.read_text())
     if measured.pop("overrides") != list(overrides):
         raise RuntimeError(f"{folder}: holds a search with other overrides. Delete it to repeat it, or name another.")
+    if not measured:
+        arguments = [f"resume={folder}"] if begun else [f"folder={folder}", "tensorboard=false", *overrides]
+        seconds, peak = _run(folder, arguments)
+        measured = {"seconds": None if begun else seconds, "peak_bytes": None if begun else peak}
+        write_text(path, json.dumps({"overrides": list(overrides), **measured}))
     results, faults = read_results(folder / "results.jsonl")
     if faults:
         raise RuntimeError(f"{faults}: damaged. Delete {folder} to repeat that search.")

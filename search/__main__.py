@@ -17,7 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 from search import distributed
 from search.config import model_maker, parse, read_config, register, write_config
 from search.problem import device_of
-from search.run import Run, new_folder
+from search.run import Run, give_back, new_folder
+from search.settings import Settings
 
 register()
 
@@ -42,6 +43,16 @@ def _command() -> str:
     return shlex.join([*program, "-m", "search", *folders, *ours.overrides.task])
 
 
+def _accepted(settings: Settings, folder: Path) -> Run:
+    """A run that is refused leaves nothing."""
+    try:
+        return Run(settings, model_maker(settings.model), folder)
+    except BaseException:
+        if settings.folder is None and distributed.rank() == 0:
+            give_back(folder)
+        raise
+
+
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")
 def main(config: DictConfig) -> None:
     logging.getLogger("spaces").setLevel(logging.WARNING)  # what is left alone, the monitor says
@@ -54,7 +65,7 @@ def main(config: DictConfig) -> None:
             settings = parse(config)
             distributed.start(device_of(settings.train.device))
             folder = Path(distributed.agreed(lambda: str(new_folder(settings, _job_number()))))
-        run = Run(settings, model_maker(settings.model), folder)
+        run = _accepted(settings, folder)
         if not config.resume and distributed.rank() == 0:
             write_config(settings, folder, _command())  # not before Run has accepted it: a refused run leaves nothing
         run()

@@ -52,6 +52,10 @@ class Curvature:
             square.lerp_(task.square_(), 1 - MEMORY)
         self._watched = {}
 
+    def hurts(self) -> dict[str, Tensor]:
+        """What each change would hurt as far as it is known: of GATES, closing each; of choices the other options."""
+        return {name: square * (0.5 * self._batch) for name, square in self.squares.items()}
+
     def state(self) -> dict:
         return {"squares": self.squares, "batch": self._batch}
 

@@ -10,7 +10,7 @@ from search import distributed
 from search.curvature import Curvature
 from search.trials import Loss, Trials
 from spaces.blocks import Selection
-from spaces.space import Space
+from spaces.space import FAKE, Space
 
 REFRESH = 2  # steps of the decisions between two evaluations of the cost models; in between their gradient is kept
 PENALTY = 2.0  # rho of the augmented Lagrangian, for costs in units of their target
@@ -131,6 +131,12 @@ class Objective:
         """
         self.curvature.observe(len(images) * distributed.world_size())
         self.trials.observe(space, images, loss, reached)
+
+    def hurts(self, space: Space) -> dict[str, Tensor]:
+        """What changes of the decisions would hurt, as search.repair reads it; what was never seen hurts nothing."""
+        leaves = space.select(FAKE).leaves()
+        seen = self.curvature.hurts() | self.trials.hurts()
+        return {name: seen.get(name, torch.zeros_like(leaf.detach())) for name, leaf in leaves.items()}
 
     def _refresh(self, space: Space, task_loss: float, progress: float) -> dict[str, Tensor]:
         """d (cost terms) / d each leaf of the selection."""

@@ -16,7 +16,7 @@ from search.phase import Context, Phase, label
 from search.points import Point
 from search.progress import Monitor, Monitors
 from search.results import Result
-from search.settings import LimitSettings, TrainSettings
+from search.settings import BlackBoxSettings, LimitSettings, TrainSettings
 from search.training import PhaseRun, accuracy, reestimate_norms
 from spaces.architecture import Architecture
 from spaces.space import FAKE, INTEGER, Space
@@ -155,39 +155,42 @@ class Problem:
             )
 
     def proxy(
-        self, architecture: Architecture, evaluation: str, epochs: int, watch: Monitor | None = None
+        self, architecture: Architecture, s: BlackBoxSettings, watch: Monitor | None = None
     ) -> tuple[float, float]:
         """Validation accuracy of a candidate and the epochs that it took: less than a whole training.
 
         Args:
-            evaluation, epochs: see BlackBoxSettings.evaluation, candidate_epochs.
+            s: what of it is trained, and measured.
             watch: is told of every epoch.
         """
         space, context = self.space, self.context
-        if evaluation == "scratch":
+        if s.evaluation == "scratch":
             space = Space(self.space.spec).to(context.device)
             space.load_state_dict(self.initial)
             space.calibrate([images for images, _ in self.sample(CALIBRATION_BATCHES)], self.settings.calibration)
         network = space.decide(architecture).to(context.device)
         network.set_mode(FAKE)
-        if evaluation == "inherited":
+        if s.evaluation == "inherited":
             reestimate_norms(network, context.whole, PROXY_BATCHES)
         else:
             f, monitor = self.settings.finetune, watch or Monitors([])
+            phase = Phase("candidate", s.candidate_epochs, f.lr, weight_decay=f.weight_decay, kept=False)
             alone = replace(context, monitor=monitor, plan={}, limit=None, epochs={}, seconds={}, epochs_done=0)
-            PhaseRun(network, Phase("candidate", epochs, f.lr, weight_decay=f.weight_decay, kept=False), alone).run()
-        return accuracy(network, context.val, context.device, FAKE), self.epochs_of_proxy(evaluation, epochs)
+            PhaseRun(network, phase, alone).run()
+        images = context.val if s.val_images is None else context.val.some(s.val_images)
+        return accuracy(network, images, context.device, FAKE), self.epochs_of_proxy(s)
 
-    def epochs_of_proxy(self, evaluation: str, epochs: int) -> float:
+    def epochs_of_proxy(self, s: BlackBoxSettings) -> float:
         """What a candidate takes, in epochs of training.
 
         Passes without a backward one count a third; those on validation data too, but for the one that every epoch of
         training comes with.
         """
-        if evaluation != "inherited":
-            return float(epochs)
-        whole, steps = self.context.whole, len(self.context.whole)
-        return FORWARD * (min(PROXY_BATCHES, steps) / steps + self.context.val.images / whole.images)
+        if s.evaluation != "inherited":
+            return float(s.candidate_epochs)
+        whole, steps, every = self.context.whole, len(self.context.whole), self.context.val.images
+        images = every if s.val_images is None else min(every, s.val_images)
+        return FORWARD * (min(PROXY_BATCHES, steps) / steps + images / whole.images)
 
     def calibrate(self) -> None:
         """First steps of all quantizers, from training data."""

@@ -8,6 +8,7 @@ An order is places in the vector of parts: those that are gone already, and behi
 every layer is in no order: it stays.
 """
 
+import time
 from collections.abc import Callable, Mapping
 
 import torch
@@ -29,12 +30,14 @@ def scores(problem: Problem, parts: Parts, criterion: str) -> Tensor:
     """(N,) float64, the low ones go first; -inf where a part is gone."""
     if criterion == MAGNITUDE:
         return parts.magnitude()
-    space, loss, total = problem.space, problem.loss(), torch.zeros(sum(parts.sizes.values()), dtype=torch.float64)
+    space, loss, began = problem.space, problem.loss(), time.perf_counter()
+    total = torch.zeros(sum(parts.sizes.values()), dtype=torch.float64)
     batches = problem.sample(SENSITIVITY_BATCHES)
     with watched(space, frozen_norms=True):
         for images, labels in batches:
             total += parts.products(loss(space(images), labels))
-    problem.context.spend("prune", len(batches) / len(problem.context.whole), 0.0)
+    epochs = len(batches) / len(problem.context.whole)
+    problem.context.spend("prune", epochs, time.perf_counter() - began)
     return (total / len(batches)).masked_fill(parts.gone(), -torch.inf)
 
 
@@ -121,7 +124,10 @@ class Probe:
     @torch.no_grad()
     def _loss(self, gone: Tensor, more: Tensor) -> float:
         space, loss, context = self._problem.space, self._problem.loss(), self._problem.context
+        began = time.perf_counter()
         self._parts.remove(gone.index_fill(0, more, True))
-        context.spend("prune", FORWARD * len(self._batches) / len(context.whole), 0.0)
         with watched(space):
-            return sum(loss(space(images), labels).item() for images, labels in self._batches) / len(self._batches)
+            total = sum(loss(space(images), labels).item() for images, labels in self._batches)
+        epochs = FORWARD * len(self._batches) / len(context.whole)
+        context.spend("prune", epochs, time.perf_counter() - began)
+        return total / len(self._batches)

@@ -1,13 +1,13 @@
 """Projection onto the budgets: an integer program picks the changes that cost least accuracy (scipy's milp).
 
 A change is a channel closed or given another precision. What it saves is read off the cost models' gradient at
-the present picks, what it hurts off the loss's; since costs are products (a channel lives on both sides) the program
+the present picks, what it hurts is given; since costs are products (a channel lives on both sides) the program
 is solved again on the new picks until the exact check passes.
 """
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -20,8 +20,6 @@ from torch import Tensor
 from cost_models.peak_ram import PeakRam, ram_by_layer
 from cost_models.rules import CostModel
 from search.feasibility import BudgetError, at, over, smallest
-from search.trials import Loss, difference_of
-from search.watching import watched
 from spaces.architecture import Architecture
 from spaces.blocks import GATES, Selection
 from spaces.decision import Choice, Gate
@@ -30,6 +28,9 @@ from spaces.space import FAKE, Space
 ROUNDS = 40
 NODES, GAP = 100, 1e-2  # of the branch and bound: the estimates are no better than that
 TINY = 1e-9
+
+# What changes hurt, in units of the loss, 0 or more: of GATES, closing each; of a choice (groups, options).
+Hurts = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -44,45 +45,12 @@ class Change:
     closes: bool = False  # a channel
 
 
-class Sensitivity:
-    """What changes hurt, a mean over batches: gates and choices a channel by d loss / d share; whole ones are tried."""
-
-    def __init__(self, space: Space, batches: list[tuple[Tensor, Tensor]], loss: Callable[[Tensor, Tensor], Tensor]):
-        sums: dict[str, Tensor] = {}
-        with watched(space, frozen_norms=True):
-            for images, labels in batches:
-                for name, part in self._of_batch(space, images, labels, loss).items():
-                    sums[name] = sums.get(name, 0) + part
-        self.by_name = {name: total / max(1, len(batches)) for name, total in sums.items()}
-
-    def _of_batch(self, space: Space, images: Tensor, labels: Tensor, loss) -> dict[str, Tensor]:
-        value = loss(space(images), labels)
-        leaves = space.selection.leaves()
-        found = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
-        parts = {}
-        for (name, leaf), gradient in zip(leaves.items(), found, strict=True):
-            if name in space.selection.whole:
-                parts[name] = self._tried(space, images, lambda logits: loss(logits, labels), value.item(), name)
-            else:
-                parts[name] = torch.zeros_like(leaf) if gradient is None else gradient.detach()
-        return parts
-
-    def _tried(self, space: Space, images: Tensor, loss: Loss, reached: float, name: str) -> Tensor:
-        """(1, n_options), the loss with each other option, less what was reached."""
-        now, others = int(space.selection.share[name][0].argmax()), range(len(space.choices[name].options))
-        tried = [
-            0.0 if i == now or not space.in_use(name) else difference_of(space, images, loss, reached, name, i)
-            for i in others
-        ]
-        return torch.tensor([tried], device=images.device)
-
-
 def repair(
     space: Space,
     architecture: Architecture,
     models: Mapping[str, CostModel],
     budgets: Mapping[str, float],
-    sensitivity: Sensitivity,
+    hurts: Hurts,
 ) -> Architecture:
     """The architecture, changed as little as its budgets ask for; as it is where it meets them.
 
@@ -98,10 +66,10 @@ def repair(
 
     start = architecture
     while True:
-        found = _shrunk(space, start, models, budgets, sensitivity)
+        found = _shrunk(space, start, models, budgets, hurts)
         if not distance(found):
             return found
-        switched = _switched(space, start, sensitivity)
+        switched = _switched(space, start, hurts)
         nearest, _ = min(switched, key=lambda s: (distance(s[0]), s[1]), default=(start, 0.0))
         if distance(nearest) >= distance(start):
             break
@@ -113,7 +81,7 @@ def repair(
     return last
 
 
-def _shrunk(space: Space, architecture: Architecture, models, budgets, sensitivity: Sensitivity) -> Architecture:
+def _shrunk(space: Space, architecture: Architecture, models, budgets, hurts: Hurts) -> Architecture:
     """Channels closed and choices changed until the budgets are met or nothing helps."""
     for _ in range(ROUNDS):
         excess = over(at(space, architecture, models), budgets)
@@ -122,7 +90,7 @@ def _shrunk(space: Space, architecture: Architecture, models, budgets, sensitivi
         space.fix(architecture)
         space.eval()
         rows = _constraint_rows(space, models, budgets, excess)
-        changes = _changes(space, architecture, [gradients for gradients, _ in rows], sensitivity)
+        changes = _changes(space, architecture, [gradients for gradients, _ in rows], hurts)
         chosen = _solve(changes, [need for _, need in rows])
         if not chosen:
             break
@@ -130,13 +98,11 @@ def _shrunk(space: Space, architecture: Architecture, models, budgets, sensitivi
     return architecture
 
 
-def _switched(
-    space: Space, architecture: Architecture, sensitivity: Sensitivity
-) -> Iterator[tuple[Architecture, float]]:
+def _switched(space: Space, architecture: Architecture, hurts: Hurts) -> Iterator[tuple[Architecture, float]]:
     """The architecture with another branch, each of them, and what that hurts."""
     for name, choice in space.spec.choices.items():
-        hurts = sensitivity.by_name[name][0].tolist() if choice.branches else []
-        for option, hurt in zip(choice.options, hurts, strict=False):
+        each = hurts[name][0].tolist() if choice.branches else []
+        for option, hurt in zip(choice.options, each, strict=False):
             if (option,) != architecture.picks[name]:
                 yield architecture.having({name: (option,)}), hurt
 
@@ -162,37 +128,37 @@ def _constraint_rows(space: Space, models, budgets, excess) -> list[tuple[dict[s
     return rows
 
 
-def _changes(space: Space, architecture: Architecture, rows: list[dict[str, Tensor]], sensitivity) -> list[Change]:
+def _changes(space: Space, architecture: Architecture, rows: list[dict[str, Tensor]], hurts: Hurts) -> list[Change]:
     changes: list[Change] = []
     first = 1  # place 0 of the vector of gates is the channel that is always open
     for gate in (d for d in space.decisions.values() if isinstance(d, Gate)):
-        changes += _closings(gate, architecture.picks[gate.name], first, rows, sensitivity)
+        changes += _closings(gate, architecture.picks[gate.name], first, rows, hurts)
         first += gate.groups
     for choice in space.choices.values():
-        changes += _lowerings(choice, architecture.picks, rows, sensitivity)
+        changes += _lowerings(choice, architecture.picks, rows, hurts)
     return [c for c in changes if any(s > 0 for s in c.saved)]
 
 
-def _closings(gate: Gate, pick, first: int, rows, sensitivity) -> list[Change]:
-    hurt = sensitivity.by_name.get(GATES)
+def _closings(gate: Gate, pick, first: int, rows, hurts: Hurts) -> list[Change]:
+    hurt = hurts[GATES]
     opened = [g for g in range(gate.groups) if pick[g]]
     if len(opened) < 2:
         return []
     found = []
     for g in opened:
         saved = tuple(float(row[GATES][first + g]) if GATES in row else 0.0 for row in rows)
-        loss = abs(float(hurt[first + g])) if hurt is not None else 0.0
+        loss = float(hurt[first + g])
         found.append(Change(gate.name, g, 0, loss + TINY + float(gate.shadow[g].detach()) * TINY, saved, True))
     return found
 
 
-def _lowerings(choice: Choice, picks, rows, sensitivity) -> list[Change]:
-    found, hurt = [], sensitivity.by_name.get(choice.name)
+def _lowerings(choice: Choice, picks, rows, hurts: Hurts) -> list[Change]:
+    found, hurt = [], hurts[choice.name]
     saved_rows = [row.get(choice.name) for row in rows]
     for g, pick in enumerate(picks[choice.name]):
         now = choice.options.index(pick)
         for option in set(range(len(choice.options))) - {now}:
-            loss = abs(float(hurt[g, option] - hurt[g, now])) if hurt is not None else 0.0
+            loss = max(0.0, float(hurt[g, option] - hurt[g, now]))
             saved = tuple(float(row[g, now] - row[g, option]) if row is not None else 0.0 for row in saved_rows)
             found.append(Change(choice.name, g, choice.options[option], loss + TINY, saved))
     return found

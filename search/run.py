@@ -4,8 +4,10 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -42,19 +44,41 @@ TENSORBOARD = "tensorboard"
 
 
 def new_folder(settings: Settings, job: int | None = None) -> Path:
-    """runs/EXPERIMENT/TIME, or settings.folder. Raises RunFolderError where it exists with something in it.
+    """settings.folder, or runs/EXPERIMENT/TIME, which is made: of runs that begin in one second each has its own.
 
     Args:
-        job: number in a multirun, whose runs begin in the same second.
+        job: number in a multirun.
+
+    Raises:
+        RunFolderError: settings.folder exists with something in it.
     """
-    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S") + ("" if job is None else f"_{job}")
-    folder = Path(settings.folder or Path("runs") / settings.experiment / stamp)
+    if settings.folder is None:
+        stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S") + ("" if job is None else f"_{job}")
+        return _made(Path("runs") / settings.experiment / stamp)
+    folder = Path(settings.folder)
     if folder.exists() and any(folder.iterdir()):
         raise RunFolderError(
             f"folder '{folder}' exists and is not empty: nothing there is overwritten. "
             f"Continue it with resume={folder}, or name another folder."
         )
     return folder
+
+
+def _made(folder: Path) -> Path:
+    for number in count(2):
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            folder = folder.with_name(f"{folder.name.partition('+')[0]}+{number}")
+    raise AssertionError
+
+
+def give_back(folder: Path) -> None:
+    """Removes a folder that `new_folder` made where nothing is in it yet, and those above it that were for it alone."""
+    with suppress(OSError):  # not empty
+        for path in (folder, folder.parent, folder.parent.parent):
+            path.rmdir()
 
 
 class Run:

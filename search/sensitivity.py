@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,9 @@ from torch import Tensor
 
 from search.documents import FINITE, NUMBER, OBJECT, TEXT, WHOLE, check_format, json_object, listed, unlike
 from search.feasibility import fixed, seed_architecture
-from search.repair import Sensitivity
+from search.repair import Hurts
+from search.trials import difference_of
+from search.watching import watched
 from spaces.blocks import GATES
 from spaces.decision import Gate
 from spaces.files import write_text
@@ -34,7 +37,7 @@ class Table:
         fingerprint: of the weights that it holds for.
         gates: the decisions that are gates, in the order of the space; their options are 0 and 1.
         increases: decision -> (groups, options), losses less the seed network's.
-        epochs: of training that making it took as much as.
+        epochs: of training that making it took as much as; seconds: that it took.
     """
 
     fingerprint: str
@@ -42,21 +45,23 @@ class Table:
     options: dict[str, tuple[int, ...]]
     increases: dict[str, Tensor]
     epochs: float = 0.0
+    seconds: float = 0.0
 
     @property
-    def by_name(self) -> dict[str, Tensor]:
+    def hurts(self) -> Hurts:
         """As `search.repair` reads it: gates in one vector behind the channel that is always open."""
-        hurts = {name: table.clamp_min(0) for name, table in self.increases.items()}
-        gates = [hurts.pop(name)[:, 0] for name in self.gates]
-        return hurts | ({GATES: torch.cat([torch.zeros(1, dtype=torch.float64), *gates])} if gates else {})
+        found = {name: table.clamp_min(0) for name, table in self.increases.items()}
+        gates = [found.pop(name)[:, 0] for name in self.gates]
+        return found | ({GATES: torch.cat([torch.zeros(1, dtype=torch.float64), *gates])} if gates else {})
 
     def save(self, path: Path) -> None:
         decisions = {
             name: {"options": list(options), "loss_increase": self.increases[name].tolist()}
             for name, options in self.options.items()
         }
-        document = {"format": FORMAT, "fingerprint": self.fingerprint, "epochs": self.epochs, "gates": self.gates}
-        write_text(path, json.dumps(document | {"decisions": decisions}))
+        document = {"format": FORMAT, "fingerprint": self.fingerprint, "gates": self.gates}
+        document |= {"epochs": self.epochs, "seconds": self.seconds, "decisions": decisions}
+        write_text(path, json.dumps(document))
 
     @staticmethod
     def load(path: Path) -> "Table":
@@ -64,7 +69,9 @@ class Table:
         try:
             document = json_object(path.read_text(encoding="utf-8"))
             decisions, wrong = decisions_of(document)
-            wrong += unlike(document, {"fingerprint": TEXT, "epochs": FINITE, "gates": listed(TEXT)}).values()
+            document.setdefault("seconds", 0.0)  # of tables from before they were counted
+            kinds = {"fingerprint": TEXT, "epochs": FINITE, "seconds": FINITE, "gates": listed(TEXT)}
+            wrong += unlike(document, kinds).values()
             if wrong:
                 raise ValueError(f"is no whole table: {'; '.join(wrong)}")
         except (OSError, ValueError) as error:
@@ -74,7 +81,8 @@ class Table:
             ) from error
         options = {name: tuple(entry["options"]) for name, entry in decisions.items()}
         increases = {n: torch.tensor(e["loss_increase"], dtype=torch.float64) for n, e in decisions.items()}
-        return Table(document["fingerprint"], tuple(document["gates"]), options, increases, document["epochs"])
+        took = document["epochs"], document["seconds"]
+        return Table(document["fingerprint"], tuple(document["gates"]), options, increases, *took)
 
     def fits(self, space: Space) -> bool:
         """Whether it is of these weights and of what is open in this space."""
@@ -131,13 +139,26 @@ def fingerprint(space: Space) -> str:
 
 
 @torch.no_grad()
-def measured(space: Space, batches: list[Batch], loss: Loss) -> Table:
-    """By a pass for every option of every group."""
-    seed, mode = seed_architecture(space), space.mode
+def measured(space: Space, batches: list[Batch], loss: Loss, allowed: float | None = None) -> Table:
+    """By a pass for every option of every group.
+
+    Args:
+        allowed: seconds.
+
+    Raises:
+        ValueError: it would take longer, as the first pass shows.
+    """
+    seed, mode, began = seed_architecture(space), space.mode, time.perf_counter()
     space.set_mode(FAKE)
     increases = {}
     with fixed(space, seed):
         reached = _mean_loss(space, batches, loss)
+        expected = passes(space) * (time.perf_counter() - began)
+        if allowed is not None and expected > allowed:
+            raise ValueError(
+                f"limits.seconds: leaves {allowed:.0f}, and the table takes about {expected:.0f}. Raise it, or take "
+                "fewer strategy.batches, strategy.estimate=gradient, or the strategy.table of another run."
+            )
         for name, decision in space.decisions.items():
             found = torch.zeros(decision.groups, len(decision.options), dtype=torch.float64)
             alone = isinstance(decision, Gate) and decision.groups == 1  # the last channel stays
@@ -155,20 +176,45 @@ def measured(space: Space, batches: list[Batch], loss: Loss) -> Table:
 
 
 def estimated(space: Space, batches: list[Batch], loss: Loss) -> Table:
-    """By the loss's derivatives, to first order; whole choices are tried. One pass."""
-    with fixed(space, seed_architecture(space)):
-        found = Sensitivity(space, batches, loss).by_name
-        increases, first = {}, 1
-        for name, decision in space.decisions.items():
-            if isinstance(decision, Gate):
-                closed = found[GATES][first : first + decision.groups].abs().double().cpu()
-                increases[name] = torch.stack([closed, torch.zeros_like(closed)], dim=1)
-                first += decision.groups
-            else:
-                hurt = found[name].double().cpu()
-                start = decision.options.index(decision.start)
-                increases[name] = (hurt - hurt[:, start : start + 1]).abs()
+    """By the empirical Fisher information (see search.curvature); whole choices are tried. One pass."""
+    with fixed(space, seed_architecture(space)), watched(space, frozen_norms=True):
+        seen = [_of_batch(space, images, labels, loss) for images, labels in batches]
+    found = {name: torch.stack([each[name] for each in seen]).mean(0).double().cpu() for name in seen[0]}
+    increases, first = {}, 1
+    for name, decision in space.decisions.items():
+        if isinstance(decision, Gate):
+            closed = found[GATES][first : first + decision.groups]
+            increases[name] = torch.stack([closed, torch.zeros_like(closed)], dim=1)
+            first += decision.groups
+        else:
+            increases[name] = found[name]
     return _table(space, increases)
+
+
+def _of_batch(space: Space, images: Tensor, labels: Tensor, loss: Loss) -> dict[str, Tensor]:
+    """Of GATES (places,), what closing each does to the loss; of choices (groups, options), what the others do."""
+    value = loss(space(images), labels)
+    leaves = space.selection.leaves()
+    found = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
+    changes = {}
+    for (name, leaf), gradient in zip(leaves.items(), found, strict=True):
+        if name in space.selection.whole:
+            changes[name] = _tried(space, images, lambda logits: loss(logits, labels), value.item(), name)
+            continue
+        gradient = torch.zeros_like(leaf) if gradient is None else gradient
+        change = -gradient if name == GATES else gradient - (gradient * leaf.detach()).sum(1, keepdim=True)
+        changes[name] = len(images) / 2 * change.square()
+    return changes
+
+
+def _tried(space: Space, images: Tensor, loss: Callable[[Tensor], Tensor], reached: float, name: str) -> Tensor:
+    """(1, options), the loss with each other option, less what was reached."""
+    now, options = int(space.selection.share[name][0].argmax()), range(len(space.choices[name].options))
+    tried = [
+        0.0 if i == now or not space.in_use(name) else difference_of(space, images, loss, reached, name, i)
+        for i in options
+    ]
+    return torch.tensor([tried], device=images.device)
 
 
 def passes(space: Space) -> int:

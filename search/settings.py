@@ -198,7 +198,8 @@ class SensitivitySettings:
     """What each option hurts alone, and an integer program over the budgets.
 
     Attributes:
-        estimate: "measured": a forward pass for every option of every channel; "gradient": one pass, to first order.
+        estimate: "measured": a forward pass for every option of every channel; "gradient": one pass,
+            by the Fisher information.
         batches: of training data that it is measured on.
         table: sensitivity.json of another run with the same float network, for new budgets; null: measured here.
     """
@@ -211,6 +212,9 @@ class SensitivitySettings:
     def __post_init__(self) -> None:
         _require("strategy.estimate", self.estimate, self.estimate in ESTIMATES, f"one of {ESTIMATES}")
         _require("strategy.batches", self.batches, self.batches >= 1, "1 or more")
+        for key, plain in (("estimate", "measured"), ("batches", 4)):
+            made_here = self.table is None or getattr(self, key) == plain
+            _require(f"strategy.{key}", getattr(self, key), made_here, f"{plain}, as it comes, with strategy.table")
 
 
 STRUCTURES, CRITERIA = ("channels", "weights"), ("magnitude", "gradient")
@@ -276,6 +280,7 @@ class BlackBoxSettings:
         trials: candidates that are measured; attempts: those that are drawn, with all that are over a budget.
         evaluation: "inherited": weights of the warmed-up network, norms estimated anew; "tuned": candidate_epochs of
             training from there; "scratch": as many from the network as it was before warm-up.
+        val_images: that an inherited candidate is measured on, spread evenly over validation data; null: all.
         pruner: ends the training of candidates that fall behind: "none", "median", "hyperband".
         objectives: costs to minimize beside the accuracy, for fronts; of random, tpe, gp and nsga2.
         networks: how many of the best are fine-tuned; of several objectives they are spread over the front.
@@ -289,6 +294,7 @@ class BlackBoxSettings:
     attempts: int = 20_000
     evaluation: str = "inherited"
     candidate_epochs: int = 1
+    val_images: int | None = None
     pruner: str = "none"
     objectives: list[str] = field(default_factory=list)
     networks: int = 1
@@ -305,6 +311,8 @@ class BlackBoxSettings:
         _require("strategy.population", self.population, self.population >= 2, "2 or more")
         for key in ("trials", "attempts", "candidate_epochs", "networks", "tournament"):
             _require(f"strategy.{key}", getattr(self, key), getattr(self, key) >= 1, "1 or more")
+        some = self.val_images is None or self.val_images >= 1
+        _require("strategy.val_images", self.val_images, some, "1 or more, or null")
         if self.storage is not None:
             _require("strategy.study", self.study, self.study is not None, "a name, where strategy.storage is given")
         self._refuse_what_nothing_reads()
@@ -315,6 +323,7 @@ class BlackBoxSettings:
         self._read_for("population", self.name in POPULATIONS, f"strategy={'|'.join(POPULATIONS)}")
         self._read_for("tournament", self.name == "evolution", "strategy=evolution")
         self._read_for("candidate_epochs", trained, "strategy.evaluation=tuned|scratch")
+        self._read_for("val_images", not trained, "strategy.evaluation=inherited")
         self._read_for("objectives", self.name in FRONTS, f"strategy={'|'.join(FRONTS)}")
         cut = not pruned or self.candidate_epochs > 1
         allowed = f"2 or more, where strategy.pruner={self.pruner} is to end candidates before their last"

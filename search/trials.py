@@ -21,10 +21,11 @@ Loss = Callable[[Tensor], Tensor]  # of a batch's logits
 
 
 class Trials:
-    """Attributes: values: choice -> (n_options,), losses, of which differences alone mean something."""
+    """Attributes: values: choice -> (n_options,), losses, of which differences alone mean something; passes: so far."""
 
     def __init__(self) -> None:
         self.values: dict[str, Tensor] = {}
+        self.passes = 0
         self._known: dict[str, set[int]] = {}
         self._next = 0
 
@@ -33,6 +34,10 @@ class Trials:
         if len(self._known.get(choice, ())) < of_costs.shape[1]:
             return torch.zeros_like(of_costs)
         return of_costs + self.values[choice][None].to(of_costs)
+
+    def hurts(self) -> dict[str, Tensor]:
+        """Choice -> (1, n_options), as far as it was tried."""
+        return {name: values[None] for name, values in self.values.items()}
 
     def observe(self, space: Space, images: Tensor, loss: Loss, reached: float) -> None:
         """After a pass that reached a loss: one trial; at first as many as it takes to know all options."""
@@ -49,6 +54,7 @@ class Trials:
 
     def _try(self, space: Space, images: Tensor, loss: Loss, reached: float, name: str, option: int) -> None:
         difference = difference_of(space, images, loss, reached, name, option)
+        self.passes += 1
         values = self.values.setdefault(name, torch.zeros(len(space.choices[name].options), dtype=torch.float64))
         known, now = self._known.setdefault(name, set()), self._now(space, name)
         surprise = difference - float(values[option] - values[now])
@@ -56,10 +62,11 @@ class Trials:
         known |= {option, now}
 
     def state(self) -> dict:
-        return {"values": self.values, "known": self._known, "next": self._next}
+        return {"values": self.values, "known": self._known, "next": self._next, "passes": self.passes}
 
     def load(self, state: dict) -> None:
         self.values, self._known, self._next = state["values"], state["known"], state["next"]
+        self.passes = state["passes"]
 
 
 def difference_of(space: Space, images: Tensor, loss: Loss, reached: float, name: str, option: int) -> float:

@@ -1,6 +1,7 @@
 """Batches of one split, from memory: shuffled by a seed, augmented, normalised, and shared out among processes."""
 
 from collections.abc import Iterator
+from copy import copy
 
 import numpy as np
 import torch
@@ -77,6 +78,13 @@ class Batches:
     def images(self) -> int:
         """How many the split has."""
         return len(self._labels)
+
+    def some(self, count: int) -> "Batches":
+        """Of so many images, spread evenly over the split; all where it has no more."""
+        part = copy(self)
+        places = torch.linspace(0, self.images - 1, min(count, self.images)).long().to(self._labels.device)
+        part._images, part._labels = self._images[places], self._labels[places]
+        return part
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of one epoch, or this process's part of each.

@@ -43,14 +43,14 @@ def known_before(settings: BlackBoxSettings, space: Space, models: Mapping[str, 
     budgeted costs come to.
     """
     spec = asdict(space.spec)
-    trained = {} if settings.evaluation == "inherited" else {"candidate_epochs": settings.candidate_epochs}
+    read = "val_images" if settings.evaluation == "inherited" else "candidate_epochs"
     compared = {name: models[name] for name in (*point.budgets, *settings.objectives)}
     facts = {
         PARAMETERS: Encoding(space).parameters,
         "budgets": dict(point.budgets),
         "objectives": settings.objectives,
         DIRECTIONS: directions(settings),
-        "evaluation": {"evaluation": settings.evaluation, **trained},
+        "evaluation": {"evaluation": settings.evaluation, read: getattr(settings, read)},
         "costs": {
             "seed network": at(space, seed_architecture(space), compared),
             "lowest options": at(space, _lowest_options(space), compared),

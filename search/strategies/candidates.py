@@ -1,10 +1,10 @@
 """A search without gradients at one point of a front: candidate after candidate, and the best of them trained.
 
 A candidate that is over a budget is never trained: its costs are known beforehand; it is counted, and samplers that
-weigh constraints are told how far over it was. All others are measured on validation data: with the weights of the
-warmed-up network and norms that are estimated anew, after some epochs of training from there, or after some epochs from
-scratch. All that a search knows stands in its study, so it goes on from there after a kill, and several processes can
-share one.
+weigh constraints are told how far over it was. One that was measured before is known, and takes nothing. All others are
+measured on validation data: with the weights of the warmed-up network and norms that are estimated anew, after some
+epochs of training from there, or after some epochs from scratch. All that a search knows stands in its study, so it
+goes on from there after a kill, and several processes can share one.
 """
 
 import math
@@ -28,8 +28,10 @@ from search.strategies.agreement import known_after, known_before
 from search.strategies.drawing import RandomDraws
 from search.strategies.fronts import spread
 from search.strategies.samplers import PRUNERS, SAMPLERS, WANT_VALUES, Sampling, distributions
-from search.strategies.studies import ACCURACY, COSTS, EPOCHS, REFUSED, SECONDS, VIOLATION, Study, measured
+from search.strategies.studies import ACCURACY, COSTS, EPOCHS, REFUSED, REPEATS, SECONDS, VIOLATION, Study, measured
 from spaces.architecture import Architecture
+
+IN_A_ROW = 200  # candidates that are all known: a search that has nothing more to say
 
 
 class CandidateSearch:
@@ -56,13 +58,25 @@ class CandidateSearch:
         return (left - reserved) / ahead
 
     def run(self) -> Iterator[Result]:
+        if self.study.chosen() is None:
+            self._search()
+        numbers, epochs = self.study.chosen()
+        self.problem.context.spend("search", epochs, time.perf_counter() - self.began)
+        trials, finetune = self.study.finished(), self.problem.last_finetune(len(numbers))
+        found = {trial.number: trial for trial in trials}
+        metrics = self._metrics(trials) | {"search/epochs": epochs}
+        for trial in (found[number] for number in numbers):
+            result = self.problem.evaluate(self._architecture(trial), finetune)
+            own = {"accuracy/val/searched": trial.user_attrs[ACCURACY]}
+            yield replace(result, metrics={**result.metrics, **metrics, **own}, point=self._point(result))
+
+    def _search(self) -> None:
+        """Raises ValueError: nothing met the budgets."""
         while not self._done():
             with self.study.candidate():
                 self._candidate()
         self.study.leave()
-        trials, seconds = self.study.finished(), time.perf_counter() - self.began
-        epochs = _epochs(trials)
-        self.problem.context.spend("search", epochs, seconds)
+        trials = self.study.finished()
         finished = measured(trials)
         if not finished:
             drawn = self.settings.attempts - self._attempts_left(trials)
@@ -71,18 +85,18 @@ class CandidateSearch:
                 f"{dict(self.problem.budgets)}. Raise strategy.attempts or the budgets, or use strategy=gradient, "
                 "which walks to the budget."
             )
-        metrics = {
-            "search/candidates": float(len(finished)),
-            "search/infeasible": float(sum((VIOLATION in t.user_attrs) + t.user_attrs.get(REFUSED, 0) for t in trials)),
-            "search/pruned": float(sum(t.state == TrialState.PRUNED and VIOLATION not in t.user_attrs for t in trials)),
-            "search/epochs": epochs,
+        self.study.choose([trial.number for trial in self._best(finished)], _epochs(trials))
+
+    def _metrics(self, trials: Sequence[FrozenTrial]) -> dict[str, float]:
+        cut = [t for t in trials if t.state == TrialState.PRUNED and VIOLATION not in t.user_attrs]
+        refused = [(VIOLATION in t.user_attrs) + t.user_attrs.get(REFUSED, 0) for t in trials]
+        found = {
+            "candidates": len(measured(trials)),
+            "infeasible": sum(refused),
+            "repeated": sum(REPEATS in t.user_attrs for t in trials),
+            "cut_short": len(cut),
         }
-        best = self._best(finished)
-        finetune = self.problem.last_finetune(len(best))
-        for trial in best:
-            result = self.problem.evaluate(self._architecture(trial), finetune)
-            own = {"accuracy/val/searched": trial.user_attrs[ACCURACY]}
-            yield replace(result, metrics={**result.metrics, **metrics, **own}, point=self._point(result))
+        return {f"search/{name}": float(value) for name, value in found.items()}
 
     def _point(self, result: Result) -> str:
         """What a network is called; those of a front that one study found, by what their objectives came to."""
@@ -103,10 +117,14 @@ class CandidateSearch:
 
     def _done(self) -> bool:
         s, trials = self.settings, self.study.finished()
-        following = self.problem.epochs_of_proxy(s.evaluation, s.candidate_epochs)
-        late = self.seconds is not None and time.perf_counter() - self.began >= self.seconds
-        spent = _epochs(trials) + following > self.epochs
-        return len(measured(trials, pruned=True)) >= s.trials or self._attempts_left(trials) <= 0 or spent or late
+        running = 1 + self.study.others()
+        spent = _epochs(trials) + running * self.problem.epochs_of_proxy(s) > self.epochs
+        enough = len(measured(trials, pruned=True)) >= s.trials or self._attempts_left(trials) <= 0
+        again = len(trials) >= IN_A_ROW and all(REPEATS in t.user_attrs for t in trials[-IN_A_ROW:])
+        return enough or again or spent or self._late()
+
+    def _late(self) -> bool:
+        return self.seconds is not None and time.perf_counter() - self.began >= self.seconds
 
     def _attempts_left(self, trials: Sequence[FrozenTrial]) -> int:
         return self.settings.attempts - len(trials) - sum(t.user_attrs.get(REFUSED, 0) for t in trials)
@@ -122,7 +140,8 @@ class CandidateSearch:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of experimental features
             trial = self.study.begin()
-            sampling = Sampling(s, self.distributions, self._fits, self._attempts_left(self.study.finished()) - 1)
+            left = self._attempts_left(self.study.finished()) - 1
+            sampling = Sampling(s, self.distributions, self._fits, left, self._late)
             sampler = SAMPLERS[s.name](sampling, problem.seed * 1_000_003 + trial.number)
             self.study.draw(trial, sampler, self.distributions)
             counts = isinstance(sampler, RandomDraws) and REFUSED not in trial.user_attrs
@@ -130,7 +149,7 @@ class CandidateSearch:
             costs = at(problem.space, self._architecture(trial), problem.models)
             excess = over(costs, problem.budgets)
             self.study.note(trial, {**drawn, COSTS: costs})
-            found = self._excessive(excess) if excess else self._measure(trial)
+            found = self._excessive(excess) if excess else self._known(trial) or self._measure(trial)
             self.study.note(trial, {**found, SECONDS: time.perf_counter() - began})
             self.study.end(trial, self._values(found, costs))
         if ACCURACY in found:
@@ -139,11 +158,16 @@ class CandidateSearch:
     def _excessive(self, excess: Mapping[str, float]) -> dict[str, float]:
         return {VIOLATION: sum(amount / self.problem.budgets[name] for name, amount in excess.items())}
 
+    def _known(self, trial: Trial) -> dict[str, float] | None:
+        """What was measured of the same candidate before; None: it is new."""
+        same = next((t for t in measured(self.study.finished()) if t.params == trial.params), None)
+        return None if same is None else {ACCURACY: same.user_attrs[ACCURACY], REPEATS: same.number}
+
     def _measure(self, trial: Trial) -> dict[str, float]:
         s = self.settings
         watch = _Watch(self.study, trial) if s.pruner != "none" else None
         try:
-            accuracy, epochs = self.problem.proxy(self._architecture(trial), s.evaluation, s.candidate_epochs, watch)
+            accuracy, epochs = self.problem.proxy(self._architecture(trial), s, watch)
         except optuna.TrialPruned:
             return {EPOCHS: float(watch.epochs if watch else 0)}
         return {ACCURACY: accuracy, EPOCHS: epochs}

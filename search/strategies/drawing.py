@@ -41,10 +41,15 @@ class RandomDraws(Drawing):
     """
 
     def __init__(
-        self, seed: int, space: Mapping[str, BaseDistribution], fits: Callable[[Mapping[str, int]], bool], most: int
+        self,
+        seed: int,
+        space: Mapping[str, BaseDistribution],
+        fits: Callable[[Mapping[str, int]], bool],
+        enough: Callable[[int], bool],
     ) -> None:
+        """enough: whether to stop behind so many that do not meet the budgets."""
         super().__init__(seed, space)
-        self._fits, self._most, self.refused = fits, most, 0
+        self._fits, self._enough, self.refused = fits, enough, 0
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -52,7 +57,7 @@ class RandomDraws(Drawing):
         if "fixed_params" in trial.system_attrs:
             return {}
         drawn = self.drawn()
-        while not self._fits(drawn) and self.refused < self._most:
+        while not self._fits(drawn) and not self._enough(self.refused):
             self.refused += 1
             drawn = self.drawn()
         return drawn

@@ -1,6 +1,7 @@
 """Uniform quantization: one precision for all weights, one width for all layers. The baseline of all baselines."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 from cost_models.rules import CostModel
 from search.encoding import Encoding
@@ -18,15 +19,16 @@ from spaces.space import Space
 class Fixed:
     """Plain quantization-aware training; with several precisions and widths a sweep.
 
-    Of each precision the widest network that meets the budgets is trained. Its channels are the most important ones, an
-    equal share in every layer.
+    Of each precision the widest network that meets the budgets is trained, without budgets one of every width. Channels
+    that stay are the most important ones, an equal share in every layer.
     """
 
     def __init__(self, settings: FixedSettings) -> None:
         self.settings = settings
+        self._networks = 0  # that fit, over all points
 
     def plan(self, points: int, finetune: int, left: float | None) -> dict[str, int]:
-        return training(points * len(self.settings.each_bits), finetune, left)
+        return training(self._networks or points * len(self.settings.each_bits), finetune, left)
 
     def check(self, space: Space, models: Mapping[str, CostModel], points: Sequence[Point]) -> None:
         """Raises ValueError where the space does not offer what is asked for, BudgetError where all costs too much."""
@@ -34,14 +36,18 @@ class Fixed:
             check_offered(space, bits)
         if min(self.settings.widths) < 1 and not space.gates:
             raise ValueError("strategy.widths below 1: no channels are open. Add 0 to space.weight_bits.")
+        different = set()  # one that serves two points is trained once
         for point in points:
-            if not list(self._within(space, models, point.budgets)):
+            fitting = {architecture.hash for architecture in self._within(space, models, point.budgets)}
+            different |= fitting
+            if not fitting:
                 least = uniform(space, min(self.settings.each_bits), min(self.settings.widths))
                 raise BudgetError(
                     f"strategy 'fixed': at {min(self.settings.each_bits)} bits and width "
                     f"{min(self.settings.widths):g} costs are {at(space, least, models)}, budgets "
                     f"{dict(point.budgets)}. Lower strategy.weight_bits or strategy.widths, or raise the budgets."
                 )
+        self._networks = len(different)
 
     def run(self, problem: Problem) -> Iterator[Result]:
         for point in problem.points:
@@ -55,9 +61,8 @@ class Fixed:
         for bits in self.settings.each_bits:
             widest_first = sorted(self.settings.widths, reverse=True)
             sweep = (uniform(space, bits, width) for width in widest_first)
-            widest = next((a for a in sweep if not over(at(space, a, models), budgets)), None)
-            if widest is not None:
-                yield widest
+            fitting = (a for a in sweep if not over(at(space, a, models), budgets))
+            yield from islice(fitting, 1) if budgets else fitting
 
 
 def check_offered(space: Space, bits: int) -> None:

@@ -8,8 +8,8 @@ from search.feasibility import at, fixed, over
 from search.objective import Objective
 from search.phase import Phase, label
 from search.points import Point
-from search.problem import SENSITIVITY_BATCHES, Problem
-from search.repair import Sensitivity, repair
+from search.problem import FORWARD, Problem
+from search.repair import repair
 from search.results import Result
 from search.settings import GradientSettings
 from search.strategies.strategy import progressive
@@ -57,7 +57,8 @@ class Gradient:
             at_point = problem.at(point)
             objective = self._objective(at_point, objective)
             searched = self._search(at_point, objective, number)
-            result = at_point.evaluate(self._found(at_point))
+            found = self._found(at_point, objective)
+            result = at_point.evaluate(found, at_point.last_finetune())
             yield replace(result, metrics={**result.metrics, "accuracy/val/searched": searched})
 
     def _objective(self, problem: Problem, before: Objective | None) -> Objective:
@@ -80,19 +81,20 @@ class Gradient:
             teacher=problem.distillation(),
             number=number,
         )
+        tried = objective.trials.passes
         PhaseRun(space, phase, problem.context).run()
+        problem.context.spend("search", FORWARD * (objective.trials.passes - tried) / len(problem.context.whole), 0.0)
         return accuracy(space, problem.context.val, problem.context.device, FAKE, mixed=True)
 
-    def _found(self, problem: Problem) -> Architecture:
+    def _found(self, problem: Problem, objective: Objective) -> Architecture:
         """What the search came to, within the budgets; the space stays as it is."""
         space = problem.space
         space.eval()
         found = space.architecture()
         shadows = {gate.name: gate.shadow.tolist() for gate in space.gates.values()}
         if over(at(space, found, problem.models), problem.budgets):
-            sensitivity = Sensitivity(space, problem.sample(SENSITIVITY_BATCHES), problem.loss())
             with fixed(space, found):
-                found = repair(space, found, problem.models, problem.budgets, sensitivity)
+                found = repair(space, found, problem.models, problem.budgets, objective.hurts(space))
         if self.settings.expand:
             found = widened(space, found, problem.models, problem.budgets, shadows)
         return found

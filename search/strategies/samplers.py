@@ -24,12 +24,14 @@ class Sampling:
     Attributes:
         fits: whether parameters meet the budgets.
         most: so many draws may be refused for their costs.
+        late: whether time is up.
     """
 
     settings: BlackBoxSettings
     distributions: dict[str, BaseDistribution]
     fits: Callable[[Mapping[str, int]], bool]
     most: int
+    late: Callable[[], bool] = lambda: False
 
 
 def _violation(trial: FrozenTrial) -> tuple[float]:
@@ -37,7 +39,7 @@ def _violation(trial: FrozenTrial) -> tuple[float]:
 
 
 SAMPLERS: dict[str, Callable[[Sampling, int], BaseSampler]] = {
-    "random": lambda s, seed: RandomDraws(seed, s.distributions, s.fits, s.most),
+    "random": lambda s, seed: RandomDraws(seed, s.distributions, s.fits, lambda refused: refused >= s.most or s.late()),
     "tpe": lambda _, seed: optuna.samplers.TPESampler(seed=seed, multivariate=True, constraints_func=_violation),
     "gp": lambda _, seed: optuna.samplers.GPSampler(seed=seed, constraints_func=_violation),
     "nsga2": lambda s, seed: optuna.samplers.NSGAIISampler(

@@ -41,7 +41,7 @@ class SensitivityProgram:
         left = self._left(problem)
         for point in problem.points:
             start = seed_architecture(problem.space)
-            found = repair(problem.space, start, problem.models, point.budgets, table)
+            found = repair(problem.space, start, problem.models, point.budgets, table.hurts)
             yield problem.at(point).evaluate(found, left)
 
     def _left(self, problem: Problem, ahead: float = 0.0) -> int | None:
@@ -71,14 +71,20 @@ class SensitivityProgram:
                 )
         else:
             self._left(problem, self._epochs(problem))
-            batches = problem.sample(self.settings.batches)
-            make = measured if self.settings.estimate == "measured" else estimated
-            problem.context.monitor.note(f"sensitivity: {passes(problem.space)} options, each tried alone")
-            table = replace(make(problem.space, batches, problem.loss()), epochs=self._epochs(problem))
+            table = self._made(problem)
+            table = replace(table, epochs=self._epochs(problem), seconds=time.perf_counter() - began)
         if path != own or not own.exists():
             table.save(own)
-        problem.context.spend("search", table.epochs, time.perf_counter() - began)
+        problem.context.spend("search", table.epochs, table.seconds)
         return table  # one that was taken over counts as if it had been made here
+
+    def _made(self, problem: Problem) -> Table:
+        batches, context = problem.sample(self.settings.batches), problem.context
+        if self.settings.estimate == "gradient":
+            return estimated(problem.space, batches, problem.loss())
+        context.monitor.note(f"sensitivity: {passes(problem.space)} options, each tried alone")
+        allowed = None if context.limit is None else context.limit - sum(context.seconds.values())
+        return measured(problem.space, batches, problem.loss(), allowed)
 
     def _epochs(self, problem: Problem) -> float:
         """Passes over training data, in units of training on all of it."""

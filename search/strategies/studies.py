@@ -19,8 +19,9 @@ from search.strategies.agreement import DIRECTIONS, PARAMETERS, Facts, direction
 from search.strategies.storages import StorageError, answering, storage_at
 
 VIOLATION, ACCURACY, COSTS, EPOCHS = "violation", "accuracy/val", "costs", "epochs"
-OWNER, REFUSED, SECONDS = "folder", "refused", "seconds"
+OWNER, REFUSED, REPEATS, SECONDS = "folder", "refused", "repeats", "seconds"
 JOURNAL = "study.jsonl"  # of a run whose study nobody shares
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 LOST = 3  # candidates in a row
 OTHER_STUDY = "Name another strategy.study, or take the settings of this one."
 OTHER_RUN = "Start a new run."
@@ -61,6 +62,7 @@ class Study:
         self._place = settings.storage or str(folder / JOURNAL)
         self._resume = f"resume={folder}"
         self._owner = f"{platform.node()}:{Path(folder).resolve()}"  # folders of two machines can have one name
+        self._choice = f"chosen by {self._owner}"
         self._lost = 0
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with self.answering():
@@ -109,6 +111,22 @@ class Study:
             trial = self.optuna.ask()
             trial.set_user_attr(OWNER, self._owner)
             return trial
+
+    def others(self) -> int:
+        """How many candidates other runs are at, or were when they were killed."""
+        with self.answering():
+            running = self.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return sum(not self._owns(trial) for trial in running)
+
+    def chosen(self) -> tuple[list[int], float] | None:
+        """See `choose`; None: this run has not chosen yet."""
+        with self.answering():
+            return self.optuna.user_attrs.get(self._choice)
+
+    def choose(self, numbers: Sequence[int], epochs: float) -> None:
+        """Writes down which candidates this run fine-tunes, and the epochs of its search: others may go on."""
+        with self.answering():
+            self.optuna.set_user_attr(self._choice, [list(numbers), epochs])
 
     def leave(self) -> None:
         """At the end of a search: of what it had begun when it was killed, others may have made up for."""
@@ -178,12 +196,12 @@ def _name(settings: BlackBoxSettings, point: str) -> str:
 
 
 def ended(study: optuna.Study) -> list[FrozenTrial]:
-    """Candidates of which something is known: those that were measured, and those that are over a budget."""
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    """Candidates of which something is known: their accuracy, or that they are over a budget."""
+    trials = study.get_trials(deepcopy=False, states=ENDED)
     return [t for t in trials if ACCURACY in t.user_attrs or VIOLATION in t.user_attrs]
 
 
 def measured(trials: Sequence[FrozenTrial], pruned: bool = False) -> list[FrozenTrial]:
-    """Candidates whose accuracy is known; `pruned`: and those whose training was cut short."""
-    done = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    """Candidates that were measured, each once; `pruned`: and those whose training was cut short."""
+    done = [t for t in trials if t.state in ENDED and REPEATS not in t.user_attrs]
     return [t for t in done if ACCURACY in t.user_attrs or (pruned and EPOCHS in t.user_attrs)]

@@ -14,7 +14,7 @@ from search.strategies import SETTINGS, STRATEGIES
 from search.training import PhaseRun
 from tests.search.small import Small, settings, write_stripes
 
-LIMITS = (900.0, 600.0)  # of 1,487 B
+LIMITS = (900.0, 540.0)  # of 1,487 B
 EPOCHS = 18
 OUTPUTS = ("program.safetensors", "model.safetensors", "architecture.json")
 SWEEP = "a sweep of fixed"  # a strategy of its own in all but name
@@ -49,7 +49,10 @@ every = pytest.mark.parametrize("name", [*STRATEGIES, SWEEP])
 def test_every_point_of_a_front_holds_its_budget_within_one_limit_of_epochs(data, tmp_path, name):
     config = replace(configured(data, name), budgets={}, front=Front(budgets={"flash_bytes": list(LIMITS)}))
     summary = Run(replace(config, limits=LimitSettings(EPOCHS)), lambda _: Small(), tmp_path)()
-    assert EPOCHS / 2 < summary["epochs"]["total"] <= EPOCHS
+    assert summary["epochs"]["total"] <= EPOCHS
+    different = {point["architecture"] for point in summary["points"]}
+    if len(different) == len(LIMITS):  # else there is nothing to train for one of them
+        assert EPOCHS - len(LIMITS) < summary["epochs"]["total"]  # fine-tuning is in whole epochs
     for limit, point in zip(LIMITS, summary["points"], strict=True):
         program = Program.load(tmp_path / point["folder"] / "program.safetensors")
         assert program.flash_bytes() == point["costs"]["flash_bytes"]["found"] <= limit

@@ -42,7 +42,7 @@ def goes_on_as_it_would_have(config, folder, interrupted):
     Run(config, lambda _: Small(), folder / "killed")()
     first, second = (outcome(folder / name) for name in ("whole", "killed"))
     assert first["architecture"] == second["architecture"]
-    for name in ("accuracy/val", "search/infeasible", "search/epochs", "search/pruned"):
+    for name in ("accuracy/val", "search/infeasible", "search/epochs", "search/cut_short"):
         assert first["metrics"][name] == second["metrics"][name]
 
 

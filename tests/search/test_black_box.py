@@ -1,5 +1,7 @@
 """Optuna's samplers: within the budget, the same for the same seed, and after a kill as if there had been none."""
 
+import time
+
 import numpy as np
 import optuna
 import pytest
@@ -13,6 +15,7 @@ from search.run import Run
 from search.settings import POPULATIONS, BlackBoxSettings
 from search.strategies.black_box import BlackBox
 from search.strategies.samplers import SAMPLERS
+from search.strategies.studies import ACCURACY
 from spaces.one_of import OneOf
 from spaces.searchable import searchable
 from tests.search.candidates import BUDGET, configured, goes_on_as_it_would_have, killed, outcome, parameters, trials_of
@@ -83,6 +86,45 @@ def test_a_candidate_that_is_only_measured_counts_its_passes_and_those_on_valida
     assert outcome(tmp_path / "run")["metrics"]["search/epochs"] == pytest.approx(3 * each)
 
 
+def test_it_can_be_measured_on_some_of_them(data, tmp_path):
+    config = configured(data, trials=3, val_images=10)
+    config.train.batch_size = 8
+    run = Run(config, lambda _: Small(), tmp_path / "run")
+    run()
+    assert outcome(tmp_path / "run")["metrics"]["search/epochs"] == pytest.approx(3 * (10 / 20 + 10 / 160) / 3)
+    accuracies = [trial.user_attrs[ACCURACY] for trial in trials_of(tmp_path / "run")]
+    assert all(accuracy * 10 == pytest.approx(round(accuracy * 10)) for accuracy in accuracies)
+    with pytest.raises(ValueError, match=r"strategy.val_images.*strategy.evaluation=inherited does"):
+        BlackBoxSettings("random", evaluation="tuned", val_images=10)
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2", "evolution"])
+def test_a_candidate_that_was_measured_before_takes_nothing(data, tmp_path, sampler, monkeypatch):
+    """Three layers of three precisions are 27 candidates; all are seen, and then the search ends."""
+    monkeypatch.setattr("search.strategies.candidates.IN_A_ROW", 40)
+    config = configured(data, sampler, budget=60_000, trials=100)
+    config.space.weight_bits, config.space.granularity, config.train.batch_size = [2, 4, 8], "tensor", 8
+    Run(config, lambda _: Small(), tmp_path / "run")()
+    metrics, trials = outcome(tmp_path / "run")["metrics"], trials_of(tmp_path / "run")
+    different = {tuple(sorted(trial.params.items())) for trial in trials}
+    assert metrics["search/candidates"] == len(different) <= 27
+    assert metrics["search/candidates"] + metrics["search/repeated"] == len(trials) < 4000
+    assert metrics["search/epochs"] == pytest.approx(len(different) * (10 / 20 + 40 / 160) / 3)
+    of_each = {tuple(sorted(t.params.items())): set() for t in trials}
+    for trial in trials:
+        of_each[tuple(sorted(trial.params.items()))].add(trial.values[0])
+    assert all(len(values) == 1 for values in of_each.values())  # samplers are told what is known
+
+
+def test_draws_that_are_over_budget_end_when_time_is_up(data, tmp_path):
+    config = configured(data, budget=70, attempts=10**9)
+    config.space.weight_bits, config.limits.seconds = [0, 8], 4.0
+    began = time.perf_counter()
+    with pytest.raises(ValueError, match=r"none of \d+ candidates met the budgets"):
+        Run(config, lambda _: Small(), tmp_path / "run")()
+    assert time.perf_counter() - began < 30
+
+
 def test_a_budget_of_epochs_holds_for_the_whole_run(data, tmp_path):
     config = configured(data, trials=1000, evaluation="tuned")
     whole = config.train.warmup.epochs + config.train.finetune.epochs + 5
@@ -98,8 +140,8 @@ def test_a_pruner_ends_candidates_early_and_the_epochs_are_those_that_were_train
     config = configured(data, trials=14, evaluation="tuned", candidate_epochs=6, pruner=pruner)
     summary = Run(config, lambda _: Small(), tmp_path / "run")()
     metrics = outcome(tmp_path / "run")["metrics"]
-    assert metrics["search/pruned"] > 0
-    assert metrics["search/candidates"] + metrics["search/pruned"] == 14
+    assert metrics["search/cut_short"] > 0
+    assert metrics["search/candidates"] + metrics["search/cut_short"] == 14
     assert metrics["search/candidates"] * 6 < metrics["search/epochs"] < 14 * 6
     assert summary["epochs"]["search"] == metrics["search/epochs"]
 
@@ -168,7 +210,7 @@ def test_fine_tuning_takes_what_the_search_leaves_of_a_limit(data, tmp_path):
 def test_no_candidate_within_the_budgets_is_said(data, tmp_path):
     config = configured(data, budget=70, attempts=30)
     config.space.weight_bits = [0, 8]
-    with pytest.raises(ValueError, match=r"none of 30 candidates met the budgets|trained"):
+    with pytest.raises(ValueError, match=r"none of 30 candidates met the budgets"):
         Run(config, lambda _: Small(), tmp_path / "run")()
 
 

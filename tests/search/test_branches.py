@@ -10,8 +10,9 @@ from torch import nn
 from cost_models import COST_MODELS, cost_model
 from search.config import composed
 from search.feasibility import at, ranges, refuse_impossible, seed_architecture, smallest
-from search.repair import Sensitivity, repair
+from search.repair import repair
 from search.run import Run
+from search.sensitivity import estimated
 from spaces.one_of import OneOf
 from spaces.searchable import Options, searchable
 from tests.search.small import settings, write_stripes
@@ -64,12 +65,12 @@ def test_every_budget_that_is_not_refused_is_met(cost, share):
     """Also where no channel and no precision can go: the 5x5 block gives way to another."""
     for weight_bits in ((0, 2, 4, 8), (8,)):
         space, batches = branched(weight_bits)
-        sensitivity = Sensitivity(space, batches, nn.functional.cross_entropy)
+        hurts = estimated(space, batches, nn.functional.cross_entropy).hurts
         found = ranges(space, MODELS)[cost]
         budgets = {cost: found.floor + share * (found.seed - found.floor)}
         refuse_impossible(space, MODELS, budgets)
         start = seed_architecture(space).having({"body/branch": (1,)})
-        repaired = repair(space, start, MODELS, budgets, sensitivity)
+        repaired = repair(space, start, MODELS, budgets, hurts)
         assert at(space, repaired, MODELS)[cost] <= budgets[cost]
 
 
@@ -85,12 +86,12 @@ def test_of_the_branches_that_would_do_the_one_that_hurts_least_is_taken(order):
     place = {kind: order.index(i) for i, kind in enumerate(kinds)}
     start = seed_architecture(space).having({"body/branch": (place["5x5"],)})
     space.fix(start)
-    sensitivity = Sensitivity(space, [(images, torch.arange(8) % 4)], nn.functional.cross_entropy)
-    for name, hurts in sensitivity.by_name.items():
-        hurts.copy_(torch.zeros(3) if name == "body/branch" else torch.arange(hurts.shape[-1]) + 1.0)
-    sensitivity.by_name["body/branch"][0, place["nothing"]] = 1000.0
+    hurts = estimated(space, [(images, torch.arange(8) % 4)], nn.functional.cross_entropy).hurts
+    for name, each in hurts.items():
+        each.copy_(torch.zeros(3) if name == "body/branch" else torch.arange(each.shape[-1], 0, -1.0))
+    hurts["body/branch"][0, place["nothing"]] = 1000.0
     limit = at(space, start.having({"body/branch": (place["3x3"],)}), MODELS)["flash_bytes"]
-    repaired = repair(space, start, MODELS, {"flash_bytes": limit}, sensitivity)
+    repaired = repair(space, start, MODELS, {"flash_bytes": limit}, hurts)
     assert repaired.picks["body/branch"] == (place["3x3"],)
 
 

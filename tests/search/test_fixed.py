@@ -41,6 +41,24 @@ def test_of_each_precision_the_widest_that_fits_is_trained(data, tmp_path):
     assert summary["architecture"] == best.architecture.hash
 
 
+def test_epochs_are_shared_among_the_precisions_that_fit(data, tmp_path):
+    """Of 2, 4 and 8 bits only the first does, so all that warm-up leaves is for it."""
+    config = configured(data, 240, weight_bits=[2, 4, 8], widths=[0.5, 1.0])
+    config.limits.epochs = 11
+    summary = Run(config, lambda _: Small(), tmp_path / "run")()
+    results, _ = read_results(tmp_path / "run" / "results.jsonl")
+    assert [set(r.architecture.picks["conv1/bits"]) for r in results] == [{2}]
+    assert summary["epochs"] == {"warmup": 2, "finetune": 9, "total": 11}
+
+
+def test_without_budgets_every_width_is_trained(data, tmp_path):
+    config = replace(configured(data, 1, weight_bits=[4, 8], widths=[0.5, 1.0]), budgets={})
+    Run(config, lambda _: Small(), tmp_path / "run")()
+    results, _ = read_results(tmp_path / "run" / "results.jsonl")
+    kept = [(r.architecture.picks["conv1/bits"][0], sum(r.architecture.picks["conv1/channels"])) for r in results]
+    assert kept == [(4, 8), (4, 4), (8, 8), (8, 4)]
+
+
 def test_the_channels_that_stay_are_the_most_important(data, tmp_path):
     run = Run(configured(data, 600, weight_bits=8, widths=[0.5]), lambda _: Small(), tmp_path / "run")
     scores = importance(run.space)["conv1/channels"]

@@ -9,7 +9,7 @@ from search.data import OPTIONS
 from search.prunable import Channels, SingleWeights, over_layers_means
 from search.ranking import Probe, as_layers_shares, ascending, by_energy, scores
 from search.run import Run
-from search.settings import MagnitudeSettings, SpaceSettings
+from search.settings import BlackBoxSettings, MagnitudeSettings, SpaceSettings
 from search.strategies.magnitude import Magnitude
 from tests.search.small import Small, settings, write_stripes
 
@@ -146,6 +146,6 @@ def test_a_ranking_beats_chance_before_fine_tuning(digits, kind, fraction, crite
         for values, accuracies in ((scores(problem, parts, criterion), ranked), *((draw, drawn) for draw in draws)):
             order = ascending(values, parts.sizes)
             parts.remove(none.index_fill(0, order[: round(fraction * count)], True))
-            accuracies.append(problem.proxy(problem.space.architecture(), "inherited", 0)[0])
+            accuracies.append(problem.proxy(problem.space.architecture(), BlackBoxSettings())[0])
             parts.remove(none)
     assert sum(ranked) / 3 > sum(drawn) / 15 + 0.1

@@ -19,7 +19,7 @@ from search.config import read_config
 from search.feasibility import BudgetError
 from search.integer.executor import Executor
 from search.integer.program import Program
-from search.run import Run, RunFolderError, new_folder
+from search.run import Run, RunFolderError, give_back, new_folder
 from search.training import PhaseRun, TrainingDiverged
 from spaces.architecture import Architecture
 from spaces.graph.errors import UnsupportedNetwork
@@ -251,6 +251,31 @@ def test_precisions_that_the_target_cannot_run_are_not_offered_and_the_log_says_
 def test_run_folder_that_exists_is_not_overwritten(done, data):
     with pytest.raises(RunFolderError, match=r"not empty.*resume="):
         new_folder(settings(data, folder=str(done[0])))
+
+
+def test_runs_that_begin_in_one_second_have_folders_of_their_own(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("search.run.datetime", Stopped)
+    own = settings(data, folder=None)
+    folders = [new_folder(own) for _ in range(3)] + [new_folder(own, job) for job in range(2)]
+    assert [f.name for f in folders] == ["now", "now+2", "now+3", "now_0", "now_1"]
+    assert all(folder.is_dir() for folder in folders)
+    (folders[0] / "config.yaml").write_text("")
+    for folder in folders:
+        give_back(folder)
+    assert [f.name for f in (tmp_path / "runs" / own.experiment).iterdir()] == ["now"]
+    (folders[0] / "config.yaml").unlink()
+    give_back(folders[0])
+    assert not (tmp_path / "runs").exists()
+
+
+class Stopped:
+    @staticmethod
+    def now():
+        return Stopped()
+
+    def strftime(self, _):
+        return "now"
 
 
 def test_what_the_fixed_strategy_cannot_meet_is_refused_before_training(data, tmp_path):

@@ -143,15 +143,31 @@ def test_the_program_meets_the_budget_and_leaves_its_table(first):
 
 def test_a_table_serves_a_new_budget_and_no_other_network(first, tmp_path, monkeypatch):
     data, folder, summary = first
-    config = configured(data, 300, table=str(folder / "sensitivity.json"), batches=1)
+    config = configured(data, 300, table=str(folder / "sensitivity.json"))
     config.train.warmup.source = str(folder)
     monkeypatch.setattr("search.strategies.sensitivity.measured", None)  # it is not made again
     found = Run(config, lambda _: Small(), tmp_path / "run")()
     assert found["costs"]["flash_bytes"]["found"] <= 300
-    assert found["epochs"]["search"] == summary["epochs"]["search"]  # what making it took, whatever is set here
+    assert found["epochs"]["search"] == summary["epochs"]["search"]  # what making it took
+    assert found["seconds"]["search"] == pytest.approx(summary["seconds"]["search"])
+    assert found["seconds"]["search"] > 0
     other = replace(configured(data, 300, table=str(folder / "sensitivity.json")), seed=5)
     with pytest.raises(ValueError, match="belongs to other weights or another space"):
         Run(other, lambda _: Small(), tmp_path / "other")()
+
+
+@pytest.mark.parametrize("option", [{"batches": 1}, {"estimate": "gradient"}])
+def test_how_to_make_a_table_is_refused_where_one_is_taken_over(option):
+    with pytest.raises(ValueError, match=rf"strategy.{next(iter(option))}.*as it comes, with strategy.table"):
+        SensitivitySettings(table="sensitivity.json", **option)
+
+
+def test_a_table_that_takes_longer_than_there_is_is_refused_behind_its_first_pass(space, batches):
+    seen = []
+    with pytest.raises(ValueError, match=r"limits.seconds: leaves 0, and the table takes about \d+\. Raise it"):
+        measured(space, batches, lambda logits, labels: (seen.append(1), LOSS(logits, labels))[1], allowed=1e-6)
+    assert len(seen) == len(batches)
+    assert measured(space, batches[:1], LOSS, allowed=900.0).gates
 
 
 def test_without_budgets_it_is_refused(first, tmp_path):

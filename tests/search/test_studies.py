@@ -16,7 +16,8 @@ from search.settings import BlackBoxSettings
 from search.strategies import storages
 from search.strategies.drawing import RandomDraws
 from search.strategies.storages import StorageError
-from search.strategies.studies import ACCURACY
+from search.strategies.studies import ACCURACY, Study
+from search.training import PhaseRun
 from tests.search.candidates import BUDGET, configured, goes_on_as_it_would_have, killed, outcome, parameters
 from tests.search.small import Small, write_stripes
 
@@ -49,6 +50,44 @@ def start(folder, data, url, trials):
     keys += ["strategy.study=shared", "budgets.flash_bytes=600", "train.warmup.epochs=1", "train.finetune.epochs=1"]
     keys += ["train.finetune.integer_epochs=1", "tensorboard=false", "strategy.evaluation=tuned", "train.device=cpu"]
     return subprocess.Popen([sys.executable, "-m", "search", *keys], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def test_epochs_of_candidates_that_others_are_at_are_spoken_for(data, tmp_path):
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    config = configured(data, trials=50, evaluation="tuned", storage=url, study="shared")
+    config.limits.epochs = 2 + 6 + 3  # warm-up, six candidates, fine-tuning
+
+    def joined(original=Study.candidate):
+        return lambda self: (_ask_once(self.optuna), original(self))[1]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Study, "candidate", joined())
+        summary = Run(config, lambda _: Small(), tmp_path / "run")()
+    assert outcome(tmp_path / "run")["metrics"]["search/candidates"] == 5
+    assert summary["epochs"]["total"] <= 11
+
+
+def _ask_once(study):
+    """Someone else begins a candidate, and is at it all the time."""
+    if len(study.trials) == 1:
+        study.ask().set_user_attr("folder", "another machine:/run")
+
+
+def test_what_a_run_was_fine_tuning_when_it_was_killed_it_goes_on_with_whatever_others_found(data, tmp_path):
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    config = configured(data, trials=4, storage=url, study="shared")
+    config.limits.epochs = 12
+    with killed(PhaseRun, "save", at=(4,), behind=True), pytest.raises(KeyboardInterrupt):  # two are of warm-up
+        Run(config, lambda _: Small(), tmp_path / "run")()
+    study = optuna.load_study(study_name="shared", storage=url)
+    best = max(study.trials, key=lambda trial: trial.values[0])
+    unseen = {name: 0 if value else 1 for name, value in best.params.items()}
+    better = optuna.trial.create_trial(
+        params=unseen, distributions=best.distributions, values=[1.0], user_attrs={ACCURACY: 1.0, "epochs": 2.0}
+    )
+    study.add_trial(better)
+    Run(config, lambda _: Small(), tmp_path / "run")()
+    assert outcome(tmp_path / "run")["metrics"]["accuracy/val/searched"] == best.user_attrs[ACCURACY]
 
 
 @pytest.mark.slow

@@ -80,6 +80,16 @@ def test_evaluation_sees_every_image_once_in_order(data, split, steps, last):
     assert torch.equal(torch.cat([labels for _, labels in found]), data.split(split).labels)
 
 
+def test_some_images_are_spread_evenly_over_the_split(data):
+    every = Batches(data, "val", 4, seed=0, shuffle=False)
+    images, labels = (torch.cat(part) for part in zip(*every.epoch(0), strict=True))
+    some = every.some(3)
+    seen, of_them = (torch.cat(part) for part in zip(*some.epoch(0), strict=True))
+    places = [0, (every.images - 1) // 2, every.images - 1]
+    assert some.images == 3 and torch.equal(seen, images[places]) and torch.equal(of_them, labels[places])
+    assert every.some(10**6).images == every.images == len(labels)
+
+
 def test_whole_batches_leave_no_rest(data):
     assert len(Batches(data, "test", 10, seed=0, shuffle=False)) == 2
 
