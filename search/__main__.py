@@ -16,8 +16,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from search import distributed
 from search.config import model_maker, parse, read_config, register, write_config
+from search.folders import give_back, new_folder
 from search.problem import device_of
-from search.run import Run, give_back, new_folder
+from search.run import Run
 from search.settings import Settings
 
 register()

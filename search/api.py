@@ -10,8 +10,9 @@ from torch import nn
 from search import distributed
 from search.config import composed, write_config
 from search.data import Data
+from search.folders import new_folder
 from search.problem import device_of
-from search.run import Run, new_folder
+from search.run import Run
 from search.settings import Settings
 
 

@@ -14,11 +14,11 @@ from search.data.batches import Batches
 from search.integer.program import Program
 from search.integer.sparse import stored_bytes
 from search.lower import lower
+from search.measuring import accuracy
 from search.points import Point
 from search.progress import Monitor
 from search.report_rows import rows
 from search.results import Result, front_knee, front_volume
-from search.training import accuracy
 from spaces.files import write_text
 from spaces.patterns import DENSE
 from spaces.space import FAKE, FLOAT, INTEGER, Space

@@ -12,12 +12,14 @@ from torch.nn import functional as F
 from cost_models.rules import CostModel
 from cost_models.target import Target
 from search.feasibility import BudgetError, costs_of, over
+from search.measuring import accuracy, reestimate_norms
 from search.phase import Context, Phase, label
 from search.points import Point
 from search.progress import Monitor, Monitors
 from search.results import Result
-from search.settings import BlackBoxSettings, LimitSettings, TrainSettings
-from search.training import PhaseRun, accuracy, reestimate_norms
+from search.settings import LimitSettings, TrainSettings
+from search.strategy_settings import BlackBoxSettings
+from search.training import PhaseRun
 from spaces.architecture import Architecture
 from spaces.space import FAKE, INTEGER, Space
 

@@ -7,8 +7,8 @@ from cost_models.layer import LayerUse, Network
 from cost_models.macs import Macs
 from cost_models.peak_ram import PeakRam, peak_layer, ram_by_layer
 from cost_models.rules import CostModel
+from search.measuring import bit_counts
 from search.progress import LayerRow, Totals
-from search.training import bit_counts
 from spaces.describe import FLOAT_BITS
 from spaces.space import Space
 

@@ -44,10 +44,6 @@ OPTIONAL = ("point", "versions")
 PACKAGES = ("picojoule", "torch", "numpy", "scipy", "safetensors", "hydra-core")
 
 
-class RunFolderError(ValueError):
-    """A run folder that is in the way, or that is none."""
-
-
 @dataclass(frozen=True)
 class Result:
     """One architecture, measured.

@@ -4,10 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict
-from datetime import datetime
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +20,19 @@ from search.data.data import Data
 from search.display import terminal_monitor
 from search.export import Exporter, front_summary, refuse_mismatches, write_summary
 from search.feasibility import BudgetError, at, refuse_impossible, seed_architecture
+from search.floats import float_copy, float_network
 from search.history import HISTORY_FILE, HistoryMonitor
+from search.measuring import accuracy
 from search.offered import offered
 from search.phase import Context, Phase, checkpoint_file
 from search.points import Point, points_of
 from search.problem import Problem, device_of
 from search.progress import Monitor, Monitors
 from search.report import write_run_report
-from search.results import Result, RunFolderError, versions, write_results
+from search.results import Result, versions, write_results
 from search.settings import Settings
 from search.strategies import STRATEGIES
-from search.training import PhaseRun, accuracy, float_copy, float_network
+from search.training import PhaseRun
 from spaces.patterns import DENSE, SINGLE
 from spaces.searchable import Options, searchable
 from spaces.space import FAKE, FLOAT, Space
@@ -41,44 +40,6 @@ from spaces.space import FAKE, FLOAT, Space
 WORK = {"warmup": 1.0, "search": 1.9, "finetune": 1.7}  # relative time of an epoch
 EVALUATION_BATCH = 256
 TENSORBOARD = "tensorboard"
-
-
-def new_folder(settings: Settings, job: int | None = None) -> Path:
-    """settings.folder, or runs/EXPERIMENT/TIME, which is made: of runs that begin in one second each has its own.
-
-    Args:
-        job: number in a multirun.
-
-    Raises:
-        RunFolderError: settings.folder exists with something in it.
-    """
-    if settings.folder is None:
-        stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S") + ("" if job is None else f"_{job}")
-        return _made(Path("runs") / settings.experiment / stamp)
-    folder = Path(settings.folder)
-    if folder.exists() and any(folder.iterdir()):
-        raise RunFolderError(
-            f"folder '{folder}' exists and is not empty: nothing there is overwritten. "
-            f"Continue it with resume={folder}, or name another folder."
-        )
-    return folder
-
-
-def _made(folder: Path) -> Path:
-    for number in count(2):
-        try:
-            folder.mkdir(parents=True)
-            return folder
-        except FileExistsError:
-            folder = folder.with_name(f"{folder.name.partition('+')[0]}+{number}")
-    raise AssertionError
-
-
-def give_back(folder: Path) -> None:
-    """Removes a folder that `new_folder` made where nothing is in it yet, and those above it that were for it alone."""
-    with suppress(OSError):  # not empty
-        for path in (folder, folder.parent, folder.parent.parent):
-            path.rmdir()
 
 
 class Run:

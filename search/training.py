@@ -2,9 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +10,13 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from search import checkpoint, distributed
-from search.data.batches import Batches
+from search.floats import float_network
+from search.measuring import accuracy, bit_counts
 from search.optimizers import TURN, optimizers_of
 from search.phase import Context, Phase, checkpoint_file
 from search.progress import EpochEnd, Tick
 from spaces.decision import Choice, Gate
-from spaces.space import FAKE, FLOAT, INTEGER, Space
+from spaces.space import INTEGER, Space
 
 WARMUP_SHARE = 0.1  # of a phase in which the learning rate climbs
 
@@ -26,68 +25,11 @@ class TrainingDiverged(RuntimeError):
     """The loss is no number."""
 
 
-@torch.no_grad()
-def accuracy(space: Space, batches: Batches, device: torch.device, mode: str, mixed: bool = False) -> float:
-    """Share of right answers, 0..1, over all processes.
-
-    Args:
-        mixed: choices are as in training, soft or under noise; else the argmax.
-    """
-    training, before = space.training, space.mode
-    space.eval()
-    for choice in space.choices.values() if mixed else ():
-        choice.train()
-    space.set_mode(mode)
-    right, seen = 0, 0
-    for images, labels in batches.epoch(0):
-        right += int((space(images).argmax(1) == labels).sum())
-        seen += len(labels)
-    space.train(training)
-    space.set_mode(before)
-    right, seen = distributed.summed([right, seen], device)
-    return right / seen
-
-
-@torch.no_grad()
-def reestimate_norms(space: Space, batches: Batches, count: int = 30) -> None:
-    """Statistics of all norms anew, as means over some batches: deciding has changed what they see."""
-    momenta = {norm: norm.momentum for norm in space.norms.values()}
-    space.train()
-    for i, (images, _) in zip(range(count), batches.epoch(0), strict=False):
-        for norm in momenta:
-            norm.momentum = 1.0 / (i + 1)
-        space(images)
-    for norm, momentum in momenta.items():
-        norm.momentum = momentum
-
-
 def rate(progress: float) -> float:
     """Factor on the learning rate: a linear climb, then half a cosine."""
     if progress < WARMUP_SHARE:
         return max(progress, 0.01) / WARMUP_SHARE
     return 0.5 * (1 + math.cos(math.pi * (progress - WARMUP_SHARE) / (1 - WARMUP_SHARE)))
-
-
-def float_network(space: Space, path: Path) -> dict[str, Any]:
-    """The checkpoint of another run's warm-up, of the same network, whatever that run decided over.
-
-    Raises:
-        CheckpointError: there is none, it is not finished, or of another network.
-    """
-    state = checkpoint.load(path)
-    if state is None or not state["finished"]:
-        raise checkpoint.CheckpointError(
-            f"train.warmup.source: {path} is {'not there' if state is None else 'not finished'}, so there is no float "
-            "network to take over. Name the folder of a run that has warmed up, or leave it out."
-        )
-    own, other = space.state_dict(), state["space"]
-    differing = sorted(n for n in space.float_names() if n not in other or other[n].shape != own[n].shape)
-    if differing:
-        raise checkpoint.CheckpointError(
-            f"train.warmup.source: {path} is of another network; {[n.strip('_') for n in differing[:3]]} differ. "
-            "Name a run of this one."
-        )
-    return state
 
 
 def _copied(space: Space) -> dict[str, Tensor]:
@@ -344,26 +286,3 @@ class PhaseRun:
             self.phase.label, epoch, self.phase.epochs, self.global_epoch - 1, scalars, bit_counts(self.space), gates
         )
         self.context.monitor.epoch(end)
-
-
-@torch.no_grad()
-def bit_counts(space: Space) -> dict[str, dict[int, int]]:
-    """Layer -> {bits: output channels} as the decisions stand; 0 are the pruned."""
-    training = space.training
-    selection = space.eval().select(FAKE)  # as the decisions stand: nothing is sampled, no random number drawn
-    space.train(training)
-    counts: dict[str, dict[int, int]] = {}
-    for layer in space.describe(selection).layers:
-        if not layer.weight_bits or layer.weight_bits == (32,):
-            continue
-        counts[layer.name] = {b: int(n) for b, n in zip(layer.weight_bits, layer.out_per_width.tolist(), strict=True)}
-        counts[layer.name][0] = len(space.spec.slots[layer.output]) - int(layer.out_channels)
-    return counts
-
-
-def float_copy(space: Space, make: Callable[[], Space]) -> Space:
-    """A frozen copy in float mode, to teach."""
-    teacher = make()
-    teacher.load_state_dict(space.state_dict())
-    teacher.set_mode(FLOAT)
-    return teacher.eval().requires_grad_(False)

@@ -10,9 +10,9 @@ import torch
 from cost_models import COST_MODELS
 from cost_models.layer import WEIGHTED, LayerUse, Network, UnsupportedLayer
 from cost_models.peak_ram import peak_layer
+from search.measuring import bit_counts
 from search.progress import EpochEnd
 from search.report_rows import cost_by_layer, operator
-from search.training import bit_counts
 from spaces.space import Space
 
 COSTS = ("flash_bytes", "macs", "energy_pj", "peak_ram_bytes")

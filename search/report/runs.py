@@ -8,10 +8,11 @@ from typing import Any
 import yaml
 
 from search.documents import FINITE, NOTHING, OBJECT, WHOLE, by_name, either, json_object, unlike
+from search.folders import RunFolderError
 from search.history import HISTORY_FILE, read_history
 from search.progress import EpochEnd
 from search.report.summaries import SUMMARY_FILE, entries, read_summary
-from search.results import SELECTED, Result, RunFolderError, read_results
+from search.results import SELECTED, Result, read_results
 from search.sensitivity import FILE as SENSITIVITY_FILE
 from search.sensitivity import decisions_of
 from search.urls import without_password

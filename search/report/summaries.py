@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from search.documents import FINITE, NUMBER, OBJECT, TEXT, WHOLE, Kind, by_name, either, having, json_object, unlike
-from search.results import RunFolderError
+from search.folders import RunFolderError
 
 SUMMARY_FILE = "summary.json"
 KINDS: dict[str, Kind] = {

@@ -1,6 +1,5 @@
 """Strategies: from a Problem to Results. One list; the laws run over all of them."""
 
-from search.settings import BlackBoxSettings, FixedSettings, GradientSettings, MagnitudeSettings, SensitivitySettings
 from search.strategies.black_box import BlackBox
 from search.strategies.fixed import Fixed
 from search.strategies.gradient import Gradient
@@ -8,6 +7,13 @@ from search.strategies.magnitude import Magnitude
 from search.strategies.samplers import SAMPLERS
 from search.strategies.sensitivity import SensitivityProgram
 from search.strategies.strategy import Strategy
+from search.strategy_settings import (
+    BlackBoxSettings,
+    FixedSettings,
+    GradientSettings,
+    MagnitudeSettings,
+    SensitivitySettings,
+)
 
 STRATEGIES: dict[str, type[Strategy]] = {
     "fixed": Fixed,

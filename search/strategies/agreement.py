@@ -17,7 +17,7 @@ from search.encoding import Encoding
 from search.feasibility import at, seed_architecture
 from search.points import Point
 from search.problem import Problem
-from search.settings import BlackBoxSettings
+from search.strategy_settings import BlackBoxSettings
 from spaces.architecture import Architecture
 from spaces.decision import Gate
 from spaces.space import Space

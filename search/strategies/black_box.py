@@ -9,11 +9,11 @@ from search.phase import label
 from search.points import Point
 from search.problem import Problem
 from search.results import Result
-from search.settings import BlackBoxSettings
 from search.strategies.agreement import known_before
 from search.strategies.candidates import CandidateSearch
 from search.strategies.strategy import searching
 from search.strategies.studies import check_shared
+from search.strategy_settings import BlackBoxSettings
 from spaces.space import Space
 
 INHERITED = 0.15  # epochs that an inherited candidate takes, as a first guess

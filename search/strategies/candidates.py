@@ -23,12 +23,12 @@ from search.points import Point
 from search.problem import Problem
 from search.progress import EpochEnd, Monitors, Tick
 from search.results import Result
-from search.settings import BlackBoxSettings
 from search.strategies.agreement import known_after, known_before
 from search.strategies.drawing import RandomDraws
 from search.strategies.fronts import spread
 from search.strategies.samplers import PRUNERS, SAMPLERS, WANT_VALUES, Sampling, distributions
 from search.strategies.studies import ACCURACY, COSTS, EPOCHS, REFUSED, REPEATS, SECONDS, VIOLATION, Study, measured
+from search.strategy_settings import BlackBoxSettings
 from spaces.architecture import Architecture
 
 IN_A_ROW = 200  # candidates that are all known: a search that has nothing more to say

@@ -9,8 +9,8 @@ from search.feasibility import BudgetError, at, over
 from search.points import Point
 from search.problem import Problem
 from search.results import Result
-from search.settings import FixedSettings
 from search.strategies.strategy import training
+from search.strategy_settings import FixedSettings
 from spaces.architecture import Architecture
 from spaces.decision import Gate
 from spaces.space import Space

@@ -5,15 +5,16 @@ from dataclasses import replace
 
 from cost_models.rules import CostModel
 from search.feasibility import at, fixed, over
+from search.measuring import accuracy
 from search.objective import Objective
 from search.phase import Phase, label
 from search.points import Point
 from search.problem import FORWARD, Problem
 from search.repair import repair
 from search.results import Result
-from search.settings import GradientSettings
 from search.strategies.strategy import progressive
-from search.training import PhaseRun, accuracy
+from search.strategy_settings import GradientSettings
+from search.training import PhaseRun
 from search.widen import widened
 from spaces.architecture import Architecture
 from spaces.decision import Choice

@@ -20,9 +20,9 @@ from search.problem import Problem
 from search.prunable import Channels, Parts, SingleWeights, over_layers_means
 from search.ranking import as_layers_shares, ascending, by_energy, scores
 from search.results import Result
-from search.settings import MagnitudeSettings
 from search.strategies.fixed import check_offered, uniform
 from search.strategies.strategy import progressive
+from search.strategy_settings import MagnitudeSettings
 from search.training import PhaseRun
 from spaces.architecture import Architecture
 from spaces.space import Space

@@ -10,10 +10,10 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
 from search.encoding import Encoding
-from search.settings import BlackBoxSettings
 from search.strategies.drawing import RandomDraws
 from search.strategies.evolution import AgingEvolution
 from search.strategies.studies import VIOLATION
+from search.strategy_settings import BlackBoxSettings
 from spaces.space import Space
 
 

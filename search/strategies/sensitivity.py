@@ -15,8 +15,8 @@ from search.problem import FORWARD, Problem
 from search.repair import repair
 from search.results import Result
 from search.sensitivity import FILE, Table, estimated, measured, passes
-from search.settings import SensitivitySettings
 from search.strategies.strategy import training
+from search.strategy_settings import SensitivitySettings
 from spaces.space import Space
 
 

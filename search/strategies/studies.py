@@ -14,9 +14,9 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from search.problem import Problem
-from search.settings import BlackBoxSettings
 from search.strategies.agreement import DIRECTIONS, PARAMETERS, Facts, directions, refuse_other
 from search.strategies.storages import StorageError, answering, storage_at
+from search.strategy_settings import BlackBoxSettings
 
 VIOLATION, ACCURACY, COSTS, EPOCHS = "violation", "accuracy/val", "costs", "epochs"
 OWNER, REFUSED, REPEATS, SECONDS = "folder", "refused", "repeats", "seconds"

@@ -9,8 +9,9 @@ from search.integer.program import Program
 from search.points import Front
 from search.results import read_results
 from search.run import Run
-from search.settings import FixedSettings, LimitSettings, Settings, SpaceSettings
+from search.settings import LimitSettings, Settings, SpaceSettings
 from search.strategies import SETTINGS, STRATEGIES
+from search.strategy_settings import FixedSettings
 from search.training import PhaseRun
 from tests.search.small import Small, settings, write_stripes
 

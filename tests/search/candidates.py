@@ -8,7 +8,7 @@ import optuna
 import pytest
 
 from search.run import Run
-from search.settings import BlackBoxSettings
+from search.strategy_settings import BlackBoxSettings
 from tests.search.small import Small, settings
 
 BUDGET = 600  # of 1,487 B

@@ -12,10 +12,10 @@ from search.problem import Problem
 from search.report.runs import read_run
 from search.results import read_results
 from search.run import Run
-from search.settings import POPULATIONS, BlackBoxSettings
 from search.strategies.black_box import BlackBox
 from search.strategies.samplers import SAMPLERS
 from search.strategies.studies import ACCURACY
+from search.strategy_settings import POPULATIONS, BlackBoxSettings
 from spaces.one_of import OneOf
 from spaces.searchable import searchable
 from tests.search.candidates import BUDGET, configured, goes_on_as_it_would_have, killed, outcome, parameters, trials_of

@@ -8,8 +8,8 @@ from search.encoding import importance
 from search.feasibility import BudgetError
 from search.results import read_results
 from search.run import Run
-from search.settings import FixedSettings
 from search.strategies.fixed import uniform
+from search.strategy_settings import FixedSettings
 from tests.search.small import Small, settings, write_stripes
 
 

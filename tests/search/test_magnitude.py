@@ -12,8 +12,9 @@ from search.feasibility import BudgetError, at
 from search.integer.program import Program
 from search.integer.sparse import stored_bytes
 from search.run import Run
-from search.settings import MagnitudeSettings, SpaceSettings
+from search.settings import SpaceSettings
 from search.strategies.magnitude import Magnitude
+from search.strategy_settings import MagnitudeSettings
 from search.training import PhaseRun
 from spaces.architecture import Architecture
 from spaces.space import Space

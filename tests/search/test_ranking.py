@@ -9,8 +9,9 @@ from search.data import OPTIONS
 from search.prunable import Channels, SingleWeights, over_layers_means
 from search.ranking import Probe, as_layers_shares, ascending, by_energy, scores
 from search.run import Run
-from search.settings import BlackBoxSettings, MagnitudeSettings, SpaceSettings
+from search.settings import SpaceSettings
 from search.strategies.magnitude import Magnitude
+from search.strategy_settings import BlackBoxSettings, MagnitudeSettings
 from tests.search.small import Small, settings, write_stripes
 
 LAYERS = {"a": 3, "b": 2}

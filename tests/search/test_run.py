@@ -17,9 +17,10 @@ from search import checkpoint, training
 from search.checkpoint import CheckpointError
 from search.config import read_config
 from search.feasibility import BudgetError
+from search.folders import RunFolderError, give_back, new_folder
 from search.integer.executor import Executor
 from search.integer.program import Program
-from search.run import Run, RunFolderError, give_back, new_folder
+from search.run import Run
 from search.training import PhaseRun, TrainingDiverged
 from spaces.architecture import Architecture
 from spaces.graph.errors import UnsupportedNetwork
@@ -255,7 +256,7 @@ def test_run_folder_that_exists_is_not_overwritten(done, data):
 
 def test_runs_that_begin_in_one_second_have_folders_of_their_own(data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("search.run.datetime", Stopped)
+    monkeypatch.setattr("search.folders.datetime", Stopped)
     own = settings(data, folder=None)
     folders = [new_folder(own) for _ in range(3)] + [new_folder(own, job) for job in range(2)]
     assert [f.name for f in folders] == ["now", "now+2", "now+3", "now_0", "now_1"]

@@ -10,7 +10,7 @@ from search.feasibility import seed_architecture
 from search.points import Front
 from search.run import Run
 from search.sensitivity import Table, estimated, fingerprint, measured, passes
-from search.settings import SensitivitySettings
+from search.strategy_settings import SensitivitySettings
 from spaces.searchable import Options, searchable
 from tests.search.small import Small, settings, write_stripes
 

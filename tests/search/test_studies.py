@@ -12,11 +12,11 @@ from optuna.exceptions import StorageInternalError
 
 from search.problem import Problem
 from search.run import Run
-from search.settings import BlackBoxSettings
 from search.strategies import storages
 from search.strategies.drawing import RandomDraws
 from search.strategies.storages import StorageError
 from search.strategies.studies import ACCURACY, Study
+from search.strategy_settings import BlackBoxSettings
 from search.training import PhaseRun
 from tests.search.candidates import BUDGET, configured, goes_on_as_it_would_have, killed, outcome, parameters
 from tests.search.small import Small, write_stripes

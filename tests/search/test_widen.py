@@ -11,8 +11,8 @@ from search.integer.executor import Executor
 from search.lower import lower
 from search.points import Point
 from search.run import Run
-from search.settings import GradientSettings
 from search.strategies.gradient import Gradient
+from search.strategy_settings import GradientSettings
 from search.widen import widened
 from spaces.networks import DSCNN, ResNet8
 from spaces.searchable import Options, searchable

@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
+from search.folders import RunFolderError
 from search.report import document
 from search.report.runs import read_run
-from search.results import RunFolderError
 from tests.search.run_folders import COMMAND, LIMITS, change_json
 
 

@@ -1,0 +1,50 @@
+"""Folders of runs."""
+
+from contextlib import suppress
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+
+from search.settings import Settings
+
+
+class RunFolderError(ValueError):
+    """A run folder that is in the way, or that is none."""
+
+
+def new_folder(settings: Settings, job: int | None = None) -> Path:
+    """settings.folder, or runs/EXPERIMENT/TIME, which is made: of runs that begin in one second each has its own.
+
+    Args:
+        job: number in a multirun.
+
+    Raises:
+        RunFolderError: settings.folder exists with something in it.
+    """
+    if settings.folder is None:
+        stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S") + ("" if job is None else f"_{job}")
+        return _made(Path("runs") / settings.experiment / stamp)
+    folder = Path(settings.folder)
+    if folder.exists() and any(folder.iterdir()):
+        raise RunFolderError(
+            f"folder '{folder}' exists and is not empty: nothing there is overwritten. "
+            f"Continue it with resume={folder}, or name another folder."
+        )
+    return folder
+
+
+def _made(folder: Path) -> Path:
+    for number in count(2):
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            folder = folder.with_name(f"{folder.name.partition('+')[0]}+{number}")
+    raise AssertionError
+
+
+def give_back(folder: Path) -> None:
+    """Removes a folder that `new_folder` made where nothing is in it yet, and those above it that were for it alone."""
+    with suppress(OSError):  # not empty
+        for path in (folder, folder.parent, folder.parent.parent):
+            path.rmdir()
