@@ -15,7 +15,7 @@ from search.run import Run
 from search.strategies.black_box import BlackBox
 from search.strategies.samplers import SAMPLERS
 from search.strategies.studies import ACCURACY
-from search.strategy_settings import POPULATIONS, BlackBoxSettings
+from search.strategy_settings import FRONTS, POPULATIONS, BlackBoxSettings
 from spaces.one_of import OneOf
 from spaces.searchable import searchable
 from tests.search.candidates import BUDGET, configured, goes_on_as_it_would_have, killed, outcome, parameters, trials_of
@@ -146,8 +146,10 @@ def test_a_pruner_ends_candidates_early_and_the_epochs_are_those_that_were_train
     assert summary["epochs"]["search"] == metrics["search/epochs"]
 
 
-def test_of_several_objectives_a_front_is_fine_tuned(data, tmp_path):
-    config = configured(data, "nsga2", trials=24, population=6, objectives=["flash_bytes"], networks=3)
+@pytest.mark.parametrize("sampler", FRONTS)
+def test_of_several_objectives_a_front_is_fine_tuned(data, tmp_path, sampler):
+    own = {"trials": 24, "population": 6} if sampler == "nsga2" else {"trials": 14}
+    config = configured(data, sampler, objectives=["flash_bytes"], networks=3, **own)
     run = Run(config, lambda _: Small(), tmp_path / "run")
     summary = run()
     results, _ = read_results(tmp_path / "run" / "results.jsonl")

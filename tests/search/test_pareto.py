@@ -51,6 +51,20 @@ def test_knee_is_farthest_from_the_line_through_the_ends():
     assert knee(points) == distance.argmax()
 
 
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("d", [2, 3])
+def test_knee_has_the_least_sum_of_what_is_scaled_over_the_front(seed, d):
+    points = drawn(seed, 12, d)
+    front = [p for p in points.tolist() if not any(dominates(q, p) for q in points.tolist())]
+    low, high = ([end(p[i] for p in front) for i in range(d)] for end in (min, max))
+
+    def total(point):
+        return sum((x - a) / ((b - a) or 1.0) for x, a, b in zip(point, low, high, strict=True))
+
+    found = points[knee(points)].tolist()
+    assert found in front and total(found) == pytest.approx(min(map(total, front)))
+
+
 def test_knee_of_one_and_of_none():
     assert knee(np.array([[3.0, 4.0]])) == 0
     with pytest.raises(ValueError, match="no points"):

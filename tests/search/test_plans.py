@@ -2,7 +2,10 @@
 
 import pytest
 
+from search.run import WORK
+from search.strategies.gradient import Gradient
 from search.strategies.strategy import progressive, training
+from search.strategy_settings import GradientSettings
 
 
 @pytest.mark.parametrize("points", range(1, 13))
@@ -22,6 +25,16 @@ def test_less_than_an_epoch_a_point_is_refused(points, left):
 def test_what_was_asked_for_and_does_not_fit_is_refused():
     with pytest.raises(ValueError, match=r"leaves 6 for the search of 2 points, which takes 9 epochs\. Raise it"):
         progressive(2, 2, 10, 6, 3, 12)
+
+
+@pytest.mark.parametrize("points", [2, 4, 5, 8])
+def test_a_front_takes_at_most_half_a_run_more_for_each_of_its_points(points):
+    """In epochs, of which those of a search take the longest, as run.WORK says; warm-up is as long as either."""
+    for warmup, search, finetune in ((12, 12, 12), (20, 20, 20), (10, 12, 10)):
+        plan = Gradient(GradientSettings(epochs=search)).plan(points, finetune, None)
+        total = WORK["warmup"] * warmup + sum(WORK[name.split()[0]] * epochs for name, epochs in plan.items())
+        alone = WORK["warmup"] * warmup + WORK["search"] * search + WORK["finetune"] * finetune
+        assert total <= (1 + 0.5 * points) * alone
 
 
 def test_fine_tuning_shares_what_is_left():
