@@ -62,7 +62,8 @@ def labels(runs: Sequence[RunRecord]) -> list[str]:
     for run, settings in zip(runs, shared, strict=True):
         same = [other for other, each in zip(shared, runs, strict=True) if each.strategy == run.strategy]
         keys = differing(same) if all(same) else {}
-        found.append(", ".join([run.strategy, *(f"{key}={written(settings.get(key, ABSENT))}" for key in keys)]))
+        shown = [f"{key.removeprefix('strategy.')}={written(settings.get(key, ABSENT))}" for key in keys]
+        found.append(", ".join([run.strategy, *shown]))
     return found
 
 
