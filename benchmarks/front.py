@@ -22,14 +22,15 @@ from benchmarks.searches import Searched, searched
 from search.report.rivals import estimate
 from spaces.files import write_text
 
-MANY = ["strategy.trials=10000"]  # limits.epochs is what ends them
+# limits.epochs is what ends them; on fewer images they see five times as many candidates.
+MANY = ["strategy.trials=10000", "strategy.val_images=1000"]
 WIDTHS = ",".join(f"{step / 64:g}" for step in range(1, 65))
 SWEEP = ["strategy=fixed", "strategy.weight_bits=[2,4,8]", f"strategy.widths=[{WIDTHS}]"]
 STRATEGIES = {
     "gradient": ["strategy=gradient"],
     "uniform": SWEEP,
     "magnitude": ["strategy=magnitude", "strategy.steps=5", "strategy.weight_bits=4"],
-    "sensitivity": ["strategy=sensitivity", "strategy.estimate=gradient"],
+    "sensitivity": ["strategy=sensitivity", "strategy.batches=1"],
     "random": ["strategy=random", *MANY],
     "tpe": ["strategy=tpe", *MANY],
     "nsga2": ["strategy=nsga2", *MANY],
@@ -78,7 +79,7 @@ class Job:
         source = Job(contest, "float", self.seed, 0).folder(root)
         shared += [f"budgets.flash_bytes={self.budget}", f"train.warmup.source={source}"]
         if self.strategy == "ranking":
-            own = ["strategy=random", f"strategy.trials={RANKED}", f"strategy.networks={RANKED}"]
+            own = ["strategy=random", f"strategy.trials={RANKED}", f"strategy.networks={RANKED}", MANY[1]]
         else:
             own = [f"limits.epochs={contest.epochs}", *STRATEGIES[self.strategy]]
         return searched(self.folder(root), [*shared, *own])

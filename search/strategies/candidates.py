@@ -152,7 +152,7 @@ class CandidateSearch:
             found = self._excessive(excess) if excess else self._known(trial) or self._measure(trial)
             self.study.note(trial, {**found, SECONDS: time.perf_counter() - began})
             self.study.end(trial, self._values(found, costs))
-        if ACCURACY in found:
+        if ACCURACY in found and REPEATS not in found:
             self._show(trial, found[ACCURACY], costs)
 
     def _excessive(self, excess: Mapping[str, float]) -> dict[str, float]:
