@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 import cost_models
-from search import checkpoint, feasibility, run, training
+from search import checkpoint, feasibility, folders, training
 from search.config import model_maker, parse
 from search.data import DataError
 from search.data.digits import DigitsOptions, load_digits
@@ -126,7 +126,7 @@ def test_all_modules_that_convert_are_listed_and_no_others():
     [
         *(UnsupportedNetwork, feasibility.BudgetError, DataError, cost_models.layer.UnsupportedLayer),
         *(cost_models.target.IllegalLayer, LoweringError, ProgramError, training.TrainingDiverged),
-        *(checkpoint.CheckpointError, run.RunFolderError),
+        *(checkpoint.CheckpointError, folders.RunFolderError),
     ],
 )
 def test_error_is_explained(error):
