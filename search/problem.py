@@ -107,33 +107,14 @@ class Problem:
         costs = costs_of(network, self.models)
         self.target.check(network.describe())
         self._refuse_excess(architecture, costs)
-        device = self.context.device
-        network.to(device).set_mode(FAKE)
-        before = accuracy(network, self.context.val, device, FAKE)
+        network.to(self.context.device).set_mode(FAKE)
+        metrics = {"accuracy/val/decided_stale_norms": self._accuracy(network, FAKE)}
         reestimate_norms(network, self.context.whole)
-        decided = accuracy(network, self.context.val, device, FAKE)
-        f, number = self.settings.finetune, len(self.found) + 1
-        epochs = epochs or self.plan.get(label("finetune", number), f.epochs)
-        phase = Phase(
-            "finetune",
-            epochs,
-            f.lr,
-            weight_decay=f.weight_decay,
-            integer_epochs=f.integer_epochs if epochs >= f.epochs else min(f.integer_epochs, epochs // 2),
-            patience=f.patience,
-            keep_best=True,
-            teacher=self.distillation(),
-            architecture=architecture.hash,
-            number=number,
-        )
-        PhaseRun(network, phase, self.context).run()
+        metrics["accuracy/val/decided"] = self._accuracy(network, FAKE)
+        PhaseRun(network, self._finetuning(architecture, epochs), self.context).run()
         network.eval()
         network.set_mode(INTEGER)
-        metrics = {
-            "accuracy/val": accuracy(network, self.context.val, device, INTEGER),
-            "accuracy/val/decided": decided,
-            "accuracy/val/decided_stale_norms": before,
-        }
+        metrics["accuracy/val"] = self._accuracy(network, INTEGER)
         result = Result(
             self.strategy,
             self.seed,
@@ -148,6 +129,26 @@ class Problem:
         )
         self.found[architecture.hash] = network, result
         return result
+
+    def _accuracy(self, network: Space, mode: str) -> float:
+        return accuracy(network, self.context.val, self.context.device, mode)
+
+    def _finetuning(self, architecture: Architecture, epochs: int | None) -> Phase:
+        """The next one of the run: architectures are fine-tuned in the order in which they are found."""
+        f, number = self.settings.finetune, len(self.found) + 1
+        epochs = epochs or self.plan.get(label("finetune", number), f.epochs)
+        return Phase(
+            "finetune",
+            epochs,
+            f.lr,
+            weight_decay=f.weight_decay,
+            integer_epochs=f.integer_epochs if epochs >= f.epochs else min(f.integer_epochs, epochs // 2),
+            patience=f.patience,
+            keep_best=True,
+            teacher=self.distillation(),
+            architecture=architecture.hash,
+            number=number,
+        )
 
     def _refuse_excess(self, architecture: Architecture, costs: Mapping[str, float]) -> None:
         excess = over(costs, self.budgets)
