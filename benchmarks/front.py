@@ -22,8 +22,8 @@ from benchmarks.searches import Searched, searched
 from search.report.rivals import estimate
 from spaces.files import write_text
 
-# limits.epochs is what ends them; on fewer images they see five times as many candidates.
-MANY = ["strategy.trials=10000", "strategy.val_images=1000"]
+QUICKLY = "strategy.val_images=1000"  # so that they see more candidates
+MANY = ["strategy.trials=10000", QUICKLY]  # limits.epochs is what ends them
 WIDTHS = ",".join(f"{step / 64:g}" for step in range(1, 65))
 SWEEP = ["strategy=fixed", "strategy.weight_bits=[2,4,8]", f"strategy.widths=[{WIDTHS}]"]
 STRATEGIES = {
@@ -79,7 +79,7 @@ class Job:
         source = Job(contest, "float", self.seed, 0).folder(root)
         shared += [f"budgets.flash_bytes={self.budget}", f"train.warmup.source={source}"]
         if self.strategy == "ranking":
-            own = ["strategy=random", f"strategy.trials={RANKED}", f"strategy.networks={RANKED}", MANY[1]]
+            own = ["strategy=random", f"strategy.trials={RANKED}", f"strategy.networks={RANKED}", QUICKLY]
         else:
             own = [f"limits.epochs={contest.epochs}", *STRATEGIES[self.strategy]]
         return searched(self.folder(root), [*shared, *own])
@@ -135,8 +135,7 @@ def _finite(value: float) -> float | None:
 def volumes(contest: Contest, found: Mapping[Job, Searched]) -> Iterator[dict[str, object]]:
     """Of each strategy the mean hypervolume over seeds, and how far it is behind the gradient's of the same seeds.
 
-    The first with a 95% interval by bootstrap, which of so few seeds is too narrow (of three it covers about 73%); the
-    second with Student's, which is not.
+    The first with a 95% interval by bootstrap, which is too narrow of so few seeds; the second with Student's.
     """
     every = {strategy: _volumes(contest, found, strategy) for strategy in STRATEGIES}
     for strategy, own in every.items():

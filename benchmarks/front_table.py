@@ -19,10 +19,9 @@ layer; searches without gradients know widths in eighths, uniform in 64ths.
 
 Hypervolume is the test accuracy that a limit on flash allows, 0 to 1, summed over octaves of that limit, from the least
 of the budgets to the unpruned network's size. At a limit counts the network of the largest budget that is within it;
-networks below the least budget count as if they filled it. In brackets are 95% bootstrap intervals over seeds, which of
-so few are too narrow (of three they cover about 73%). "Behind" is by how much it is less than the gradient's of the
-same seed, below 0 where it is more, with Student's 95% interval. Seconds are those of a run on one core, the float
-network's left out.
+networks below the least budget count as if they filled it. In brackets are 95% bootstrap intervals over seeds, too
+narrow where seeds are few. "Behind" is by how much it is less than the gradient's of the same seed, below 0 where it is
+more, with Student's 95% interval. Seconds are those of a run on one core, the float network's left out.
 """
 
 

@@ -33,7 +33,7 @@ def searched(folder: Path, overrides: Sequence[str]) -> Searched:
     path, begun = folder.with_name(f"{folder.name}.json"), (folder / "config.yaml").is_file()
     if not begun:
         write_text(path, json.dumps({"overrides": list(overrides)}))
-    measured = json.loads(path.read_text())
+    measured = json.loads(path.read_text()) if path.is_file() else {"overrides": "unknown"}
     if measured.pop("overrides") != list(overrides):
         raise RuntimeError(f"{folder}: holds a search with other overrides. Delete it to repeat it, or name another.")
     if not measured:

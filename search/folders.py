@@ -2,7 +2,6 @@
 
 from contextlib import suppress
 from datetime import datetime
-from itertools import count
 from pathlib import Path
 
 from search.settings import Settings
@@ -34,13 +33,15 @@ def new_folder(settings: Settings, job: int | None = None) -> Path:
 
 
 def _made(folder: Path) -> Path:
-    for number in count(2):
+    """The folder, or where it is taken the first that is not of NAME+2, NAME+3 ..."""
+    path, number = folder, 1
+    while True:
         try:
-            folder.mkdir(parents=True)
-            return folder
+            path.mkdir(parents=True)
+            return path
         except FileExistsError:
-            folder = folder.with_name(f"{folder.name.partition('+')[0]}+{number}")
-    raise AssertionError
+            number += 1
+            path = folder.with_name(f"{folder.name}+{number}")
 
 
 def give_back(folder: Path) -> None:

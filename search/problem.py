@@ -23,7 +23,6 @@ from search.training import PhaseRun
 from spaces.architecture import Architecture
 from spaces.space import FAKE, INTEGER, Space
 
-SENSITIVITY_BATCHES = 8
 CALIBRATION_BATCHES = 8
 PROXY_BATCHES = 10  # of norms' statistics, of a candidate
 FORWARD = 1 / 3  # of a training step's work: the backward pass is twice as much

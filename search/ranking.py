@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from cost_models.energy import Energy
-from search.problem import FORWARD, SENSITIVITY_BATCHES, Problem
+from search.problem import FORWARD, Problem
 from search.prunable import Parts
 from search.report_rows import cost_by_layer
 from search.watching import watched
 
+RANKING_BATCHES = 8  # of a score by gradient
 PROBE_BATCHES = 2  # of a loss in the order by energy
 ROUNDS = 30  # over the layers, each with twice the tolerance of the one before
 
@@ -32,7 +33,7 @@ def scores(problem: Problem, parts: Parts, criterion: str) -> Tensor:
         return parts.magnitude()
     space, loss, began = problem.space, problem.loss(), time.perf_counter()
     total = torch.zeros(sum(parts.sizes.values()), dtype=torch.float64)
-    batches = problem.sample(SENSITIVITY_BATCHES)
+    batches = problem.sample(RANKING_BATCHES)
     with watched(space, frozen_norms=True):
         for images, labels in batches:
             total += parts.products(loss(space(images), labels))

@@ -31,7 +31,7 @@ class Sampling:
     distributions: dict[str, BaseDistribution]
     fits: Callable[[Mapping[str, int]], bool]
     most: int
-    late: Callable[[], bool] = lambda: False
+    late: Callable[[], bool]
 
 
 def _violation(trial: FrozenTrial) -> tuple[float]:
