@@ -42,22 +42,28 @@ RESAMPLES = 10_000
 
 @dataclass(frozen=True)
 class Contest:
-    """Attributes: epochs: of every run, warm-up and fine-tuning included."""
+    """A data set, and what searches on it have.
+
+    Attributes:
+        epochs: of every run, warm-up and fine-tuning included.
+        searching: of these, the gradient's search.
+    """
 
     data: str
     experiment: str
     budgets: tuple[int, ...]
     seeds: int
     epochs: int
+    searching: int
     overrides: tuple[str, ...] = ()
 
 
 SMALL = ("train.warmup.epochs=6", "train.finetune.epochs=5")
 CONTESTS = (
-    Contest("digits", "resnet8_digits", (38912, 19456, 9728, 4864, 3072), 5, 60),
-    Contest("fashion_mnist, 12,000 images", "resnet8_fashion", (19456, 4864, 3072), 3, 36),
+    Contest("digits", "resnet8_digits", (38912, 19456, 9728, 4864, 3072), 5, 60, 13),
+    Contest("fashion_mnist, 12,000 images", "resnet8_fashion", (19456, 4864, 3072), 3, 36, 8),
 )
-QUICK = (Contest("digits", "resnet8_digits", (9728, 3072), 1, 16, SMALL),)
+QUICK = (Contest("digits", "resnet8_digits", (9728, 3072), 1, 16, 4, SMALL),)
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,7 @@ class Job:
             own = ["strategy=random", f"strategy.trials={RANKED}", f"strategy.networks={RANKED}", QUICKLY]
         else:
             own = [f"limits.epochs={contest.epochs}", *STRATEGIES[self.strategy]]
+            own += [f"strategy.epochs={contest.searching}"] if self.strategy == "gradient" else []
         return searched(self.folder(root), [*shared, *own])
 
 

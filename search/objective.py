@@ -93,7 +93,7 @@ class Objective:
         budgets: Mapping[str, float],
         lambdas: Mapping[str, float],
         method: str = "augmented_lagrangian",
-        ramp: float = 0.6,
+        ramp: float = 0.4,
         before: "Objective | None" = None,
     ) -> None:
         if method not in METHODS:

@@ -37,7 +37,7 @@ def optimizers_of(space: Space, phase: Phase) -> list[torch.optim.Optimizer]:
     ]
     groups = [group for group in groups if group["params"]]
     for group in groups:
-        group |= {"initial_lr": phase.lr, "scheduled": True}
+        group |= {"initial_lr": phase.lr, "decides": False}
     weights = torch.optim.SGD(groups, lr=phase.lr, momentum=0.9, nesterov=True, fused=True)
     for parameter in (p for group in groups for p in group["params"]):
         # The fused step cannot begin with some of them: a branch gets its first gradient when it is first drawn.
@@ -45,8 +45,8 @@ def optimizers_of(space: Space, phase: Phase) -> list[torch.optim.Optimizer]:
     optimizers: list[torch.optim.Optimizer] = [weights]
     if (slow or fast) and phase.mode != FLOAT:
         groups = [
-            {"params": fast, "initial_lr": STEP_RATE, "scheduled": True},
-            {"params": slow, "initial_lr": STEP_RATE * TURN, "scheduled": True},
+            {"params": fast, "initial_lr": STEP_RATE, "decides": False},
+            {"params": slow, "initial_lr": STEP_RATE * TURN, "decides": False},
         ]
         optimizers.append(torch.optim.Adam([g for g in groups if g["params"]], lr=STEP_RATE, fused=True))
     if phase.decision_lr and space.decision_parameters():
@@ -55,7 +55,7 @@ def optimizers_of(space: Space, phase: Phase) -> list[torch.optim.Optimizer]:
         for decision in space.decisions.values():
             kinds.setdefault((decision.role, decision.whole), []).append(decision)
         groups = [
-            {"params": list(_parameters(members)), "initial_lr": phase.decision_lr, "scheduled": False}
+            {"params": list(_parameters(members)), "initial_lr": phase.decision_lr, "decides": True}
             | ({"least": LEAST} if whole else {})
             for (_, whole), members in kinds.items()
         ]

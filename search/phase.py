@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from search import rates
 from search.data.batches import Batches
 from search.objective import Objective
 from search.progress import Monitor
@@ -18,6 +19,9 @@ class Phase:
     Attributes:
         mode: of the Space; the last `integer_epochs` run in integer mode with frozen norms.
         teacher: float network to distil from, with the loss's weight and temperature.
+        steady: the learning rate does not fall, since the next phase goes on from there.
+        goes_on: the learning rate does not climb, since the phase before was steady.
+        settled_from: share of the phase from which the rate of the decisions falls.
         patience: epochs without a better validation accuracy after which the phase ends; the best epoch is kept.
         keep_best: the epoch of best validation accuracy is kept (among the integer epochs, where there are any).
         number: of the phases of this name, from 1.
@@ -30,6 +34,9 @@ class Phase:
     weight_decay: float = 0.0
     pattern_decay: float = 0.0
     decision_lr: float = 0.0
+    steady: bool = False
+    goes_on: bool = False
+    settled_from: float = 1.0
     objective: Objective | None = None
     integer_epochs: int = 0
     patience: int | None = None
@@ -43,6 +50,14 @@ class Phase:
     @property
     def label(self) -> str:
         return label(self.name, self.number)
+
+    def rate(self, progress: float, decides: bool) -> float:
+        """Factor on a learning rate, that of decisions or that of all else."""
+        if decides:
+            return rates.settling(progress, self.settled_from)
+        climb = 1.0 if self.goes_on else rates.climbing(progress)
+        fall = 1.0 if self.steady else rates.settling(progress, 0.0 if self.goes_on else rates.CLIMB)
+        return climb * fall
 
 
 def label(name: str, number: int) -> str:

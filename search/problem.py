@@ -87,11 +87,12 @@ class Problem:
             batches.append(batch)
         return batches
 
-    def evaluate(self, architecture: Architecture, epochs: int | None = None) -> Result:
+    def evaluate(self, architecture: Architecture, epochs: int | None = None, goes_on: bool = False) -> Result:
         """Decide, check the budgets exactly, fine-tune, measure the integers on validation data.
 
         Args:
             epochs: of fine-tuning; None: as planned.
+            goes_on: from a steady phase, see search.phase.
 
         Raises:
             BudgetError: over budget: a candidate that may not be trained.
@@ -110,7 +111,7 @@ class Problem:
         metrics = {"accuracy/val/decided_stale_norms": self._accuracy(network, FAKE)}
         reestimate_norms(network, self.context.whole)
         metrics["accuracy/val/decided"] = self._accuracy(network, FAKE)
-        PhaseRun(network, self._finetuning(architecture, epochs), self.context).run()
+        PhaseRun(network, replace(self._finetuning(architecture, epochs), goes_on=goes_on), self.context).run()
         network.eval()
         network.set_mode(INTEGER)
         metrics["accuracy/val"] = self._accuracy(network, INTEGER)

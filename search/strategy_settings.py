@@ -20,7 +20,8 @@ class GradientSettings:
         epochs: of the search; null: what limits.epochs leaves, or 12.
         next_epochs: of the search for each further point of a front; null: a third of epochs.
         method: of meeting budgets: "augmented_lagrangian" or "duccio".
-        ramp: share of the search in which the target moves from the seed network's cost to the budget.
+        ramp: share of the search in which the target moves from the seed network's cost to the budget; then decisions
+            settle, since each that turns costs the weights some steps.
         final_temperature: of the choices at the end; they start at space.temperature.
         pattern_decay: of the parameters of a pattern's structures, in the search.
         expand: what was found grows to the budgets, all layers by one factor.
@@ -33,7 +34,7 @@ class GradientSettings:
     decision_lr: float = 4e-2
     weight_decay: float = 1e-4
     method: str = "augmented_lagrangian"
-    ramp: float = 0.6
+    ramp: float = 0.4
     final_temperature: float = 1.0
     pattern_decay: float = 0.01
     expand: bool = False

@@ -18,18 +18,9 @@ from search.progress import EpochEnd, Tick
 from spaces.decision import Choice, Gate
 from spaces.space import INTEGER, Space
 
-WARMUP_SHARE = 0.1  # of a phase in which the learning rate climbs
-
 
 class TrainingDiverged(RuntimeError):
     """The loss is no number."""
-
-
-def rate(progress: float) -> float:
-    """Factor on the learning rate: a linear climb, then half a cosine."""
-    if progress < WARMUP_SHARE:
-        return max(progress, 0.01) / WARMUP_SHARE
-    return 0.5 * (1 + math.cos(math.pi * (progress - WARMUP_SHARE) / (1 - WARMUP_SHARE)))
 
 
 def _copied(space: Space) -> dict[str, Tensor]:
@@ -192,7 +183,7 @@ class PhaseRun:
     def step(self, images: Tensor, labels: Tensor, progress: float, where: str) -> tuple[float, Tensor]:
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * (rate(progress) if group["scheduled"] else 1.0)
+                group["lr"] = group["initial_lr"] * self.phase.rate(progress, group["decides"])
             optimizer.zero_grad()
         self.space.held = self._turn % TURN != 0
         self._turn += 1

@@ -59,7 +59,7 @@ class Gradient:
             objective = self._objective(at_point, objective)
             searched = self._search(at_point, objective, number)
             found = self._found(at_point, objective)
-            result = at_point.evaluate(found, at_point.last_finetune())
+            result = at_point.evaluate(found, at_point.last_finetune(), goes_on=True)
             yield replace(result, metrics={**result.metrics, "accuracy/val/searched": searched})
 
     def _objective(self, problem: Problem, before: Objective | None) -> Objective:
@@ -77,6 +77,8 @@ class Gradient:
             weight_decay=s.weight_decay,
             pattern_decay=s.pattern_decay,
             decision_lr=s.decision_lr,
+            steady=problem.settings.finetune.epochs > 0,
+            settled_from=s.ramp,
             objective=objective,
             temperature=(start if number == 1 else s.final_temperature, s.final_temperature),
             teacher=problem.distillation(),

@@ -111,7 +111,8 @@ class Magnitude:
             at_point = problem.at(point)
             for step, epochs, share in steps:
                 self._step(at_point, parts, start, step, epochs, share)
-            result = at_point.evaluate(space.architecture(), at_point.last_finetune())
+            *_, (_, trained, _) = steps
+            result = at_point.evaluate(space.architecture(), at_point.last_finetune(), goes_on=trained > 0)
             metrics = {"search/pruned": parts.gone().double().mean().item()}
             yield replace(result, metrics={**result.metrics, **metrics})
 
@@ -135,6 +136,7 @@ class Magnitude:
             epochs,
             s.lr,
             weight_decay=s.weight_decay,
+            steady=problem.settings.finetune.epochs > 0,
             teacher=problem.distillation(),
             architecture=architecture,
             number=step,

@@ -11,7 +11,7 @@ from benchmarks.front_table import table
 from benchmarks.searches import searched
 
 BUDGETS = (4096, 1024)
-CONTEST = Contest("digits", "resnet8_digits", BUDGETS, seeds=3, epochs=60)
+CONTEST = Contest("digits", "resnet8_digits", BUDGETS, seeds=3, epochs=60, searching=13)
 
 
 @dataclass

@@ -354,10 +354,6 @@ def test_network_with_control_flow_is_refused_by_name(data, tmp_path):
         Run(settings(data), lambda d: Branches(), tmp_path / "run")
 
 
-def test_learning_rate_climbs_then_falls():
-    assert training.rate(0.05) < training.rate(0.1) == 1.0 > training.rate(0.5) > training.rate(0.99) > 0
-
-
 @pytest.mark.parametrize("pattern", ["2:4", "blocks 2x3"])
 def test_a_run_with_a_pattern_says_that_no_cost_falls_by_it(tmp_path, capsys, pattern):
     config = settings(write_stripes(tmp_path / "d.npz"), budgets={"flash_bytes": 900})
