@@ -31,7 +31,7 @@ class GradientSettings:
     epochs: int | None = None
     next_epochs: int | None = None
     lr: float = 0.03
-    decision_lr: float = 4e-2
+    decision_lr: float = 6e-2
     weight_decay: float = 1e-4
     method: str = "augmented_lagrangian"
     ramp: float = 0.4
