@@ -124,7 +124,9 @@ def test_rewinding_brings_back_the_weights_that_are_left(data, tmp_path, monkeyp
     config = configured(data, fraction=0.4, rewind=True)
     run = Run(config, lambda _: Small(), tmp_path / "run")
     monkeypatch.setattr(
-        "search.problem.Problem.evaluate", lambda self, found, epochs: seen.append((self, found)) or 1 / 0, raising=True
+        "search.problem.Problem.evaluate",
+        lambda self, found, epochs, goes_on: seen.append((self, found)) or 1 / 0,
+        raising=True,
     )
     with pytest.raises(ZeroDivisionError):
         run()
