@@ -14,6 +14,7 @@ from spaces.space import FLOAT, Space
 
 TURN = 4  # steps of the weights to one of the decisions and of the activations' steps
 STEP_RATE = 2e-3  # of the weight quantizers' log steps: 0.2% of a step a step
+OWN = ("initial_lr", "decides")  # keys of groups that training reads
 LEAST = 0.01  # of a loss: what is less between two options of a whole choice, moves it less
 
 

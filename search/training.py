@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from search import checkpoint, distributed
 from search.floats import float_network
 from search.measuring import accuracy, bit_counts
-from search.optimizers import TURN, optimizers_of
+from search.optimizers import OWN, TURN, optimizers_of
 from search.phase import Context, Phase, checkpoint_file
 from search.progress import EpochEnd, Tick
 from spaces.decision import Choice, Gate
@@ -61,7 +61,10 @@ class PhaseRun:
             )
         self.space.load_state_dict(state["space"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            groups = [dict(group) for group in optimizer.param_groups]
             optimizer.load_state_dict(saved)
+            for group, made in zip(optimizer.param_groups, groups, strict=True):
+                group |= {key: made[key] for key in OWN}  # as this version makes them: runs of earlier ones go on
         if self.phase.objective is not None:
             self.phase.objective.load(state["objective"], self.context.device)
         self.epoch, self.seconds, self.finished = state["epoch"], state["seconds"], state["finished"]

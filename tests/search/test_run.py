@@ -20,6 +20,7 @@ from search.feasibility import BudgetError
 from search.folders import RunFolderError, give_back, new_folder
 from search.integer.executor import Executor
 from search.integer.program import Program
+from search.optimizers import OWN
 from search.run import Run
 from search.training import PhaseRun, TrainingDiverged
 from spaces.architecture import Architecture
@@ -122,6 +123,31 @@ def test_resume_with_sampled_choices_gives_the_same_bytes(data, tmp_path, monkey
     monkeypatch.setattr(PhaseRun, "save", save)
     run(tmp_path / "run", chosen)
     assert same_outputs(tmp_path / "whole", tmp_path / "run")
+
+
+def test_a_run_resumes_whose_optimizers_were_saved_without_what_training_reads(done, data, tmp_path, monkeypatch):
+    """As earlier versions did."""
+    save, counted = PhaseRun.save, []
+
+    def killed_after(self):
+        save(self)
+        counted.append(1)
+        if len(counted) == 4:  # in the search
+            raise Killed
+
+    monkeypatch.setattr(PhaseRun, "save", killed_after)
+    with pytest.raises(Killed):
+        run(tmp_path / "run", settings(data))
+    monkeypatch.setattr(PhaseRun, "save", save)
+    path = tmp_path / "run/checkpoints/search.pt"
+    state = torch.load(path, weights_only=True)
+    assert state["epoch"] > 0 and not state["finished"]
+    for group in (group for optimizer in state["optimizers"] for group in optimizer["param_groups"]):
+        for key in OWN:
+            del group[key]
+    checkpoint.save(path, state)
+    run(tmp_path / "run", settings(data))
+    assert same_outputs(done[0], tmp_path / "run")
 
 
 @pytest.mark.parametrize("name, damage", [("config.yaml", lambda text: text[:40]), ("config.yaml", lambda text: "")])
