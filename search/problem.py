@@ -111,7 +111,7 @@ class Problem:
         metrics = {"accuracy/val/decided_stale_norms": self._accuracy(network, FAKE)}
         reestimate_norms(network, self.context.whole)
         metrics["accuracy/val/decided"] = self._accuracy(network, FAKE)
-        PhaseRun(network, replace(self._finetuning(architecture, epochs), goes_on=goes_on), self.context).run()
+        PhaseRun(network, self._finetuning(architecture, epochs, goes_on), self.context).run()
         network.eval()
         network.set_mode(INTEGER)
         metrics["accuracy/val"] = self._accuracy(network, INTEGER)
@@ -133,7 +133,7 @@ class Problem:
     def _accuracy(self, network: Space, mode: str) -> float:
         return accuracy(network, self.context.val, self.context.device, mode)
 
-    def _finetuning(self, architecture: Architecture, epochs: int | None) -> Phase:
+    def _finetuning(self, architecture: Architecture, epochs: int | None, goes_on: bool) -> Phase:
         """The next one of the run: architectures are fine-tuned in the order in which they are found."""
         f, number = self.settings.finetune, len(self.found) + 1
         epochs = epochs or self.plan.get(label("finetune", number), f.epochs)
@@ -142,6 +142,7 @@ class Problem:
             epochs,
             f.lr,
             weight_decay=f.weight_decay,
+            goes_on=goes_on,
             integer_epochs=f.integer_epochs if epochs >= f.epochs else min(f.integer_epochs, epochs // 2),
             patience=f.patience,
             keep_best=True,

@@ -84,9 +84,9 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("saves", range(1, 8))
-def test_resume_after_a_kill_at_every_epoch_gives_the_same_bytes(done, data, tmp_path, monkeypatch, saves):
-    counted = []
+def killed(folder, config, monkeypatch, saves):
+    """A run that ended behind so many checkpoints."""
+    save, counted = PhaseRun.save, []
 
     def killed_after(self):
         save(self)
@@ -94,11 +94,15 @@ def test_resume_after_a_kill_at_every_epoch_gives_the_same_bytes(done, data, tmp
         if len(counted) == saves:
             raise Killed
 
-    save = PhaseRun.save
-    monkeypatch.setattr(PhaseRun, "save", killed_after)
-    with pytest.raises(Killed):
-        run(tmp_path / "run", settings(data))
-    monkeypatch.setattr(PhaseRun, "save", save)
+    with monkeypatch.context() as patch:
+        patch.setattr(PhaseRun, "save", killed_after)
+        with pytest.raises(Killed):
+            run(folder, config)
+
+
+@pytest.mark.parametrize("saves", range(1, 8))
+def test_resume_after_a_kill_at_every_epoch_gives_the_same_bytes(done, data, tmp_path, monkeypatch, saves):
+    killed(tmp_path / "run", settings(data), monkeypatch, saves)
     torch.manual_seed(12345)  # a new process would not share the old one's random state
     run(tmp_path / "run", settings(data))
     assert same_outputs(done[0], tmp_path / "run")
@@ -109,36 +113,14 @@ def test_resume_with_sampled_choices_gives_the_same_bytes(data, tmp_path, monkey
     chosen = settings(data)
     chosen.space.mode = "gumbel"
     run(tmp_path / "whole", chosen)
-    save, counted = PhaseRun.save, []
-
-    def killed_after(self):
-        save(self)
-        counted.append(1)
-        if len(counted) == 4:  # in the search
-            raise Killed
-
-    monkeypatch.setattr(PhaseRun, "save", killed_after)
-    with pytest.raises(Killed):
-        run(tmp_path / "run", chosen)
-    monkeypatch.setattr(PhaseRun, "save", save)
+    killed(tmp_path / "run", chosen, monkeypatch, saves=4)  # in the search
     run(tmp_path / "run", chosen)
     assert same_outputs(tmp_path / "whole", tmp_path / "run")
 
 
 def test_a_run_resumes_whose_optimizers_were_saved_without_what_training_reads(done, data, tmp_path, monkeypatch):
     """As earlier versions did."""
-    save, counted = PhaseRun.save, []
-
-    def killed_after(self):
-        save(self)
-        counted.append(1)
-        if len(counted) == 4:  # in the search
-            raise Killed
-
-    monkeypatch.setattr(PhaseRun, "save", killed_after)
-    with pytest.raises(Killed):
-        run(tmp_path / "run", settings(data))
-    monkeypatch.setattr(PhaseRun, "save", save)
+    killed(tmp_path / "run", settings(data), monkeypatch, saves=4)  # in the search
     path = tmp_path / "run/checkpoints/search.pt"
     state = torch.load(path, weights_only=True)
     assert state["epoch"] > 0 and not state["finished"]
