@@ -1,15 +1,15 @@
 """Rivals on one space, at equal total epochs: accuracy of the integers at each budget, and hypervolumes over seeds.
 
-`python -m benchmarks.front` resumes what it finds in its folder; `--quick` takes minutes; `--table FILE` writes a table
-at the end. All strategies of a seed share one float network, whose epochs count for each. A network is chosen on
-validation data; test data is read once, of what was chosen.
+`python -m benchmarks.front` resumes what it finds in its folder; `--quick` takes minutes; `--table FILE.md` writes a
+table at the end, and beside it FILE.jsonl, the lines that it was made of. All strategies of a seed share one float
+network, whose epochs count for each. Validation data chooses a network; test data is read once, of what was chosen.
 """
 
 import argparse
-import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from itertools import pairwise, repeat
 from pathlib import Path
@@ -18,12 +18,13 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from benchmarks.front_table import table
+from benchmarks.lines import Key, Line, Lines, written
 from benchmarks.searches import Searched, searched
 from search.report.rivals import estimate
 from spaces.files import write_text
 
 QUICKLY = "strategy.val_images=1000"  # so that they see more candidates
-MANY = ["strategy.trials=10000", QUICKLY]  # limits.epochs is what ends them
+MANY = ["strategy.trials=10000", "strategy.attempts=1000000", QUICKLY]  # limits.epochs is what ends them
 WIDTHS = ",".join(f"{step / 64:g}" for step in range(1, 65))
 SWEEP = ["strategy=fixed", "strategy.weight_bits=[2,4,8]", f"strategy.widths=[{WIDTHS}]"]
 STRATEGIES = {
@@ -36,6 +37,7 @@ STRATEGIES = {
     "nsga2": ["strategy=nsga2", *MANY],
     "evolution": ["strategy=evolution", *MANY],
 }
+BLACK_BOXES = ("random", "tpe", "nsga2", "evolution")
 RANKED = 12  # random candidates, all of them retrained, for the rank correlation
 RESAMPLES = 10_000
 
@@ -45,8 +47,9 @@ class Contest:
     """A data set, and what searches on it have.
 
     Attributes:
-        epochs: of every run, warm-up and fine-tuning included.
-        searching: of these, the gradient's search.
+        epochs: of every run: warm-up, searching and tuning.
+        searching: of all that train or measure before they decide; sensitivity and uniform tune instead.
+        tuning: what was decided.
     """
 
     data: str
@@ -55,15 +58,15 @@ class Contest:
     seeds: int
     epochs: int
     searching: int
+    tuning: int
     overrides: tuple[str, ...] = ()
 
 
-SMALL = ("train.warmup.epochs=6", "train.finetune.epochs=5")
 CONTESTS = (
-    Contest("digits", "resnet8_digits", (38912, 19456, 9728, 4864, 3072), 5, 60, 13),
-    Contest("fashion_mnist, 12,000 images", "resnet8_fashion", (19456, 4864, 3072), 3, 36, 8),
+    Contest("digits", "resnet8_digits", (38912, 19456, 9728, 4864, 3072), 5, 60, 13, 27),
+    Contest("fashion_mnist, 12,000 images", "resnet8_fashion", (19456, 4864, 3072), 3, 36, 8, 16),
 )
-QUICK = (Contest("digits", "resnet8_digits", (9728, 3072), 1, 16, 4, SMALL),)
+QUICK = (Contest("digits", "resnet8_digits", (9728, 3072), 1, 16, 5, 5, ("train.warmup.epochs=6",)),)
 
 
 @dataclass(frozen=True)
@@ -73,43 +76,64 @@ class Job:
     seed: int
     budget: int
 
+    @property
+    def key(self) -> Key:
+        return self.contest.data, self.strategy, self.seed, self.budget
+
     def folder(self, root: Path) -> Path:
         return root / self.contest.experiment / f"{self.strategy}_{self.budget}_{self.seed}"
 
-    def run(self, root: Path) -> Searched:
-        contest = self.contest
+    def settings(self) -> list[str]:
+        """All but the folders."""
+        contest, strategy = self.contest, self.strategy
         shared = [f"+experiment={contest.experiment}", f"seed={self.seed}", *contest.overrides]
-        if self.strategy == "float":
+        if strategy == "float":
             briefly = ["train.finetune.epochs=1", "train.finetune.integer_epochs=0"]
-            return searched(self.folder(root), [*shared, "budgets.flash_bytes=null", "strategy=fixed", *briefly])
-        source = Job(contest, "float", self.seed, 0).folder(root)
-        shared += [f"budgets.flash_bytes={self.budget}", f"train.warmup.source={source}"]
-        if self.strategy == "ranking":
-            own = ["strategy=random", f"strategy.trials={RANKED}", f"strategy.networks={RANKED}", QUICKLY]
-        else:
-            own = [f"limits.epochs={contest.epochs}", *STRATEGIES[self.strategy]]
-            own += [f"strategy.epochs={contest.searching}"] if self.strategy == "gradient" else []
-        return searched(self.folder(root), [*shared, *own])
+            return [*shared, "budgets.flash_bytes=null", "strategy=fixed", *briefly]
+        shared.append(f"budgets.flash_bytes={self.budget}")
+        if strategy == "ranking":
+            count = RANKED + 1  # see ranking_of
+            return [*shared, "strategy=random", f"strategy.trials={count}", f"strategy.networks={count}", QUICKLY]
+        own = [f"limits.epochs={contest.epochs}", *STRATEGIES[strategy]]
+        if strategy in ("gradient", "magnitude"):
+            own.append(f"strategy.epochs={contest.searching}")
+        if strategy in BLACK_BOXES:
+            own.append(f"train.finetune.epochs={contest.tuning}")
+        return [*shared, *own]
+
+    def run(self, root: Path) -> Searched:
+        source = Job(self.contest, "float", self.seed, 0).folder(root)
+        from_there = [] if self.strategy == "float" else [f"train.warmup.source={source}"]
+        return searched(self.folder(root), [*self.settings(), *from_there])
 
 
 def jobs(contest: Contest) -> Iterator[Job]:
-    """Seed by seed, so that what is there of an unfinished benchmark compares all strategies."""
+    """Seed by seed, so that what is there of an unfinished benchmark compares all strategies; rankings last."""
     for seed in range(contest.seeds):
         for budget in contest.budgets:
             for strategy in STRATEGIES:
                 yield Job(contest, strategy, seed, budget)
+    for seed in range(contest.seeds):
         yield Job(contest, "ranking", seed, contest.budgets[len(contest.budgets) // 2])
 
 
-def line_of(job: Job, done: Searched) -> dict[str, object]:
-    accuracy = done.summary["accuracy"]["integer"]
-    return {
+def line_of(job: Job, done: Searched) -> Line:
+    line = {
         "benchmark": "front",
         "data": job.contest.data,
         "strategy": job.strategy,
         "seed": job.seed,
         "budget_bytes": job.budget,
-        "flash_bytes": done.summary["costs"]["flash_bytes"]["found"],
+    }
+    own = ranking_of(done) if job.strategy == "ranking" else _found(done)
+    return line | own | {"settings": " ".join(job.settings())}
+
+
+def _found(done: Searched) -> Line:
+    accuracy, flash = done.summary["accuracy"]["integer"], done.summary["costs"]["flash_bytes"]
+    return {
+        "flash_bytes": flash["found"],
+        "flash_bytes_unpruned": flash["seed_network"],
         "accuracy": accuracy["test"],
         "accuracy_val": accuracy["val"],
         "epochs": round(done.summary["epochs"]["total"], 2),
@@ -118,37 +142,32 @@ def line_of(job: Job, done: Searched) -> dict[str, object]:
     }
 
 
-def ranking_of(job: Job, done: Searched) -> dict[str, object]:
-    """How well candidates are ranked before they are trained: Kendall's tau-b, None where all are as good."""
-    searched_, trained = (
-        [result.metrics[name] for result in done.results] for name in ("accuracy/val/searched", "accuracy/val")
-    )
-    tau = kendalltau(searched_, trained)
-    return {
-        "benchmark": "front",
-        "data": job.contest.data,
-        "ranking": len(trained),
-        "seed": job.seed,
-        "budget_bytes": job.budget,
-        "kendall_tau": _finite(tau.statistic),
-        "p": _finite(tau.pvalue),
-    }
+def ranking_of(done: Searched) -> Line:
+    """How well candidates are ranked before they are trained: Kendall's tau-b, None where all are as good.
+
+    The smallest candidate does not count: searches begin with the lowest of every parameter, which is last before
+    training and after it.
+    """
+    drawn = sorted(done.results, key=lambda result: result.costs["flash_bytes"])[1:]
+    before, after = ([r.metrics[name] for r in drawn] for name in ("accuracy/val/searched", "accuracy/val"))
+    tau = kendalltau(before, after)
+    return {"candidates": len(drawn), "kendall_tau": _finite(tau.statistic), "p": _finite(tau.pvalue)}
 
 
 def _finite(value: float) -> float | None:
     return round(float(value), 3) if np.isfinite(value) else None
 
 
-def volumes(contest: Contest, found: Mapping[Job, Searched]) -> Iterator[dict[str, object]]:
+def volumes(contest: Contest, lines: Lines) -> Iterator[Line]:
     """Of each strategy the mean hypervolume over seeds, and how far it is behind the gradient's of the same seeds.
 
     The first with a 95% interval by bootstrap, which is too narrow of so few seeds; the second with Student's.
     """
-    every = {strategy: _volumes(contest, found, strategy) for strategy in STRATEGIES}
+    every = {strategy: _volumes(contest, lines, strategy) for strategy in STRATEGIES}
     for strategy, own in every.items():
         if not own:
             continue
-        line: dict[str, object] = {"benchmark": "front", "data": contest.data, "strategy": strategy, "seeds": len(own)}
+        line: Line = {"benchmark": "front", "data": contest.data, "strategy": strategy, "seeds": len(own)}
         line |= dict(zip(("hypervolume", "low", "high"), _bootstrapped(list(own.values())), strict=True))
         both = own.keys() & every["gradient"].keys()
         if strategy != "gradient" and both:
@@ -158,15 +177,15 @@ def volumes(contest: Contest, found: Mapping[Job, Searched]) -> Iterator[dict[st
         yield line
 
 
-def _volumes(contest: Contest, found: Mapping[Job, Searched], strategy: str) -> dict[int, float]:
+def _volumes(contest: Contest, lines: Lines, strategy: str) -> dict[int, float]:
     """Of the seeds of which all budgets are there."""
     each = {}
     for seed in range(contest.seeds):
-        own = {b: found[job].summary for b in contest.budgets if (job := Job(contest, strategy, seed, b)) in found}
-        if len(own) == len(contest.budgets):
-            costs = [summary["costs"]["flash_bytes"] for summary in own.values()]
-            accuracies = [summary["accuracy"]["integer"]["test"] for summary in own.values()]
-            each[seed] = volume(list(own), [cost["found"] for cost in costs], accuracies, costs[0]["seed_network"])
+        own = [lines.runs.get(Job(contest, strategy, seed, budget).key) for budget in contest.budgets]
+        having = [line for line in own if line is not None]
+        if len(having) == len(own):
+            flash, accuracies = ([line[name] for line in having] for name in ("flash_bytes", "accuracy"))
+            each[seed] = volume(contest.budgets, flash, accuracies, having[0]["flash_bytes_unpruned"])
     return each
 
 
@@ -193,48 +212,65 @@ def _bootstrapped(values: Sequence[float]) -> list[float]:
     return [round(float(v), 4) for v in (np.mean(values), *np.quantile(draws, (0.025, 0.975)))]
 
 
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="two budgets, one seed, few epochs: minutes")
     parser.add_argument("--data", choices=["digits", "fashion_mnist"], help="one data set alone")
-    parser.add_argument("--seeds", type=int, help="so many instead of all")
-    parser.add_argument("--jobs", type=int, default=2, help="searches at once, a thread each")
+    parser.add_argument("--seeds", type=_count, help="so many instead of all")
+    parser.add_argument("--jobs", type=_count, default=2, help="searches at once, a thread each")
     parser.add_argument("--folder", type=Path, help="of the runs; runs/front or runs/front_quick by default")
-    parser.add_argument("--table", type=Path, help="write the table there as Markdown")
+    parser.add_argument("--table", type=Path, help="write it there as Markdown, and its lines beside it")
     arguments = parser.parse_args()
     root = arguments.folder or Path("runs/front_quick" if arguments.quick else "runs/front")
-    lines: list[dict[str, object]] = []
-
-    def say(line: dict[str, object]) -> None:
-        lines.append(line)
-        print(json.dumps(line), flush=True)
-        write_text(root / "lines.jsonl", "".join(json.dumps(each) + "\n" for each in lines))
-
-    for contest in QUICK if arguments.quick else CONTESTS:
-        if arguments.data and not contest.data.startswith(arguments.data):
-            continue
-        _measure(
-            replace(contest, seeds=min(contest.seeds, arguments.seeds or contest.seeds)), root, arguments.jobs, say
-        )
+    contests = [
+        replace(contest, seeds=min(contest.seeds, arguments.seeds or contest.seeds))
+        for contest in (QUICK if arguments.quick else CONTESTS)
+        if contest.data.startswith(arguments.data or "")
+    ]
+    lines = Lines(root / "lines.jsonl")
+    failed = [job for contest in contests for job in _measure(contest, root, arguments.jobs, lines)]
+    found: list[Line] = []
+    for contest in contests:
+        found += [lines.runs[job.key] for job in jobs(contest) if job.key in lines.runs]
+        for line in volumes(contest, lines):
+            print(written([line]), end="", flush=True)
+            found.append(line)
     if arguments.table:
         flags = ["--quick"] * arguments.quick
         flags += [f"--{key} {value}" for key in ("data", "seeds") if (value := getattr(arguments, key))]
-        command = " ".join(["python -m benchmarks.front", *flags])
-        arguments.table.parent.mkdir(parents=True, exist_ok=True)
-        arguments.table.write_text(table(lines, command))
+        write_text(arguments.table.with_suffix(".jsonl"), written(found))
+        write_text(arguments.table, table(found, " ".join(["python -m benchmarks.front", *flags])))
+    if failed:
+        sys.exit(f"{len(failed)} searches failed, see above. Start again to repeat them.")
 
 
-def _measure(contest: Contest, root: Path, at_once: int, say: Callable[[dict[str, object]], None]) -> None:
-    found = {}
+def _measure(contest: Contest, root: Path, at_once: int, lines: Lines) -> list[Job]:
+    """Runs what has no line yet. Returns the jobs that failed."""
+    left = [job for job in jobs(contest) if not lines.has(job.key, " ".join(job.settings()))]
+    floats = [Job(contest, "float", seed, 0) for seed in sorted({job.seed for job in left})]
+    failed = []
     with ThreadPoolExecutor(at_once) as pool:
-        floats = [Job(contest, "float", seed, 0) for seed in range(contest.seeds)]
         list(pool.map(Job.run, floats, repeat(root)))
-        every = list(jobs(contest))
-        for job, done in zip(every, pool.map(Job.run, every, repeat(root)), strict=True):
-            found[job] = done
-            say(ranking_of(job, done) if job.strategy == "ranking" else line_of(job, done))
-    for line in volumes(contest, found):
-        say(line)
+        running: dict[Future[Searched], Job] = {pool.submit(job.run, root): job for job in left}
+        try:
+            for done in as_completed(running):
+                job = running[done]
+                try:
+                    lines.add(job.key, line_of(job, done.result()))
+                except RuntimeError as error:
+                    failed.append(job)
+                    print(f"{job.folder(root)}: {error}", file=sys.stderr, flush=True)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return failed
 
 
 if __name__ == "__main__":

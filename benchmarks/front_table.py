@@ -1,27 +1,30 @@
 """Rivals in Markdown, from the lines of `python -m benchmarks.front`."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
-Line = Mapping[str, Any]
+from benchmarks.lines import Line
 
 HEAD = """# Rivals at equal total epochs
 
-`{command}` leaves one JSON object a line in `lines.jsonl` of its folder, and this table.
+`{command}` measures what stands here: `--table FILE.md` writes the table, and beside it its lines, a JSON object for
+each run, with its settings.
 
 Test accuracy of the exported integers in percent, mean and standard deviation over seeds, of the network that each run
 chose on validation data. All strategies of a seed start from one float network, whose epochs count for each of them.
+Behind it all that search do so for a third of the epochs, and fine-tune what they decided for the rest; sensitivity
+takes less for its table, of one batch, and fine-tunes longer; uniform fine-tunes the widest network of each precision
+that fits. The split, and the gradient's own settings, were chosen on validation data.
 
-All work on one space, but gradient and sensitivity choose a precision for every channel, the others one for every
-layer; searches without gradients know widths in eighths, uniform in 64ths.
+All work on one space, but gradient and sensitivity choose a precision for every channel; random, TPE, NSGA-II and
+evolution one for every layer, and widths in eighths, on 1,000 validation images at most; magnitude keeps 4 bits
+everywhere; uniform has one precision, and widths in 64ths.
 
 Hypervolume is the test accuracy that a limit on flash allows, 0 to 1, summed over octaves of that limit, from the least
 of the budgets to the unpruned network's size. At a limit counts the network of the largest budget that is within it;
 networks below the least budget count as if they filled it. In brackets are 95% bootstrap intervals over seeds, too
 narrow where seeds are few. "Behind" is by how much it is less than the gradient's of the same seed, below 0 where it is
-more, with Student's 95% interval. Seconds are those of a run on one core, the float network's left out.
+more, with Student's 95% interval. Seeds are those of training: validation and test images are the same for all, so the
+intervals do not say what other images would show. Seconds are those of a run on one core, the float network's left out.
 """
 
 
@@ -44,14 +47,14 @@ def _section(data: str, lines: list[Line]) -> str:
         cells = [_accuracy([line["accuracy"] for line in own if line["budget_bytes"] == b]) for b in budgets]
         cells += [_volume(volume), _behind(volume), _mean(own, "seconds", 1), _mean(own, "peak_bytes", 1e6)]
         text += _row([strategy, *cells])
-    seeds, epochs = {line["seed"] for line in runs}, max((line["epochs"] for line in runs), default=0)
-    text += f"\nSeeds {', '.join(map(str, sorted(seeds)))}; {epochs:.0f} epochs a run.\n"
+    seeds, epochs = {line["seed"] for line in runs}, [line["epochs"] for line in runs]
+    text += f"\nSeeds {', '.join(map(str, sorted(seeds)))}; {min(epochs):.1f} to {max(epochs):.1f} epochs a run.\n"
     taus = [line for line in lines if "kendall_tau" in line]
     if taus:
         each = [line["kendall_tau"] for line in taus]
         shown = ", ".join("none (all are as good)" if tau is None else f"{tau:.2f}" for tau in each)
-        text += f"\nKendall's tau of {taus[0]['ranking']} candidates at {taus[0]['budget_bytes']:,} B before and after "
-        text += f"training, a seed each: {shown}.\n"
+        text += f"\nKendall's tau of {taus[0]['candidates']} random candidates at {taus[0]['budget_bytes']:,} B before "
+        text += f"and after training, a seed each: {shown}.\n"
     return text
 
 

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from benchmarks.front import Contest, Job, line_of, ranking_of, volume, volumes
+from benchmarks.front import CONTESTS, QUICK, Contest, Job, jobs, line_of, volume, volumes
 from benchmarks.front_table import table
+from benchmarks.lines import Lines
 from benchmarks.searches import searched
+from search.config import composed
 
 BUDGETS = (4096, 1024)
-CONTEST = Contest("digits", "resnet8_digits", BUDGETS, seeds=3, epochs=60, searching=13)
+CONTEST = Contest("digits", "resnet8_digits", BUDGETS, seeds=3, epochs=60, searching=13, tuning=27)
 
 
 @dataclass
@@ -26,6 +28,7 @@ class Run:
 
 @dataclass
 class Candidate:
+    costs: dict
     metrics: dict
 
 
@@ -35,14 +38,20 @@ def ran(flash, test, val=1.0):
     return Run({"costs": {"flash_bytes": cost}, "accuracy": accuracy, "epochs": {"total": 60}})
 
 
-def found(**tests):
+@pytest.fixture
+def found(tmp_path):
     """Strategy -> test accuracy at 4,096 B, a seed each; at 1,024 B it is 0.1 less."""
-    return {
-        Job(CONTEST, strategy, seed, budget): ran(budget, accuracy - 0.1 * (budget == 1024))
-        for strategy, accuracies in tests.items()
-        for seed, accuracy in enumerate(accuracies)
-        for budget in BUDGETS
-    }
+
+    def make(**tests):
+        lines = Lines(tmp_path / "lines.jsonl")
+        for strategy, accuracies in tests.items():
+            for seed, accuracy in enumerate(accuracies):
+                for budget in BUDGETS:
+                    job = Job(CONTEST, strategy, seed, budget)
+                    lines.add(job.key, line_of(job, ran(budget, accuracy - 0.1 * (budget == 1024))))
+        return lines
+
+    return make
 
 
 @pytest.mark.parametrize(
@@ -60,7 +69,7 @@ def test_a_volume_is_the_accuracy_of_each_octave(flash, accuracies, expected):
     assert volume(BUDGETS[::-1], flash[::-1], accuracies[::-1], 16384) == pytest.approx(expected)
 
 
-def test_rivals_are_behind_the_gradient_of_the_same_seed():
+def test_rivals_are_behind_the_gradient_of_the_same_seed(found):
     own = found(gradient=[0.90, 0.92, 0.94], tpe=[0.89, 0.90, 0.91])
     gradient, tpe = volumes(CONTEST, own)
     assert gradient["seeds"] == 3 and "behind" not in gradient
@@ -69,33 +78,65 @@ def test_rivals_are_behind_the_gradient_of_the_same_seed():
     assert tpe["behind_half"] == pytest.approx(4.303 * 4 * 0.01 / math.sqrt(3), abs=1e-4)  # Student's, two freedoms
 
 
-def test_seeds_without_all_budgets_do_not_count():
+def test_seeds_without_all_budgets_do_not_count(found):
     own = found(gradient=[0.9, 0.9], tpe=[0.8, 0.8])
-    del own[Job(CONTEST, "tpe", 1, 1024)]
+    del own.runs[Job(CONTEST, "tpe", 1, 1024).key]
     _, tpe = volumes(CONTEST, own)
     assert tpe["seeds"] == 1 and tpe["behind"] == pytest.approx(0.4) and tpe["behind_half"] is None
 
 
+def ranking(*candidates):
+    """Of (flash, accuracy before training, and after it)."""
+    metrics = [{"accuracy/val/searched": before, "accuracy/val": after} for _, before, after in candidates]
+    results = [Candidate({"flash_bytes": flash}, m) for (flash, *_), m in zip(candidates, metrics, strict=True)]
+    return line_of(Job(CONTEST, "ranking", 0, 1024), Run({}, results))
+
+
+def test_the_smallest_candidate_does_not_make_a_ranking_look_good():
+    own = [(20, 0.5, 0.8), (30, 0.4, 0.7), (40, 0.3, 0.9)]  # one pair of three as before training
+    line = ranking(*own, (10, 0.1, 0.1))
+    assert line["candidates"] == 3 and line["kendall_tau"] == pytest.approx(-1 / 3, abs=1e-3)
+
+
 def test_ranks_of_candidates_that_are_all_as_good_are_none_and_still_json():
-    job = Job(CONTEST, "ranking", 0, 1024)
-    alike = [Candidate({"accuracy/val/searched": searched, "accuracy/val": 1.0}) for searched in (0.3, 0.5)]
-    line = ranking_of(job, Run({}, alike))
+    line = ranking((10, 0.1, 0.1), (20, 0.3, 1.0), (30, 0.5, 1.0))
     assert line["kendall_tau"] is None and "NaN" not in json.dumps(line)
-    rising = [Candidate({"accuracy/val/searched": v, "accuracy/val": v / 2}) for v in (0.3, 0.5, 0.4)]
-    assert ranking_of(job, Run({}, rising))["kendall_tau"] == 1.0
 
 
-def test_the_table_says_what_the_lines_say():
+def test_the_table_says_what_the_lines_say(found):
     own = found(gradient=[0.90, 0.92, 0.94], tpe=[0.89, 0.90, 0.91])
-    resumed = Job(CONTEST, "tpe", 0, 1024)
-    own[resumed].seconds = own[resumed].peak_bytes = None  # in two processes
-    lines = [line_of(job, run) for job, run in own.items()]
-    lines += [{"data": "digits", "ranking": 12, "seed": 0, "budget_bytes": 1024, "kendall_tau": None, "p": None}]
-    text = table([*lines, *volumes(CONTEST, own)], "python -m benchmarks.front")
+    resumed = own.runs[Job(CONTEST, "tpe", 0, 1024).key]
+    resumed["seconds"] = resumed["peak_bytes"] = None  # in two processes
+    ranked = ranking((10, 0.1, 0.1), (20, 0.3, 1.0), (30, 0.5, 1.0))
+    text = table([*own.runs.values(), ranked, *volumes(CONTEST, own)], "python -m benchmarks.front")
     assert "| gradient | 92.00 ± 2.00 | 82.00 ± 2.00 | 3.480 (3.400 to 3.560) |  | 10 | 100 |" in text
     assert "| tpe | 90.00 ± 1.00 | 80.00 ± 1.00 | 3.400 (3.360 to 3.440) | 0.080 ± 0.099 | 10 | 100 |" in text
-    assert "Kendall's tau of 12 candidates at 1,024 B" in text and "none (all are as good)" in text
-    assert "Seeds 0, 1, 2; 60 epochs a run." in text
+    assert "Kendall's tau of 2 random candidates at 1,024 B" in text and "none (all are as good)" in text
+    assert "Seeds 0, 1, 2; 60.0 to 60.0 epochs a run." in text
+
+
+def test_lines_that_are_there_are_not_measured_again(found):
+    job = Job(CONTEST, "tpe", 0, 4096)
+    settings = " ".join(job.settings())
+    path = found(tpe=[0.9]).path
+    path.write_text(path.read_text() + json.dumps({"strategy": "tpe", "hypervolume": 3.0}) + "\n")
+    again = Lines(path)
+    assert again.has(job.key, settings) and not again.has(Job(CONTEST, "tpe", 1, 4096).key, settings)
+    with pytest.raises(ValueError, match=r"was measured with .*limits.epochs=60.*Delete that line"):
+        again.has(job.key, settings.replace("limits.epochs=60", "limits.epochs=600"))
+    path.write_text('{"seed": 0}\n')
+    with pytest.raises(ValueError, match=r"lines.jsonl, line 1: damaged \('data'\). Delete it"):
+        Lines(path)
+
+
+@pytest.mark.parametrize("contest", [*CONTESTS, *QUICK], ids=lambda contest: f"{contest.data} {contest.epochs}")
+def test_every_job_is_a_search_of_as_many_epochs(contest):
+    for job in [job for job in jobs(contest) if job.seed == 0 and job.budget in contest.budgets[1:3]]:
+        settings = composed(job.settings())
+        assert dict(settings.budgets) == {"flash_bytes": job.budget}
+        if job.strategy != "ranking":
+            assert settings.limits.epochs == contest.epochs
+            assert contest.epochs == settings.train.warmup.epochs + contest.searching + contest.tuning
 
 
 def test_a_search_that_began_with_other_settings_is_not_gone_on_with(tmp_path):

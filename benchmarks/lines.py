@@ -1,0 +1,45 @@
+"""What a benchmark has measured: a JSON object a line, each for one run, in a file."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from spaces.files import write_text
+
+Line = dict[str, Any]
+Key = tuple[str, str, int, int]  # data, strategy, seed, budget in bytes
+
+
+class Lines:
+    """Lines that are there are not measured again: copy them into a new folder, and the benchmark goes on from them."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ValueError: a line that is no JSON object with a key."""
+        self.path, self.runs = path, dict[Key, Line]()
+        for number, text in enumerate(path.read_text().splitlines() if path.is_file() else [], start=1):
+            try:
+                line = json.loads(text)
+                if "seed" in line:  # else it sums up others
+                    self.runs[line["data"], line["strategy"], line["seed"], line["budget_bytes"]] = line
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(f"{path}, line {number}: damaged ({error}). Delete it to repeat that run.") from error
+
+    def has(self, key: Key, settings: str) -> bool:
+        """Raises ValueError: it was measured with other settings."""
+        known = self.runs.get(key)
+        if known is not None and known["settings"] != settings:
+            raise ValueError(
+                f"{self.path}: {key} was measured with '{known['settings']}', now it would be with '{settings}'. "
+                "Delete that line to repeat it, or name another folder."
+            )
+        return known is not None
+
+    def add(self, key: Key, line: Line) -> None:
+        self.runs[key] = line
+        print(written([line]), end="", flush=True)
+        write_text(self.path, written(list(self.runs.values())))
+
+
+def written(lines: Sequence[Line]) -> str:
+    return "".join(json.dumps(line) + "\n" for line in lines)
