@@ -8,20 +8,22 @@ from typing import Any
 from spaces.files import write_text
 
 Line = dict[str, Any]
-Key = tuple[str, str, int, int]  # data, strategy, seed, budget in bytes
+Key = tuple[str, str, int, int]
+KEY = ("data", "strategy", "seed", "budget_bytes")
 
 
 class Lines:
     """Lines that are there are not measured again: copy them into a new folder, and the benchmark goes on from them."""
 
     def __init__(self, path: Path) -> None:
-        """Raises ValueError: a line that is no JSON object with a key."""
+        """Raises ValueError: a line that is no JSON object, or lacks a key or its settings."""
         self.path, self.runs = path, dict[Key, Line]()
         for number, text in enumerate(path.read_text().splitlines() if path.is_file() else [], start=1):
             try:
                 line = json.loads(text)
                 if "seed" in line:  # else it sums up others
-                    self.runs[line["data"], line["strategy"], line["seed"], line["budget_bytes"]] = line
+                    *key, _ = (line[name] for name in (*KEY, "settings"))
+                    self.runs[tuple(key)] = line
             except (ValueError, KeyError, TypeError) as error:
                 raise ValueError(f"{path}, line {number}: damaged ({error}). Delete it to repeat that run.") from error
 
