@@ -23,6 +23,7 @@ from search.data.data import Data
 from search.points import Front
 from search.settings import LimitSettings, Settings, SpaceSettings, TrainSettings
 from search.strategies import SETTINGS
+from search.urls import absolute
 from spaces.files import write_text
 
 # A key for every cost that there is: budgets.flash_bytes=24576 works, budgets.flash_kb=24 is refused.
@@ -97,6 +98,8 @@ def parse(config: DictConfig) -> Settings:
     front = values["front"]
     front["lambdas"] = {name: value for name, value in front["lambdas"].items() if value is not None}
     values["front"] = {name: value for name, value in front.items() if value is not None}
+    if values["strategy"].get("storage"):
+        values["strategy"]["storage"] = absolute(values["strategy"]["storage"])  # a run may be resumed from elsewhere
     plain = dict(values)
     values["front"] = _front(values["front"])
     schemas = {

@@ -1,5 +1,6 @@
 """A stretch of training, and what all of a run share."""
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,6 +79,7 @@ class Context:
         plan: label of a phase -> its share of the run's work.
         limit: seconds that the whole run may take.
         seconds, epochs: name of a phase -> what it took, candidates included.
+        restored: seconds of these that other processes took: of a run that goes on, or whose float network is ours.
     """
 
     train: Batches
@@ -94,6 +96,12 @@ class Context:
     seconds: dict[str, float] = field(default_factory=dict)
     epochs: dict[str, float] = field(default_factory=dict)
     epochs_done: int = 0
+    restored: float = 0.0
+    began: float = field(default_factory=time.perf_counter)
+
+    def elapsed(self) -> float:
+        """Seconds of the run, whatever they went into."""
+        return self.restored + time.perf_counter() - self.began
 
     def spend(self, phase: str, epochs: float, seconds: float) -> None:
         self.epochs[phase] = self.epochs.get(phase, 0.0) + epochs
@@ -111,4 +119,4 @@ class Context:
             return None
         labels = list(self.plan)
         ahead = sum(self.plan[name] for name in labels[labels.index(phase) :])
-        return max(0.0, self.limit - sum(self.seconds.values())) * self.plan[phase] / ahead if ahead else 0.0
+        return max(0.0, self.limit - self.elapsed()) * self.plan[phase] / ahead if ahead else 0.0

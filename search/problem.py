@@ -102,7 +102,7 @@ class Problem:
             _, known = self.found[architecture.hash]
             self._refuse_excess(architecture, known.costs)
             return replace(known, budgets=dict(self.budgets), point=self.point)
-        began = time.perf_counter()
+        began, restored = time.perf_counter(), self.context.restored
         network = self.space.decide(architecture)
         costs = costs_of(network, self.models)
         self.target.check(network.describe())
@@ -124,7 +124,7 @@ class Problem:
             {name: model.unit for name, model in self.models.items()},
             dict(self.budgets),
             met=True,
-            seconds=time.perf_counter() - began,
+            seconds=time.perf_counter() - began + self.context.restored - restored,
             point=self.point,
         )
         self.found[architecture.hash] = network, result

@@ -24,7 +24,7 @@ from search.pareto import hypervolume, knee, on_front
 from spaces.architecture import Architecture
 from spaces.files import write_text
 
-FORMAT = 1
+RESULTS_FILE, FORMAT = "results.jsonl", 1
 __all__ = ["Result", "front_knee", "front_volume", "hypervolume", "knee", "on_front", "read_results"]
 SELECTED = "accuracy/val"  # the metric that networks are chosen by
 KINDS = {
@@ -95,15 +95,18 @@ def front_volume(
 ) -> float:
     """Hypervolume over log2 of a cost and accuracy, against the seed network's cost and an accuracy of 0.
 
-    The best accuracy that a limit on the cost allows, summed over octaves of that limit up to the seed network's cost.
+    The accuracy of whom a limit on the cost makes choose by `selected`, summed over octaves of that limit up to the
+    seed network's cost. Where both accuracies are one it is the hypervolume; else no luck of the second is in it.
 
     Args:
-        selected: accuracies on validation data; they and the costs alone say which points are on the front.
+        selected: accuracies on validation data; they and the costs alone say which point a limit allows.
         accuracies: of the same points, on the data that the volume is of.
     """
     axis, chosen_by, each = (np.asarray(values, dtype=np.float64) for values in (costs, selected, accuracies))
-    chosen = on_front(np.column_stack([axis, -chosen_by]))
-    return hypervolume(np.column_stack([np.log2(axis / seed_cost), -each])[chosen], np.zeros(2))
+    front = np.flatnonzero(on_front(np.column_stack([axis, -chosen_by])))
+    front = front[np.argsort(axis[front], kind="stable")]
+    edges = np.log2(np.minimum([*axis[front], seed_cost], seed_cost))
+    return float(each[front] @ np.diff(edges))
 
 
 def front_knee(costs: Sequence[float], accuracies: Sequence[float]) -> int:

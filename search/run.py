@@ -29,7 +29,7 @@ from search.points import Point, points_of
 from search.problem import Problem, device_of
 from search.progress import Monitor, Monitors
 from search.report import write_run_report
-from search.results import Result, versions, write_results
+from search.results import RESULTS_FILE, Result, read_results, versions, write_results
 from search.settings import Settings
 from search.strategies import STRATEGIES
 from search.training import PhaseRun
@@ -207,12 +207,13 @@ class Run:
         return self._exported(results, networks, teacher, float_val) if first else {}
 
     def _results(self, problem: Problem) -> list[Result]:
-        """All results, each written down as it is found."""
-        results: list[Result] = []
+        """All results, each written down as it is found; what was there before a kill stays until it is found again."""
+        path, results = self.folder / RESULTS_FILE, list[Result]()
+        before, _ = read_results(path) if path.is_file() else ([], [])
         for result in self.strategy.run(problem):
             results.append(result)
             if distributed.rank() == 0:
-                write_results(self.folder / "results.jsonl", results)
+                write_results(path, [*results, *before[len(results) :]])
         return results
 
     def _note_start(self) -> None:
@@ -319,8 +320,9 @@ class Run:
         return self._batches(split, EVALUATION_BATCH, alone=True)
 
     def _rest(self) -> float:
-        """Seconds of this process that no phase accounts for: start, lowering, verification."""
-        return max(0.0, time.perf_counter() - self.began - sum(self.context.seconds.values()))
+        """Seconds of this process that no phase accounts for: start, measuring, lowering, verification."""
+        here = sum(self.context.seconds.values()) - self.context.restored
+        return max(0.0, time.perf_counter() - self.began - here)
 
 
 def _with_total(each: dict[str, float]) -> dict[str, float]:

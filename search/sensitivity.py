@@ -18,11 +18,11 @@ from search.repair import Hurts
 from search.trials import difference_of
 from search.watching import watched
 from spaces.blocks import GATES
-from spaces.decision import Gate
+from spaces.decision import Decision, Gate
 from spaces.files import write_text
 from spaces.space import FAKE, Space
 
-FILE, FORMAT = "sensitivity.json", 1
+FILE, UNFINISHED, FORMAT = "sensitivity.json", "sensitivity.part.json", 1
 DECISION = {"options": listed(WHOLE), "loss_increase": listed(listed(NUMBER))}
 
 Batch = tuple[Tensor, Tensor]
@@ -53,6 +53,11 @@ class Table:
         found = {name: table.clamp_min(0) for name, table in self.increases.items()}
         gates = [found.pop(name)[:, 0] for name in self.gates]
         return found | ({GATES: torch.cat([torch.zeros(1, dtype=torch.float64), *gates])} if gates else {})
+
+    @property
+    def tries(self) -> int:
+        """Options that were tried, and that of the seed network, which they are compared with."""
+        return 1 + sum(table.numel() - len(table) for table in self.increases.values())
 
     def save(self, path: Path) -> None:
         decisions = {
@@ -139,40 +144,57 @@ def fingerprint(space: Space) -> str:
 
 
 @torch.no_grad()
-def measured(space: Space, batches: list[Batch], loss: Loss, allowed: float | None = None) -> Table:
+def measured(
+    space: Space,
+    batches: list[Batch],
+    loss: Loss,
+    allowed: float | None = None,
+    known: Mapping[str, Tensor] | None = None,
+    keep: Callable[[Table], None] = lambda unfinished: None,
+) -> Table:
     """By a pass for every option of every group.
 
     Args:
         allowed: seconds.
+        known: decision -> increases, of an earlier table that was not finished.
+        keep: is given the table as far as it is, behind every decision.
 
     Raises:
         ValueError: it would take longer, as the first pass shows.
     """
     seed, mode, began = seed_architecture(space), space.mode, time.perf_counter()
+    increases = dict(known or {})
     space.set_mode(FAKE)
-    increases = {}
     with fixed(space, seed):
         reached = _mean_loss(space, batches, loss)
-        expected = passes(space) * (time.perf_counter() - began)
+        left = [decision for name, decision in space.decisions.items() if name not in increases]
+        expected = sum(map(_tries, left)) * (time.perf_counter() - began)
         if allowed is not None and expected > allowed:
             raise ValueError(
-                f"limits.seconds: leaves {allowed:.0f}, and the table takes about {expected:.0f}. Raise it, or take "
-                "fewer strategy.batches, strategy.estimate=gradient, or the strategy.table of another run."
+                f"limits.seconds: leaves {allowed:.0f} for the table, which takes about {expected:.0f}. Raise it, or "
+                "take fewer strategy.batches, strategy.estimate=gradient, or the strategy.table of another run."
             )
-        for name, decision in space.decisions.items():
-            found = torch.zeros(decision.groups, len(decision.options), dtype=torch.float64)
-            alone = isinstance(decision, Gate) and decision.groups == 1  # the last channel stays
-            for group in range(0 if alone else decision.groups):
-                for i, option in enumerate(decision.options):
-                    if option != decision.start:
-                        pick = list(seed.picks[name])
-                        pick[group] = option
-                        decision.fix(tuple(pick))
-                        found[group, i] = _mean_loss(space, batches, loss) - reached
-            decision.fix(seed.picks[name])
-            increases[name] = found
+        for decision in left:
+            increases[decision.name] = _increases(decision, lambda: _mean_loss(space, batches, loss) - reached)
+            keep(_table(space, increases))
     space.set_mode(mode)
     return _table(space, increases)
+
+
+def _increases(decision: Decision, increase: Callable[[], float]) -> Tensor:
+    """(groups, options), of one decision, which is at its start."""
+    found = torch.zeros(decision.groups, len(decision.options), dtype=torch.float64)
+    start = decision.pick()
+    alone = isinstance(decision, Gate) and decision.groups == 1  # the last channel stays
+    for group in range(0 if alone else decision.groups):
+        for i, option in enumerate(decision.options):
+            if option != decision.start:
+                pick = list(start)
+                pick[group] = option
+                decision.fix(tuple(pick))
+                found[group, i] = increase()
+    decision.fix(start)
+    return found
 
 
 def estimated(space: Space, batches: list[Batch], loss: Loss) -> Table:
@@ -219,11 +241,16 @@ def _tried(space: Space, images: Tensor, loss: Callable[[Tensor], Tensor], reach
 
 def passes(space: Space) -> int:
     """Forward passes that `measured` takes on each batch."""
-    return 1 + sum(decision.groups * (len(decision.options) - 1) for decision in space.decisions.values())
+    return 1 + sum(map(_tries, space.decisions.values()))
+
+
+def _tries(decision: Decision) -> int:
+    return decision.groups * (len(decision.options) - 1)
 
 
 def _table(space: Space, increases: dict[str, Tensor]) -> Table:
-    options = {name: tuple(decision.options) for name, decision in space.decisions.items()}
+    """Of all decisions, or of those that are done."""
+    options = {name: tuple(decision.options) for name, decision in space.decisions.items() if name in increases}
     return Table(fingerprint(space), tuple(gate.name for gate in space.gates.values()), options, increases)
 
 

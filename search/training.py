@@ -3,6 +3,7 @@
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -67,8 +68,8 @@ class PhaseRun:
                 group |= {key: made[key] for key in OWN}  # as this version makes them: runs of earlier ones go on
         if self.phase.objective is not None:
             self.phase.objective.load(state["objective"], self.context.device)
-        self.epoch, self.seconds, self.finished = state["epoch"], state["seconds"], state["finished"]
-        self.best, self.since_best = state["best"], state["since_best"]
+        self._progressed(state)
+        self.finished, self.best, self.since_best = state["finished"], state["best"], state["since_best"]
         torch.set_rng_state(state["rng"])
         if self.context.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda_rng"], self.context.device)
@@ -78,8 +79,13 @@ class PhaseRun:
         state = float_network(self.space, path)
         names = self.space.float_names()
         self.space.load_state_dict(self.space.state_dict() | {name: state["space"][name] for name in names})
-        self.epoch, self.seconds, self.finished = state["epoch"], state["seconds"], True
+        self._progressed(state)
+        self.finished = True
         self.save()
+
+    def _progressed(self, state: dict[str, Any]) -> None:
+        self.epoch, self.seconds = state["epoch"], state["seconds"]
+        self.context.restored += self.seconds
 
     def save(self) -> None:
         if distributed.rank() != 0 or not self.phase.kept:
@@ -117,7 +123,7 @@ class PhaseRun:
             scalars["accuracy/val"] = self.validate()
             self.epoch += 1
             self.seconds += time.perf_counter() - self._began
-            self.finished = self.place() >= self.phase.epochs or self.out_of_patience()
+            self.finished = self.ended() or self.out_of_patience()
             if self.finished and self.best is not None:
                 self.space.load_state_dict(self.best[1])
             self.report(
@@ -153,9 +159,9 @@ class PhaseRun:
         return min(float(self.phase.epochs), distributed.agreed(lambda: max(epochs, by_seconds)))
 
     def prepare_epoch(self, done: bool = False) -> None:
-        epoch, last = (self.epoch - 1 if done else self.epoch), self.phase.epochs - self.phase.integer_epochs
+        epoch = self.epoch - 1 if done else self.epoch
         self._turn, self.space.held = 0, False
-        integer = self.phase.integer_epochs > 0 if done else self.place() >= last
+        integer = self.phase.integer_epochs > 0 if done else self.place() >= self._integers_from()
         self.space.train()
         self.space.set_mode(INTEGER if integer else self.phase.mode)
         self.space.freeze_norms(integer)
@@ -164,12 +170,24 @@ class PhaseRun:
             if isinstance(decision, Choice):
                 decision.temperature = start * (end / start) ** (epoch / max(1, self.phase.epochs - 1))
 
+    def _integers_from(self) -> int:
+        return self.phase.epochs - self.phase.integer_epochs
+
+    def _in_integers(self) -> bool:
+        return self.phase.integer_epochs == 0 or self.space.mode == INTEGER
+
+    def ended(self) -> bool:
+        """Whether epochs or seconds are used up; what is to be measured as integers is trained as such before."""
+        return self._in_integers() and self.place() >= self.phase.epochs
+
     def run_epoch(self) -> dict[str, float]:
+        """One epoch, or less where seconds run out: for this phase, or for what comes before integers."""
         loss_sum, right, seen = 0.0, 0, 0
         steps = len(self.context.train)
+        end = self.phase.epochs if self._in_integers() else self._integers_from()
         for step, (images, labels) in enumerate(self.context.train.epoch(self.global_epoch)):
             place = self.place(step / steps, time.perf_counter() - self._began)
-            if step and place >= self.phase.epochs:
+            if step and place >= end:
                 return {"loss/train": loss_sum / step, "accuracy/train": right / seen}
             progress = place / self.phase.epochs
             loss, logits = self.step(images, labels, progress, f"epoch {self.epoch + 1}, step {step + 1}")

@@ -11,6 +11,7 @@ from search.report.rivals import Entry, Estimate
 from search.report.runs import HISTORY_FILE, MODEL_FILE, RESULTS_FILE, SENSITIVITY_FILE, Point, RunRecord
 from search.report.settings import ABSENT, flat
 
+NOT_ALONE = "what sets them apart is not the strategy alone"
 FIRST_COSTS = ("flash_bytes", "peak_ram_bytes", "macs", "energy_pj", "latency_cycles")
 
 
@@ -34,6 +35,7 @@ def document(runs: Sequence[RunRecord]) -> dict[str, Any]:
                 f"{first} and {second}: the same strategy, settings, budgets and seed. In means and intervals the one "
                 "of better validation accuracy counts."
             )
+    faults += rivals.incomplete(entries)
     units = _units(points)
     return {
         "title": " and ".join(dict.fromkeys(_subject(run) for run in runs)),
@@ -49,21 +51,37 @@ def document(runs: Sequence[RunRecord]) -> dict[str, Any]:
 
 
 def _incomparable(runs: Sequence[RunRecord]) -> list[str]:
-    """That runs are of several data sets or models, where they are: one front and one hypervolume hold them all."""
+    """That runs are of several data sets, models or lengths, where they are: one front holds them all."""
     found = []
-    for what, keys, so in (
-        ("data sets", ("data.name", "data.file", "data.folder"), "their accuracies are not comparable"),
-        ("models", ("model._target_",), "what sets them apart is not the strategy alone"),
+    for what, each, so in (
+        ("data sets", [_of_group(run, "data", "name") for run in runs], "their accuracies are not comparable"),
+        ("models", [_of_group(run, "model", "_target_") for run in runs], NOT_ALONE),
+        ("lengths", _lengths(runs), NOT_ALONE),
     ):
-        settings = [flat(run.settings) for run in runs]
-        each = dict.fromkeys(" ".join(str(s[key]) for key in keys if s.get(key)) for s in settings)
-        names = [name for name in each if name]
+        names = [name for name in dict.fromkeys(each) if name]
         if len(names) > 1:
             found.append(
-                f"runs of different {what} ({', '.join(names)}): {so}, and the front, means and hypervolumes hold them "
+                f"runs of different {what} ({'; '.join(names)}): {so}, and the front, means and hypervolumes hold them "
                 "all. Report each by itself."
             )
     return found
+
+
+def _of_group(run: RunRecord, group: str, name: str) -> str:
+    """What a group of settings is: its name and all that is set of it. "" where settings are not known."""
+    settings = flat(run.settings.get(group, {}))
+    others = (f"{key}={value}" for key, value in settings.items() if key != name and value is not None)
+    return " ".join([str(settings.get(name, "")), *others]).strip()
+
+
+def _lengths(runs: Sequence[RunRecord]) -> list[str]:
+    """Total epochs of those that found one network each, where they are not within a tenth of each other."""
+    own = [run for run in runs if run.summary.get("epochs") and "front" not in run.summary]
+    each = [(run.strategy, float(run.summary["epochs"]["total"])) for run in own]
+    totals = [total for _, total in each]
+    if not totals or max(totals) <= 1.1 * min(totals):
+        return []
+    return [f"{strategy} {total:.0f} epochs" for strategy, total in each]
 
 
 def _subject(run: RunRecord) -> str:

@@ -60,9 +60,12 @@ def labels(runs: Sequence[RunRecord]) -> list[str]:
     shared = [{key: value for key, value in flat(run.settings).items() if not _own(key)} for run in runs]
     found = []
     for run, settings in zip(runs, shared, strict=True):
-        same = [other for other, each in zip(shared, runs, strict=True) if each.strategy == run.strategy]
-        keys = differing(same) if all(same) else {}
-        shown = [f"{key.removeprefix('strategy.')}={written(settings.get(key, ABSENT))}" for key in keys]
+        same = [other for other, each in zip(shared, runs, strict=True) if other and each.strategy == run.strategy]
+        if settings:
+            keys = differing(same)
+            shown = [f"{key.removeprefix('strategy.')}={written(settings.get(key, ABSENT))}" for key in keys]
+        else:
+            shown = ["settings unknown"] if same else []
         found.append(", ".join([run.strategy, *shown]))
     return found
 
@@ -132,17 +135,39 @@ def seed_cost(entries: Sequence[Entry], cost: str) -> float | None:
 
 
 def hypervolumes(entries: Sequence[Entry], cost: str) -> list[Estimate]:
-    """Of each rival, over its seeds: see `front_volume`."""
+    """Of each rival, over its seeds of which all budgets are there: see `front_volume`."""
     corner = seed_cost(entries, cost)
     if corner is None:
         return []
+    having = [e for e in entries if e.costs.get(cost, 0) > 0]
+    return [
+        estimate(rival, [_volume(own, cost, corner) for seed, own in by_seed.items() if seed not in missing])
+        for rival, (by_seed, missing) in _by_seed(having).items()
+        if by_seed.keys() - missing.keys()
+    ]
+
+
+def incomplete(entries: Sequence[Entry]) -> list[str]:
+    """Seeds that are in no hypervolume, since budgets that the rival has with other seeds are missing."""
+    return [
+        f"rival '{rival}', seed {seed}: has no network for {', '.join(map(str, map(dict, lacking)))}, so it is in none "
+        "of the hypervolumes. Run it for these budgets, too."
+        for rival, (_, missing) in _by_seed(entries).items()
+        for seed, lacking in missing.items()
+    ]
+
+
+def _by_seed(entries: Sequence[Entry]) -> dict[str, tuple[dict[int, list[Entry]], dict[int, list[Budgets]]]]:
+    """Rival -> seed -> its points; and of seeds that have fewer budgets than the rival in all, those that lack."""
     by_rival: dict[str, dict[int, list[Entry]]] = {}
     for e in entries:
-        if e.costs.get(cost, 0) > 0:
-            by_rival.setdefault(e.rival, {}).setdefault(e.seed, []).append(e)
-    return [
-        estimate(rival, [_volume(own, cost, corner) for own in by_seed.values()]) for rival, by_seed in by_rival.items()
-    ]
+        by_rival.setdefault(e.rival, {}).setdefault(e.seed, []).append(e)
+    found = {}
+    for rival, by_seed in by_rival.items():
+        every = {e.budgets for own in by_seed.values() for e in own}
+        lacking = {seed: sorted(every - {e.budgets for e in own}) for seed, own in by_seed.items()}
+        found[rival] = by_seed, {seed: budgets for seed, budgets in lacking.items() if budgets}
+    return found
 
 
 def _volume(entries: Sequence[Entry], cost: str, corner: float) -> float:

@@ -12,13 +12,13 @@ from search.folders import RunFolderError
 from search.history import HISTORY_FILE, read_history
 from search.progress import EpochEnd
 from search.report.summaries import SUMMARY_FILE, entries, read_summary
-from search.results import SELECTED, Result, read_results
+from search.results import RESULTS_FILE, SELECTED, Result, read_results
 from search.sensitivity import FILE as SENSITIVITY_FILE
 from search.sensitivity import decisions_of
 from search.urls import without_password
 from spaces.architecture import Architecture
 
-RESULTS_FILE, CONFIG_FILE = "results.jsonl", "config.yaml"
+CONFIG_FILE = "config.yaml"
 ARCHITECTURE_FILE, MODEL_FILE = "architecture.json", "model.safetensors"
 RUN_FILES = (SUMMARY_FILE, RESULTS_FILE, HISTORY_FILE, CONFIG_FILE)
 UNKNOWN = "unknown strategy"

@@ -29,6 +29,12 @@ class BlackBox:
         """Under no limit the share of a search is a guess: what an inherited candidate takes depends on the data."""
         s = self.settings
         given = searching(points, finetune * s.networks, left)
+        if given is not None and s.evaluation != "inherited" and given / points < s.candidate_epochs:
+            raise ValueError(
+                f"limits.epochs: leaves {given / points:g} for the search of a point, and a candidate takes "
+                f"{s.candidate_epochs}. Raise it, or lower strategy.candidate_epochs or train.finetune.epochs, or take "
+                "strategy.evaluation=inherited."
+            )
         epochs = s.trials * (INHERITED if s.evaluation == "inherited" else s.candidate_epochs)
         plan = {}
         for number in range(1, points + 1):

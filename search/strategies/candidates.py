@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from statistics import median
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -45,8 +46,9 @@ class CandidateSearch:
         facts = known_before(settings, problem.space, problem.models, point) | known_after(problem)
         self.study = Study(settings, problem, facts, PRUNERS[settings.pruner](settings.candidate_epochs))
         self.epochs = self._allowed(number)
-        self.seconds = problem.context.allotted(self.label)
-        self.began = time.perf_counter() - self.study.seconds()
+        self.seconds, before = problem.context.allotted(self.label), self.study.seconds()
+        self.began = time.perf_counter() - before
+        problem.context.restored += before
 
     def _allowed(self, number: int) -> float:
         """Epochs for this point's candidates."""
@@ -72,19 +74,21 @@ class CandidateSearch:
 
     def _search(self) -> None:
         """Raises ValueError: nothing met the budgets."""
-        while not self._done():
+        while not (ended := self._ended()):
             with self.study.candidate():
                 self._candidate()
         self.study.leave()
         trials = self.study.finished()
-        finished = measured(trials)
+        finished, drawn = measured(trials), self.settings.attempts - self._attempts_left(trials)
         if not finished:
-            drawn = self.settings.attempts - self._attempts_left(trials)
             raise ValueError(
-                f"strategy '{self.settings.name}': none of {drawn} candidates met the budgets "
-                f"{dict(self.problem.budgets)}. Raise strategy.attempts or the budgets, or use strategy=gradient, "
-                "which walks to the budget."
+                f"strategy '{self.settings.name}': ended by {ended}, and none of {drawn:,} candidates that were drawn "
+                f"met the budgets {dict(self.problem.budgets)} and was measured. Raise that, or the budgets; or use "
+                "strategy=gradient, which walks to the budget."
             )
+        self.problem.context.monitor.note(
+            f"{self.label}: {len(finished):,} of {drawn:,} candidates measured, ended by {ended}"
+        )
         self.study.choose([trial.number for trial in self._best(finished)], _epochs(trials))
 
     def _metrics(self, trials: Sequence[FrozenTrial]) -> dict[str, float]:
@@ -115,13 +119,20 @@ class CandidateSearch:
         found = [different[i] for i in spread(values, self.settings.networks)]
         return sorted(found, key=lambda trial: -trial.values[1])  # costs fall, as along any front
 
-    def _done(self) -> bool:
-        s, trials = self.settings, self.study.finished()
+    def _ended(self) -> str:
+        """By what, as people name it; "": the search goes on."""
+        s, trials, each = self.settings, self.study.finished(), self.problem.epochs_of_proxy(self.settings)
         running = 1 + self.study.others()
-        spent = _epochs(trials) + running * self.problem.epochs_of_proxy(s) > self.epochs
-        enough = len(measured(trials, pruned=True)) >= s.trials or self._attempts_left(trials) <= 0
         again = len(trials) >= IN_A_ROW and all(REPEATS in t.user_attrs for t in trials[-IN_A_ROW:])
-        return enough or again or spent or self._late()
+        limits = {
+            f"strategy.trials, {s.trials:,}": len(measured(trials, pruned=True)) >= s.trials,
+            f"strategy.attempts, {s.attempts:,}": self._attempts_left(trials) <= 0,
+            f"{IN_A_ROW} candidates in a row that were known": again,
+            f"limits.epochs, {self.problem.limits.epochs}, which leaves {self.epochs:.1f} epochs for candidates of "
+            f"{each:.2f} each": _epochs(trials) + running * each > self.epochs,
+            f"limits.seconds, {self.problem.limits.seconds}": self._late(),
+        }
+        return next((limit for limit, reached in limits.items() if reached), "")
 
     def _late(self) -> bool:
         return self.seconds is not None and time.perf_counter() - self.began >= self.seconds
@@ -173,10 +184,15 @@ class CandidateSearch:
         return {ACCURACY: accuracy, EPOCHS: epochs}
 
     def _values(self, found: Mapping[str, float], costs: Mapping[str, float]) -> list[float] | None:
-        """What the sampler learns; None: the candidate was cut short, or is over a budget that the sampler ignores."""
+        """What the sampler learns; None: the candidate was cut short, or is over a budget that the sampler ignores.
+
+        One over a budget counts as good as most: its violation is a value of its own, and accuracies of 0 would hide
+        how those that were measured differ.
+        """
         if ACCURACY not in found and not (VIOLATION in found and self.settings.name in WANT_VALUES):
             return None
-        return [found.get(ACCURACY, 0.0), *(costs[name] for name in self.settings.objectives)]
+        usual = median([t.user_attrs[ACCURACY] for t in measured(self.study.finished())] or [0.0])
+        return [found.get(ACCURACY, usual), *(costs[name] for name in self.settings.objectives)]
 
     def _show(self, trial: Trial, accuracy: float, costs: Mapping[str, float]) -> None:
         trials, context = self.study.finished(), self.problem.context

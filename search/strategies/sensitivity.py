@@ -14,10 +14,12 @@ from search.points import Point
 from search.problem import FORWARD, Problem
 from search.repair import repair
 from search.results import Result
-from search.sensitivity import FILE, Table, estimated, measured, passes
+from search.sensitivity import FILE, UNFINISHED, Table, estimated, fingerprint, measured, passes
 from search.strategies.strategy import training
 from search.strategy_settings import SensitivitySettings
 from spaces.space import Space
+
+FOR_TABLE = 0.5  # of the seconds that are left: fine-tuning has the rest
 
 
 class SensitivityProgram:
@@ -60,7 +62,7 @@ class SensitivityProgram:
 
     def _table(self, problem: Problem) -> Table:
         """The run's own where it was made before, that of another run where it is named, or a new one."""
-        own, began = problem.context.folder / FILE, time.perf_counter()
+        own = problem.context.folder / FILE
         path = own if own.exists() or self.settings.table is None else Path(self.settings.table)
         if path.exists() or path != own:
             table = Table.load(path)
@@ -69,22 +71,41 @@ class SensitivityProgram:
                     f"strategy.table {path}: belongs to other weights or another space. "
                     "Leave it out, or take that run's float network: train.warmup.source."
                 )
+            problem.context.restored += table.seconds  # one that was taken over counts as if it had been made here
         else:
             self._left(problem, self._epochs(problem))
-            table = self._made(problem)
-            table = replace(table, epochs=self._epochs(problem), seconds=time.perf_counter() - began)
+            table = replace(self._made(problem), epochs=self._epochs(problem))
         if path != own or not own.exists():
             table.save(own)
+        (problem.context.folder / UNFINISHED).unlink(missing_ok=True)
         problem.context.spend("search", table.epochs, table.seconds)
-        return table  # one that was taken over counts as if it had been made here
+        return table
 
     def _made(self, problem: Problem) -> Table:
-        batches, context = problem.sample(self.settings.batches), problem.context
+        batches, context, began = problem.sample(self.settings.batches), problem.context, time.perf_counter()
         if self.settings.estimate == "gradient":
-            return estimated(problem.space, batches, problem.loss())
-        context.monitor.note(f"sensitivity: {passes(problem.space)} options, each tried alone")
-        allowed = None if context.limit is None else context.limit - sum(context.seconds.values())
-        return measured(problem.space, batches, problem.loss(), allowed)
+            table = estimated(problem.space, batches, problem.loss())
+            return replace(table, seconds=time.perf_counter() - began)
+        path, tries = context.folder / UNFINISHED, passes(problem.space)
+        known = self._unfinished(path, problem.space)
+        context.restored += known.seconds
+        context.monitor.note(f"sensitivity: {tries} options, each tried alone")
+
+        def timed(table: Table) -> Table:
+            return replace(table, seconds=known.seconds + time.perf_counter() - began)
+
+        def keep(table: Table) -> None:
+            timed(table).save(path)
+            context.monitor.note(f"sensitivity: {table.tries} of {tries}")
+
+        allowed = None if context.limit is None else FOR_TABLE * (context.limit - context.elapsed())
+        return timed(measured(problem.space, batches, problem.loss(), allowed, known.increases, keep))
+
+    def _unfinished(self, path: Path, space: Space) -> Table:
+        """What this run had measured when it was killed; an empty table where there is none of these weights."""
+        before = Table.load(path) if path.exists() else None
+        mine = before is not None and before.fingerprint == fingerprint(space)
+        return before if mine else Table("", (), {}, {})
 
     def _epochs(self, problem: Problem) -> float:
         """Passes over training data, in units of training on all of it."""

@@ -1,5 +1,6 @@
 """Optuna's samplers: within the budget, the same for the same seed, and after a kill as if there had been none."""
 
+import re
 import time
 
 import numpy as np
@@ -120,7 +121,7 @@ def test_draws_that_are_over_budget_end_when_time_is_up(data, tmp_path):
     config = configured(data, budget=70, attempts=10**9)
     config.space.weight_bits, config.limits.seconds = [0, 8], 4.0
     began = time.perf_counter()
-    with pytest.raises(ValueError, match=r"none of \d+ candidates met the budgets"):
+    with pytest.raises(ValueError, match=r"ended by limits.seconds, 4.0, and none of [\d,]+ candidates"):
         Run(config, lambda _: Small(), tmp_path / "run")()
     assert time.perf_counter() - began < 30
 
@@ -212,8 +213,37 @@ def test_fine_tuning_takes_what_the_search_leaves_of_a_limit(data, tmp_path):
 def test_no_candidate_within_the_budgets_is_said(data, tmp_path):
     config = configured(data, budget=70, attempts=30)
     config.space.weight_bits = [0, 8]
-    with pytest.raises(ValueError, match=r"none of 30 candidates met the budgets"):
+    with pytest.raises(ValueError, match=r"ended by strategy.attempts, 30, and none of 30 candidates .* the budgets"):
         Run(config, lambda _: Small(), tmp_path / "run")()
+
+
+def test_candidates_that_no_limit_pays_for_are_refused_before_anything_is_trained(data, tmp_path):
+    config = configured(data, evaluation="tuned", candidate_epochs=5)
+    config.limits.epochs = config.train.warmup.epochs + config.train.finetune.epochs + 4
+    with pytest.raises(ValueError, match=r"leaves 4 for the search of a point, and a candidate takes 5\. Raise it"):
+        Run(config, lambda _: Small(), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("options", "epochs", "ended"),
+    [
+        ({"trials": 2}, None, "2 of 2 candidates measured, ended by strategy.trials, 2"),
+        ({"trials": 99}, 7, r"\d+ of \d+ candidates measured, ended by limits.epochs, 7, which leaves"),
+        ({"trials": 99, "attempts": 3}, None, "3 of 3 candidates measured, ended by strategy.attempts, 3"),
+    ],
+)
+def test_a_search_says_what_ended_it(data, tmp_path, capsys, options, epochs, ended):
+    config = configured(data, budget=60_000, **options)
+    config.train.warmup.epochs, config.train.finetune.epochs, config.limits.epochs = 2, 3, epochs
+    Run(config, lambda _: Small(), tmp_path / "run")()
+    assert re.search(ended, capsys.readouterr().out)
+
+
+def test_what_is_over_budget_is_as_good_as_most_for_samplers_that_weigh_values(data, tmp_path):
+    Run(configured(data, "nsga2", budget=400, trials=6, population=4), lambda _: Small(), tmp_path / "run")()
+    over = [trial.values[0] for trial in trials_of(tmp_path / "run") if "violation" in trial.user_attrs]
+    accuracies = [t.user_attrs["accuracy/val"] for t in trials_of(tmp_path / "run") if "violation" not in t.user_attrs]
+    assert over and all(min(accuracies) <= value <= max(accuracies) for value in over)
 
 
 def test_cmaes_takes_no_choices_among_blocks():

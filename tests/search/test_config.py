@@ -46,6 +46,14 @@ def test_run_folder_gives_its_settings_back(composed, tmp_path):
     assert (tmp_path / "config.yaml").read_text().startswith("# python -m search\n# 'name=two lines'\ndata:\n")
 
 
+def test_a_storage_is_the_same_wherever_a_run_goes_on(composed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = parse(composed("strategy=tpe", "strategy.storage=sqlite:///study.db", "strategy.study=a"))
+    write_config(settings, tmp_path, "a command")
+    monkeypatch.chdir("/")
+    assert read_config(tmp_path).strategy.storage == settings.strategy.storage == f"sqlite:///{tmp_path}/study.db"
+
+
 def test_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"no config\.yaml there.*Name runs/EXPERIMENT/TIME"):
         read_config(tmp_path)

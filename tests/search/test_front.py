@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import count
 
 import pytest
 import torch
@@ -170,6 +171,29 @@ def test_a_limit_of_seconds_ends_every_phase_early(data, tmp_path):
     assert phases < 6
     assert all(1 <= summary["epochs"][phase] < 400 for phase in ("warmup", "search", "finetune"))
     assert summary["budgets"]["flash_bytes"]["met"] and summary["mismatches"]["numpy"] == 0
+
+
+@pytest.mark.parametrize("seconds", [0.5, 40.0, 150.0])  # by a clock that gains a second whenever it is read
+def test_what_trained_in_little_time_is_kept_as_integers(data, tmp_path, monkeypatch, seconds):
+    original, seen = PhaseRun.__init__, []
+
+    def started(self, space, phase, context):
+        original(self, space, phase, context)
+        if phase.name == "finetune":
+            ticking = count()
+            monkeypatch.setattr("search.training.time.perf_counter", lambda: float(next(ticking)))
+            self.allotted = seconds
+            seen.append((self, {name: value.clone() for name, value in space.state_dict().items()}))
+
+    monkeypatch.setattr(PhaseRun, "__init__", started)
+    config = replace(configured(data), front=Front(), budgets={}, strategy=SETTINGS["fixed"](weight_bits=8))
+    config.train.finetune.epochs, config.train.finetune.lr = 60, 1e-6  # so that what it is worth does not change
+    assert config.train.finetune.integer_epochs > 0
+    run(config, tmp_path / "run")
+    ((finetune, start),) = seen
+    now = finetune.space.state_dict()
+    assert any((now[name] != value).any() for name, value in start.items())
+    assert finetune.epoch < 60
 
 
 def test_a_table_that_the_limit_does_not_pay_for_is_refused(data, tmp_path):

@@ -2,9 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
 
-from search.results import Result, front_volume, read_results, write_results
+from search.results import Result, front_volume, hypervolume, read_results, write_results
 from spaces.architecture import Architecture
 
 RESULTS = [
@@ -86,7 +87,16 @@ def test_the_volume_is_accuracy_by_octaves_of_the_cost():
     assert front_volume([1600, 3200], [0.9, 1.0], [0.9, 1.0], 1600) == 0  # nothing is smaller than the seed network
 
 
+def test_of_one_accuracy_the_volume_is_the_hypervolume():
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        costs, accuracies = random.integers(1, 40, 12) * 50.0, random.integers(0, 20, 12) / 20
+        corners = np.column_stack([np.log2(costs / 1000), -accuracies])
+        assert front_volume(costs, accuracies, accuracies, 1000) == pytest.approx(hypervolume(corners, np.zeros(2)))
+
+
 def test_validation_data_chooses_the_points_and_test_data_measures_them():
+    assert front_volume([200, 100], [0.85, 0.80], [0.85, 0.90], 400) == pytest.approx(0.85 + 0.90)  # no luck of test
     costs, val, test = [800, 400], [0.5, 0.75], [1.0, 0.5]
     assert front_volume(costs, val, test, 1600) == 2 * 0.5  # the first is on no front but that of the test data
     assert front_volume(costs, val, val, 1600) == 2 * 0.75

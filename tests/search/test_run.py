@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 import torch
 
 from search import checkpoint, training
+from search import run as run_module
 from search.checkpoint import CheckpointError
 from search.config import read_config
 from search.feasibility import BudgetError
@@ -21,7 +23,9 @@ from search.folders import RunFolderError, give_back, new_folder
 from search.integer.executor import Executor
 from search.integer.program import Program
 from search.optimizers import OWN
+from search.results import read_results
 from search.run import Run
+from search.strategies import SETTINGS
 from search.training import PhaseRun, TrainingDiverged
 from spaces.architecture import Architecture
 from spaces.graph.errors import UnsupportedNetwork
@@ -106,6 +110,30 @@ def test_resume_after_a_kill_at_every_epoch_gives_the_same_bytes(done, data, tmp
     torch.manual_seed(12345)  # a new process would not share the old one's random state
     run(tmp_path / "run", settings(data))
     assert same_outputs(done[0], tmp_path / "run")
+
+
+def test_a_run_that_goes_on_counts_the_seconds_of_both_processes(data, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    first = run(folder, settings(data))
+    (line,), _ = read_results(folder / "results.jsonl")
+    second = run(folder, settings(data))
+    (again,), _ = read_results(folder / "results.jsonl")
+    for phase in ("warmup", "search", "finetune"):
+        assert second["seconds"][phase] == pytest.approx(first["seconds"][phase], abs=0.05)
+    assert second["seconds"]["rest"] > 0
+    assert again.seconds > first["seconds"]["finetune"] and line.seconds > first["seconds"]["finetune"]
+
+
+def test_results_of_before_a_kill_stay_until_they_are_found_again(data, tmp_path, monkeypatch):
+    chosen = replace(settings(data), budgets={}, strategy=SETTINGS["fixed"](weight_bits=[2, 4, 8]))
+    run(tmp_path / "run", chosen)
+    path, seen = tmp_path / "run/results.jsonl", []
+    before, original = path.read_text().splitlines(), run_module.write_results
+    monkeypatch.setattr(
+        run_module, "write_results", lambda *a: (original(*a), seen.append(len(path.read_text().splitlines())))
+    )
+    run(tmp_path / "run", chosen)
+    assert seen == [len(before)] * 3 == [3, 3, 3]
 
 
 def test_resume_with_sampled_choices_gives_the_same_bytes(data, tmp_path, monkeypatch):

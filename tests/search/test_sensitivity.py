@@ -164,10 +164,39 @@ def test_how_to_make_a_table_is_refused_where_one_is_taken_over(option):
 
 def test_a_table_that_takes_longer_than_there_is_is_refused_behind_its_first_pass(space, batches):
     seen = []
-    with pytest.raises(ValueError, match=r"limits.seconds: leaves 0, and the table takes about \d+\. Raise it"):
+    with pytest.raises(ValueError, match=r"limits.seconds: leaves 0 for the table, which takes about \d+\. Raise"):
         measured(space, batches, lambda logits, labels: (seen.append(1), LOSS(logits, labels))[1], allowed=1e-6)
     assert len(seen) == len(batches)
     assert measured(space, batches[:1], LOSS, allowed=900.0).gates
+
+
+def test_a_table_that_a_kill_left_unfinished_goes_on_from_there(first, tmp_path, monkeypatch):
+    data, folder, _ = first
+    config, saved, original = configured(data, 500), [], Table.save
+
+    def killed(self, path):
+        original(self, path)
+        saved.append(len(self.increases))
+        if len(saved) == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Table, "save", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Run(config, lambda _: Small(), tmp_path / "run")()
+    assert saved == [1, 2, 3] and not (tmp_path / "run" / "sensitivity.json").exists()
+    left = Table.load(tmp_path / "run" / "sensitivity.part.json")
+    monkeypatch.setattr(Table, "save", lambda self, path: (saved.append(len(self.increases)), original(self, path)))
+    Run(config, lambda _: Small(), tmp_path / "run")()
+    whole, again = (Table.load(each / "sensitivity.json") for each in (folder, tmp_path / "run"))
+    assert saved[3] == 4 and again.seconds > left.seconds  # what was measured is not measured again
+    assert all(torch.equal(again.increases[name], values) for name, values in whole.increases.items())
+    assert list(again.increases) == list(whole.increases) and again.tries == passes_of(whole)
+    assert not (tmp_path / "run" / "sensitivity.part.json").exists()
+
+
+def passes_of(table):
+    return 1 + sum(len(values) * (len(table.options[name]) - 1) for name, values in table.increases.items())
 
 
 def test_without_budgets_it_is_refused(first, tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from search.urls import without_password
+from search.urls import absolute, without_password
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,22 @@ def test_passwords_are_masked_and_the_rest_stays(given, shown):
 )
 def test_text_without_a_password_stays_as_it_is(text):
     assert without_password(text) == text
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("study.jsonl", "{here}/study.jsonl"),
+        ("/shared/study.jsonl", "/shared/study.jsonl"),
+        ("sqlite:///study.db", "sqlite:///{here}/study.db"),
+        ("sqlite:///a/b.db?timeout=5", "sqlite:///{here}/a/b.db?timeout=5"),
+        ("sqlite+pysqlite:///b.db", "sqlite+pysqlite:///{here}/b.db"),
+        ("sqlite:////shared/study.db", "sqlite:////shared/study.db"),
+        ("sqlite:///:memory:", "sqlite:///:memory:"),
+        ("postgresql+psycopg2://me:secret@host/db", "postgresql+psycopg2://me:secret@host/db"),
+    ],
+)
+def test_a_file_is_the_same_from_any_folder(given, meant, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert absolute(given) == meant.format(here=tmp_path)
+    assert absolute(absolute(given)) == absolute(given)

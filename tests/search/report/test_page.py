@@ -107,11 +107,14 @@ def test_runs_of_other_data_or_models_are_called_not_comparable(copied, tmp_path
     config = (runs[1] / "config.yaml").read_text()
     (runs[1] / "config.yaml").write_text(config.replace("name: npz", "name: npz\n  file: other.npz"))
     _, errors = report(*runs)
-    assert "picojoule: runs of different data sets (npz, npz other.npz): their accuracies are not comparable" in errors
+    assert (
+        "picojoule: runs of different data sets (npz; npz file=other.npz): their accuracies are not comparable"
+        in errors
+    )
     assert "different data sets" in embedded((tmp_path / "report.html").read_text())["faults"][0]
     (runs[1] / "config.yaml").write_text(config.replace("small.Small", "small.Other"))
     _, errors = report(*runs)
-    assert "runs of different models (tests.search.small.Small, tests.search.small.Other): what sets" in errors
+    assert "runs of different models (tests.search.small.Small; tests.search.small.Other): what sets" in errors
 
 
 def test_a_model_that_cannot_be_read_is_named_and_its_decisions_are_shown(copied):
@@ -228,3 +231,12 @@ def test_more_bits_are_farther_from_the_page(dark):
     colours = palette(dark)
     ladder = [contrast(colours[f"b{bits}"], colours["paper"]) for bits in (0, 1, 2, 3, 4, 5, 6, 7, 8, 16)]
     assert ladder == sorted(ladder)
+
+
+def test_runs_of_other_lengths_are_called_so(copied):
+    runs = [read_run(copied("gradient", 0)), read_run(copied("tpe", 0))]
+    epochs = runs[0].summary["epochs"]
+    assert document(runs)["faults"] == []
+    runs[1].summary["epochs"] = epochs | {"total": 10 * epochs["total"]}
+    (fault,) = document(runs)["faults"]
+    assert f"runs of different lengths (gradient {epochs['total']:.0f} epochs; tpe" in fault

@@ -79,3 +79,23 @@ def test_rivals_are_named_by_what_sets_them_apart(copied):
     names = rivals.labels(runs)
     assert names[:2] == ["gradient, space.weight_bits=[0, 2, 4, 8]", "gradient, space.weight_bits=[0, 8]"]
     assert names[2] == "tpe"
+
+
+def test_a_run_whose_settings_cannot_be_read_costs_the_others_no_name(copied):
+    runs = [read_run(copied("gradient", seed)) for seed in range(3)]
+    longer = runs[1].settings | {"strategy": runs[1].settings["strategy"] | {"epochs": 400}}
+    runs[1], runs[2] = replace(runs[1], settings=longer), replace(runs[2], settings={})
+    first, second, third = rivals.labels(runs)
+    assert first != second == "gradient, epochs=400" and third == "gradient, settings unknown"
+    assert rivals.labels(runs[2:]) == ["gradient"]
+
+
+def test_a_seed_without_all_budgets_of_its_rival_is_in_no_hypervolume_and_named():
+    small = (("flash_bytes", 500.0),)
+    whole = [entry(i, 500 * (1 + i % 2), 0.8, 0.8, seed=i // 2, budgets=(small, LIMIT)[i % 2]) for i in range(4)]
+    lacking = entry(4, 1000, 0.8, 0.8, seed=2)
+    (found,) = rivals.hypervolumes([*whole, lacking], "flash_bytes")
+    assert len(found.values) == 2 and found.half == pytest.approx(0)
+    (fault,) = rivals.incomplete([*whole, lacking])
+    assert "rival 'gradient', seed 2: has no network for {'flash_bytes': 500.0}" in fault
+    assert rivals.incomplete(whole) == []
