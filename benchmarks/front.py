@@ -66,7 +66,8 @@ CONTESTS = (
     Contest("digits", "resnet8_digits", (38912, 19456, 9728, 4864, 3072), 5, 60, 13, 27),
     Contest("fashion_mnist, 12,000 images", "resnet8_fashion", (19456, 4864, 3072), 3, 36, 8, 16),
 )
-QUICK = (Contest("digits", "resnet8_digits", (9728, 3072), 1, 16, 5, 5, ("train.warmup.epochs=6",)),)
+SMALL = ("train.warmup.epochs=6", "train.finetune.epochs=5")
+QUICK = (Contest("digits", "resnet8_digits", (9728, 3072), 1, 16, 5, 5, SMALL),)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from benchmarks.front_table import table
 from benchmarks.lines import Lines
 from benchmarks.searches import searched
 from search.config import composed
+from search.strategies import STRATEGIES
 
 BUDGETS = (4096, 1024)
 CONTEST = Contest("digits", "resnet8_digits", BUDGETS, seeds=3, epochs=60, searching=13, tuning=27)
@@ -137,6 +138,9 @@ def test_every_job_is_a_search_of_as_many_epochs(contest):
         if job.strategy != "ranking":
             assert settings.limits.epochs == contest.epochs
             assert contest.epochs == settings.train.warmup.epochs + contest.searching + contest.tuning
+            left = contest.epochs - settings.train.warmup.epochs
+            planned = STRATEGIES[settings.strategy.name](settings.strategy)
+            assert planned.plan(1, settings.train.finetune.epochs, left)
 
 
 def test_a_search_that_began_with_other_settings_is_not_gone_on_with(tmp_path):
