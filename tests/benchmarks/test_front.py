@@ -3,16 +3,20 @@
 import json
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from benchmarks.front import CONTESTS, QUICK, Contest, Job, jobs, line_of, volume, volumes
+from benchmarks.front import STRATEGIES as RIVALS
 from benchmarks.front_table import table
 from benchmarks.lines import Lines
 from benchmarks.searches import searched
 from search.config import composed
 from search.strategies import STRATEGIES
 
+ROOT = Path(__file__).parents[2]
+DOCS, README = ROOT / "docs", (ROOT / "README.md").read_text()
 BUDGETS = (4096, 1024)
 CONTEST = Contest("digits", "resnet8_digits", BUDGETS, seeds=3, epochs=60, searching=13, tuning=27)
 
@@ -141,6 +145,24 @@ def test_every_job_is_a_search_of_as_many_epochs(contest):
             left = contest.epochs - settings.train.warmup.epochs
             planned = STRATEGIES[settings.strategy.name](settings.strategy)
             assert planned.plan(1, settings.train.finetune.epochs, left)
+
+
+def test_the_published_table_is_made_of_the_published_lines():
+    lines = [json.loads(line) for line in (DOCS / "front.jsonl").read_text().splitlines()]
+    assert (DOCS / "front.md").read_text() == table(lines, "python -m benchmarks.front")
+    runs = [line for line in lines if "accuracy" in line]
+    assert len(runs) == sum(job.strategy != "ranking" for contest in CONTESTS for job in jobs(contest))
+    most = {contest.data: contest.epochs for contest in CONTESTS}
+    assert all(most[line["data"]] - 1 <= line["epochs"] <= most[line["data"]] for line in runs)
+    summed = [line for contest in CONTESTS for line in volumes(contest, Lines(DOCS / "front.jsonl"))]
+    assert summed == [line for line in lines if "hypervolume" in line]
+
+
+def test_the_readme_quotes_the_published_table():
+    quoted = [row for row in README.splitlines() if row.startswith(tuple(f"| {name} | 8" for name in RIVALS))]
+    assert len(quoted) == len(RIVALS)
+    table_ = (DOCS / "front.md").read_text()
+    assert all(row.removesuffix(" |") in table_ for row in quoted)
 
 
 def test_a_search_that_began_with_other_settings_is_not_gone_on_with(tmp_path):
