@@ -3,7 +3,6 @@
 import math
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -68,8 +67,8 @@ class PhaseRun:
                 group |= {key: made[key] for key in OWN}  # as this version makes them: runs of earlier ones go on
         if self.phase.objective is not None:
             self.phase.objective.load(state["objective"], self.context.device)
-        self._progressed(state)
-        self.finished, self.best, self.since_best = state["finished"], state["best"], state["since_best"]
+        self.epoch, self.seconds, self.finished = state["epoch"], state["seconds"], state["finished"]
+        self.best, self.since_best = state["best"], state["since_best"]
         torch.set_rng_state(state["rng"])
         if self.context.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda_rng"], self.context.device)
@@ -79,13 +78,8 @@ class PhaseRun:
         state = float_network(self.space, path)
         names = self.space.float_names()
         self.space.load_state_dict(self.space.state_dict() | {name: state["space"][name] for name in names})
-        self._progressed(state)
-        self.finished = True
+        self.epoch, self.seconds, self.finished = state["epoch"], state["seconds"], True
         self.save()
-
-    def _progressed(self, state: dict[str, Any]) -> None:
-        self.epoch, self.seconds = state["epoch"], state["seconds"]
-        self.context.restored += self.seconds
 
     def save(self) -> None:
         if distributed.rank() != 0 or not self.phase.kept:
@@ -113,6 +107,7 @@ class PhaseRun:
 
     def run(self) -> None:
         self.resume()
+        self.context.restored += self.seconds
         self._measure_start()
         if self.epoch:
             self.context.monitor.note(f"{self.phase.label}: resumed after epoch {self.epoch} of {self.phase.epochs}")

@@ -191,8 +191,11 @@ class CandidateSearch:
         """
         if ACCURACY not in found and not (VIOLATION in found and self.settings.name in WANT_VALUES):
             return None
-        usual = median([t.user_attrs[ACCURACY] for t in measured(self.study.finished())] or [0.0])
-        return [found.get(ACCURACY, usual), *(costs[name] for name in self.settings.objectives)]
+        accuracy = found[ACCURACY] if ACCURACY in found else self._usual()
+        return [accuracy, *(costs[name] for name in self.settings.objectives)]
+
+    def _usual(self) -> float:
+        return median([trial.user_attrs[ACCURACY] for trial in measured(self.study.finished())] or [0.0])
 
     def _show(self, trial: Trial, accuracy: float, costs: Mapping[str, float]) -> None:
         trials, context = self.study.finished(), self.problem.context

@@ -28,7 +28,9 @@ def test_another_space_starts_from_the_same_float_network(first, tmp_path):
     space = SpaceSettings(weight_bits=[2, 4, 8], activation_bits=[4, 8])
     config = taking(data, source, space=space, budgets={"flash_bytes": 700})
     config.target.activation_bits = (4, 8)
-    other = Run(config, lambda _: Small(), tmp_path / "run")()
+    taken = Run(config, lambda _: Small(), tmp_path / "run")
+    other = taken()
+    assert taken.context.restored == summary["seconds"]["warmup"]  # once
     assert other["accuracy"]["float"] == summary["accuracy"]["float"]
     assert other["epochs"]["warmup"] == summary["epochs"]["warmup"]
     assert other["seconds"]["warmup"] == summary["seconds"]["warmup"]
