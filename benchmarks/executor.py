@@ -19,9 +19,9 @@ import torch
 from torch import nn
 
 from benchmarks.timing import in_turns
+from search.deploy.lower import lower
 from search.integer.executor import Executor
 from search.integer.program import Program
-from search.lower import lower
 from spaces.networks import NETWORKS
 from spaces.searchable import Options, searchable
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.results import Result, read_results
+from search.files.results import Result, read_results
 from spaces.files import write_text
 
 

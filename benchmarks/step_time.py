@@ -2,10 +2,11 @@
 
     OMP_NUM_THREADS=2 python -m benchmarks.step_time [network ...]
 
-One JSON object a line. Ours is the step of search.training, with the optimizers of a search: where decisions are open,
-the costs of flash and peak RAM are in the loss. The plain network is the user's own module in the usual loop, with the
-same SGD. A round is `ROUND` steps, after which the work of a search repeats; the two networks take turns, step by
-step, and the ratio is that of the medians over the rounds. Memory: `timing.peak_bytes` of the largest step of a round.
+One JSON object a line. Ours is the step of search.training.loop, with the optimizers of a search: where decisions are
+open, the costs of flash and peak RAM are in the loss. The plain network is the user's own module in the usual loop,
+with the same SGD. A round is `ROUND` steps, after which the work of a search repeats; the two networks take turns, step
+by step, and the ratio is that of the medians over the rounds. Memory: `timing.peak_bytes` of the largest step of
+a round.
 """
 
 import copy
@@ -19,10 +20,10 @@ from torch.nn import functional as F
 
 from benchmarks.timing import in_turns, peak_bytes
 from cost_models import COST_MODELS
-from search.objective import REFRESH, Objective
-from search.optimizers import TURN
-from search.phase import Context, Phase
-from search.training import PhaseRun
+from search.objective.objective import REFRESH, Objective
+from search.training.loop import PhaseRun
+from search.training.optimizers import TURN
+from search.training.phase import Context, Phase
 from spaces.networks import NETWORKS
 from spaces.one_of import OneOf
 from spaces.searchable import Options, searchable

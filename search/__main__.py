@@ -16,10 +16,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from search import distributed
 from search.config import model_maker, parse, read_config, register, write_config
-from search.folders import give_back, new_folder
-from search.problem import device_of
+from search.files.run_folders import give_back, new_folder
 from search.run import Run
-from search.settings import Settings
+from search.settings.run import Settings
+from search.strategies.problem import device_of
 
 register()
 
@@ -65,7 +65,9 @@ def main(config: DictConfig) -> None:
         else:
             settings = parse(config)
             distributed.start(device_of(settings.train.device))
-            folder = Path(distributed.agreed(lambda: str(new_folder(settings, _job_number()))))
+            folder = Path(
+                distributed.agreed(lambda: str(new_folder(settings.experiment, settings.folder, _job_number())))
+            )
         run = _accepted(settings, folder)
         if not config.resume and distributed.rank() == 0:
             write_config(settings, folder, _command())  # not before Run has accepted it: a refused run leaves nothing

@@ -10,10 +10,10 @@ from torch import nn
 from search import distributed
 from search.config import composed, write_config
 from search.data import Data
-from search.folders import new_folder
-from search.problem import device_of
+from search.files.run_folders import new_folder
 from search.run import Run
-from search.settings import Settings
+from search.settings.run import Settings
+from search.strategies.problem import device_of
 
 
 def compress(
@@ -45,7 +45,7 @@ def compress(
     settings = _settings(model, data, budgets, folder, overrides)
     distributed.start(device_of(settings.train.device))
     if not resume:
-        distributed.agreed(lambda: str(new_folder(settings)))
+        distributed.agreed(lambda: str(new_folder(settings.experiment, settings.folder)))
     run = Run(settings, lambda _: model, folder)
     if not resume and distributed.rank() == 0:
         call = f"search.api.compress(model, data, {dict(budgets)}, {str(folder)!r}, {list(overrides)})"

@@ -20,10 +20,10 @@ from cost_models import COST_MODELS, TARGET_COST_MODELS
 from cost_models.target import Target
 from search.data import OPTIONS
 from search.data.data import Data
-from search.points import Front
-from search.settings import LimitSettings, Settings, SpaceSettings, TrainSettings
+from search.files.urls import absolute
+from search.settings.front import Front
+from search.settings.run import LimitSettings, Settings, SpaceSettings, TrainSettings
 from search.strategies import SETTINGS
-from search.urls import absolute
 from spaces.files import write_text
 
 # A key for every cost that there is: budgets.flash_bytes=24576 works, budgets.flash_kb=24 is refused.

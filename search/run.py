@@ -13,26 +13,27 @@ from torch import nn
 
 from cost_models import cost_model
 from cost_models.rules import CostModel
-from search import checkpoint, distributed
 from search import data as data_sets
+from search import distributed
+from search.budgets.feasibility import BudgetError, at, refuse_impossible, seed_architecture
 from search.data.batches import Batches
 from search.data.data import Data
-from search.display import terminal_monitor
-from search.export import Exporter, front_summary, refuse_mismatches, write_summary
-from search.feasibility import BudgetError, at, refuse_impossible, seed_architecture
-from search.floats import float_copy, float_network
-from search.history import HISTORY_FILE, HistoryMonitor
-from search.measuring import accuracy
-from search.offered import offered
-from search.phase import Context, Phase, checkpoint_file
-from search.points import Point, points_of
-from search.problem import Problem, device_of
-from search.progress import Monitor, Monitors
+from search.deploy.export import Exporter, front_summary, refuse_mismatches, write_summary
+from search.files.results import RESULTS_FILE, Result, read_results, versions, write_results
+from search.monitor.events import Monitor, Monitors
+from search.monitor.history import HISTORY_FILE, HistoryMonitor
+from search.monitor.terminal import terminal_monitor
 from search.report import write_run_report
-from search.results import RESULTS_FILE, Result, read_results, versions, write_results
-from search.settings import Settings
+from search.settings.front import Point, points_of
+from search.settings.run import Settings
+from search.settings.target_options import offered
 from search.strategies import STRATEGIES
-from search.training import PhaseRun
+from search.strategies.problem import Problem, device_of
+from search.training import checkpoint
+from search.training.evaluation import accuracy
+from search.training.float_network import float_copy, float_network
+from search.training.loop import PhaseRun
+from search.training.phase import Context, Phase, checkpoint_file
 from spaces.patterns import DENSE, SINGLE
 from spaces.searchable import Options, searchable
 from spaces.space import FAKE, FLOAT, Space
@@ -130,7 +131,7 @@ class Run:
         history, done = self.folder / HISTORY_FILE, self._epochs_done()
         monitors: list[Monitor] = [terminal_monitor(sys.stdout), HistoryMonitor(history, done)]
         if self.settings.tensorboard:
-            from search.tensorboard import TensorBoardMonitor
+            from search.monitor.tensorboard import TensorBoardMonitor
 
             monitors.append(TensorBoardMonitor(self.folder / TENSORBOARD, history, done))
         return Monitors(monitors)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spaces.geometry import KERNEL, kernel_options, time_options
+from spaces.blocks.kernel_taps import KERNEL, kernel_options, time_options
 from spaces.graph.branches import When, conditions
 from spaces.graph.errors import UnsupportedNetwork
 from spaces.graph.fuse import fuse, operators

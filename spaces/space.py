@@ -12,16 +12,16 @@ from cost_models import layer as cost
 from spaces.architecture import Architecture
 from spaces.blocks import BLOCKS, Block, Selection, Weights
 from spaces.blocks.block import FAKE, FLOAT, INTEGER, MODES
-from spaces.decision import Choice, Decision, Gate, keeps, probabilities, shares
+from spaces.blocks.norm import Norm, unmoved
+from spaces.decisions.decision import Choice, Decision, Gate, keeps, probabilities, shares
+from spaces.decisions.gate_places import Slots
+from spaces.decisions.schedule import Schedule
 from spaces.describe import describe
 from spaces.files import save_tensors
-from spaces.norm import Norm, unmoved
 from spaces.patterns import NM
 from spaces.quantizers import ActivationChoice, ActivationQuantizer
 from spaces.quantizers.calibrate import METHODS
 from spaces.quantizers.weight import Layer, quantized
-from spaces.schedule import Schedule
-from spaces.slots import Slots
 from spaces.spec import ChoiceSpec, QuantizerSpec, SpaceSpec
 
 __all__ = ["FAKE", "FLOAT", "INTEGER", "Space"]
@@ -189,7 +189,7 @@ class Space(nn.Module):
 
     def decide(self, architecture: Architecture | None = None) -> "Space":
         """A new, physically smaller network that inherits the weights. Without an argument: as decisions stand."""
-        from spaces.decide import decided
+        from spaces.deciding.decide import decided
 
         if architecture is not None:
             self.fix(architecture)

@@ -13,7 +13,7 @@ class BlockSpec:
     Attributes:
         shape: of the output, without the batch.
         weights, norm: names of stored parameters; a module that is called twice is named by two blocks.
-        activation: name in spaces.activations.ACTIVATIONS and its arguments.
+        activation: name in spaces.blocks.activations.ACTIVATIONS and its arguments.
         when: the block runs if each of these choices of branches takes this option.
     """
 
@@ -47,7 +47,7 @@ class WeightsSpec:
 
     Attributes:
         bits: the choice among the widths, of one group for the tensor or one a channel; None: nothing to choose.
-        taps: role in spaces.geometry.ROLES -> the choice that masks taps of the kernel.
+        taps: role in spaces.blocks.kernel_taps.ROLES -> the choice that masks taps of the kernel.
         pattern: of spaces.patterns; masked: decided, with a mask of its own of what stays.
     """
 

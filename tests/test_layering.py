@@ -23,6 +23,13 @@ DISTRIBUTIONS = {
 }
 
 
+# The rooms of search/, from top to bottom: each may import those below it. Files of search/ itself are on top.
+ROOMS = (
+    *("report", "strategies", "deploy", "training", "objective", "budgets", "tasks", "settings", "monitor", "files"),
+    *("data", "integer", "distributed"),
+)
+
+
 def imported(path: Path) -> set[str]:
     """Full names of all that a file imports, inside functions too."""
     names: set[str] = set()
@@ -57,6 +64,20 @@ def test_package_imports_only_what_it_may(package, allowed):
     assert found and not {path: names for path, names in found.items() if names}
 
 
+def room(module: str) -> int:
+    """Floor of a module of search/, counted from the top."""
+    name = module.split(".")[1]
+    return ROOMS.index(name) + 1 if name in ROOMS else 0
+
+
+def test_rooms_of_search_import_downward_only():
+    upward = []
+    for path in (ROOT / "search").rglob("*.py"):
+        here = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        upward += [(here, m) for m in imported(path) if m.startswith("search.") and room(m) < room(here)]
+    assert not upward
+
+
 def test_nothing_imports_tests_or_benchmarks():
     assert not [path for path in MODULES if packages_of(path) & {"tests", "benchmarks"}]
 
@@ -68,7 +89,7 @@ def test_hydra_and_omegaconf_stay_in_two_files():
 
 def test_optuna_stays_with_its_strategies():
     users = [path.relative_to(ROOT).parent for path in MODULES if packages_of(path) & {"optuna", "sqlalchemy"}]
-    assert set(users) == {Path("search/strategies")}
+    assert set(users) == {Path("search/strategies/black_box")}
 
 
 def test_integers_run_where_torch_is_not_installed():

@@ -13,12 +13,14 @@ from omegaconf import OmegaConf
 from torch import nn
 
 import cost_models
-from search import checkpoint, feasibility, folders, training
+from search.budgets import feasibility
 from search.config import model_maker, parse
 from search.data import DataError
 from search.data.digits import DigitsOptions, load_digits
+from search.deploy.lower import LoweringError
+from search.files import run_folders
 from search.integer.program import Program, ProgramError
-from search.lower import LoweringError
+from search.training import checkpoint, loop
 from spaces.graph.errors import UnsupportedNetwork
 from spaces.graph.ops import MODULES
 from spaces.searchable import searchable
@@ -125,8 +127,8 @@ def test_all_modules_that_convert_are_listed_and_no_others():
     "error",
     [
         *(UnsupportedNetwork, feasibility.BudgetError, DataError, cost_models.layer.UnsupportedLayer),
-        *(cost_models.target.IllegalLayer, LoweringError, ProgramError, training.TrainingDiverged),
-        *(checkpoint.CheckpointError, folders.RunFolderError),
+        *(cost_models.target.IllegalLayer, LoweringError, ProgramError, loop.TrainingDiverged),
+        *(checkpoint.CheckpointError, run_folders.RunFolderError),
     ],
 )
 def test_error_is_explained(error):

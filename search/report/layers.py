@@ -10,9 +10,8 @@ import torch
 from cost_models import COST_MODELS
 from cost_models.layer import WEIGHTED, LayerUse, Network, UnsupportedLayer
 from cost_models.peak_ram import peak_layer
-from search.measuring import bit_counts
-from search.progress import EpochEnd
-from search.report_rows import cost_by_layer, operator
+from search.budgets.layer_costs import bit_counts, cost_by_layer, operator
+from search.monitor.events import EpochEnd
 from spaces.space import Space
 
 COSTS = ("flash_bytes", "macs", "energy_pj", "peak_ram_bytes")

@@ -8,10 +8,9 @@ from statistics import mean, stdev
 import numpy as np
 from scipy.special import stdtrit
 
-from search.pareto import on_front
+from search.budgets.pareto import front_volume, on_front
 from search.report.runs import Point, RunRecord
 from search.report.settings import ABSENT, differing, flat, written
-from search.results import front_volume
 
 CONFIDENCE = 0.95
 # What runs of one rival may differ in.

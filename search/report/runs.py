@@ -7,15 +7,15 @@ from typing import Any
 
 import yaml
 
-from search.documents import FINITE, NOTHING, OBJECT, WHOLE, by_name, either, json_object, unlike
-from search.folders import RunFolderError
-from search.history import HISTORY_FILE, read_history
-from search.progress import EpochEnd
+from search.files.documents import FINITE, NOTHING, OBJECT, WHOLE, by_name, either, json_object, unlike
+from search.files.results import RESULTS_FILE, SELECTED, Result, read_results
+from search.files.run_folders import RunFolderError
+from search.files.urls import without_password
+from search.monitor.events import EpochEnd
+from search.monitor.history import HISTORY_FILE, read_history
 from search.report.summaries import SUMMARY_FILE, entries, read_summary
-from search.results import RESULTS_FILE, SELECTED, Result, read_results
-from search.sensitivity import FILE as SENSITIVITY_FILE
-from search.sensitivity import decisions_of
-from search.urls import without_password
+from search.strategies.sensitivity.table import FILE as SENSITIVITY_FILE
+from search.strategies.sensitivity.table import decisions_of
 from spaces.architecture import Architecture
 
 CONFIG_FILE = "config.yaml"

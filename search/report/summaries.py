@@ -4,8 +4,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from search.documents import FINITE, NUMBER, OBJECT, TEXT, WHOLE, Kind, by_name, either, having, json_object, unlike
-from search.folders import RunFolderError
+from search.files.documents import (
+    FINITE,
+    NUMBER,
+    OBJECT,
+    TEXT,
+    WHOLE,
+    Kind,
+    by_name,
+    either,
+    having,
+    json_object,
+    unlike,
+)
+from search.files.run_folders import RunFolderError
 
 SUMMARY_FILE = "summary.json"
 KINDS: dict[str, Kind] = {

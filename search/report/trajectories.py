@@ -7,7 +7,7 @@ from math import ceil, isfinite
 from statistics import mean
 from typing import Any
 
-from search.progress import EpochEnd
+from search.monitor.events import EpochEnd
 
 MOST_CURVE_EPOCHS, MOST_SEARCH_EPOCHS = 600, 96
 DECIDED_PHASES = ("warmup", "finetune")  # in which nothing is decided

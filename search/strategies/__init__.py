@@ -1,19 +1,19 @@
 """Strategies: from a Problem to Results. One list; the laws run over all of them."""
 
-from search.strategies.black_box import BlackBox
-from search.strategies.fixed import Fixed
-from search.strategies.gradient import Gradient
-from search.strategies.magnitude import Magnitude
-from search.strategies.samplers import SAMPLERS
-from search.strategies.sensitivity import SensitivityProgram
-from search.strategies.strategy import Strategy
-from search.strategy_settings import (
+from search.settings.strategies import (
     BlackBoxSettings,
     FixedSettings,
     GradientSettings,
     MagnitudeSettings,
     SensitivitySettings,
 )
+from search.strategies.black_box.samplers import SAMPLERS
+from search.strategies.black_box.strategy import BlackBox
+from search.strategies.fixed import Fixed
+from search.strategies.gradient import Gradient
+from search.strategies.pruning.magnitude import Magnitude
+from search.strategies.sensitivity.strategy import SensitivityProgram
+from search.strategies.strategy import Strategy
 
 STRATEGIES: dict[str, type[Strategy]] = {
     "fixed": Fixed,

@@ -4,15 +4,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 from cost_models.rules import CostModel
-from search.encoding import Encoding
-from search.feasibility import BudgetError, at, over
-from search.points import Point
-from search.problem import Problem
-from search.results import Result
+from search.budgets.feasibility import BudgetError, at, over
+from search.files.results import Result
+from search.settings.front import Point
+from search.settings.strategies import FixedSettings
+from search.strategies.black_box.encoding import Encoding
+from search.strategies.problem import Problem
 from search.strategies.strategy import training
-from search.strategy_settings import FixedSettings
 from spaces.architecture import Architecture
-from spaces.decision import Gate
+from spaces.decisions.decision import Gate
 from spaces.space import Space
 
 

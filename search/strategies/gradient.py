@@ -4,20 +4,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from cost_models.rules import CostModel
-from search.feasibility import at, fixed, over
-from search.measuring import accuracy
-from search.objective import Objective
-from search.phase import Phase, label
-from search.points import Point
-from search.problem import FORWARD, Problem
-from search.repair import repair
-from search.results import Result
+from search.budgets.feasibility import at, fixed, over
+from search.budgets.repair import repair
+from search.budgets.widen import widened
+from search.files.results import Result
+from search.objective.objective import Objective
+from search.settings.front import Point
+from search.settings.strategies import GradientSettings
+from search.strategies.problem import FORWARD, Problem
 from search.strategies.strategy import progressive
-from search.strategy_settings import GradientSettings
-from search.training import PhaseRun
-from search.widen import widened
+from search.training.evaluation import accuracy
+from search.training.loop import PhaseRun
+from search.training.phase import Phase, label
 from spaces.architecture import Architecture
-from spaces.decision import Choice
+from spaces.decisions.decision import Choice
 from spaces.space import FAKE, Space
 
 DEFAULT_EPOCHS = 12

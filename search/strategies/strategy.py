@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from cost_models.rules import CostModel
-from search.phase import label
-from search.points import Point
-from search.problem import Problem
-from search.results import Result
+from search.files.results import Result
+from search.settings.front import Point
+from search.strategies.problem import Problem
+from search.training.phase import label
 from spaces.space import Space
 
 

@@ -7,11 +7,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from spaces import geometry, patterns
-from spaces.activations import CLAMPS, activate, moves_zero
-from spaces.decision import straight_through
-from spaces.fixed_point import requantize
-from spaces.norm import Norm
+from spaces import patterns
+from spaces.blocks import kernel_taps
+from spaces.blocks.activations import CLAMPS, activate, moves_zero
+from spaces.blocks.fixed_point import requantize
+from spaces.blocks.norm import Norm
+from spaces.decisions.decision import straight_through
 from spaces.quantizers import ActivationChoice, ActivationQuantizer, WeightQuantizer
 from spaces.quantizers.tail import Codes, tail
 from spaces.spec import BlockSpec, ChoiceSpec, WeightsSpec
@@ -120,7 +121,7 @@ class Weights(nn.Module):
         if spec.masked:
             self.register_buffer("mask", torch.ones(spec.shape, dtype=torch.bool))
         for role, choice in spec.taps.items():
-            masks = geometry.masks(role, spec.shape[2:], choices[choice].options)
+            masks = kernel_taps.masks(role, spec.shape[2:], choices[choice].options)
             self.register_buffer(f"{role}_masks", masks, persistent=False)
 
     @property

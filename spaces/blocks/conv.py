@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from spaces.blocks.block import FLOAT, Block, Fixed, Selection
-from spaces.fixed_point import exact_dtype, multiplier_and_shift
-from spaces.norm import is_distributed, plain_norm, synchronized_norm
+from spaces.blocks.fixed_point import exact_dtype, multiplier_and_shift
+from spaces.blocks.norm import is_distributed, plain_norm, synchronized_norm
 from spaces.quantizers.tail import Codes, norm_tail
 
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}

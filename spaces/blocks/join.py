@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from spaces.blocks.block import Block, Fixed, Selection
-from spaces.fixed_point import common_shift, multiplier_and_shift, requantize
+from spaces.blocks.fixed_point import common_shift, multiplier_and_shift, requantize
 
 
 def _ratios(values: list[float], like: Tensor) -> Tensor:

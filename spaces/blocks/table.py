@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from spaces.activations import activate
+from spaces.blocks.activations import activate
 from spaces.blocks.block import Block, Selection, activation_table
 
 

@@ -166,7 +166,7 @@ def norm_tail(x: Tensor, norm, keep: Tensor | None, log_step: Tensor | None, cod
     """Batch norm, channel mask, clamp and quantization of x (N, C, ...).
 
     Args:
-        norm: spaces.norm.Norm; its statistics move where it is in training.
+        norm: spaces.blocks.norm.Norm; its statistics move where it is in training.
         keep: (C,) or None; log_step: () or None (then only the clamp).
     """
     training = norm.training and not norm.frozen

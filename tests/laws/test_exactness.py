@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from cost_models import COST_MODELS
+from search.deploy.lower import lower
 from search.integer.executor import Executor
 from search.integer.program import Program
-from search.lower import lower
-from spaces.activations import ACTIVATIONS
 from spaces.architecture import Architecture
 from spaces.blocks import BLOCKS, Block
-from spaces.decision import Decision, Gate
+from spaces.blocks.activations import ACTIVATIONS
+from spaces.decisions.decision import Decision, Gate
 from spaces.patterns import Structured
 from spaces.searchable import Options, searchable
 from spaces.space import Space

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from cost_models import COST_MODELS
+from search.deploy.lower import lower
 from search.integer.executor import Executor
-from search.lower import lower
-from spaces.decision import Gate
+from spaces.decisions.decision import Gate
 from spaces.networks import NETWORKS
 from spaces.searchable import searchable
 from spaces.space import Space

@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 
+from search.files.results import read_results
 from search.integer.program import Program
-from search.points import Front
-from search.results import read_results
 from search.run import Run
-from search.settings import LimitSettings, Settings, SpaceSettings
+from search.settings.front import Front
+from search.settings.run import LimitSettings, Settings, SpaceSettings
+from search.settings.strategies import FixedSettings
 from search.strategies import SETTINGS, STRATEGIES
-from search.strategy_settings import FixedSettings
-from search.training import PhaseRun
+from search.training.loop import PhaseRun
 from tests.search.small import Small, settings, write_stripes
 
 LIMITS = (900.0, 540.0)  # of 1,487 B

@@ -10,9 +10,9 @@ from torch import nn
 from cost_models.target import Target
 from search.data import OPTIONS
 from search.run import Run
-from search.settings import FinetuneSettings, Settings, SpaceSettings, TrainSettings, WarmupSettings
+from search.settings.run import FinetuneSettings, Settings, SpaceSettings, TrainSettings, WarmupSettings
+from search.settings.strategies import GradientSettings
 from search.strategies import SETTINGS
-from search.strategy_settings import GradientSettings
 
 TARGET = Target(
     name="bench",

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from search.api import compress
+from search.budgets.feasibility import BudgetError
 from search.config import composed, read_config
 from search.data import DataError, from_arrays
 from search.data.npz import NpzOptions, load_npz
-from search.feasibility import BudgetError
-from search.folders import RunFolderError
+from search.files.run_folders import RunFolderError
 from tests.search.small import Small, write_stripes
 
 BUDGETS = {"flash_bytes": 500.0}

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from cost_models import COST_MODELS, cost_model
+from search.budgets.feasibility import at, ranges, refuse_impossible, seed_architecture, smallest
+from search.budgets.repair import repair
 from search.config import composed
-from search.feasibility import at, ranges, refuse_impossible, seed_architecture, smallest
-from search.repair import repair
 from search.run import Run
-from search.sensitivity import estimated
+from search.strategies.sensitivity.table import estimated
 from spaces.one_of import OneOf
 from spaces.searchable import Options, searchable
 from tests.search.small import settings, write_stripes

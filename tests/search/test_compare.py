@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from search.compare import compare, show
-from search.folders import RunFolderError
+from search.files.run_folders import RunFolderError
 from tests.search.run_folders import change_json
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from search.config import model_maker, parse, read_config, write_config
 from search.data.data import Data, Split
-from search.strategy_settings import FixedSettings, GradientSettings
+from search.settings.strategies import FixedSettings, GradientSettings
 from spaces.networks import MobileNetV1
 
 EXPERIMENT = "+experiment=mobilenet_mcu"

@@ -8,13 +8,14 @@ import pytest
 import torch
 from rich.console import Console
 
-from search.display import summary_table
-from search.points import Front
-from search.results import front_volume, read_results
+from search.budgets.pareto import front_volume
+from search.files.results import read_results
+from search.monitor.terminal import summary_table
 from search.run import Run
-from search.settings import LimitSettings
+from search.settings.front import Front
+from search.settings.run import LimitSettings
 from search.strategies import SETTINGS
-from search.training import PhaseRun
+from search.training.loop import PhaseRun
 from tests.search.small import Small, settings, write_stripes
 
 LIMITS = [900, 500, 300]
@@ -181,7 +182,7 @@ def test_what_trained_in_little_time_is_kept_as_integers(data, tmp_path, monkeyp
         original(self, space, phase, context)
         if phase.name == "finetune":
             ticking = count()
-            monkeypatch.setattr("search.training.time.perf_counter", lambda: float(next(ticking)))
+            monkeypatch.setattr("search.training.loop.time.perf_counter", lambda: float(next(ticking)))
             self.allotted = seconds
             seen.append((self, {name: value.clone() for name, value in space.state_dict().items()}))
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from search import checkpoint, training
-from search.feasibility import BudgetError
-from search.folders import RunFolderError, give_back, new_folder
+from search.budgets.feasibility import BudgetError
+from search.files.run_folders import RunFolderError, give_back, new_folder
 from search.integer.executor import Executor
 from search.integer.program import Program
 from search.run import Run
-from search.training import PhaseRun, TrainingDiverged
+from search.training import checkpoint, loop
+from search.training.loop import PhaseRun, TrainingDiverged
 from spaces.architecture import Architecture
 from spaces.graph.errors import UnsupportedNetwork
 from spaces.space import INTEGER, Space
@@ -95,7 +95,7 @@ def test_of_a_start_and_epochs_that_are_as_good_the_last_epoch_is_kept(data, tmp
 
     config.train.finetune.integer_epochs = 2
     monkeypatch.setattr(PhaseRun, "validate", validate)
-    monkeypatch.setattr(training, "accuracy", lambda *_, **__: 1.0)
+    monkeypatch.setattr(loop, "accuracy", lambda *_, **__: 1.0)
     Run(config, lambda _: Small(), tmp_path / "run")()
     kept = checkpoint.load(tmp_path / "run" / "checkpoints" / "finetune.pt")["space"]
     assert all(torch.equal(value, seen[-1][name]) for name, value in kept.items())
@@ -165,20 +165,19 @@ def test_precisions_that_the_target_cannot_run_are_not_offered_and_the_log_says_
 
 def test_run_folder_that_exists_is_not_overwritten(done, data):
     with pytest.raises(RunFolderError, match=r"not empty.*resume="):
-        new_folder(settings(data, folder=str(done[0])))
+        new_folder("small", str(done[0]))
 
 
 def test_runs_that_begin_in_one_second_have_folders_of_their_own(data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("search.folders.datetime", Stopped)
-    own = settings(data, folder=None)
-    folders = [new_folder(own) for _ in range(3)] + [new_folder(own, job) for job in range(2)]
+    monkeypatch.setattr("search.files.run_folders.datetime", Stopped)
+    folders = [new_folder("small", None) for _ in range(3)] + [new_folder("small", None, job) for job in range(2)]
     assert [f.name for f in folders] == ["now", "now+2", "now+3", "now_0", "now_1"]
     assert all(folder.is_dir() for folder in folders)
     (folders[0] / "config.yaml").write_text("")
     for folder in folders:
         give_back(folder)
-    assert [f.name for f in (tmp_path / "runs" / own.experiment).iterdir()] == ["now"]
+    assert [f.name for f in (tmp_path / "runs" / "small").iterdir()] == ["now"]
     (folders[0] / "config.yaml").unlink()
     give_back(folders[0])
     assert not (tmp_path / "runs").exists()

@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from cost_models import COST_MODELS
-from search.lower import lower
-from spaces.decision import Gate
+from search.deploy.lower import lower
+from spaces.decisions.decision import Gate
 from spaces.graph.errors import UnsupportedNetwork
 from spaces.one_of import OneOf
 from spaces.searchable import Options

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from search.lower import lower
+from search.deploy.lower import lower
 from spaces.patterns import MASKED_DECAY, NM, THRESHOLD, Single, Structured, UnfitPattern, made, parse
 from spaces.searchable import Options
 from spaces.space import Space

@@ -291,7 +291,7 @@ def test_activation_precisions_learn_from_cost_and_where_they_are_mixed_from_the
     space = space_of(Plain(), options=Options((0, 4, 8), activation_bits=(2, 4, 8), mode=mode)).train()
     space(images((8, 3, 6, 6))).square().sum().backward()
     choices = [c for name, c in space.choices.items() if name.endswith("/activation_bits")]
-    assert all((c.logits.grad is not None) == (mode == "soft") for c in choices)  # others are tried: search.trials
+    assert all((c.logits.grad is not None) == (mode == "soft") for c in choices)  # others are tried
     space.zero_grad()
     COST_MODELS["peak_ram_bytes"](space.describe()).backward()
     assert any(c.logits.grad[0, -1] > 0 for c in choices if c.logits.grad is not None)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from search.history import read_history
+from search.monitor.history import read_history
 from search.report.layers import layers_of_model, layers_of_picks
 from spaces.architecture import Architecture
 from tests.search.run_folders import LIMITS

@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from search.points import Front
 from search.report import document, write_report
 from search.report.__main__ import main
 from search.report.page import ASSETS, SCRIPTS, STYLES, page
 from search.report.runs import read_run
 from search.run import Run
+from search.settings.front import Front
 from tests.search.run_folders import LIMITS, change_json
 from tests.search.small import Small, settings, write_stripes
 

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from search.folders import RunFolderError
+from search.files.run_folders import RunFolderError
 from search.report import document
 from search.report.runs import read_run
 from tests.search.run_folders import COMMAND, LIMITS, change_json

@@ -5,7 +5,7 @@ from math import nan
 
 import pytest
 
-from search.progress import EpochEnd
+from search.monitor.events import EpochEnd
 from search.report.trajectories import curves, decisions, sensitivities, thinned
 
 

@@ -1,0 +1,1 @@
+"""Budgets as promises: what is feasible, repair, what each layer costs, fronts."""

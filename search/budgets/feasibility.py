@@ -1,0 +1,157 @@
+"""Budgets as promises: the exact check, the feasible range, and the refusal that says why."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from cost_models.rules import CostModel
+from spaces.architecture import Architecture
+from spaces.blocks import Selection
+from spaces.decisions.decision import Decision, Gate
+from spaces.space import FAKE, Space
+
+
+class BudgetError(ValueError):
+    """A budget for a cost that does not exist, or that no architecture of the space can meet."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a cost can be in a space: from the smallest architecture to the seed network."""
+
+    floor: float
+    seed: float
+
+
+def costs_of(space: Space, models: Mapping[str, CostModel]) -> dict[str, float]:
+    """Costs as the decisions of the space stand; exact."""
+    with torch.no_grad():
+        network = space.describe()
+        return {name: model(network).item() for name, model in models.items()}
+
+
+def seed_architecture(space: Space) -> Architecture:
+    """The seed network: all channels, the highest precision, whole kernels, the first of alternatives."""
+    picks = {name: (decision.start,) * decision.groups for name, decision in space.decisions.items()}
+    return Architecture(space.name, picks, space.spec.left_alone)
+
+
+def smallest(space: Space, model: CostModel) -> Architecture:
+    """One channel a gate, and choices from which no single change saves anything.
+
+    Not always at the lowest bits: unpacking takes cycles. Starts from the best of the architectures in which all
+    choices take the option of one place, the first, the second ...
+    """
+    widths = [len(choice.options) for name, choice in space.choices.items() if not space.spec.choices[name].branches]
+    starts = [_uniform(space, index) for index in range(max(widths, default=1))]
+    best = min(starts, key=lambda a: at(space, a, {"": model})[""])
+    cost = at(space, best, {"": model})[""]
+    while True:
+        picks = _cheaper(space, best, model)
+        candidates = [best.having(picks), *(best.having({name: pick}) for name, pick in picks.items())]
+        costs = [at(space, candidate, {"": model})[""] for candidate in candidates]
+        if min(costs) >= cost:
+            return best
+        cost = min(costs)
+        best = candidates[costs.index(cost)]
+
+
+def _uniform(space: Space, index: int) -> Architecture:
+    """One channel a gate, and of every choice the option of that place."""
+    picks = {}
+    for name, decision in space.decisions.items():
+        if isinstance(decision, Gate):
+            picks[name] = (1,) + (0,) * (decision.groups - 1)
+        elif space.spec.choices[name].branches:
+            picks[name] = (decision.start,)
+        else:
+            picks[name] = (decision.options[min(index, len(decision.options) - 1)],) * decision.groups
+    return Architecture(space.name, picks, space.spec.left_alone)
+
+
+def _cheaper(space: Space, architecture: Architecture, model: CostModel) -> dict[str, tuple[int, ...]]:
+    """The picks of choices that change where each group takes what is cheapest, by the cost's slope at its share.
+
+    Costs are sums of products with at most one factor of a share, so a slope tells what an option costs.
+    """
+    with fixed(space, architecture):
+        leaves = {name: leaf.detach().requires_grad_() for name, leaf in space.select(FAKE).leaves().items()}
+        cost = model(space.describe(Selection.of(FAKE, leaves)))
+    if not cost.requires_grad or not space.choices:
+        return {}
+    slopes = torch.autograd.grad(cost, [leaves[name] for name in space.choices], allow_unused=True)
+    picks = {}
+    for (name, choice), slope in zip(space.choices.items(), slopes, strict=True):
+        if slope is not None:
+            now = torch.tensor([choice.options.index(pick) for pick in architecture.picks[name]])
+            kept = slope.cpu().gather(1, now[:, None])[:, 0]
+            found = torch.where(slope.cpu().amin(1) < kept, slope.cpu().argmin(1), now)
+            pick = tuple(choice.options[i] for i in found.tolist())
+            picks |= {name: pick} if pick != architecture.picks[name] else {}
+    return picks
+
+
+def _state_of(decision: Decision) -> list[torch.Tensor]:
+    return [*decision.parameters(), *decision.buffers()]
+
+
+@contextmanager
+def fixed(space: Space, architecture: Architecture) -> Iterator[None]:
+    """The space with its decisions set to the architecture, and as they were afterwards."""
+    decisions = space.decisions
+    before = {name: [value.clone() for value in _state_of(d)] for name, d in decisions.items()}
+    training = space.training
+    try:
+        if training:
+            space.eval()  # a search in training may sample; an architecture is its argmax
+        space.fix(architecture)
+        yield
+    finally:
+        if training:
+            space.train()
+        for name, decision in decisions.items():
+            for value, kept in zip(_state_of(decision), before[name], strict=True):
+                value.data.copy_(kept)
+
+
+def at(space: Space, architecture: Architecture, models: Mapping[str, CostModel]) -> dict[str, float]:
+    """Exact costs of an architecture; the space's own decisions are left as they were."""
+    with fixed(space, architecture):
+        return costs_of(space, models)
+
+
+def ranges(space: Space, models: Mapping[str, CostModel]) -> dict[str, Range]:
+    start = at(space, seed_architecture(space), models)
+    floors = {name: at(space, smallest(space, model), {name: model})[name] for name, model in models.items()}
+    return {name: Range(floors[name], start[name]) for name in models}
+
+
+def over(costs: Mapping[str, float], budgets: Mapping[str, float]) -> dict[str, float]:
+    """Costs over their budgets, by how much."""
+    return {name: costs[name] - limit for name, limit in budgets.items() if costs[name] > limit}
+
+
+def refuse_impossible(space: Space, models: Mapping[str, CostModel], budgets: Mapping[str, float]) -> None:
+    """Raises BudgetError for a budget that even the smallest architecture exceeds: the range, each layer's floor."""
+    found = ranges(space, models)
+    for name, limit in budgets.items():
+        if limit >= found[name].floor:
+            continue
+        unit = models[name].unit
+        raise BudgetError(
+            f"budgets.{name}: {limit:g} {unit} cannot be met in space '{space.name}': feasible are "
+            f"{found[name].floor:g} to {found[name].seed:g} {unit}. Floor of each layer:\n"
+            f"{_floors(space, models[name])}\n"
+            "Raise the budget, or open more of the space "
+            "(lower space.weight_bits, fewer space.exclude, a smaller model)."
+        )
+
+
+def _floors(space: Space, model: CostModel) -> str:
+    from search.budgets.layer_costs import cost_by_layer
+
+    with fixed(space, smallest(space, model)), torch.no_grad():
+        rows = cost_by_layer(model, space.describe())
+    return "\n".join(f"  {name}: {value:g} {model.unit}" for name, value in rows if value)

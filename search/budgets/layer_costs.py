@@ -1,0 +1,72 @@
+"""The decided network layer by layer: what each costs."""
+
+import dataclasses
+
+import torch
+
+from cost_models.flash import Flash
+from cost_models.layer import LayerUse, Network
+from cost_models.macs import Macs
+from cost_models.peak_ram import PeakRam, peak_layer, ram_by_layer
+from cost_models.rules import CostModel
+from search.monitor.events import LayerRow, Totals
+from spaces.describe import FLOAT_BITS
+from spaces.space import FAKE, Space
+
+
+def cost_by_layer(model: CostModel, network: Network) -> list[tuple[str, float]]:
+    """Every layer's share of a cost: RAM while it runs, otherwise the model on that layer alone."""
+    if isinstance(model, PeakRam):
+        return [(name, value.item()) for name, value in ram_by_layer(network)]
+    return [(layer.name, _alone(model, network, layer)) for layer in network.layers]
+
+
+def _alone(model: CostModel, network: Network, layer) -> float:
+    """The model on a network of that layer alone; its other inputs are its first."""
+    only = dataclasses.replace(layer, inputs=(layer.inputs[0],) * len(layer.inputs))
+    return model(Network((only,), network.tensors, layer.inputs[0], layer.output)).item()
+
+
+def operator(layer: LayerUse) -> str:
+    """ "conv 3x3 a4": the kernel of a convolution, and the bits of the output where they are not 8."""
+    kernel = " " + "x".join(map(str, layer.kernel)) if layer.op in ("conv", "depthwise") else ""
+    (bits,) = layer.out_bits
+    return f"{layer.op}{kernel}" + (f" a{bits}" if bits not in (8, FLOAT_BITS) else "")
+
+
+def rows(seed: Space, decided: Space) -> tuple[list[LayerRow], Totals]:
+    """A row a layer of the decided network, and the network as a whole."""
+    network = decided.describe()
+    flash, macs = (dict(cost_by_layer(model, network)) for model in (Flash(), Macs()))
+    ram = {name: value.item() for name, value in ram_by_layer(network)}
+    bits = bit_counts(decided)
+    table = [
+        LayerRow(
+            layer.name,
+            operator(layer),
+            int(layer.out_channels),
+            len(seed.spec.slots[layer.output]),
+            {b: n for b, n in bits.get(layer.name, {}).items() if b and n},
+            int(flash[layer.name]),
+            int(macs[layer.name]),
+            int(ram[layer.name]),
+        )
+        for layer in network.layers
+    ]
+    totals = Totals(int(Flash()(network)), int(Macs()(network)), int(PeakRam()(network)), peak_layer(network))
+    return table, totals
+
+
+@torch.no_grad()
+def bit_counts(space: Space) -> dict[str, dict[int, int]]:
+    """Layer -> {bits: output channels} as the decisions stand; 0 are the pruned."""
+    training = space.training
+    selection = space.eval().select(FAKE)  # as the decisions stand: nothing is sampled, no random number drawn
+    space.train(training)
+    counts: dict[str, dict[int, int]] = {}
+    for layer in space.describe(selection).layers:
+        if not layer.weight_bits or layer.weight_bits == (32,):
+            continue
+        counts[layer.name] = {b: int(n) for b, n in zip(layer.weight_bits, layer.out_per_width.tolist(), strict=True)}
+        counts[layer.name][0] = len(space.spec.slots[layer.output]) - int(layer.out_channels)
+    return counts

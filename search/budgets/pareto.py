@@ -1,0 +1,103 @@
+"""Fronts of points whose coordinates are all to be small: which are on it, how much it dominates, where it bends."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Points = NDArray[np.float64]  # (n, d)
+
+
+def on_front(points: Points) -> NDArray[np.bool_]:
+    """(n,), the points that no other dominates: as good in everything, better in something. Of equal ones the first."""
+    points = _checked(points)
+    keep = np.ones(len(points), dtype=bool)
+    for i, point in enumerate(points):
+        no_worse = (points <= point).all(1)
+        better = no_worse & (points < point).any(1)
+        earlier = no_worse & (points == point).all(1) & (np.arange(len(points)) < i)
+        keep[i] = not (better | earlier).any()
+    return keep
+
+
+def hypervolume(points: Points, reference: NDArray[np.float64]) -> float:
+    """The volume between the reference and the points: of all that some point dominates and that dominates it.
+
+    (Zitzler and Thiele 1998.) Exact, by slices along the last coordinate; points beyond the reference add nothing.
+
+    Args:
+        reference: (d,).
+    """
+    points, reference = _checked(points), np.asarray(reference, dtype=np.float64)
+    if reference.shape != points.shape[1:]:
+        raise ValueError(f"reference of shape {reference.shape} for points of {points.shape[1]} coordinates.")
+    points = points[(points < reference).all(1)]
+    return _volume(points[on_front(points)], reference)
+
+
+def _volume(points: Points, reference: NDArray[np.float64]) -> float:
+    if not len(points):
+        return 0.0
+    if points.shape[1] == 1:
+        return float(reference[0] - points.min())
+    points = points[points[:, -1].argsort(kind="stable")]
+    ends = np.append(points[1:, -1], reference[-1])
+    total = 0.0
+    for i, end in enumerate(ends):
+        if end > points[i, -1]:
+            slice_ = points[: i + 1, :-1]
+            total += _volume(slice_[on_front(slice_)], reference[:-1]) * float(end - points[i, -1])
+    return total
+
+
+def knee(points: Points) -> int:
+    """Index of the point of the front with the least sum of coordinates, each scaled to 0..1 over the front.
+
+    With two coordinates the farthest from the line through the front's ends (Das, Structural Optimization 1999).
+
+    Raises:
+        ValueError: there is no point.
+    """
+    points = _checked(points)
+    if not len(points):
+        raise ValueError("knee: no points.")
+    index = on_front(points).nonzero()[0]
+    front = points[index]
+    span = front.max(0) - front.min(0)
+    scaled = (front - front.min(0)) / np.where(span > 0, span, 1.0)
+    return int(index[scaled.sum(1).argmin()])
+
+
+def _checked(points: Points) -> Points:
+    points = np.asarray(points, dtype=np.float64)
+    if points.ndim != 2:
+        raise ValueError(f"points of shape {points.shape}; (n, coordinates) is needed.")
+    if np.isnan(points).any():
+        raise ValueError(
+            f"points {np.isnan(points).any(1).nonzero()[0].tolist()} have coordinates that are no numbers."
+        )
+    return points
+
+
+def front_volume(
+    costs: Sequence[float], selected: Sequence[float], accuracies: Sequence[float], seed_cost: float
+) -> float:
+    """Hypervolume over log2 of a cost and accuracy, against the seed network's cost and an accuracy of 0.
+
+    The accuracy of whom a limit on the cost makes choose by `selected`, summed over octaves of that limit up to the
+    seed network's cost. Where both accuracies are one it is the hypervolume; else no luck of the second is in it.
+
+    Args:
+        selected: accuracies on validation data; they and the costs alone say which point a limit allows.
+        accuracies: of the same points, on the data that the volume is of.
+    """
+    axis, chosen_by, each = (np.asarray(values, dtype=np.float64) for values in (costs, selected, accuracies))
+    front = np.flatnonzero(on_front(np.column_stack([axis, -chosen_by])))
+    front = front[np.argsort(axis[front], kind="stable")]
+    edges = np.log2(np.minimum([*axis[front], seed_cost], seed_cost))
+    return float(each[front] @ np.diff(edges))
+
+
+def front_knee(costs: Sequence[float], accuracies: Sequence[float]) -> int:
+    """Index of the point at which the front bends, over the logarithm of a cost and accuracy."""
+    return knee(np.column_stack([np.log2(np.asarray(costs, dtype=np.float64)), -np.asarray(accuracies)]))

@@ -1,0 +1,219 @@
+"""Projection onto the budgets: an integer program picks the changes that cost least accuracy (scipy's milp).
+
+A change is a channel closed or given another precision. What it saves is read off the cost models' gradient at
+the present picks, what it hurts is given; since costs are products (a channel lives on both sides) the program
+is solved again on the new picks until the exact check passes.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.optimize import LinearConstraint, milp
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from cost_models.peak_ram import PeakRam, ram_by_layer
+from cost_models.rules import CostModel
+from search.budgets.feasibility import BudgetError, at, over, smallest
+from spaces.architecture import Architecture
+from spaces.blocks import GATES, Selection
+from spaces.decisions.decision import Choice, Gate
+from spaces.space import FAKE, Space
+
+ROUNDS = 40
+NODES, GAP = 100, 1e-2  # of the branch and bound: the estimates are no better than that
+TINY = 1e-9
+
+# What changes hurt, in units of the loss, 0 or more: of GATES, closing each; of a choice (groups, options).
+Hurts = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Change:
+    """Give group `group` of a decision the option `option`; `hurt` and `saved` (one a constraint) are its estimates."""
+
+    decision: str
+    group: int
+    option: int
+    hurt: float
+    saved: tuple[float, ...]
+    closes: bool = False  # a channel
+
+
+def repair(
+    space: Space,
+    architecture: Architecture,
+    models: Mapping[str, CostModel],
+    budgets: Mapping[str, float],
+    hurts: Hurts,
+) -> Architecture:
+    """The architecture, changed as little as its budgets ask for; as it is where it meets them.
+
+    Where that is not enough, another branch is taken that comes nearest to the budgets, and the rest done again.
+
+    Raises:
+        BudgetError: no change helps any more; `refuse_impossible` rules this out beforehand for a single budget.
+    """
+
+    def distance(candidate: Architecture) -> float:
+        """What is over, in units of its budget."""
+        return sum(excess / budgets[n] for n, excess in over(at(space, candidate, models), budgets).items())
+
+    start = architecture
+    while True:
+        found = _shrunk(space, start, models, budgets, hurts)
+        if not distance(found):
+            return found
+        switched = _switched(space, start, hurts)
+        nearest, _ = min(switched, key=lambda s: (distance(s[0]), s[1]), default=(start, 0.0))
+        if distance(nearest) >= distance(start):
+            break
+        start = nearest
+    last = min((smallest(space, models[name]) for name in budgets), key=distance)
+    if distance(last):
+        left = over(at(space, found, models), budgets)
+        raise BudgetError(f"budgets: nothing of the network can go any more, and still over: {left}. Raise them.")
+    return last
+
+
+def _shrunk(space: Space, architecture: Architecture, models, budgets, hurts: Hurts) -> Architecture:
+    """Channels closed and choices changed until the budgets are met or nothing helps."""
+    for _ in range(ROUNDS):
+        excess = over(at(space, architecture, models), budgets)
+        if not excess:
+            break
+        space.fix(architecture)
+        space.eval()
+        rows = _constraint_rows(space, models, budgets, excess)
+        changes = _changes(space, architecture, [gradients for gradients, _ in rows], hurts)
+        chosen = _solve(changes, [need for _, need in rows])
+        if not chosen:
+            break
+        architecture = _applied(architecture, chosen)
+    return architecture
+
+
+def _switched(space: Space, architecture: Architecture, hurts: Hurts) -> Iterator[tuple[Architecture, float]]:
+    """The architecture with another branch, each of them, and what that hurts."""
+    for name, choice in space.spec.choices.items():
+        each = hurts[name][0].tolist() if choice.branches else []
+        for option, hurt in zip(choice.options, each, strict=False):
+            if (option,) != architecture.picks[name]:
+                yield architecture.having({name: (option,)}), hurt
+
+
+def _constraint_rows(space: Space, models, budgets, excess) -> list[tuple[dict[str, Tensor], float]]:
+    """For each violated budget d cost / d share and how much must go; peak RAM gives a row for each layer over it."""
+    leaves = {name: leaf.detach().requires_grad_() for name, leaf in space.select(FAKE).leaves().items()}
+    network = space.describe(Selection.of(FAKE, leaves))
+    totals: list[tuple[Tensor, float]] = []
+    for name in excess:
+        if isinstance(models[name], PeakRam):
+            peaks = [(ram, ram.item() - budgets[name]) for _, ram in ram_by_layer(network)]
+            totals += [(ram, need) for ram, need in peaks if need > 0]
+        else:
+            totals.append((models[name](network), excess[name]))
+    rows = []
+    for total, need in totals:
+        if not total.requires_grad:  # no decision bears on it
+            rows.append(({}, need))
+            continue
+        found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True, retain_graph=True)
+        rows.append(({n: g for n, g in zip(leaves, found, strict=True) if g is not None}, need))
+    return rows
+
+
+def _changes(space: Space, architecture: Architecture, rows: list[dict[str, Tensor]], hurts: Hurts) -> list[Change]:
+    changes: list[Change] = []
+    first = 1  # place 0 of the vector of gates is the channel that is always open
+    for gate in (d for d in space.decisions.values() if isinstance(d, Gate)):
+        changes += _closings(gate, architecture.picks[gate.name], first, rows, hurts)
+        first += gate.groups
+    for choice in space.choices.values():
+        changes += _lowerings(choice, architecture.picks, rows, hurts)
+    return [c for c in changes if any(s > 0 for s in c.saved)]
+
+
+def _closings(gate: Gate, pick, first: int, rows, hurts: Hurts) -> list[Change]:
+    hurt = hurts[GATES]
+    opened = [g for g in range(gate.groups) if pick[g]]
+    if len(opened) < 2:
+        return []
+    found = []
+    for g in opened:
+        saved = tuple(float(row[GATES][first + g]) if GATES in row else 0.0 for row in rows)
+        loss = float(hurt[first + g])
+        found.append(Change(gate.name, g, 0, loss + TINY + float(gate.shadow[g].detach()) * TINY, saved, True))
+    return found
+
+
+def _lowerings(choice: Choice, picks, rows, hurts: Hurts) -> list[Change]:
+    found, hurt = [], hurts[choice.name]
+    saved_rows = [row.get(choice.name) for row in rows]
+    for g, pick in enumerate(picks[choice.name]):
+        now = choice.options.index(pick)
+        for option in set(range(len(choice.options))) - {now}:
+            loss = max(0.0, float(hurt[g, option] - hurt[g, now]))
+            saved = tuple(float(row[g, now] - row[g, option]) if row is not None else 0.0 for row in saved_rows)
+            found.append(Change(choice.name, g, choice.options[option], loss + TINY, saved))
+    return found
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """What the solver's C++ prints to standard output, debug text of its own, goes nowhere."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _solve(changes: list[Change], needs: list[float]) -> list[Change]:
+    """Least hurt that saves what is needed, at most one change a group; what can be had where that is not enough."""
+    if not changes:
+        return []
+    saved = np.array([c.saved for c in changes]).T  # (constraints, changes)
+    best: dict[tuple[str, int], np.ndarray] = {}
+    for c in changes:
+        key = (c.decision, c.group)
+        best[key] = np.maximum(best.get(key, 0), np.maximum(c.saved, 0))
+    reachable = 0.5 * sum(best.values())
+    needed = np.minimum(np.array(needs), reachable)
+    groups = {key: i for i, key in enumerate(best)}
+    rows = [groups[c.decision, c.group] for c in changes]
+    once = csr_array((np.ones(len(changes)), (rows, range(len(changes)))), (len(groups), len(changes)))
+    hurt = np.array([c.hurt for c in changes])
+    constraints = [LinearConstraint(saved, needed, np.inf), LinearConstraint(once, -np.inf, 1)]
+    with silent():
+        solution = milp(
+            hurt / hurt.max(),
+            constraints=constraints,
+            integrality=np.ones(len(changes)),
+            bounds=(0, 1),
+            options={
+                "node_limit": NODES,
+                "mip_rel_gap": GAP,
+            },  # no time limit: the result may not depend on the machine's load
+        )
+    if solution.x is None:
+        return []
+    return [c for c, x in zip(changes, solution.x, strict=True) if x > 0.5]
+
+
+def _applied(architecture: Architecture, changes: list[Change]) -> Architecture:
+    picks = {name: list(pick) for name, pick in architecture.picks.items()}
+    for c in changes:
+        if c.closes and sum(picks[c.decision]) <= 1:
+            continue  # the last channel of a gate stays
+        picks[c.decision][c.group] = c.option
+    return architecture.having({name: tuple(pick) for name, pick in picks.items()})

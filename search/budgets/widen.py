@@ -1,0 +1,47 @@
+"""Wider again, up to the budgets: MorphNet's second step (Gordon et al., CVPR 2018, arXiv 1711.06798, section 3.3).
+
+All layers grow by one factor, so what the search found out about their proportions stays. Important channels are
+copied first; a copy shares its readers' weights with its original, so the network computes what it did.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from cost_models.rules import CostModel
+from search.budgets.feasibility import at, over
+from spaces.architecture import Architecture
+from spaces.space import Space
+
+WIDEST = 64.0  # times as many channels
+STEPS = 30  # of the bisection
+
+
+def widened(
+    space: Space,
+    architecture: Architecture,
+    models: Mapping[str, CostModel],
+    budgets: Mapping[str, float],
+    importance: Mapping[str, Sequence[float]],
+) -> Architecture:
+    """The architecture with as many channels as fit, all gates by one factor; as it is where no more fit.
+
+    Args:
+        importance: gate -> a value for each channel; the largest are copied first.
+    """
+    best, low, high = architecture, 1.0, WIDEST
+    for _ in range(STEPS):
+        factor = (low + high) / 2
+        candidate = architecture.having(
+            {name: _copied(architecture.picks[name], values, factor) for name, values in importance.items()}
+        )
+        if over(at(space, candidate, models), budgets):
+            high = factor
+        else:
+            best, low = candidate, factor
+    return best
+
+
+def _copied(pick: Sequence[int], importance: Sequence[float], factor: float) -> tuple[int, ...]:
+    opened = [channel for channel, times in enumerate(pick) if times]
+    times, more = divmod(int(factor * len(opened)), len(opened))
+    first = sorted(opened, key=lambda channel: -importance[channel])[:more]
+    return tuple(times + (channel in first) if channel in opened else 0 for channel in range(len(pick)))

@@ -1,0 +1,143 @@
+"""What a run leaves of the networks it found: integers, weights, architecture, and the summary that measures them."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cost_models.rules import CostModel
+from search.budgets.layer_costs import rows
+from search.budgets.pareto import front_knee, front_volume
+from search.data.batches import Batches
+from search.deploy import verify
+from search.deploy.lower import lower
+from search.files.results import Result
+from search.integer.program import Program
+from search.integer.sparse import stored_bytes
+from search.monitor.events import Monitor
+from search.settings.front import Point
+from search.training.evaluation import accuracy
+from spaces.files import write_text
+from spaces.patterns import DENSE
+from spaces.space import FAKE, FLOAT, INTEGER, Space
+
+
+@dataclass
+class Exporter:
+    """Attributes: whole: a split -> its batches, of one process; test data is read here, with all choices made."""
+
+    experiment: str
+    seed: int
+    space: Space
+    models: Mapping[str, CostModel]
+    seed_costs: Mapping[str, float]
+    whole: Callable[[str], Batches]
+    device: torch.device
+    monitor: Monitor
+    pattern: str = ""
+
+    def export(self, folder: Path, point: Point, best: Result, network: Space) -> dict[str, Any]:
+        """Writes the files of one point, and returns what was measured of it.
+
+        Raises:
+            RuntimeError: the executor, or what the program weighs, differs from what was measured: a defect.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        network.eval()
+        network.set_mode(INTEGER)
+        program = lower(network, {"experiment": self.experiment, "architecture": best.architecture.hash})
+        program.save(folder / "program.safetensors")
+        network.save(folder / "model.safetensors")
+        write_text(folder / "architecture.json", best.architecture.to_json())
+        self.monitor.table(*rows(self.space, network))
+        found = self._measured(point, best, network, program)
+        files = ("program.safetensors", "model.safetensors")
+        return found | {"files": {name: (folder / name).stat().st_size for name in files}}
+
+    def _measured(self, point: Point, best: Result, network: Space, program: Program) -> dict[str, Any]:
+        costs = {
+            name: {"seed_network": _number(self.seed_costs[name]), "found": _number(best.costs[name]), "unit": m.unit}
+            for name, m in self.models.items()
+        }
+        _check_program(program, costs)
+        budgets = {
+            n: {"limit": limit, "found": costs[n]["found"], "met": costs[n]["found"] <= limit}
+            for n, limit in point.budgets.items()
+        }
+        splits = {split: self.whole(split) for split in ("val", "test")}
+        check = verify.verify(network, program, splits["test"])
+        return {
+            "experiment": self.experiment,
+            "seed": self.seed,
+            "strategy": best.strategy,
+            "architecture": best.architecture.hash,
+            "accuracy": {
+                # "decided" is the decided network in its quantized float form, as fine-tuned.
+                "decided": {split: accuracy(network, b, self.device, FAKE) for split, b in splits.items()},
+                "integer": {split: verify.accuracy(program, b) for split, b in splits.items()},
+            },
+            "costs": costs,
+            "budgets": budgets,
+            "lambdas": dict(point.lambdas),
+            **_zeros(network, program, self.pattern),
+            "mismatches": {
+                "numpy": check.mismatches,
+                "tensors_compared": check.tensors,
+                "elements_compared": check.elements,
+            },
+        }
+
+    def float_accuracy(self, teacher: Space, float_val: float) -> dict[str, float]:
+        return {"val": float_val, "test": accuracy(teacher, self.whole("test"), self.device, FLOAT)}
+
+
+def front_summary(found: list[dict[str, Any]], axis: str, seed_cost: float) -> dict[str, Any]:
+    """Hypervolume and knee of networks that `export` measured, over one of their costs."""
+    costs = [one["costs"][axis]["found"] for one in found]
+    accuracies = {split: [one["accuracy"]["integer"][split] for one in found] for split in ("val", "test")}
+    volumes = {split: front_volume(costs, accuracies["val"], each, seed_cost) for split, each in accuracies.items()}
+    return {
+        "cost": axis,
+        "reference": {"cost": seed_cost, "accuracy": 0.0},
+        "hypervolume": volumes,
+        "knee": found[front_knee(costs, accuracies["val"])]["point"],
+    }
+
+
+def refuse_mismatches(summary: Mapping[str, Any]) -> None:
+    """Raises RuntimeError. After the summary is written: what a defect shows must not be lost."""
+    if summary["mismatches"]["numpy"]:
+        raise RuntimeError(
+            f"{summary['mismatches']}: the executor differs from what was measured: a defect, report it."
+        )
+
+
+def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
+    write_text(folder / "summary.json", json.dumps(summary, indent=1))
+
+
+def _check_program(program: Program, costs: dict[str, dict[str, Any]]) -> None:
+    """The cost models' figures against the Program's own."""
+    own = {"flash_bytes": program.flash_bytes, "peak_ram_bytes": program.peak_ram_bytes, "macs": program.macs}
+    for name, weigh in own.items():
+        if name in costs and weigh() != costs[name]["found"]:
+            raise RuntimeError(
+                f"{name}: the cost model says {costs[name]['found']}, the Program {weigh()}: a defect, report it."
+            )
+
+
+def _zeros(network: Space, program: Program, pattern: str) -> dict[str, Any]:
+    """What a pattern did to the weights, where there is one, and what they would weigh in formats without zeros."""
+    if not pattern:
+        return {}
+    each = [weights.mask for weights in network.weights.values() if weights.spec.masked]
+    zeros, total = sum(int((~mask).sum()) for mask in each), sum(mask.numel() for mask in each)
+    counts = {"pattern": pattern, "weights": total, "zeros": zeros, "costs": DENSE}
+    return {"pattern": counts | {"stored_bytes": stored_bytes(program)}}
+
+
+def _number(value: float) -> float:
+    return int(value) if float(value).is_integer() else value

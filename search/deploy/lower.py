@@ -1,0 +1,115 @@
+"""A decided Space to a Program of integers, the overflow bound of every layer proved on the way."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from search.integer.packing import pack_rows, pack_widths
+from search.integer.program import Node, Program, TensorInfo
+from spaces.blocks.block import Block, Fixed
+from spaces.blocks.fixed_point import INT32_MAX
+from spaces.space import Space
+
+
+class LoweringError(ValueError):
+    """A block that has no integers, or whose sums could leave int32."""
+
+
+def lower(space: Space, metadata: dict[str, Any] | None = None) -> Program:
+    """The Program that computes what the Space computes in integer mode, to the bit.
+
+    Raises:
+        LoweringError: decisions are open, nothing is quantized, or an accumulator could overflow; names the block.
+    """
+    if space.decisions or not space.spec.quantizers:
+        what = (
+            f"{len(space.decisions)} decisions are open"
+            if space.decisions
+            else "its weights and activations are floats"
+        )
+        raise LoweringError(f"space '{space.name}': cannot be lowered, {what}. Decide it, and quantize it.")
+    training = space.training
+    space.eval()
+    constants: dict[str, np.ndarray] = {}
+    try:
+        nodes = tuple(_node(space, block, constants) for block in space.blocks)
+    finally:
+        space.train(training)
+    shapes = {space.spec.input: space.spec.input_shape} | {b.name: b.spec.shape for b in space.blocks}
+    tensors = {name: _tensor(space, name, shape) for name, shape in shapes.items()}
+    program = Program(space.spec.input, space.spec.output, tensors, nodes, constants, metadata or {})
+    program.validate()
+    return program
+
+
+def _tensor(space: Space, name: str, shape: tuple[int, ...]) -> TensorInfo:
+    quantizer = space.quantizer(name)
+    scale = float(np.float32(quantizer.log_step.detach().exp().item()))
+    return TensorInfo(tuple(shape), quantizer.bits, scale, quantizer.zero_point)
+
+
+def _node(space: Space, block: Block, constants: dict[str, np.ndarray]) -> Node:
+    spec = block.spec
+    attributes = dict(spec.attributes)
+    roles: dict[str, str] = {}
+    if spec.op == "table":
+        _store(constants, roles, block.name, "table", _table(block, block.table()))
+    elif spec.op not in ("max_pool", "flatten"):
+        fixed = _fixed(block)
+        attributes |= {"zero_point": fixed.zero_point, "clip": list(fixed.clip)}
+        if spec.op in ("conv", "linear"):
+            attributes |= _weights(block, fixed, constants, roles)
+        _store(constants, roles, block.name, "multiplier", _array(fixed.multiplier, np.int16))
+        _store(constants, roles, block.name, "shift", _array(fixed.shift, np.uint8))
+        if fixed.table is not None:
+            _store(constants, roles, block.name, "table", _table(block, fixed.table))
+    return Node(block.name, spec.op, tuple(spec.inputs), block.name, attributes, roles)
+
+
+def _fixed(block: Block) -> Fixed:
+    try:
+        with torch.no_grad():
+            return block.parameters_fixed()
+    except OverflowError as error:
+        raise LoweringError(f"{error} Calibrate on more data, or train longer with integers.") from error
+
+
+def _store(constants: dict[str, np.ndarray], roles: dict[str, str], owner: str, role: str, value: np.ndarray) -> None:
+    constants[f"{owner}.{role}"] = value
+    roles[role] = f"{owner}.{role}"
+
+
+def _array(values: Tensor, dtype: type) -> np.ndarray:
+    """As dtype, without loss."""
+    plain = values.cpu().numpy()
+    narrow = plain.astype(dtype)
+    if not np.array_equal(narrow, plain):
+        raise LoweringError(f"a constant of {plain.min()} .. {plain.max()} does not fit {np.dtype(dtype).name}.")
+    return narrow
+
+
+def _table(block: Block, table: Tensor) -> np.ndarray:
+    return _array(table, np.uint8 if block.output.bits <= 8 else np.uint16)
+
+
+def _weights(block: Block, fixed: Fixed, constants: dict[str, np.ndarray], roles: dict[str, str]) -> dict[str, Any]:
+    """Stores packed rows, widths and the folded bias; returns the attributes that go with them."""
+    rows = fixed.codes.flatten(1).long().cpu()
+    widths = block.weights.quantizer.bits[0].cpu().numpy().astype(np.uint8)
+    source = block.sources[0]
+    bias = fixed.bias.cpu() - source.zero_point * rows.sum(1)
+    # Partial sums of codes stay within sum|w| * largest code, whatever the order; the bias comes on top.
+    bound = int((rows.abs().sum(1) * (2**source.bits - 1) + bias.abs()).max())
+    if bound > INT32_MAX:
+        raise LoweringError(
+            f"block '{block.name}': a sum could reach {bound}, over int32's {INT32_MAX}. Fewer inputs a channel, fewer "
+            "bits, or a larger batch-norm scale there."
+        )
+    _store(constants, roles, block.weights.name, "weight", pack_rows(rows.numpy().astype(np.int8), widths))
+    uniform = len(set(widths.tolist())) == 1
+    if not uniform:
+        _store(constants, roles, block.weights.name, "widths", pack_widths(widths))
+    _store(constants, roles, block.name, "bias", _array(bias, np.int32))
+    return {"weight_bits": int(widths[0])} if uniform else {}

@@ -1,0 +1,1 @@
+"""Files of a run: folders, results, documents that are checked when they are read back."""

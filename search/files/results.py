@@ -1,0 +1,109 @@
+"""What every strategy leaves behind: a line of results.jsonl for each architecture that it measured."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from search.files.documents import (
+    NUMBER,
+    OBJECT,
+    TEXT,
+    TRUTH,
+    WHOLE,
+    by_name,
+    check_format,
+    json_object,
+    read_lines,
+    unlike,
+)
+from spaces.architecture import Architecture
+from spaces.files import write_text
+
+RESULTS_FILE, FORMAT = "results.jsonl", 1
+SELECTED = "accuracy/val"  # the metric that networks are chosen by
+KINDS = {
+    "strategy": TEXT,
+    "seed": WHOLE,
+    "architecture": OBJECT,
+    "metrics": by_name(NUMBER),
+    "costs": by_name(NUMBER),
+    "units": by_name(TEXT),
+    "budgets": by_name(NUMBER),
+    "met": TRUTH,
+    "seconds": NUMBER,
+    "point": TEXT,
+    "versions": by_name(TEXT),
+}
+OPTIONAL = ("point", "versions")
+PACKAGES = ("picojoule", "torch", "numpy", "scipy", "safetensors", "hydra-core")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One architecture, measured.
+
+    Attributes:
+        metrics: "accuracy/val" (of the integers), "accuracy/val/decided" (before fine-tuning) ...
+        costs: name -> exact cost; units: name -> unit.
+        seconds: of this evaluation.
+        point: of the front; empty where a run has one alone.
+    """
+
+    strategy: str
+    seed: int
+    architecture: Architecture
+    metrics: Mapping[str, float]
+    costs: Mapping[str, float]
+    units: Mapping[str, str]
+    budgets: Mapping[str, float]
+    met: bool
+    seconds: float
+    point: str = ""
+    versions: Mapping[str, str] = field(default_factory=lambda: versions())
+
+    def to_json(self) -> str:
+        document = {"format": FORMAT} | {k: v for k, v in asdict(self).items() if k != "architecture"}
+        document["architecture"] = json.loads(self.architecture.to_json())
+        return json.dumps(document)
+
+    @staticmethod
+    def from_json(text: str) -> "Result":
+        """Raises ValueError: no JSON, of another format, or without what a Result has."""
+        document = json_object(text)
+        check_format(document, FORMAT)
+        kinds = {name: kind for name, kind in KINDS.items() if name in document or name not in OPTIONAL}
+        wrong = [
+            *unlike(document, kinds).values(),
+            *(f"{name} is unknown" for name in sorted(document.keys() - KINDS.keys() - {"format"})),
+        ]
+        if not wrong and SELECTED not in document["metrics"]:
+            wrong = [f"metrics have no '{SELECTED}', by which networks are chosen"]
+        if wrong:
+            raise ValueError(f"is no result: {'; '.join(wrong)}")
+        architecture = Architecture.from_json(json.dumps(document["architecture"]))
+        return Result(**{name: document[name] for name in kinds} | {"architecture": architecture})
+
+
+def versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "source tree"
+    return found
+
+
+def write_results(path: Path, results: list[Result]) -> None:
+    write_text(path, "".join(r.to_json() + "\n" for r in results))
+
+
+def read_results(path: Path) -> tuple[list[Result], list[str]]:
+    """All results that can be read, and for every line that cannot be, where it is and why.
+
+    Raises:
+        ValueError: there is no such file.
+    """
+    return read_lines(path, Result.from_json)

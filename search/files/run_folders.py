@@ -1,0 +1,49 @@
+"""Folders of runs."""
+
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+
+class RunFolderError(ValueError):
+    """A run folder that is in the way, or that is none."""
+
+
+def new_folder(experiment: str, named: str | None, job: int | None = None) -> Path:
+    """The named folder, or runs/EXPERIMENT/TIME, which is made: of runs that begin in one second each has its own.
+
+    Args:
+        job: number in a multirun.
+
+    Raises:
+        RunFolderError: the named folder exists with something in it.
+    """
+    if named is None:
+        stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S") + ("" if job is None else f"_{job}")
+        return _made(Path("runs") / experiment / stamp)
+    folder = Path(named)
+    if folder.exists() and any(folder.iterdir()):
+        raise RunFolderError(
+            f"folder '{folder}' exists and is not empty: nothing there is overwritten. "
+            f"Continue it with resume={folder}, or name another folder."
+        )
+    return folder
+
+
+def _made(folder: Path) -> Path:
+    """The folder, or where it is taken the first that is not of NAME+2, NAME+3 ..."""
+    path, number = folder, 1
+    while True:
+        try:
+            path.mkdir(parents=True)
+            return path
+        except FileExistsError:
+            number += 1
+            path = folder.with_name(f"{folder.name}+{number}")
+
+
+def give_back(folder: Path) -> None:
+    """Removes a folder that `new_folder` made where nothing is in it yet, and those above it that were for it alone."""
+    with suppress(OSError):  # not empty
+        for path in (folder, folder.parent, folder.parent.parent):
+            path.rmdir()

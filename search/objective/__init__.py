@@ -1,0 +1,1 @@
+"""Costs in the loss, and what each change of a decision would hurt."""

@@ -1,0 +1,181 @@
+"""Costs in the loss: lambdas for trade-offs, budgets as constraints whose multipliers adapt (methods.md, section 8)."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from cost_models.rules import CostModel
+from search import distributed
+from search.objective.fisher import Curvature
+from search.objective.tried_options import Loss, Trials
+from spaces.blocks import Selection
+from spaces.space import FAKE, Space
+
+REFRESH = 2  # steps of the decisions between two evaluations of the cost models; in between their gradient is kept
+PENALTY = 2.0  # rho of the augmented Lagrangian, for costs in units of their target
+ASCENT = 0.25  # share of rho by which a violation moves the multiplier, a refresh
+
+
+class AugmentedLagrangian:
+    """Force max(0, mu + rho g) on the violation g = cost / target - 1; mu climbs while g > 0 and falls below.
+
+    (Nocedal and Wright, Numerical Optimization, section 17.4.) The target moves from the seed network's cost to the
+    budget, geometrically, over the first `ramp` of the search, so that channels leave while weights can still adapt.
+    """
+
+    def __init__(self, budget: float, seed_cost: float, ramp: float) -> None:
+        self.budget, self.seed_cost, self.ramp = budget, max(seed_cost, budget), ramp
+        self.multiplier = 0.0
+
+    def target(self, progress: float) -> float:
+        share = min(1.0, progress / self.ramp) if self.ramp > 0 else 1.0
+        return self.seed_cost * (self.budget / self.seed_cost) ** share
+
+    def force(self, cost: float, task_loss: float, progress: float) -> float:
+        """d loss / d cost."""
+        target = self.target(progress)
+        violation = cost / target - 1
+        force = max(0.0, self.multiplier + PENALTY * violation)
+        self.multiplier = max(0.0, self.multiplier + ASCENT * PENALTY * violation)
+        return force / target
+
+    def state(self) -> list[float]:
+        return [self.multiplier]
+
+    def load(self, state: list[float]) -> None:
+        (self.multiplier,) = state
+
+
+class Duccio:
+    """lambda(e) max(0, C - T), lambda = L_task / (C_0 - T) at the first violation.
+
+    It is ramped from 1% to 100% over the first half (arXiv 2310.07217).
+    """
+
+    def __init__(self, budget: float, seed_cost: float, ramp: float) -> None:
+        self.budget, self.strength = budget, 0.0
+
+    def force(self, cost: float, task_loss: float, progress: float) -> float:
+        if cost <= self.budget:
+            return 0.0
+        if self.strength == 0.0:
+            self.strength = task_loss / (cost - self.budget)
+        return self.strength * (0.01 + 0.99 * min(1.0, 2 * progress))
+
+    def state(self) -> list[float]:
+        return [self.strength]
+
+    def load(self, state: list[float]) -> None:
+        (self.strength,) = state
+
+
+METHODS: dict[str, Callable[[float, float, float], AugmentedLagrangian | Duccio]] = {
+    "augmented_lagrangian": AugmentedLagrangian,
+    "duccio": Duccio,
+}
+
+
+class Objective:
+    """Expected costs, and their gradient with respect to what the decisions share out.
+
+    Hard shares change only when a pick changes, and the gradient with them; so it is computed every few steps and
+    handed to autograd as it stands. What a change hurts is added to it, see search.objective.fisher.
+
+    Args:
+        before: of the search that this one goes on from: its budgets are where targets start, and what it learnt stays.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, CostModel],
+        seed_costs: Mapping[str, float],
+        budgets: Mapping[str, float],
+        lambdas: Mapping[str, float],
+        method: str = "augmented_lagrangian",
+        ramp: float = 0.4,
+        before: "Objective | None" = None,
+    ) -> None:
+        if method not in METHODS:
+            raise ValueError(f"strategy.method '{method}' is not one of {sorted(METHODS)}.")
+        self.models, self.seed_costs, self.lambdas = models, seed_costs, lambdas
+        starts = dict(seed_costs) | ({n: c.budget for n, c in before.constraints.items()} if before else {})
+        self.constraints = {n: METHODS[method](b, starts[n], ramp) for n, b in budgets.items()}
+        self.costs: dict[str, float] = dict(seed_costs)
+        self.forces: dict[str, float] = {}
+        self.curvature, self.trials = (before.curvature, before.trials) if before else (Curvature(), Trials())
+        for name in self.constraints.keys() & (before.constraints.keys() if before else ()):
+            self.constraints[name].load(before.constraints[name].state())
+        self._steps = 0
+        self._gradients: dict[str, Tensor] = {}
+
+    def gradients(self, space: Space, task_loss: float, progress: float) -> tuple[list[Tensor], list[Tensor]]:
+        """Tensors of this step's graph, and d (cost terms) / d each of them: roots for autograd.
+
+        Args:
+            progress: of the search, 0..1.
+        """
+        selection, roots = space.selection, space.selection.leaves()
+        if self._steps % REFRESH == 0 or not self._gradients:
+            self._gradients = self._refresh(space, task_loss, progress)
+        self._steps += 1
+        given = {name: self.trials.gradient(name, self._gradients[name]) for name in selection.whole}
+        given |= self.curvature.added(selection, self._gradients)
+        return list(roots.values()), [given[name] for name in roots]
+
+    def observe(self, space: Space, images: Tensor, loss: Loss, reached: float) -> None:
+        """After the backward pass: what changes would have hurt this batch.
+
+        Args:
+            loss: of the batch's logits. reached: its mean over all processes.
+        """
+        self.curvature.observe(len(images) * distributed.world_size())
+        self.trials.observe(space, images, loss, reached)
+
+    def hurts(self, space: Space) -> dict[str, Tensor]:
+        """What changes of decisions would hurt, as search.budgets.repair reads it; what was never seen hurts 0."""
+        leaves = space.select(FAKE).leaves()
+        seen = self.curvature.hurts() | self.trials.hurts()
+        return {name: seen.get(name, torch.zeros_like(leaf.detach())) for name, leaf in leaves.items()}
+
+    def _refresh(self, space: Space, task_loss: float, progress: float) -> dict[str, Tensor]:
+        """d (cost terms) / d each leaf of the selection."""
+        selection = space.selection
+        # Costs of branches are expected ones: those of the paths that happen to be drawn would jump about.
+        expected = {name: selection.probability[name] for name in selection.paths}
+        values = selection.leaves() | expected
+        leaves = {name: value.detach().clone().requires_grad_() for name, value in values.items()}
+        network = space.describe(Selection.of(selection.mode, leaves))
+        costs = {name: model(network) for name, model in self.models.items()}
+        self.costs = {name: cost.item() for name, cost in costs.items()}
+        total = torch.zeros((), dtype=torch.float64, device=next(iter(leaves.values())).device)
+        for name, strength in self.lambdas.items():
+            self.forces[name] = strength / self.seed_costs[name]
+            total = total + self.forces[name] * costs[name]
+        for name, constraint in self.constraints.items():
+            self.forces[name] = constraint.force(self.costs[name], task_loss, progress)
+            total = total + self.forces[name] * costs[name]
+        if not total.requires_grad:
+            return {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
+        found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
+        each = zip(leaves.items(), found, strict=True)
+        return {name: torch.zeros_like(leaf) if g is None else g for (name, leaf), g in each}
+
+    def state(self) -> dict:
+        constraints = {name: c.state() for name, c in self.constraints.items()}
+        return {
+            "steps": self._steps,
+            "constraints": constraints,
+            "gradients": self._gradients,
+            "costs": self.costs,
+            "curvature": self.curvature.state(),
+            "trials": self.trials.state(),
+        }
+
+    def load(self, state: dict, device: torch.device) -> None:
+        self._steps, self.costs = state["steps"], state["costs"]
+        self._gradients = {name: gradient.to(device) for name, gradient in state["gradients"].items()}
+        self.curvature.load(state["curvature"], device)
+        self.trials.load(state["trials"])
+        for name, saved in state["constraints"].items():
+            self.constraints[name].load(saved)

@@ -1,0 +1,149 @@
+"""What a run can be told: plain dataclasses, the schema of every YAML file. A key that is not here is refused."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from search.data.augment import Augment
+from search.settings.front import Front
+from spaces.quantizers.calibrate import METHODS as CALIBRATIONS
+
+
+def require(key: str, value: Any, holds: bool, allowed: str) -> None:
+    """Raises ValueError that names the key, where it does not hold."""
+    if not holds:
+        raise ValueError(f"{key} is {value}; allowed: {allowed}.")
+
+
+@dataclass
+class SpaceSettings:
+    """See spaces.searchable.Options."""
+
+    weight_bits: list[int] = field(default_factory=lambda: [0, 2, 4, 8])
+    granularity: str = "channel"
+    activation_bits: Any = 8  # an int, several to choose from, or None
+    input_bits: int | None = None
+    output_bits: int | None = None
+    kernel_sizes: list[int] = field(default_factory=list)
+    time: list[str] = field(default_factory=list)
+    pattern: str = ""
+    exclude: list[str] = field(default_factory=list)
+    mode: str = "hard"
+    temperature: float = 1.0
+    hysteresis: float = 0.0
+    trainable_threshold: bool = False
+
+    def __post_init__(self) -> None:
+        require("space.hysteresis", self.hysteresis, 0 <= self.hysteresis < 0.5, "0 to below 0.5")
+        bits = self.activation_bits
+        require("space.activation_bits", bits, not isinstance(bits, bool), "a number, a list of numbers, or null")
+        several = isinstance(bits, list) and bits and all(isinstance(b, int) for b in bits)
+        holds = bits is None or isinstance(bits, int) or several
+        require("space.activation_bits", bits, bool(holds), "a number, a list of numbers, or null")
+        require("space.temperature", self.temperature, self.temperature > 0, "over 0")
+
+
+@dataclass
+class WarmupSettings:
+    """Training of the float network; `patience` epochs without a better validation accuracy end it.
+
+    `source` is the folder of a run whose float network is taken over instead; what it took there counts.
+    """
+
+    epochs: int = 10
+    lr: float = 0.1
+    weight_decay: float = 5e-4
+    patience: int | None = None
+    source: str | None = None
+
+    def __post_init__(self) -> None:
+        require("train.warmup.epochs", self.epochs, self.epochs >= 0, "0 or more")
+        require("train.warmup.lr", self.lr, self.lr > 0, "over 0")
+
+
+@dataclass
+class FinetuneSettings:
+    """Training of the decided network: quantized, then `integer_epochs` in integer semantics with frozen norms.
+
+    `patience` counts integer epochs, among which the best is kept.
+    """
+
+    epochs: int = 10
+    integer_epochs: int = 2
+    lr: float = 0.03
+    weight_decay: float = 1e-4
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        require("train.finetune.epochs", self.epochs, self.epochs >= 0, "0 or more")
+        allowed = f"0 to train.finetune.epochs, {self.epochs}"
+        require("train.finetune.integer_epochs", self.integer_epochs, 0 <= self.integer_epochs <= self.epochs, allowed)
+        require("train.finetune.lr", self.lr, self.lr > 0, "over 0")
+
+
+@dataclass
+class DistillationSettings:
+    """Loss = (1 - weight) cross-entropy + weight T^2 KL(teacher || student); the float network teaches. 0: off."""
+
+    weight: float = 0.0
+    temperature: float = 4.0
+
+    def __post_init__(self) -> None:
+        require("train.distillation.weight", self.weight, 0 <= self.weight <= 1, "0 to 1")
+        require("train.distillation.temperature", self.temperature, self.temperature > 0, "over 0")
+
+
+@dataclass
+class TrainSettings:
+    batch_size: int = 64
+    device: str = "auto"
+    threads: int | None = None
+    calibration: str = "mse"
+    label_smoothing: float = 0.0
+    augment: Augment = field(default_factory=Augment)
+    warmup: WarmupSettings = field(default_factory=WarmupSettings)
+    finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
+    distillation: DistillationSettings = field(default_factory=DistillationSettings)
+
+    def __post_init__(self) -> None:
+        require("train.calibration", self.calibration, self.calibration in CALIBRATIONS, f"one of {CALIBRATIONS}")
+        require("train.label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "0 to below 1")
+
+
+@dataclass
+class LimitSettings:
+    """What a whole run may take, warm-up and fine-tuning of all points included.
+
+    Searches use up epochs: the gradient's is as long as they leave, others measure candidates until then, and what
+    searches nothing trains the longer. Under `seconds` every phase gets its share and ends early where it has to;
+    reading data at the start and exporting what was found come on top.
+    """
+
+    epochs: float | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("epochs", "seconds"):
+            value = getattr(self, key)
+            require(f"limits.{key}", value, value is None or value > 0, "over 0, or null")
+
+
+@dataclass
+class Settings:
+    """A whole run."""
+
+    data: Any
+    model: dict[str, Any]
+    target: Any
+    strategy: Any
+    space: SpaceSettings = field(default_factory=SpaceSettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    front: Front = field(default_factory=Front)
+    experiment: str = "experiment"
+    seed: int = 0
+    folder: str | None = None
+    budgets: dict[str, float] = field(default_factory=dict)
+    lambdas: dict[str, float] = field(default_factory=dict)
+    costs: list[str] = field(default_factory=lambda: ["flash_bytes", "peak_ram_bytes", "macs"])
+    tensorboard: bool = True
+    plain_values: dict[str, Any] = field(default_factory=dict)  # the same as plain values, for config.yaml

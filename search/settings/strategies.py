@@ -1,0 +1,217 @@
+"""What each strategy can be told; see search.settings.run."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from search.settings.run import require
+
+METHODS = ("augmented_lagrangian", "duccio")  # of meeting budgets, see search.objective.objective
+EVALUATIONS = ("inherited", "tuned", "scratch")
+PRUNERS = ("none", "median", "hyperband")
+POPULATIONS = ("evolution", "nsga2")  # samplers that read strategy.population
+FRONTS = ("gp", "nsga2", "random", "tpe")  # that search over several objectives
+
+
+@dataclass
+class GradientSettings:
+    """Differentiable search.
+
+    Attributes:
+        epochs: of the search; null: what limits.epochs leaves, or 12.
+        next_epochs: of the search for each further point of a front; null: a third of epochs.
+        method: of meeting budgets: "augmented_lagrangian" or "duccio".
+        ramp: share of the search in which the target moves from the seed network's cost to the budget; then decisions
+            settle, since each that turns costs the weights some steps.
+        final_temperature: of the choices at the end; they start at space.temperature.
+        pattern_decay: of the parameters of a pattern's structures, in the search.
+        expand: what was found grows to the budgets, all layers by one factor.
+    """
+
+    name: str = "gradient"
+    epochs: int | None = None
+    next_epochs: int | None = None
+    lr: float = 0.03
+    decision_lr: float = 6e-2
+    weight_decay: float = 1e-4
+    method: str = "augmented_lagrangian"
+    ramp: float = 0.4
+    final_temperature: float = 1.0
+    pattern_decay: float = 0.01
+    expand: bool = False
+
+    def __post_init__(self) -> None:
+        for key in ("epochs", "next_epochs"):
+            value = getattr(self, key)
+            require(f"strategy.{key}", value, value is None or value >= 1, "1 or more, or null")
+        require("strategy.method", self.method, self.method in METHODS, f"one of {sorted(METHODS)}")
+        require("strategy.pattern_decay", self.pattern_decay, self.pattern_decay >= 0, "0 or more")
+        require("strategy.ramp", self.ramp, 0 <= self.ramp <= 1, "0 to 1")
+        for key in ("lr", "decision_lr", "final_temperature"):
+            require(f"strategy.{key}", getattr(self, key), getattr(self, key) > 0, "over 0")
+
+
+@dataclass
+class FixedSettings:
+    """One precision for all weights: plain quantization-aware training. Several, and widths below 1, are a sweep."""
+
+    name: str = "fixed"
+    weight_bits: Any = 8  # an int, or several
+    widths: list[float] = field(default_factory=lambda: [1.0])
+
+    def __post_init__(self) -> None:
+        bits = self.each_bits
+        holds = bool(bits) and all(isinstance(b, int) and not isinstance(b, bool) and b > 0 for b in bits)
+        require("strategy.weight_bits", self.weight_bits, holds, "a number of bits, or a list of them")
+        holds = bool(self.widths) and all(0 < width <= 1 for width in self.widths)
+        require("strategy.widths", self.widths, holds, "numbers over 0, to 1")
+
+    @property
+    def each_bits(self) -> list[int]:
+        return list(self.weight_bits) if isinstance(self.weight_bits, list) else [self.weight_bits]
+
+
+ESTIMATES = ("measured", "gradient")
+
+
+@dataclass
+class SensitivitySettings:
+    """What each option hurts alone, and an integer program over the budgets.
+
+    Attributes:
+        estimate: "measured": a forward pass for every option of every channel; "gradient": one pass,
+            by the Fisher information.
+        batches: of training data that it is measured on.
+        table: sensitivity.json of another run with the same float network, for new budgets; null: measured here.
+    """
+
+    name: str = "sensitivity"
+    estimate: str = "measured"
+    batches: int = 4
+    table: str | None = None
+
+    def __post_init__(self) -> None:
+        require("strategy.estimate", self.estimate, self.estimate in ESTIMATES, f"one of {ESTIMATES}")
+        require("strategy.batches", self.batches, self.batches >= 1, "1 or more")
+        for key, plain in (("estimate", "measured"), ("batches", 4)):
+            made_here = self.table is None or getattr(self, key) == plain
+            require(f"strategy.{key}", getattr(self, key), made_here, f"{plain}, as it comes, with strategy.table")
+
+
+STRUCTURES, CRITERIA = ("channels", "weights"), ("magnitude", "gradient")
+SCOPES, ORDERS = ("global", "layer"), ("uniform", "energy")
+
+
+@dataclass
+class MagnitudeSettings:
+    """Pruning by a ranking, at one precision for all weights.
+
+    Attributes:
+        structure: what goes: "channels", or single "weights", whose zeros stay in dense layers (space.pattern=weights).
+        criterion: what the ranking is by: "magnitude", |w|, or "gradient", |w dL/dw|.
+        fraction: of all channels or weights that go; threshold: what is below it goes, in units of its layer's mean.
+            Neither: channels go until the budgets are met.
+        scope: one ranking of all layers, "global", or the same share of each "layer".
+        order: "uniform": all layers at once; "energy": one after the other, the one that takes most energy first, each
+            until the loss has risen by `tolerance`.
+        steps: in which the amount is reached; epochs: of training behind them, in all; null: what limits.epochs leaves,
+            or 12. Each further point of a front takes one step, and a third of the epochs.
+        rewind: after each step the weights that are left are again what they were before warm-up.
+    """
+
+    name: str = "magnitude"
+    structure: str = "channels"
+    criterion: str = "magnitude"
+    fraction: float | None = None
+    threshold: float | None = None
+    weight_bits: int = 8
+    scope: str = "global"
+    order: str = "uniform"
+    tolerance: float = 0.01
+    steps: int = 4
+    epochs: int | None = None
+    lr: float = 0.03
+    weight_decay: float = 1e-4
+    rewind: bool = False
+
+    def __post_init__(self) -> None:
+        for key, allowed in (("structure", STRUCTURES), ("criterion", CRITERIA), ("scope", SCOPES), ("order", ORDERS)):
+            require(f"strategy.{key}", getattr(self, key), getattr(self, key) in allowed, f"one of {allowed}")
+        require("strategy.fraction", self.fraction, self.fraction is None or 0 < self.fraction < 1, "over 0, below 1")
+        require("strategy.threshold", self.threshold, self.threshold is None or self.threshold > 0, "over 0, or null")
+        both = self.fraction is not None and self.threshold is not None
+        require("strategy.threshold", self.threshold, not both, f"null, where strategy.fraction is {self.fraction}")
+        judged = self.threshold is None or (self.scope, self.order) == ("global", "uniform")
+        require("strategy.threshold", self.threshold, judged, "null, where strategy.scope or strategy.order is given")
+        require("strategy.scope", self.scope, self.scope == "global" or self.order == "uniform", "global, by energy")
+        require("strategy.steps", self.steps, self.steps >= 1, "1 or more")
+        least = self.steps if self.steps > 1 else 0
+        enough = self.epochs is None or self.epochs >= least
+        require("strategy.epochs", self.epochs, enough, f"{least} or more for {self.steps} steps, or null")
+        for key in ("lr", "tolerance"):
+            require(f"strategy.{key}", getattr(self, key), getattr(self, key) > 0, "over 0")
+
+
+@dataclass
+class BlackBoxSettings:
+    """Search without gradients, by one of Optuna's samplers.
+
+    Attributes:
+        name: the sampler: random, tpe, gp, nsga2, cmaes or evolution.
+        trials: candidates that are measured; attempts: those that are drawn, with all that are over a budget.
+        evaluation: "inherited": weights of the warmed-up network, norms estimated anew; "tuned": candidate_epochs of
+            training from there; "scratch": as many from the network as it was before warm-up.
+        val_images: that an inherited candidate is measured on, spread evenly over validation data; null: all.
+        pruner: ends the training of candidates that fall behind: "none", "median", "hyperband".
+        objectives: costs to minimize beside the accuracy, for fronts; of random, tpe, gp and nsga2.
+        networks: how many of the best are fine-tuned; of several objectives they are spread over the front.
+        population: of evolution and nsga2; tournament: how many of it compete to be the parent, in evolution.
+        storage: what several processes work on, with `study` as the name of what they share: URL of a database
+            (sqlite:///..., postgresql://...), or a journal's file; null: a journal in the run's folder.
+    """
+
+    name: str = "tpe"
+    trials: int = 64
+    attempts: int = 20_000
+    evaluation: str = "inherited"
+    candidate_epochs: int = 1
+    val_images: int | None = None
+    pruner: str = "none"
+    objectives: list[str] = field(default_factory=list)
+    networks: int = 1
+    population: int = 32
+    tournament: int = 8
+    storage: str | None = None
+    study: str | None = None
+
+    def __post_init__(self) -> None:
+        require("strategy.evaluation", self.evaluation, self.evaluation in EVALUATIONS, f"one of {EVALUATIONS}")
+        require("strategy.pruner", self.pruner, self.pruner in PRUNERS, f"one of {PRUNERS}")
+        cut = self.pruner == "none" or (self.evaluation != "inherited" and not self.objectives)
+        require("strategy.pruner", self.pruner, cut, "none, where nothing is trained or objectives are several")
+        require("strategy.population", self.population, self.population >= 2, "2 or more")
+        for key in ("trials", "attempts", "candidate_epochs", "networks", "tournament"):
+            require(f"strategy.{key}", getattr(self, key), getattr(self, key) >= 1, "1 or more")
+        some = self.val_images is None or self.val_images >= 1
+        require("strategy.val_images", self.val_images, some, "1 or more, or null")
+        if self.storage is not None:
+            require("strategy.study", self.study, self.study is not None, "a name, where strategy.storage is given")
+        self._refuse_what_nothing_reads()
+
+    def _refuse_what_nothing_reads(self) -> None:
+        """Raises ValueError for keys that do nothing in this search, unless they are as they come."""
+        trained, pruned = self.evaluation != "inherited", self.pruner != "none"
+        self._read_for("population", self.name in POPULATIONS, f"strategy={'|'.join(POPULATIONS)}")
+        self._read_for("tournament", self.name == "evolution", "strategy=evolution")
+        self._read_for("candidate_epochs", trained, "strategy.evaluation=tuned|scratch")
+        self._read_for("val_images", not trained, "strategy.evaluation=inherited")
+        self._read_for("objectives", self.name in FRONTS, f"strategy={'|'.join(FRONTS)}")
+        cut = not pruned or self.candidate_epochs > 1
+        allowed = f"2 or more, where strategy.pruner={self.pruner} is to end candidates before their last"
+        require("strategy.candidate_epochs", self.candidate_epochs, cut, allowed)
+
+    def _read_for(self, key: str, is_read: bool, readers: str) -> None:
+        default = BlackBoxSettings.__dataclass_fields__[key]
+        plain = default.default_factory() if callable(default.default_factory) else default.default
+        value = getattr(self, key)
+        allowed = f"{plain}, as it comes: strategy={self.name} with strategy.evaluation={self.evaluation} does not "
+        require(f"strategy.{key}", value, is_read or value == plain, f"{allowed}read it, {readers} does")

@@ -1,0 +1,1 @@
+"""Searches that ask a sampler for one candidate after another."""

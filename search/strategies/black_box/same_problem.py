@@ -1,0 +1,145 @@
+"""What a study is of. Candidates of two problems in one study would be compared as if they were of one.
+
+What decides a candidate's costs and accuracy is written into the study as plain values, a name each, and compared with
+what the study says. Names that only one of them has are not compared: other versions may write more.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from reprlib import Repr
+from typing import Any
+
+from cost_models.rules import CostModel
+from search.budgets.feasibility import at, seed_architecture
+from search.settings.front import Point
+from search.settings.strategies import BlackBoxSettings
+from search.strategies.black_box.encoding import Encoding
+from search.strategies.problem import Problem
+from spaces.architecture import Architecture
+from spaces.decisions.decision import Gate
+from spaces.space import Space
+
+Facts = dict[str, Any]  # of JSON's types alone
+PARAMETERS, NETWORK, DIRECTIONS = "parameters", "float network", "directions"
+SHOWN = 6  # differences that are shown with both values; of the others the names
+CLOSE = 1e-5  # figures of two machines
+SHORT = Repr()
+SHORT.maxdict = SHORT.maxlist = SHORT.maxtuple = 8
+SHORT.maxstring = SHORT.maxother = 60
+
+
+def directions(settings: BlackBoxSettings) -> list[str]:
+    """Of the accuracy, and of each objective."""
+    return ["maximize", *["minimize"] * len(settings.objectives)]
+
+
+def known_before(settings: BlackBoxSettings, space: Space, models: Mapping[str, CostModel], point: Point) -> Facts:
+    """What is known before anything is trained: space, budgets, objectives, evaluation, costs.
+
+    The space holds model, granularity, precisions of weights, activations, input and output. A target shows in what
+    budgeted costs come to.
+    """
+    spec = asdict(space.spec)
+    read = "val_images" if settings.evaluation == "inherited" else "candidate_epochs"
+    compared = {name: models[name] for name in (*point.budgets, *settings.objectives)}
+    facts = {
+        PARAMETERS: Encoding(space).parameters,
+        "budgets": dict(point.budgets),
+        "objectives": settings.objectives,
+        DIRECTIONS: directions(settings),
+        "evaluation": {"evaluation": settings.evaluation, read: getattr(settings, read)},
+        "costs": {
+            "seed network": at(space, seed_architecture(space), compared),
+            "lowest options": at(space, _lowest_options(space), compared),
+        },
+        "space.blocks": {block["name"]: block for block in spec["blocks"]},
+        **{f"space.{part}": spec[part] for part in ("input_shape", "weights", "quantizers", "choices", "left_alone")},
+    }
+    return _plain(facts)
+
+
+def known_after(problem: Problem) -> Facts:
+    """What is known behind warm-up: data, seed, training, and what the float network decides.
+
+    Of the float network it is which channels stay at which width: that is what parameters mean. Processes of one
+    machine that are started with one command have the same network, bit for bit. On several machines weights can
+    differ in their last bits, and may: where that changes the channels' order beyond what widths tell apart, the study
+    is refused, and they have to take over one network by train.warmup.source. The training of warm-up is compared
+    unless it is taken over.
+    """
+    s = problem.settings
+    facts = {
+        "seed": problem.seed,
+        "data": _data(problem),
+        "training": {
+            "batch_size": s.batch_size,
+            "calibration": s.calibration,
+            "label_smoothing": s.label_smoothing,
+            "augment": asdict(s.augment),
+            "finetune.lr": s.finetune.lr,
+            "finetune.weight_decay": s.finetune.weight_decay,
+        },
+        NETWORK: Encoding(problem.space).steps(),
+    }
+    if s.warmup.source is None:
+        facts["warmup"] = {name: value for name, value in asdict(s.warmup).items() if name != "source"}
+    return _plain(facts)
+
+
+def refuse_other(study: str, own: Facts, known: Mapping[str, Any], advice: str) -> None:
+    """Raises ValueError that says what differs, here and in the study."""
+    differing = [d for name in own if name in known for d in _differences(name, own[name], known[name])]
+    if not differing:
+        return
+    shown = "; ".join(
+        f"{name} is {SHORT.repr(here)} here, {SHORT.repr(there)} there" for name, here, there in differing[:SHOWN]
+    )
+    more = [name for name, _, _ in differing[SHOWN:]]
+    rest = f"; and {len(more)} more: {', '.join(more)}" if more else ""
+    network = (
+        " Processes that share one float network have train.warmup.source=RUN."
+        if any(name.startswith(NETWORK) for name, _, _ in differing)
+        else ""
+    )
+    raise ValueError(f"study '{study}' is of another problem: {shown}{rest}. {advice}{network}")
+
+
+def _differences(name: str, own: Any, known: Any) -> Iterator[tuple[str, Any, Any]]:
+    """(name, own, known) of all parts that differ; what one of them lacks is None."""
+    if isinstance(own, dict) and isinstance(known, dict):
+        for key in dict.fromkeys([*own, *known]):
+            yield from _differences(f"{name}.{key}", own.get(key), known.get(key))
+    elif isinstance(own, float) and isinstance(known, float):
+        if not math.isclose(own, known, rel_tol=CLOSE):
+            yield name, own, known
+    elif own != known:
+        yield name, own, known
+
+
+def _lowest_options(space: Space) -> Architecture:
+    """All channels, and of every choice the first option."""
+    picks = {
+        name: (decision.start if isinstance(decision, Gate) else decision.options[0],) * decision.groups
+        for name, decision in space.decisions.items()
+    }
+    return Architecture(space.name, picks, space.spec.left_alone)
+
+
+def _data(problem: Problem) -> dict[str, Any]:
+    """Of the images that candidates are measured on: how many, and what tells them from others."""
+    count, total, digest = 0, 0.0, hashlib.sha256()
+    for images, labels in problem.context.val.epoch(0):
+        count += len(labels)
+        total += images.double().abs().mean(dim=list(range(1, images.dim()))).sum().item()
+        digest.update(labels.cpu().numpy().tobytes())
+    labels_are = digest.hexdigest()[:16]
+    steps = len(problem.context.whole)
+    return {"val_images": count, "val_labels": labels_are, "val_mean_size": total / count, "steps_an_epoch": steps}
+
+
+def _plain(facts: Facts) -> Facts:
+    """As a storage gives it back: lists for tuples, text for keys."""
+    return json.loads(json.dumps(facts))

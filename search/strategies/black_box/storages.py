@@ -1,0 +1,115 @@
+"""Where Optuna's studies are kept: databases and journals, and what is said of those that do not answer."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from search.files.urls import without_password
+from spaces.files import atomically
+
+PAUSES = 0.2, 1.0  # seconds, before a database is tried again
+GONE = (StorageInternalError, SQLAlchemyError, OSError)
+
+
+class StorageError(RuntimeError):
+    """The storage of a study does not answer, or what it holds is damaged."""
+
+
+def storage_at(place: str) -> BaseStorage:
+    """A database where a URL is given, else a journal in a file.
+
+    Of processes that start together one makes the database's tables and the others fail over them: they look again.
+
+    Raises:
+        StorageError: the journal is damaged.
+    """
+    if "://" not in place:
+        _mend(Path(place))
+        return JournalStorage(JournalFileBackend(place))
+    for pause in PAUSES:
+        try:
+            return RDBStorage(place)
+        except GONE:
+            time.sleep(pause)
+    return RDBStorage(place)
+
+
+@contextmanager
+def answering(place: str, advice: str) -> Iterator[None]:
+    """For what is asked of a storage, and nothing else.
+
+    Args:
+        place: as in strategy.storage, or a journal's file; its password is not shown.
+
+    Raises:
+        StorageError: it does not answer.
+        ValueError: it is no URL of a database, or the database's driver is missing.
+    """
+    shown = f"strategy.storage '{without_password(place)}'"
+    try:
+        yield
+    except ImportError as error:
+        raise ValueError(f"{shown}: the package that talks to it is missing ({error}). Install it.") from error
+    except ArgumentError as error:  # before SQLAlchemyError, which it is
+        raise ValueError(
+            f"{shown}: is no URL of a database ({_first_line(error)}). Write sqlite:///FILE, "
+            "postgresql+psycopg2://USER@HOST/DATABASE or another that SQLAlchemy knows, or the path of a file."
+        ) from error
+    except GONE as error:
+        raise StorageError(f"{shown}: does not answer ({_first_line(error)}). {advice}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return without_password(str(error).partition("\n")[0])
+
+
+def _mend(journal: Path) -> None:
+    """Cuts off a last line that was written in part, by a process that was killed or onto a full disk.
+
+    Every line is a change to what the lines before it say, so these alone are what was known a moment earlier. Under
+    the lock that all take to write: a line that another process is writing is whole when it is read here.
+
+    Raises:
+        StorageError: another line than the last is damaged.
+    """
+    if not journal.exists() or not _damaged(journal.read_bytes()):
+        return
+    lock = JournalFileSymlinkLock(str(journal))
+    lock.acquire()
+    try:
+        content = journal.read_bytes()
+        lines, damaged = content.splitlines(keepends=True), _damaged(content)
+        if damaged and damaged < len(lines):
+            raise StorageError(
+                f"{journal}, line {damaged} of {len(lines)}: is no line of a study's journal. Restore the file from a "
+                f"copy, or keep what was known before: `head -n {damaged - 1} {journal} > whole`, and put that in its "
+                "place."
+            )
+        if damaged:
+            whole = b"".join(lines[:-1])
+            atomically(journal, lambda temporary: temporary.write_bytes(whole))
+    finally:
+        lock.release()
+
+
+def _damaged(content: bytes) -> int:
+    """Number of the first line that is damaged, from 1; 0: none."""
+    for number, line in enumerate(content.splitlines(keepends=True), start=1):
+        if not line.endswith(b"\n") or not _is_change(line):
+            return number
+    return 0
+
+
+def _is_change(line: bytes) -> bool:
+    try:
+        change = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(change, dict) and "op_code" in change

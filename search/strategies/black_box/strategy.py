@@ -1,0 +1,80 @@
+"""Searches without gradients on the encoded space: the strategy, and what it refuses before anything is trained."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from cost_models.rules import CostModel
+from search import distributed
+from search.files.results import Result
+from search.settings.front import Point
+from search.settings.strategies import BlackBoxSettings
+from search.strategies.black_box.candidates import CandidateSearch
+from search.strategies.black_box.same_problem import known_before
+from search.strategies.black_box.studies import check_shared
+from search.strategies.problem import Problem
+from search.strategies.strategy import searching
+from search.training.phase import label
+from spaces.space import Space
+
+INHERITED = 0.15  # epochs that an inherited candidate takes, as a first guess
+
+
+class BlackBox:
+    """Candidates one after the other; the best of them are trained and returned."""
+
+    def __init__(self, settings: BlackBoxSettings) -> None:
+        self.settings = settings
+
+    def plan(self, points: int, finetune: int, left: float | None) -> dict[str, int]:
+        """Under no limit the share of a search is a guess: what an inherited candidate takes depends on the data."""
+        s = self.settings
+        given = searching(points, finetune * s.networks, left)
+        if given is not None and s.evaluation != "inherited" and given / points < s.candidate_epochs:
+            raise ValueError(
+                f"limits.epochs: leaves {given / points:g} for the search of a point, and a candidate takes "
+                f"{s.candidate_epochs}. Raise it, or lower strategy.candidate_epochs or train.finetune.epochs, or take "
+                "strategy.evaluation=inherited."
+            )
+        epochs = s.trials * (INHERITED if s.evaluation == "inherited" else s.candidate_epochs)
+        plan = {}
+        for number in range(1, points + 1):
+            plan[label("search", number)] = math.ceil(epochs if given is None else min(given / points, epochs))
+            for network in range(1, s.networks + 1):
+                plan[label("finetune", (number - 1) * s.networks + network)] = finetune
+        return plan
+
+    def check(self, space: Space, models: Mapping[str, CostModel], points: Sequence[Point]) -> None:
+        """Raises ValueError: under torchrun; cmaes needs ordered parameters, and its package; unknown objectives.
+
+        And what studies.check_shared does.
+        """
+        s = self.settings
+        if distributed.world_size() > 1:
+            raise ValueError(
+                f"strategy '{s.name}' under torchrun: candidates are small. Start several searches with "
+                "one strategy.storage and strategy.study instead; they share the work."
+            )
+        unknown = [name for name in s.objectives if name not in models]
+        if unknown:
+            raise ValueError(
+                f"strategy.objectives: {unknown} are not among the run's costs, {sorted(models)}. Add them."
+            )
+        if s.name == "cmaes":
+            self._check_cmaes(space)
+        if s.storage is not None:
+            check_shared(s, {point.name: known_before(s, space, models, point) for point in points})
+
+    def _check_cmaes(self, space: Space) -> None:
+        branches = [name for name, choice in space.spec.choices.items() if choice.branches]
+        if branches:
+            raise ValueError(f"strategy 'cmaes': {branches} are among blocks, which have no order. Use tpe or nsga2.")
+        try:
+            import cmaes  # noqa: F401
+        except ImportError as error:
+            raise ValueError(
+                "strategy 'cmaes': its package is missing. Run `pip install 'picojoule[cmaes]'`."
+            ) from error
+
+    def run(self, problem: Problem) -> Iterator[Result]:
+        for number, point in enumerate(problem.points, start=1):
+            yield from CandidateSearch(self.settings, problem.at(point), number).run()

@@ -1,0 +1,207 @@
+"""Optuna's studies: whose candidates are whose, what is asked of their storage, what of them was measured."""
+
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from search.settings.strategies import BlackBoxSettings
+from search.strategies.black_box.same_problem import DIRECTIONS, PARAMETERS, Facts, directions, refuse_other
+from search.strategies.black_box.storages import StorageError, answering, storage_at
+from search.strategies.problem import Problem
+
+VIOLATION, ACCURACY, COSTS, EPOCHS = "violation", "accuracy/val", "costs", "epochs"
+OWNER, REFUSED, REPEATS, SECONDS = "folder", "refused", "repeats", "seconds"
+JOURNAL = "study.jsonl"  # of a run whose study nobody shares
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
+LOST = 3  # candidates in a row
+OTHER_STUDY = "Name another strategy.study, or take the settings of this one."
+OTHER_RUN = "Start a new run."
+
+
+def check_shared(settings: BlackBoxSettings, facts: Mapping[str, Facts]) -> None:
+    """Before anything is trained: what is shared can be reached, and is of this problem.
+
+    Args:
+        facts: point -> agreement.known_before.
+
+    Raises:
+        ValueError: a study is of another problem, or the storage's driver is missing.
+        StorageError: nothing answers at strategy.storage, or the journal there is damaged.
+    """
+    assert settings.storage is not None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with answering(settings.storage, "Nothing is trained yet: start it, or name another."):
+        known = {s.study_name: s for s in optuna.get_all_study_summaries(storage_at(settings.storage))}
+    for point, own in facts.items():
+        study = known.get(_name(settings, point))
+        if study is not None:
+            found = {**study.user_attrs, DIRECTIONS: [d.name.lower() for d in study.directions]}
+            refuse_other(study.study_name, own, found, OTHER_STUDY)
+
+
+class Study:
+    """The study of a point of the front, new or as it was left; its first candidate is the lowest of every parameter.
+
+    All that is asked of its storage is asked here. A candidate has an owner before its parameters are drawn, which can
+    take minutes. One that a run had begun when it was killed, the run goes on with: so no number is lost, on which
+    draws depend. In a study that is shared, what nobody owns is nobody's.
+    """
+
+    def __init__(self, settings: BlackBoxSettings, problem: Problem, facts: Facts, pruner: BasePruner) -> None:
+        """Raises ValueError where the study is of another problem, StorageError as `answering` does."""
+        self._settings, folder = settings, problem.context.folder
+        self._place = settings.storage or str(folder / JOURNAL)
+        self._resume = f"resume={folder}"
+        self._owner = f"{platform.node()}:{Path(folder).resolve()}"  # folders of two machines can have one name
+        self._choice = f"chosen by {self._owner}"
+        self._lost = 0
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        with self.answering():
+            self.optuna = optuna.create_study(
+                storage=storage_at(self._place),
+                pruner=pruner,
+                study_name=_name(settings, problem.point),
+                directions=directions(settings),
+                load_if_exists=True,
+            )
+        self._agree(facts)
+
+    def _agree(self, facts: Facts) -> None:
+        """Compares, writes what the study does not say yet, and compares again: others may have written meanwhile."""
+        advice = OTHER_STUDY if self._settings.storage else OTHER_RUN
+        for _ in range(2):
+            with self.answering():
+                known = {**self.optuna.user_attrs, DIRECTIONS: [d.name.lower() for d in self.optuna.directions]}
+            refuse_other(self.optuna.study_name, facts, known, advice)
+            with self.answering():
+                for name in facts.keys() - known.keys():
+                    self.optuna.set_user_attr(name, facts[name])
+        with self.answering():
+            if not any("fixed_params" in t.system_attrs and t.state != TrialState.FAIL for t in self.trials()):
+                lowest = {name: 0 for name, options in facts[PARAMETERS].items() if len(options) > 1}
+                self.optuna.enqueue_trial(lowest)
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        with answering(self._place, f"What was measured is kept there; when it is back, go on with {self._resume}."):
+            yield
+
+    def trials(self) -> list[FrozenTrial]:
+        with self.answering():
+            return self.optuna.get_trials(deepcopy=False)
+
+    def finished(self) -> list[FrozenTrial]:
+        return [trial for trial in self.trials() if trial.state.is_finished()]
+
+    def begin(self) -> Trial:
+        """The candidate that this run had begun when it was killed, or a new one; its parameters are not drawn yet."""
+        with self.answering():
+            begun = self._begun()
+            if begun:
+                return Trial(self.optuna, begun[0]._trial_id)
+            trial = self.optuna.ask()
+            trial.set_user_attr(OWNER, self._owner)
+            return trial
+
+    def others(self) -> int:
+        """How many candidates other runs are at, or were when they were killed."""
+        with self.answering():
+            running = self.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return sum(not self._owns(trial) for trial in running)
+
+    def chosen(self) -> tuple[list[int], float] | None:
+        """See `choose`; None: this run has not chosen yet."""
+        with self.answering():
+            return self.optuna.user_attrs.get(self._choice)
+
+    def choose(self, numbers: Sequence[int], epochs: float) -> None:
+        """Writes down which candidates this run fine-tunes, and the epochs of its search: others may go on."""
+        with self.answering():
+            self.optuna.set_user_attr(self._choice, [list(numbers), epochs])
+
+    def leave(self) -> None:
+        """At the end of a search: of what it had begun when it was killed, others may have made up for."""
+        with self.answering():
+            for trial in self._begun():
+                self.optuna.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+
+    def _begun(self) -> list[FrozenTrial]:
+        running = self.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return [trial for trial in running if self._owns(trial)]
+
+    def draw(self, trial: Trial, sampler: BaseSampler, distributions: Mapping[str, BaseDistribution]) -> None:
+        """Parameters that have none yet."""
+        with self.answering():
+            self.optuna.sampler = sampler
+            for name, distribution in distributions.items():
+                if isinstance(distribution, CategoricalDistribution):
+                    trial.suggest_categorical(name, distribution.choices)
+                else:
+                    assert isinstance(distribution, IntDistribution)
+                    trial.suggest_int(name, distribution.low, distribution.high)
+
+    def note(self, trial: Trial, attributes: Mapping[str, Any]) -> None:
+        with self.answering():
+            for name, value in attributes.items():
+                trial.set_user_attr(name, value)
+
+    def end(self, trial: Trial, values: Sequence[float] | None) -> None:
+        """Values of all objectives; None: it has none.
+
+        Raises:
+            UpdateFinishedTrialError: someone else has ended it.
+        """
+        with self.answering():
+            state = TrialState.PRUNED if values is None else None
+            if self.optuna.tell(trial, values, state, skip_if_finished=True).state == TrialState.FAIL:
+                raise UpdateFinishedTrialError(f"trial {trial.number}")
+
+    @contextmanager
+    def candidate(self) -> Iterator[None]:
+        """One that someone else ends meanwhile is lost, and the search goes on.
+
+        Raises:
+            StorageError: LOST of them in a row.
+        """
+        try:
+            yield
+            self._lost = 0
+        except UpdateFinishedTrialError as error:
+            self._lost += 1
+            if self._lost == LOST:
+                raise StorageError(
+                    f"study '{self.optuna.study_name}': {LOST} candidates in a row were ended by others before they "
+                    f"were measured. Find out who ends its running trials, and go on with {self._resume}."
+                ) from error
+
+    def seconds(self) -> float:
+        """What this run has spent on the study."""
+        return float(sum(trial.user_attrs.get(SECONDS, 0.0) for trial in self.trials() if self._owns(trial)))
+
+    def _owns(self, trial: FrozenTrial) -> bool:
+        return self._settings.storage is None or trial.user_attrs.get(OWNER) == self._owner
+
+
+def _name(settings: BlackBoxSettings, point: str) -> str:
+    return " ".join(filter(None, [settings.study or "search", point]))
+
+
+def ended(study: optuna.Study) -> list[FrozenTrial]:
+    """Candidates of which something is known: their accuracy, or that they are over a budget."""
+    trials = study.get_trials(deepcopy=False, states=ENDED)
+    return [t for t in trials if ACCURACY in t.user_attrs or VIOLATION in t.user_attrs]
+
+
+def measured(trials: Sequence[FrozenTrial], pruned: bool = False) -> list[FrozenTrial]:
+    """Candidates that were measured, each once; `pruned`: and those whose training was cut short."""
+    done = [t for t in trials if t.state in ENDED and REPEATS not in t.user_attrs]
+    return [t for t in done if ACCURACY in t.user_attrs or (pruned and EPOCHS in t.user_attrs)]

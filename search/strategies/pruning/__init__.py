@@ -1,0 +1,1 @@
+"""Pruning by a ranking of channels or single weights."""

@@ -1,0 +1,198 @@
+"""Pruning as it is commonly done: parts are ranked, the lowest go, the network is trained on; in one step or several.
+
+In n steps the share that is gone climbs as s_t = s_f (1 - (1 - t/n)^3) (Zhu and Gupta, arXiv 1710.01878, eq. 1); each
+step ranks what is left anew, and what is gone stays gone. Behind the last step fine-tuning starts its learning rate
+again (learning rate rewinding, Renda et al., arXiv 2003.02389); `rewind` sets the weights back too, to before warm-up
+(Frankle and Carbin, arXiv 1803.03635).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from cost_models.rules import CostModel
+from search.budgets.feasibility import BudgetError, at, over
+from search.files.results import Result
+from search.settings.front import Point
+from search.settings.strategies import MagnitudeSettings
+from search.strategies.fixed import check_offered, uniform
+from search.strategies.problem import Problem
+from search.strategies.pruning.parts import Channels, Parts, SingleWeights, over_layers_means
+from search.strategies.pruning.ranking import as_layers_shares, ascending, by_energy, scores
+from search.strategies.strategy import progressive
+from search.training.loop import PhaseRun
+from search.training.phase import Phase, label
+from spaces.architecture import Architecture
+from spaces.space import Space
+
+PARTS: dict[str, type[Channels] | type[SingleWeights]] = {"channels": Channels, "weights": SingleWeights}
+DEFAULT_EPOCHS = 12
+CERTAIN = 100.0  # a factor on logits that are fixed, by which no draw in training takes another option
+HOW_TO_OPEN = {
+    "channels": "no channels are open. Add 0 to space.weight_bits",
+    "weights": "no weights are open. Set space.pattern=weights",
+}
+
+
+class Magnitude:
+    def __init__(self, settings: MagnitudeSettings) -> None:
+        self.settings = settings
+
+    def plan(self, points: int, finetune: int, left: float | None) -> dict[str, int]:
+        plan = {}
+        for number, parts in enumerate(self._steps(points, finetune, left), start=1):
+            plan |= {label("prune", step): epochs for step, epochs, _ in parts if epochs}
+            plan[label("finetune", number)] = finetune
+        return plan
+
+    def _steps(self, points: int, finetune: int, left: float | None) -> list[list[tuple[int, int, float]]]:
+        """Of each point its steps: their number in the run, epochs of training behind them, share of what is to go.
+
+        Behind the first point each takes one step.
+        """
+        s = self.settings
+        first, following = progressive(points, finetune, left, s.epochs, None, DEFAULT_EPOCHS)
+        parts = [first * (step + 1) // s.steps - first * step // s.steps for step in range(s.steps)]
+        own = [(step, epochs, 1 - (1 - step / s.steps) ** 3) for step, epochs in enumerate(parts, 1)]
+        return [own, *([(s.steps + further, following, 1.0)] for further in range(1, points))]
+
+    def check(self, space: Space, models: Mapping[str, CostModel], points: Sequence[Point]) -> None:
+        """Raises ValueError: nothing to prune, no amount, or two; BudgetError where the budgets are out of reach."""
+        s = self.settings
+        check_offered(space, s.weight_bits)
+        whole = uniform(space, s.weight_bits)
+        for point in points:
+            self._check_amount(PARTS[s.structure](space, whole).sizes, point.budgets)
+            self._check_budgets(space, models, whole, point.budgets)
+
+    def _check_budgets(self, space: Space, models, whole: Architecture, budgets: Mapping[str, float]) -> None:
+        s = self.settings
+        least = uniform(space, s.weight_bits, 0.0) if s.structure == "channels" else whole
+        costs = at(space, least, models)
+        if over(costs, budgets):
+            left = "one channel a layer" if s.structure == "channels" else "all channels (zeros save nothing)"
+            raise BudgetError(
+                f"strategy 'magnitude' at {s.weight_bits} bits with {left}: costs are {costs}, budgets "
+                f"{dict(budgets)}. Lower strategy.weight_bits or raise the budgets."
+            )
+
+    def _check_amount(self, sizes: Mapping[str, int], budgets: Mapping[str, float]) -> None:
+        s = self.settings
+        if not sizes:
+            raise ValueError(f"strategy.structure '{s.structure}': {HOW_TO_OPEN[s.structure]}.")
+        given = s.fraction is not None or s.threshold is not None
+        if not given and (s.structure == "weights" or not budgets):
+            raise ValueError(
+                f"strategy 'magnitude': there are budgets {dict(budgets)} and no amount of {s.structure} to prune. "
+                "Give strategy.fraction or strategy.threshold; of channels, budgets say it too."
+            )
+        if given and s.structure == "channels" and budgets:
+            amount = f"fraction {s.fraction}" if s.fraction is not None else f"threshold {s.threshold}"
+            raise ValueError(
+                f"strategy 'magnitude': budgets {dict(budgets)} say how many channels go, and strategy.{amount} says "
+                "it too. Leave one of them out."
+            )
+        total, most = sum(sizes.values()), sum(sizes.values()) - len(sizes)
+        if s.fraction is not None and s.scope == "global" and round(s.fraction * total) > most:
+            raise ValueError(
+                f"strategy.fraction {s.fraction}: of {total} {s.structure} in {len(sizes)} layers one a layer stays, "
+                f"so {most / total:.4g} can go at most."
+            )
+
+    def run(self, problem: Problem) -> Iterator[Result]:
+        s, space, points = self.settings, problem.space, problem.points
+        finetune, left = problem.settings.finetune.epochs, problem.epochs_left()
+        start = uniform(space, s.weight_bits)
+        _fix(space, start)
+        parts = PARTS[s.structure](space, start)
+        for point, steps in zip(points, self._steps(len(points), finetune, left), strict=True):
+            at_point = problem.at(point)
+            for step, epochs, share in steps:
+                self._step(at_point, parts, start, step, epochs, share)
+            *_, (_, trained, _) = steps
+            result = at_point.evaluate(space.architecture(), at_point.last_finetune(), goes_on=trained > 0)
+            metrics = {"search/pruned": parts.gone().double().mean().item()}
+            yield replace(result, metrics={**result.metrics, **metrics})
+
+    def _step(self, problem: Problem, parts: Parts, start: Architecture, step: int, epochs: int, share: float) -> None:
+        s, space = self.settings, problem.space
+        gone = self._gone(problem, parts, share)
+        parts.remove(gone)
+        problem.context.monitor.note(f"step {step}: {int(gone.sum()):,} of {len(gone):,} {s.structure} are gone")
+        if s.rewind:
+            space.load_state_dict(problem.initial)
+            _fix(space, start)
+            parts.remove(gone)
+            problem.calibrate()
+        if epochs:
+            PhaseRun(space, self._phase(problem, step, epochs), problem.context).run()
+
+    def _phase(self, problem: Problem, step: int, epochs: int) -> Phase:
+        s, architecture = self.settings, problem.space.architecture().hash
+        return Phase(
+            "prune",
+            epochs,
+            s.lr,
+            weight_decay=s.weight_decay,
+            steady=problem.settings.finetune.epochs > 0,
+            teacher=problem.distillation(),
+            architecture=architecture,
+            number=step,
+        )
+
+    def _gone(self, problem: Problem, parts: Parts, share: float) -> Tensor:
+        """(N,) bool: what is gone once that share of the amount is."""
+        s, gone = self.settings, parts.gone()
+        values = scores(problem, parts, s.criterion)
+        if s.threshold is not None:
+            values = over_layers_means(values, parts.sizes)
+        if s.scope == "layer":
+            values = as_layers_shares(values, parts.sizes)
+
+        def enough(candidate: Tensor) -> bool:
+            if s.fraction is not None:
+                return int(candidate.sum()) >= round(s.fraction * share * len(candidate))
+            return not self._over(problem, parts, candidate)
+
+        if s.order == "energy":
+            order = by_energy(problem, parts, values, s.tolerance, enough)
+        else:
+            order = ascending(values, parts.sizes)
+        count = self._count(problem, parts, order, values, share)
+        return gone.index_fill(0, order[:count], True)
+
+    def _count(self, problem: Problem, parts: Parts, order: Tensor, values: Tensor, share: float) -> int:
+        """How many places of the order go."""
+        s = self.settings
+        if s.threshold is not None:
+            return int((values[order] < s.threshold * share).sum())
+        if s.fraction is not None and s.scope == "layer":
+            return int((values[order] <= s.fraction * share).sum())
+        if s.fraction is not None:
+            return round(s.fraction * share * len(values))
+        none = torch.zeros(len(values), dtype=torch.bool)
+        low, high = 0, len(order)
+        while low < high:  # the fewest that meet the budgets: costs fall with every channel
+            middle = (low + high) // 2
+            if self._over(problem, parts, none.index_fill(0, order[:middle], True)):
+                low = middle + 1
+            else:
+                high = middle
+        return round(share * low)
+
+    def _over(self, problem: Problem, parts: Parts, gone: Tensor) -> bool:
+        before = parts.gone()
+        parts.remove(gone)
+        architecture = problem.space.architecture()
+        parts.remove(before)
+        return bool(over(at(problem.space, architecture, problem.models), problem.budgets))
+
+
+def _fix(space: Space, architecture: Architecture) -> None:
+    """The space with its choices made for good: training draws no other option."""
+    space.fix(architecture)
+    with torch.no_grad():
+        for choice in space.choices.values():
+            choice.logits.mul_(CERTAIN)

@@ -1,0 +1,1 @@
+"""What each option hurts alone, and an integer program over it."""

@@ -1,0 +1,113 @@
+"""Sensitivity and an integer program: what each option hurts alone, and the least sum of it that meets the budgets.
+
+(As in HAWQ-V3, Yao et al., ICML 2021, arXiv 2011.10680, with losses in place of curvatures, and channels besides.)
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from cost_models.rules import CostModel
+from search.budgets.feasibility import seed_architecture
+from search.budgets.repair import repair
+from search.files.results import Result
+from search.settings.front import Point
+from search.settings.strategies import SensitivitySettings
+from search.strategies.problem import FORWARD, Problem
+from search.strategies.sensitivity.table import FILE, UNFINISHED, Table, estimated, fingerprint, measured, passes
+from search.strategies.strategy import training
+from spaces.space import Space
+
+FOR_TABLE = 0.5  # of the seconds that are left: fine-tuning has the rest
+
+
+class SensitivityProgram:
+    """One table, and from it an architecture for every point."""
+
+    def __init__(self, settings: SensitivitySettings) -> None:
+        self.settings = settings
+
+    def plan(self, points: int, finetune: int, left: float | None) -> dict[str, int]:
+        return training(points, finetune, left)
+
+    def check(self, space: Space, models: Mapping[str, CostModel], points: Sequence[Point]) -> None:
+        """Raises ValueError: no budgets, so nothing would change; or strategy.table cannot be read."""
+        if self.settings.table is not None:
+            Table.load(Path(self.settings.table))
+        if not all(point.budgets for point in points):
+            raise ValueError("strategy 'sensitivity': lowers costs to budgets, and there are none. Add budgets.")
+
+    def run(self, problem: Problem) -> Iterator[Result]:
+        table = self._table(problem)
+        left = self._left(problem)
+        for point in problem.points:
+            start = seed_architecture(problem.space)
+            found = repair(problem.space, start, problem.models, point.budgets, table.hurts)
+            yield problem.at(point).evaluate(found, left)
+
+    def _left(self, problem: Problem, ahead: float = 0.0) -> int | None:
+        """Epochs that a limit leaves for fine-tuning each point. Raises ValueError: none."""
+        whole = problem.epochs_left()
+        if whole is None:
+            return None
+        left = int((whole - ahead) / len(problem.points))
+        if left < 1:
+            raise ValueError(
+                f"limits.epochs: {problem.limits.epochs:g}, of which the table takes {ahead:.1f}, and nothing is left "
+                "to fine-tune. Raise it, or take strategy.estimate=gradient, strategy.batches=1 or the strategy.table "
+                "of another run."
+            )
+        return left
+
+    def _table(self, problem: Problem) -> Table:
+        """The run's own where it was made before, that of another run where it is named, or a new one."""
+        own = problem.context.folder / FILE
+        path = own if own.exists() or self.settings.table is None else Path(self.settings.table)
+        if path.exists() or path != own:
+            table = Table.load(path)
+            if not table.fits(problem.space):
+                raise ValueError(
+                    f"strategy.table {path}: belongs to other weights or another space. "
+                    "Leave it out, or take that run's float network: train.warmup.source."
+                )
+            problem.context.restored += table.seconds  # one that was taken over counts as if it had been made here
+        else:
+            self._left(problem, self._epochs(problem))
+            table = replace(self._made(problem), epochs=self._epochs(problem))
+        if path != own or not own.exists():
+            table.save(own)
+        (problem.context.folder / UNFINISHED).unlink(missing_ok=True)
+        problem.context.spend("search", table.epochs, table.seconds)
+        return table
+
+    def _made(self, problem: Problem) -> Table:
+        batches, context, began = problem.sample(self.settings.batches), problem.context, time.perf_counter()
+        if self.settings.estimate == "gradient":
+            table = estimated(problem.space, batches, problem.loss())
+            return replace(table, seconds=time.perf_counter() - began)
+        path, tries = context.folder / UNFINISHED, passes(problem.space)
+        known = self._unfinished(path, problem.space)
+        context.restored += known.seconds
+        context.monitor.note(f"sensitivity: {tries} options, each tried alone")
+
+        def timed(table: Table) -> Table:
+            return replace(table, seconds=known.seconds + time.perf_counter() - began)
+
+        def keep(table: Table) -> None:
+            timed(table).save(path)
+            context.monitor.note(f"sensitivity: {table.tries} of {tries}")
+
+        allowed = None if context.limit is None else FOR_TABLE * (context.limit - context.elapsed())
+        return timed(measured(problem.space, batches, problem.loss(), allowed, known.increases, keep))
+
+    def _unfinished(self, path: Path, space: Space) -> Table:
+        """What this run had measured when it was killed; an empty table where there is none of these weights."""
+        before = Table.load(path) if path.exists() else None
+        mine = before is not None and before.fingerprint == fingerprint(space)
+        return before if mine else Table("", (), {}, {})
+
+    def _epochs(self, problem: Problem) -> float:
+        """Passes over training data, in units of training on all of it."""
+        work = FORWARD * passes(problem.space) if self.settings.estimate == "measured" else 1.0
+        return self.settings.batches * work / len(problem.context.whole)

@@ -1,0 +1,258 @@
+"""What every option of every group of every decision does to the loss, one at a time, from the seed network."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from reprlib import repr as short
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from search.budgets.feasibility import fixed, seed_architecture
+from search.budgets.repair import Hurts
+from search.files.documents import FINITE, NUMBER, OBJECT, TEXT, WHOLE, check_format, json_object, listed, unlike
+from search.objective.tried_options import difference_of
+from search.training.dry_run import watched
+from spaces.blocks import GATES
+from spaces.decisions.decision import Decision, Gate
+from spaces.files import write_text
+from spaces.space import FAKE, Space
+
+FILE, UNFINISHED, FORMAT = "sensitivity.json", "sensitivity.part.json", 1
+DECISION = {"options": listed(WHOLE), "loss_increase": listed(listed(NUMBER))}
+
+Batch = tuple[Tensor, Tensor]
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Table:
+    """What is known of a space.
+
+    Attributes:
+        fingerprint: of the weights that it holds for.
+        gates: the decisions that are gates, in the order of the space; their options are 0 and 1.
+        increases: decision -> (groups, options), losses less the seed network's.
+        epochs: of training that making it took as much as; seconds: that it took.
+    """
+
+    fingerprint: str
+    gates: tuple[str, ...]
+    options: dict[str, tuple[int, ...]]
+    increases: dict[str, Tensor]
+    epochs: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def hurts(self) -> Hurts:
+        """As `search.budgets.repair` reads it: gates in one vector behind the channel that is always open."""
+        found = {name: table.clamp_min(0) for name, table in self.increases.items()}
+        gates = [found.pop(name)[:, 0] for name in self.gates]
+        return found | ({GATES: torch.cat([torch.zeros(1, dtype=torch.float64), *gates])} if gates else {})
+
+    @property
+    def tries(self) -> int:
+        """Options that were tried, and that of the seed network, which they are compared with."""
+        return 1 + sum(table.numel() - len(table) for table in self.increases.values())
+
+    def save(self, path: Path) -> None:
+        decisions = {
+            name: {"options": list(options), "loss_increase": self.increases[name].tolist()}
+            for name, options in self.options.items()
+        }
+        document = {"format": FORMAT, "fingerprint": self.fingerprint, "gates": self.gates}
+        document |= {"epochs": self.epochs, "seconds": self.seconds, "decisions": decisions}
+        write_text(path, json.dumps(document))
+
+    @staticmethod
+    def load(path: Path) -> "Table":
+        """Raises ValueError: no file, no JSON, of another format, or damaged."""
+        try:
+            document = json_object(path.read_text(encoding="utf-8"))
+            decisions, wrong = decisions_of(document)
+            document.setdefault("seconds", 0.0)  # of tables from before they were counted
+            kinds = {"fingerprint": TEXT, "epochs": FINITE, "seconds": FINITE, "gates": listed(TEXT)}
+            wrong += unlike(document, kinds).values()
+            if wrong:
+                raise ValueError(f"is no whole table: {'; '.join(wrong)}")
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"{path}: cannot be read ({error}). Name the sensitivity.json of another run in strategy.table, or "
+                "leave it out and delete this one: the run makes its own."
+            ) from error
+        options = {name: tuple(entry["options"]) for name, entry in decisions.items()}
+        increases = {n: torch.tensor(e["loss_increase"], dtype=torch.float64) for n, e in decisions.items()}
+        took = document["epochs"], document["seconds"]
+        return Table(document["fingerprint"], tuple(document["gates"]), options, increases, *took)
+
+    def fits(self, space: Space) -> bool:
+        """Whether it is of these weights and of what is open in this space."""
+        shapes = {name: (decision.groups, len(decision.options)) for name, decision in space.decisions.items()}
+        return (
+            self.fingerprint == fingerprint(space)
+            and self.gates == tuple(gate.name for gate in space.gates.values())
+            and {name: tuple(values.shape) for name, values in self.increases.items()} == shapes
+        )
+
+
+def decisions_of(document: Mapping[str, Any]) -> tuple[dict[str, dict[str, list]], list[str]]:
+    """Decision -> "options" and "loss_increase", a row a group with a number an option; and what of them is damaged.
+
+    Raises:
+        ValueError: of another format, or without decisions.
+    """
+    check_format(document, FORMAT)
+    wrong = unlike(document, {"decisions": OBJECT})
+    if wrong:
+        raise ValueError(wrong["decisions"])
+    found, faults = {}, []
+    for name, entry in document["decisions"].items():
+        fault = _fault(entry)
+        if fault:
+            faults.append(f"decision '{name}': {fault}")
+        else:
+            found[name] = entry
+    return found, faults
+
+
+def _fault(entry: Any) -> str:
+    """What is wrong with a decision; "" if nothing is."""
+    if not isinstance(entry, dict):
+        return f"{short(entry)} is no object"
+    wrong = unlike(entry, DECISION)
+    if wrong:
+        return "; ".join(wrong.values())
+    rows, options = entry["loss_increase"], len(entry["options"])
+    if not rows or not options or any(len(row) != options for row in rows):
+        return f"rows of loss_increase have {sorted({len(row) for row in rows})} numbers for {options} options"
+    return ""
+
+
+def fingerprint(space: Space) -> str:
+    """Of the float network and of what is open: a table holds for these alone."""
+    digest = hashlib.sha256()
+    state = space.state_dict()
+    for name in space.float_names():
+        digest.update(name.encode() + state[name].cpu().numpy().tobytes())
+    for name, decision in space.decisions.items():
+        digest.update(f"{name} {decision.groups} {decision.options}".encode())
+    return digest.hexdigest()[:16]
+
+
+@torch.no_grad()
+def measured(
+    space: Space,
+    batches: list[Batch],
+    loss: Loss,
+    allowed: float | None = None,
+    known: Mapping[str, Tensor] | None = None,
+    keep: Callable[[Table], None] = lambda unfinished: None,
+) -> Table:
+    """By a pass for every option of every group.
+
+    Args:
+        allowed: seconds.
+        known: decision -> increases, of an earlier table that was not finished.
+        keep: is given the table as far as it is, behind every decision.
+
+    Raises:
+        ValueError: it would take longer, as the first pass shows.
+    """
+    seed, mode, began = seed_architecture(space), space.mode, time.perf_counter()
+    increases = dict(known or {})
+    space.set_mode(FAKE)
+    with fixed(space, seed):
+        reached = _mean_loss(space, batches, loss)
+        left = [decision for name, decision in space.decisions.items() if name not in increases]
+        expected = sum(map(_tries, left)) * (time.perf_counter() - began)
+        if allowed is not None and expected > allowed:
+            raise ValueError(
+                f"limits.seconds: leaves {allowed:.0f} for the table, which takes about {expected:.0f}. Raise it, or "
+                "take fewer strategy.batches, strategy.estimate=gradient, or the strategy.table of another run."
+            )
+        for decision in left:
+            increases[decision.name] = _increases(decision, lambda: _mean_loss(space, batches, loss) - reached)
+            keep(_table(space, increases))
+    space.set_mode(mode)
+    return _table(space, increases)
+
+
+def _increases(decision: Decision, increase: Callable[[], float]) -> Tensor:
+    """(groups, options), of one decision, which is at its start."""
+    found = torch.zeros(decision.groups, len(decision.options), dtype=torch.float64)
+    start = decision.pick()
+    alone = isinstance(decision, Gate) and decision.groups == 1  # the last channel stays
+    for group in range(0 if alone else decision.groups):
+        for i, option in enumerate(decision.options):
+            if option != decision.start:
+                pick = list(start)
+                pick[group] = option
+                decision.fix(tuple(pick))
+                found[group, i] = increase()
+    decision.fix(start)
+    return found
+
+
+def estimated(space: Space, batches: list[Batch], loss: Loss) -> Table:
+    """By the empirical Fisher information (see search.objective.fisher); whole choices are tried. One pass."""
+    with fixed(space, seed_architecture(space)), watched(space, frozen_norms=True):
+        seen = [_of_batch(space, images, labels, loss) for images, labels in batches]
+    found = {name: torch.stack([each[name] for each in seen]).mean(0).double().cpu() for name in seen[0]}
+    increases, first = {}, 1
+    for name, decision in space.decisions.items():
+        if isinstance(decision, Gate):
+            closed = found[GATES][first : first + decision.groups]
+            increases[name] = torch.stack([closed, torch.zeros_like(closed)], dim=1)
+            first += decision.groups
+        else:
+            increases[name] = found[name]
+    return _table(space, increases)
+
+
+def _of_batch(space: Space, images: Tensor, labels: Tensor, loss: Loss) -> dict[str, Tensor]:
+    """Of GATES (places,), what closing each does to the loss; of choices (groups, options), what the others do."""
+    value = loss(space(images), labels)
+    leaves = space.selection.leaves()
+    found = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
+    changes = {}
+    for (name, leaf), gradient in zip(leaves.items(), found, strict=True):
+        if name in space.selection.whole:
+            changes[name] = _tried(space, images, lambda logits: loss(logits, labels), value.item(), name)
+            continue
+        gradient = torch.zeros_like(leaf) if gradient is None else gradient
+        change = -gradient if name == GATES else gradient - (gradient * leaf.detach()).sum(1, keepdim=True)
+        changes[name] = len(images) / 2 * change.square()
+    return changes
+
+
+def _tried(space: Space, images: Tensor, loss: Callable[[Tensor], Tensor], reached: float, name: str) -> Tensor:
+    """(1, options), the loss with each other option, less what was reached."""
+    now, options = int(space.selection.share[name][0].argmax()), range(len(space.choices[name].options))
+    tried = [
+        0.0 if i == now or not space.in_use(name) else difference_of(space, images, loss, reached, name, i)
+        for i in options
+    ]
+    return torch.tensor([tried], device=images.device)
+
+
+def passes(space: Space) -> int:
+    """Forward passes that `measured` takes on each batch."""
+    return 1 + sum(map(_tries, space.decisions.values()))
+
+
+def _tries(decision: Decision) -> int:
+    return decision.groups * (len(decision.options) - 1)
+
+
+def _table(space: Space, increases: dict[str, Tensor]) -> Table:
+    """Of all decisions, or of those that are done."""
+    options = {name: tuple(decision.options) for name, decision in space.decisions.items() if name in increases}
+    return Table(fingerprint(space), tuple(gate.name for gate in space.gates.values()), options, increases)
+
+
+def _mean_loss(space: Space, batches: list[Batch], loss: Loss) -> float:
+    return sum(loss(space(images), labels).item() for images, labels in batches) / len(batches)

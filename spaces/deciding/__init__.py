@@ -1,0 +1,1 @@
+"""From a Space with open decisions to the smaller network that is decided."""

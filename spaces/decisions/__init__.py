@@ -1,0 +1,1 @@
+"""Decisions, and what they say in a forward pass."""

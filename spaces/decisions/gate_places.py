@@ -1,0 +1,68 @@
+"""Where each tensor's channels stand in the vector of all gates."""
+
+from collections.abc import Collection
+
+import torch
+from torch import Tensor, nn
+
+from spaces.blocks.activations import moves_zero
+from spaces.spec import BlockSpec, SpaceSpec
+
+
+class Slots(nn.Module):
+    """Indices into the vector of all gates, whose place 0 is the channel that is always open.
+
+    Attributes:
+        counts: (tensors, places), float64; tensors as in the description.
+        masked: block -> its channels, of the blocks that mask their output.
+        places: of all masked blocks behind one another.
+    """
+
+    def __init__(self, spec: SpaceSpec) -> None:
+        super().__init__()
+        counts = torch.zeros(len(spec.slots), 1 + sum(spec.gates.values()), dtype=torch.float64)
+        for row, places in enumerate(spec.slots.values()):
+            counts[row].index_add_(0, torch.tensor(places), torch.ones(len(places), dtype=torch.float64))
+        self.register_buffer("counts", counts, persistent=False)
+        gated = [block for block in spec.blocks if any(spec.slots[block.name]) and _shows_gates(block)]
+        self._of = {block.name: f"_of_{i}" for i, block in enumerate(gated)}
+        for name, key in self._of.items():
+            self.register_buffer(key, torch.tensor(spec.slots[name]), persistent=False)
+        later = _masked_later(spec, self._of)
+        self.masked = {name: len(spec.slots[name]) for name in self._of if name not in later}
+        places = [place for name in self.masked for place in spec.slots[name]]
+        self.register_buffer("places", torch.tensor(places, dtype=torch.long), persistent=False)
+
+    def of(self, block: str) -> Tensor | None:
+        """(C,); None where no gate bears on what the block makes."""
+        return getattr(self, self._of[block]) if block in self._of else None
+
+    def split(self, alpha: Tensor) -> dict[str, Tensor]:
+        """Masked block -> (C,) of the vector of all gates."""
+        each = alpha.index_select(0, self.places).split(list(self.masked.values()))
+        return dict(zip(self.masked, each, strict=True))
+
+
+def _shows_gates(block: BlockSpec) -> bool:
+    """Whether a closed channel would come out other than as zero, were it not masked."""
+    return block.weights is not None or moves_zero(block.activation)
+
+
+def _masked_later(spec: SpaceSpec, gated: Collection[str]) -> set[str]:
+    """Tensors whose every path meets another mask of the same channels: the input of a depthwise convolution, say.
+
+    Of two masks in a row each would hide the other's gradient where the gate is closed, and double it where open.
+    """
+    later: set[str] = set()
+    for block in reversed(spec.blocks):
+        readers = [reader for reader in spec.blocks if block.name in reader.inputs]
+        masked = [_keeps_channels(spec, r) and (r.name in gated or r.name in later) for r in readers]
+        if masked and all(masked) and block.name != spec.output:
+            later.add(block.name)
+    return later
+
+
+def _keeps_channels(spec: SpaceSpec, block: BlockSpec) -> bool:
+    """Whether each output channel comes from one input channel alone."""
+    groups = block.attributes.get("groups", 1)
+    return block.weights is None or groups == len(spec.slots[block.inputs[0]]) > 1

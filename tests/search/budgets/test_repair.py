@@ -1,0 +1,74 @@
+"""Projection onto budgets: what comes out meets them exactly, and the least important went."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from cost_models import COST_MODELS
+from search.budgets.feasibility import at, over, ranges, refuse_impossible, seed_architecture
+from search.budgets.repair import repair
+from search.strategies.sensitivity.table import estimated
+from spaces.networks import ResNet8
+from spaces.searchable import searchable
+from tests.search.small import Small
+
+MODELS = COST_MODELS
+
+
+def prepared(model, shape):
+    torch.manual_seed(0)
+    x = torch.randn(8, *shape)
+    space = searchable(model, x)
+    space.calibrate([x])
+    batches = [(torch.randn(8, *shape), torch.randint(0, 4, (8,))) for _ in range(3)]
+    return space, estimated(space, batches, F.cross_entropy).hurts
+
+
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.2, 0.05])
+@pytest.mark.parametrize("cost", ["flash_bytes", "macs", "peak_ram_bytes", "energy_pj"])
+def test_repaired_architecture_meets_the_budget_exactly(cost, share):
+    space, hurts = prepared(Small(channels=12), (1, 8, 8))
+    span = ranges(space, MODELS)[cost]
+    budgets = {cost: span.floor + share * (span.seed - span.floor)}
+    found = repair(space, seed_architecture(space), MODELS, budgets, hurts)
+    assert not over(at(space, found, MODELS), budgets)
+    assert found != seed_architecture(space)
+
+
+def test_several_budgets_at_once_on_a_residual_network():
+    space, hurts = prepared(ResNet8(1, 4, 8), (1, 8, 8))
+    seed = at(space, seed_architecture(space), MODELS)
+    budgets = {"flash_bytes": 0.15 * seed["flash_bytes"], "peak_ram_bytes": 0.6 * seed["peak_ram_bytes"]}
+    found = repair(space, seed_architecture(space), MODELS, budgets, hurts)
+    costs = at(space, found, MODELS)
+    assert all(costs[name] <= limit for name, limit in budgets.items())
+    assert costs["flash_bytes"] > 0.5 * budgets["flash_bytes"]  # no more was taken than asked for, roughly
+
+
+def test_an_architecture_within_budget_is_left_as_it_is():
+    space, hurts = prepared(Small(), (1, 8, 8))
+    start = seed_architecture(space)
+    assert repair(space, start, MODELS, {"flash_bytes": 1e9}, hurts) is start
+
+
+def test_dead_channels_go_first():
+    torch.manual_seed(0)
+    model = Small(channels=8)
+    with torch.no_grad():
+        model.norm1.weight[:4] = 1e-6
+        model.norm1.bias[:4] = 0.0
+    space, hurts = prepared(model, (1, 8, 8))
+    seed = seed_architecture(space)
+    closed = seed.having({"conv1/channels": (0, 0, 0, 0, 1, 1, 1, 1)})
+    budgets = {"peak_ram_bytes": at(space, closed, MODELS)["peak_ram_bytes"]}
+    found = repair(space, seed, MODELS, budgets, hurts)
+    assert found.picks["conv1/channels"][:4] == (0, 0, 0, 0)
+
+
+def test_feasible_range_runs_from_the_floor_to_the_seed_and_costs_leave_decisions_alone():
+    space, _ = prepared(Small(), (1, 8, 8))
+    before = space.architecture()
+    found = ranges(space, MODELS)
+    assert space.architecture() == before
+    assert all(0 < r.floor < r.seed for r in found.values())
+    refuse_impossible(space, MODELS, {"flash_bytes": found["flash_bytes"].floor})

@@ -1,0 +1,305 @@
+import io
+import re
+from dataclasses import replace
+from math import inf, nan
+
+import pytest
+from rich.console import Console
+
+from search.monitor.events import Clock, EpochEnd, LayerRow, Monitor, Monitors, Tick, Totals, duration
+from search.monitor.terminal import (
+    LITERAL,
+    REDRAW_SECONDS,
+    LiveMonitor,
+    PlainMonitor,
+    against,
+    layer_table,
+    quantity,
+    summary_table,
+    terminal_monitor,
+)
+
+ESCAPE = re.compile(r"\x1b\[[?0-9;]*[A-Za-z]")
+COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-9][0-9;]*m")
+HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
+
+COSTS = {"flash_bytes": 31949.0, "peak_ram_bytes": 15360.0, "macs": 1.23e6}
+BUDGETS = {"flash_bytes": 24576.0, "peak_ram_bytes": 16384.0}
+UNITS = {"flash_bytes": "B", "peak_ram_bytes": "B", "macs": "MAC"}
+SCALARS = {"loss/train": 0.43125, "accuracy/train": 0.8732, "loss/val": 0.5, "accuracy/val": 0.85, "temperature": 1.0}
+TICK = Tick("search", 2, 40, 9, 390, 0.43125, 0.8732, COSTS, BUDGETS, UNITS, run_fraction=0.25)
+END = EpochEnd("search", 2, 40, 12, SCALARS | {f"cost/{name}": cost for name, cost in COSTS.items()}, bits={}, gates={})
+NOTE = "a note with [bold]brackets[/bold]"
+ROWS = [
+    LayerRow("stem", "conv", 16, 16, {2: 1, 8: 12, 4: 3}, 1234, 230400, 15000),
+    LayerRow("blocks.0.pointwise", "linear", 2, 4, {0: 2, 8: 2}, 66, 4100, 900),
+    LayerRow("add", "add", 16, 16, {}, 0, 0, 800),
+]
+TOTALS = Totals(flash_bytes=1300, macs=234500, peak_ram_bytes=15000, peak_ram_layer="stem")
+ACCURACY = {"val": 0.9, "test": 0.875}
+SUMMARY = {
+    "experiment": "kws",
+    "seed": 0,
+    "architecture": "9f3c1a",
+    "accuracy": {"float": ACCURACY, "decided": ACCURACY, "integer": ACCURACY},
+    "costs": {
+        "flash_bytes": {"seed_network": 102400, "found": 24371, "unit": "B"},
+        "peak_ram_bytes": {"seed_network": 40960, "found": 17000, "unit": "B"},
+        "macs": {"seed_network": 4912345, "found": 1912345, "unit": "MAC"},
+    },
+    "budgets": {
+        "flash_bytes": {"limit": 24576, "found": 24371, "met": True},
+        "peak_ram_bytes": {"limit": 16384, "found": 17000, "met": False},
+    },
+    "mismatches": {"numpy": 0, "onnx": 3, "tensors_compared": 214, "elements_compared": 1204331},
+    "seconds": {"search": 100.04, "total": 150.3},
+    "folder": "runs/kws/1",
+}
+SUMMARY_TEXT = """\
+experiment         kws
+seed               0
+architecture       9f3c1a
+accuracy, float    val 90.00%, test 87.50%
+accuracy, decided  val 90.00%, test 87.50%
+accuracy, integer  val 90.00%, test 87.50%
+flash_bytes        24,371 B, was 102,400, limit 24,576: met
+peak_ram_bytes     17,000 B, was 40,960, limit 16,384: OVER
+macs               1,912,345 MAC, was 4,912,345
+mismatches         numpy 0, onnx 3 of 1,204,331 elements in 214 tensors
+seconds            search 100.0, total 150.3
+run folder         runs/kws/1
+"""
+TABLE_TEXT = """\
+layer               op       kept  bits          flash B     MACs   RAM B
+stem                conv    16/16  8:12 4:3 2:1    1,234  230,400  15,000
+blocks.0.pointwise  linear    2/4  8:2                66    4,100     900
+add                 add     16/16                      0        0     800
+total                       34/36                  1,300  234,500  15,000
+8:12 is 12 channels with 8 bits. RAM peaks at stem.
+"""
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Now:
+    seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def live(width: int, now: Now | None = None, no_color: bool = False) -> tuple[LiveMonitor, Terminal]:
+    terminal = Terminal()
+    size = {"width": width, "height": 30}
+    colours = {"force_terminal": True, "color_system": "standard", "no_color": no_color}
+    console = Console(file=terminal, **size, **colours, **LITERAL, legacy_windows=False, _environ={})
+    return LiveMonitor(console, now or Now()), terminal
+
+
+def test_candidates_are_counted_and_the_best_is_shown():
+    monitor, terminal = live(100)
+    monitor.tick(Tick("search 2", 0, 1, 11, 64, None, 0.8732, {}, {}, {}, run_fraction=0.25))
+    assert "search 2  candidate 12/64  best accuracy 87.32%" in ESCAPE.sub("", terminal.getvalue())
+
+
+def whole_run(monitor: Monitor) -> None:
+    monitor.note(NOTE)
+    monitor.tick(TICK)
+    monitor.epoch(END)
+    monitor.table(ROWS, TOTALS)
+    monitor.close(SUMMARY)
+
+
+def printed(table, width: int) -> list[str]:
+    console = Console(width=width, color_system=None, force_terminal=False, **LITERAL)
+    with console.capture() as capture:
+        console.print(table)
+    return [line.rstrip() for line in capture.get().splitlines()]
+
+
+def test_a_pipe_gets_plain_text_even_where_colour_is_forced(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    stream = io.StringIO()
+    monitor = terminal_monitor(stream)
+    whole_run(monitor)
+    assert isinstance(monitor, PlainMonitor)
+    assert "\x1b" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("term, kind", [("xterm-256color", LiveMonitor), ("dumb", PlainMonitor)])
+def test_a_terminal_gets_the_live_display_unless_it_cannot_move_its_cursor(monkeypatch, term, kind):
+    monkeypatch.setenv("TERM", term)
+    monitor = terminal_monitor(Terminal())
+    assert isinstance(monitor, kind)
+    monitor.close({})
+
+
+def test_plain_run_to_the_letter():
+    stream, now = io.StringIO(), Now()
+    monitor = PlainMonitor(stream, now)
+    monitor.tick(replace(TICK, run_fraction=0.0))
+    now.seconds = 61.0
+    whole_run(monitor)
+    line = (
+        "search epoch 3/40  train loss 0.4313  train acc 87.32%  val loss 0.5000  val acc 85.00%  "
+        "flash_bytes 31.2/24.0 kB OVER  peak_ram_bytes 15.0/16.0 kB  macs 1.2 M MAC  time 1:01, 3:03 left\n"
+    )
+    assert stream.getvalue() == NOTE + "\n" + line + TABLE_TEXT + "\n" + SUMMARY_TEXT
+
+
+def test_plain_is_ascii_on_any_stream():
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monitor = PlainMonitor(stream)
+    monitor.note("layer 'größe'")
+    monitor.table([replace(ROWS[0], name="größe")], TOTALS)
+    assert stream.buffer.getvalue().decode("ascii").count(r"gr\xf6\xdfe") == 2
+
+
+def test_epoch_without_any_tick_has_no_units_and_no_budgets():
+    stream = io.StringIO()
+    PlainMonitor(stream).epoch(replace(END, scalars={"cost/flash_bytes": 31949.0}))
+    assert stream.getvalue() == "search epoch 3/40  flash_bytes 31.9 k  time 0:00, ? left\n"
+
+
+@pytest.mark.parametrize("width", [100, 80, 60, 40])
+def test_live_shows_everything_and_stays_within_the_width(width):
+    monitor, terminal = live(width)
+    whole_run(monitor)
+    lines = [ESCAPE.sub("", line) for line in re.split(r"[\r\n]+", terminal.getvalue())]
+    assert max(map(len, lines)) <= width
+    screen = "\n".join(lines)
+    for part in ("epoch 3/40", "step 10/390", "loss 0.4313", "accuracy 87.32%", "31.2/24.0 kB", "130% OVER", "94%"):
+        assert part in screen
+    assert NOTE in screen
+    assert ("━" in screen) == (width >= 60)
+
+
+def test_broken_budget_is_red_and_kept_budget_green_unless_colours_are_off():
+    for no_color in (False, True):
+        monitor, terminal = live(100, no_color=no_color)
+        whole_run(monitor)
+        for coloured in ("\x1b[31m130% OVER", "\x1b[32m94%"):
+            assert (coloured in terminal.getvalue()) == (not no_color)
+        assert bool(COLOUR.search(terminal.getvalue())) == (not no_color)
+
+
+def test_redraws_are_few_however_many_ticks():
+    now = Now()
+    monitor, terminal = live(100, now)
+    for step in range(1000):
+        now.seconds = step / 100
+        monitor.tick(replace(TICK, step=step))
+    redraws = terminal.getvalue().count("epoch 3/40")
+    monitor.close({})
+    assert 0.9 * 10 / REDRAW_SECONDS <= redraws <= 10 / REDRAW_SECONDS + 1
+
+
+def test_log_lines_stand_above_the_state():
+    monitor, terminal = live(100)
+    monitor.tick(TICK)
+    before = len(terminal.getvalue())
+    monitor.note("something happened")
+    after = terminal.getvalue()[before:]
+    monitor.close({})
+    assert 0 <= after.index("something happened") < after.index("epoch 3/40")
+
+
+def test_cursor_comes_back():
+    monitor, terminal = live(100)
+    monitor.tick(TICK)
+    assert HIDE_CURSOR in terminal.getvalue()
+    assert SHOW_CURSOR not in terminal.getvalue()
+    monitor.close({})
+    assert terminal.getvalue().rindex(SHOW_CURSOR) > terminal.getvalue().rindex(HIDE_CURSOR)
+
+
+@pytest.mark.parametrize("value", [nan, inf])
+def test_a_run_that_diverged_can_still_be_watched(value):
+    monitor, terminal = live(100)
+    monitor.tick(replace(TICK, loss=value, costs={"flash_bytes": value}))
+    monitor.close({})
+    assert f"loss {value:.4f}" in ESCAPE.sub("", terminal.getvalue())
+
+
+@pytest.mark.parametrize(
+    "width, header",
+    [
+        (80, "layer op kept bits flash B MACs RAM B"),
+        (69, "layer kept bits flash B MACs RAM B"),
+        (58, "layer kept bits flash B RAM B"),
+        (52, "layer kept bits flash B"),
+    ],
+)
+def test_narrow_table_drops_whole_columns(width, header):
+    lines = printed(layer_table(ROWS, TOTALS, Console(width=width)), width)
+    assert lines[0].split() == header.split()
+    assert "blocks.0.pointwise" in lines[2]
+
+
+def test_table_of_40_columns_folds_names_but_loses_nothing():
+    lines = printed(layer_table(ROWS, TOTALS, Console(width=40)), 40)
+    assert max(map(len, lines)) <= 40
+    name_column = "".join(line[: lines[0].index("kept") - 1].strip() for line in lines)
+    assert name_column.startswith("layerstemblocks.0.pointwiseaddtotal")
+    assert {"1,234", "66", "1,300"} <= set(" ".join(lines).split())
+
+
+def test_a_run_that_failed_shows_as_much_of_a_summary_as_there_is():
+    stream = io.StringIO()
+    PlainMonitor(stream).close({})
+    assert stream.getvalue() == ""
+    assert printed(summary_table({"seed": 3}), 80) == ["seed  3"]
+
+
+@pytest.mark.parametrize(
+    "value, unit, text",
+    [
+        (1023, "B", "1023 B"),
+        (1024, "B", "1.0 kB"),
+        (3 * 1024**2, "B", "3.0 MB"),
+        (1.23e6, "MAC", "1.2 M MAC"),
+        (0.03125, "", "0.03125"),
+        (5e13, "pJ", "50000.0 G pJ"),
+        (nan, "B", "nan B"),
+    ],
+)
+def test_quantity(value, unit, text):
+    assert quantity(value, unit) == text
+
+
+def test_cost_takes_the_unit_of_its_limit():
+    assert against(512, 24576, "B") == "0.5/24.0 kB"
+    assert against(2048, 100, "B") == "2048/100 B"
+
+
+@pytest.mark.parametrize("seconds, text", [(0, "0:00"), (83.9, "1:23"), (3683, "1:01:23"), (inf, "?")])
+def test_duration(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_time_left_of_a_resumed_run_counts_only_what_this_process_did():
+    now = Now()
+    clock = Clock(now)
+    clock.advance(0.5)
+    assert clock.left() == inf
+    now.seconds = 10.0
+    clock.advance(0.75)
+    assert clock.left() == 10.0
+
+
+def test_monitors_tell_every_monitor_in_order():
+    calls = []
+
+    class Spy:
+        def __init__(self, name):
+            self.name = name
+
+        def __getattr__(self, method):
+            return lambda *values: calls.append((self.name, method, *values))
+
+    whole_run(Monitors([Spy("a"), Spy("b")]))
+    told = [("note", NOTE), ("tick", TICK), ("epoch", END), ("table", ROWS, TOTALS), ("close", SUMMARY)]
+    assert calls == [(name, *call) for call in told for name in "ab"]

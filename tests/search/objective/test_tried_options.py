@@ -1,0 +1,141 @@
+"""Trials: a whole choice's options are worth what the loss says when each is taken."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from search.objective.objective import Objective
+from search.objective.tried_options import Trials
+from spaces.one_of import OneOf
+from spaces.searchable import Options, searchable
+from spaces.space import FAKE
+
+OPEN = Options((2, 8), "tensor", activation_bits=(2, 8), kernel_sizes=(1, 3))
+CHOICES = ("stem/bits", "stem/kernel", "stem/activation_bits", "body/branch", "body.alternatives.0.0/kernel")
+
+
+class Net(nn.Module):
+    """A stem, a choice of a convolution with norm or nothing, a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(1, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6)
+        block = nn.Sequential(nn.Conv2d(6, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU())
+        self.body = OneOf([block, nn.Identity()])
+        self.head = nn.Linear(6, 4)
+
+    def forward(self, x):
+        return self.head(self.body(F.relu(self.norm(self.stem(x)))).mean((2, 3)))
+
+
+IMAGES = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+LABELS = torch.arange(8) % 4
+
+
+def loss(logits):
+    return F.cross_entropy(logits, LABELS)
+
+
+@pytest.fixture
+def space():
+    """In training, with the first branch all but sure to be drawn."""
+    torch.manual_seed(0)
+    space = searchable(Net(), torch.zeros(2, 1, 8, 8), OPEN)
+    for _ in range(50):  # norms' statistics are those of the images, as after warm-up
+        space.train()(IMAGES)
+    space.calibrate([IMAGES])
+    space.train().set_mode(FAKE)
+    space.choices["body/branch"].logits.data.copy_(torch.tensor([[60.0, 0.0]]))
+    return space
+
+
+def buffers(space):
+    return {name: value.clone() for name, value in space.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_a_trial_is_the_pass_with_that_option(space, name):
+    reached = loss(space(IMAGES)).item()
+    choice = space.choices[name]
+    now = int(space.selection.share[name][0].argmax())
+    other = 1 - now
+    before, random = buffers(space), torch.get_rng_state()
+    found = loss(space.tried(IMAGES, name, other))
+    assert all(torch.equal(value, before[key]) for key, value in buffers(space).items())  # norms' statistics too
+    assert torch.equal(torch.get_rng_state(), random) and not found.requires_grad
+    choice.logits.data.copy_(60.0 * F.one_hot(torch.tensor([other]), 2))
+    expected = loss(space(IMAGES))
+    assert found.item() == expected.item() != reached
+
+
+def test_what_did_not_run_is_not_tried(space):
+    space.choices["body/branch"].logits.data.copy_(torch.tensor([[0.0, 60.0]]))
+    trials = Trials()
+    trials.observe(space, IMAGES, loss, loss(space(IMAGES)).item())
+    assert space.in_use("stem/kernel") and not space.in_use("body.alternatives.0.0/kernel")
+    assert "stem/kernel" in trials.values and "body.alternatives.0.0/kernel" not in trials.values
+
+
+def test_all_options_are_tried_at_first_and_one_a_pass_then(space, monkeypatch):
+    trials, tried = Trials(), []
+    original = space.tried
+    monkeypatch.setattr(space, "tried", lambda x, name, i: (tried.append((name, i)), original(x, name, i))[1])
+    reached = loss(space(IMAGES)).item()
+    trials.observe(space, IMAGES, loss, reached)
+    first = list(tried)
+    assert len(first) == len(set(first)) == len(space.selection.whole)  # two options each, of which one is in use
+    for _ in first:
+        trials.observe(space, IMAGES, loss, reached)
+    assert tried[len(first) :] == first
+
+
+def test_a_choice_moves_neither_way_before_its_options_are_known(space):
+    costs = torch.tensor([[-1.0, 5.0]])
+    trials = Trials()
+    assert not trials.gradient("stem/kernel", costs).any()
+    reached = loss(space(IMAGES)).item()
+    trials.observe(space, IMAGES, loss, reached)
+    worth = loss(space.tried(IMAGES, "stem/kernel", 0)).item() - reached
+    found = trials.gradient("stem/kernel", costs)[0]
+    assert found.tolist() == pytest.approx([-1.0 + worth, 5.0])
+
+
+def test_the_same_difference_again_changes_nothing_and_another_a_share(space):
+    trials = Trials()
+    reached = loss(space(IMAGES)).item()
+    trials.observe(space, IMAGES, loss, reached)
+    before = {name: values.clone() for name, values in trials.values.items()}
+    for _ in before:
+        trials.observe(space, IMAGES, loss, reached)
+    assert all(torch.allclose(values, before[name]) for name, values in trials.values.items())
+    trials.observe(space, IMAGES, loss, reached - 1.0)
+    moved = sum((values - before[name]).sum().item() for name, values in trials.values.items())
+    assert moved == pytest.approx(0.3)
+
+
+def test_what_was_tried_survives_a_checkpoint(space):
+    trials, again = Trials(), Trials()
+    for _ in range(3):
+        trials.observe(space, IMAGES, loss, loss(space(IMAGES)).item())
+    again.load(trials.state())
+    for each in (trials, again):
+        each.observe(space, IMAGES, loss, 1.0)
+    assert all(torch.equal(values, again.values[name]) for name, values in trials.values.items())
+
+
+def test_choices_descend_costs_and_losses_together(space):
+    """Without a budget the wider kernel stays, since it is better; a heavy one takes the taps."""
+    for force, sign in ((0.0, 1), (1e6, -1)):
+        objective = Objective({}, {}, {}, {})
+        space.zero_grad()
+        reached = loss(space(IMAGES)).item()
+        objective.trials.observe(space, IMAGES, loss, reached)
+        objective.trials.values["stem/kernel"] = torch.tensor([1.0, 0.0], dtype=torch.float64)
+        costs = {name: torch.zeros_like(leaf) for name, leaf in space.selection.leaves().items()}
+        costs["stem/kernel"] = force * torch.tensor([[0.0, 1.0]])
+        objective._gradients, objective._steps = costs, 1
+        roots, gradients = objective.gradients(space, reached, 0.0)
+        torch.autograd.backward(roots, gradients)
+        down = -space.choices["stem/kernel"].logits.grad[0]
+        assert (down[1] - down[0]).sign() == sign
