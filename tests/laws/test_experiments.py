@@ -1,4 +1,4 @@
-"""Every YAML in conf composes and parses, and refuses a key that nothing reads, by name."""
+"""Every YAML in conf composes and parses, and refuses a key that nothing reads, by name; every experiment starts."""
 
 from pathlib import Path
 
@@ -8,7 +8,9 @@ from hydra.utils import get_class
 from omegaconf import MissingMandatoryValue
 
 from cost_models import cost_model
-from search.config import parse
+from search.budgets.feasibility import BudgetError
+from search.config import model_maker, parse
+from search.run import Run
 from search.strategies import STRATEGIES
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -44,10 +46,35 @@ def test_experiment_parses_and_names_its_own_folder(composed, name):
         cost_model(cost, settings.target)
 
 
+def prepared(composed, folder: Path, *overrides: str) -> Run:
+    """A run that is ready for its first epoch: data read, network converted, all that can be refused not refused.
+
+    Images that would be downloaded are replaced by those of the same shape and classes that come with the package.
+    """
+    settings = parse(composed(*overrides))
+    if settings.data.name == "fashion_mnist":
+        settings = parse(composed(*overrides, "data=fashion_mnist_mini", "data.train_images=null"))
+    return Run(settings, model_maker(settings.model), folder)
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_experiment_can_be_run_with_any_strategy(composed, name, strategy):
-    assert parse(composed(f"+experiment={name}", f"strategy={strategy}")).strategy.name == strategy
+def test_experiment_can_be_run_with_any_strategy(composed, tmp_path, name, strategy):
+    overrides = [f"+experiment={name}", f"strategy={strategy}"]
+    if strategy == "fixed":  # it searches nothing, so it must be told what fits
+        overrides += ["strategy.weight_bits=4", "strategy.widths=[0.5,0.25]"]
+    run = prepared(composed, tmp_path, *overrides)
+    budgets = run.settings.budgets
+    assert budgets and all(run.seed_costs[cost] > limit for cost, limit in budgets.items())  # there is work to do
+    assert run.plan["warmup"] == run.settings.train.warmup.epochs > 0
+    assert run.plan["finetune"] == run.settings.train.finetune.epochs > 0
+    assert type(run.strategy) is STRATEGIES[strategy]
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_fixed_is_refused_where_it_does_not_fit_and_says_what_to_set(composed, tmp_path, name):
+    with pytest.raises(BudgetError, match=r"at 8 bits and width 1 .* Lower strategy\.weight_bits or strategy\.widths"):
+        prepared(composed, tmp_path, f"+experiment={name}", "strategy=fixed")
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
