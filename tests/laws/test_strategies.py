@@ -7,22 +7,16 @@ import torch
 
 from search.files.results import read_results
 from search.integer.program import Program
-from search.run import Run
 from search.settings.front import Front
 from search.settings.run import LimitSettings, Settings, SpaceSettings
 from search.settings.strategies import FixedSettings
 from search.strategies import SETTINGS, STRATEGIES
-from search.training.loop import PhaseRun
-from tests.search.small import Small, settings, write_stripes
+from tests.search.kills import killed_run, same_outputs
+from tests.search.small import run, settings
 
 LIMITS = (900.0, 540.0)  # of 1,487 B
 EPOCHS = 18
-OUTPUTS = ("program.safetensors", "model.safetensors", "architecture.json")
 SWEEP = "a sweep of fixed"  # a strategy of its own in all but name
-
-
-class Killed(BaseException):
-    pass
 
 
 def configured(data, name: str) -> Settings:
@@ -38,18 +32,13 @@ def configured(data, name: str) -> Settings:
     return replace(config, strategy=own)
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_stripes(tmp_path_factory.mktemp("data") / "d.npz", count=160)
-
-
 every = pytest.mark.parametrize("name", [*STRATEGIES, SWEEP])
 
 
 @every
 def test_every_point_of_a_front_holds_its_budget_within_one_limit_of_epochs(data, tmp_path, name):
     config = replace(configured(data, name), budgets={}, front=Front(budgets={"flash_bytes": list(LIMITS)}))
-    summary = Run(replace(config, limits=LimitSettings(EPOCHS)), lambda _: Small(), tmp_path)()
+    summary = run(tmp_path, replace(config, limits=LimitSettings(EPOCHS)))
     assert summary["epochs"]["total"] <= EPOCHS
     different = {point["architecture"] for point in summary["points"]}
     if len(different) == len(LIMITS):  # else there is nothing to train for one of them
@@ -65,25 +54,12 @@ def test_every_point_of_a_front_holds_its_budget_within_one_limit_of_epochs(data
 
 @every
 @pytest.mark.parametrize("saves", [2, 4])  # behind warm-up, and in what follows
-def test_after_a_kill_a_run_comes_to_the_same_bytes(data, tmp_path, monkeypatch, name, saves):
+def test_after_a_kill_a_run_comes_to_the_same_bytes(data, tmp_path, name, saves):
     config = replace(configured(data, name), limits=LimitSettings(9))
-    Run(config, lambda _: Small(), tmp_path / "whole")()
-    save, counted = PhaseRun.save, []
-
-    def killed_after(self):
-        save(self)
-        counted.append(1)
-        if len(counted) == saves:
-            raise Killed
-
-    with monkeypatch.context() as patched:
-        patched.setattr(PhaseRun, "save", killed_after)
-        with pytest.raises(Killed):
-            Run(config, lambda _: Small(), tmp_path / "run")()
+    run(tmp_path / "whole", config)
+    killed_run(tmp_path / "run", config, saves)
     torch.manual_seed(12345)  # a new process would not share the old one's random state
-    Run(config, lambda _: Small(), tmp_path / "run")()
-    for output in OUTPUTS:
-        whole, resumed = ((tmp_path / folder / output).read_bytes() for folder in ("whole", "run"))
-        assert whole == resumed, output
+    run(tmp_path / "run", config)
+    assert same_outputs(tmp_path / "whole", tmp_path / "run")
     (whole, _), (resumed, _) = (read_results(tmp_path / folder / "results.jsonl") for folder in ("whole", "run"))
     assert [(r.architecture, r.metrics) for r in whole] == [(r.architecture, r.metrics) for r in resumed]

@@ -8,9 +8,8 @@ import pytest
 import yaml
 
 from search.config import write_config
-from search.run import Run
 from tests.search.run_folders import COMMAND, LIMITS, change_json
-from tests.search.small import Small, settings, write_stripes
+from tests.search.small import run, settings, write_stripes
 
 FILES = ("architecture.json", "model.safetensors", "history.jsonl")
 
@@ -34,7 +33,7 @@ def searched(tmp_path_factory) -> dict[float, Path]:
             }
         )
         found[limit] = top / f"{limit:g}"
-        Run(chosen, lambda _: Small(), found[limit])()
+        run(found[limit], chosen)
         write_config(chosen, found[limit], COMMAND)
     return found
 

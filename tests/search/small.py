@@ -1,5 +1,6 @@
 """A run small enough for tests: 8x8 digits, two convolutions, seconds."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -80,5 +81,19 @@ def settings(data: Path, strategy: str = "gradient", **changes: Any) -> Settings
     return Settings(**(plain | changes))
 
 
-def run(folder: Path, chosen: Settings) -> dict[str, Any]:
-    return Run(chosen, lambda data: Small(), folder)()
+def prepared(folder: Path, chosen: Settings, make: Callable[[], nn.Module] = Small) -> Run:
+    """A run before its first epoch: what can be refused is refused."""
+    return Run(chosen, lambda _: make(), folder)
+
+
+def prepared_and_run(
+    folder: Path, chosen: Settings, make: Callable[[], nn.Module] = Small
+) -> tuple[Run, dict[str, Any]]:
+    """What was prepared, and the summary of the run."""
+    made = prepared(folder, chosen, make)
+    return made, made()
+
+
+def run(folder: Path, chosen: Settings, make: Callable[[], nn.Module] = Small) -> dict[str, Any]:
+    """The summary of a whole run."""
+    return prepared(folder, chosen, make)()

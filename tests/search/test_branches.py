@@ -11,11 +11,10 @@ from cost_models import COST_MODELS, cost_model
 from search.budgets.feasibility import at, ranges, refuse_impossible, seed_architecture, smallest
 from search.budgets.repair import repair
 from search.config import composed
-from search.run import Run
 from search.strategies.sensitivity.table import estimated
 from spaces.one_of import OneOf
 from spaces.searchable import Options, searchable
-from tests.search.small import settings, write_stripes
+from tests.search.small import prepared_and_run, settings, write_stripes
 
 MODELS = {name: COST_MODELS[name] for name in ("flash_bytes", "macs", "peak_ram_bytes")}
 
@@ -114,9 +113,9 @@ def test_the_floor_of_cycles_mixes_options_of_different_places():
 @pytest.mark.parametrize("budget", [600, 150])
 def test_a_run_from_the_network_to_its_integers(tmp_path, budget):
     data = write_stripes(tmp_path / "d.npz")
-    run = Run(settings(data, budgets={"flash_bytes": budget}), lambda _: Branched(), tmp_path / "run")
-    assert run.seed_costs["flash_bytes"] > 600  # of the network with its first alternative
-    summary = run()
+    config = settings(data, budgets={"flash_bytes": budget})
+    made, summary = prepared_and_run(tmp_path / "run", config, Branched)
+    assert made.seed_costs["flash_bytes"] > 600  # of the network with its first alternative
     assert summary["budgets"]["flash_bytes"]["met"]
     assert summary["mismatches"]["numpy"] == 0
     picks = json.loads((tmp_path / "run/architecture.json").read_text())["picks"]

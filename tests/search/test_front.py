@@ -11,20 +11,15 @@ from rich.console import Console
 from search.budgets.pareto import front_volume
 from search.files.results import read_results
 from search.monitor.terminal import summary_table
-from search.run import Run
 from search.settings.front import Front
 from search.settings.run import LimitSettings
 from search.strategies import SETTINGS
 from search.training.loop import PhaseRun
-from tests.search.small import Small, settings, write_stripes
+from tests.search.kills import Killed
+from tests.search.small import prepared, run, settings
 
 LIMITS = [900, 500, 300]
 FRONT = Front(budgets={"flash_bytes": [float(limit) for limit in LIMITS]})
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_stripes(tmp_path_factory.mktemp("data") / "d.npz", count=160)
 
 
 def configured(data, strategy="gradient", **changes):
@@ -37,14 +32,10 @@ def configured(data, strategy="gradient", **changes):
     return chosen
 
 
-def run(config, folder):
-    return Run(config, lambda _: Small(), folder)()
-
-
 @pytest.fixture(scope="module")
 def done(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("front") / "run"
-    return folder, run(configured(data), folder)
+    return folder, run(folder, configured(data))
 
 
 def test_every_point_is_a_folder_of_its_own_within_its_budget(done):
@@ -75,7 +66,7 @@ def test_results_and_summary_say_what_the_front_is(done):
 
 def test_validation_data_chooses_the_points_of_the_test_volume(data, tmp_path):
     """Of two networks the cheaper one is better on validation data, and the other one on test data alone."""
-    made = Run(configured(data), lambda _: Small(), tmp_path / "run")
+    made = prepared(tmp_path / "run", configured(data))
     seed = made.seed_costs["flash_bytes"]
     found = [
         {
@@ -115,14 +106,14 @@ def test_after_a_kill_the_front_is_the_same(done, data, tmp_path, monkeypatch, k
 
     def killed(self):
         if self.phase.label == killed_at:
-            raise KeyboardInterrupt
+            raise Killed
         return original(self)
 
     with monkeypatch.context() as patched:
         patched.setattr(PhaseRun, "run_epoch", killed)
-        with pytest.raises(KeyboardInterrupt):
-            run(configured(data), tmp_path / "run")
-    run(configured(data), tmp_path / "run")
+        with pytest.raises(Killed):
+            run(tmp_path / "run", configured(data))
+    run(tmp_path / "run", configured(data))
     for point in done[1]["points"]:
         for name in ("program.safetensors", "architecture.json"):
             whole, resumed = ((f / point["folder"] / name).read_bytes() for f in (done[0], tmp_path / "run"))
@@ -131,7 +122,7 @@ def test_after_a_kill_the_front_is_the_same(done, data, tmp_path, monkeypatch, k
 
 @pytest.mark.parametrize("strategy", ["fixed", "sensitivity", "random"])
 def test_other_strategies_have_fronts(data, tmp_path, strategy):
-    summary = run(configured(data, strategy), tmp_path / "run")
+    summary = run(tmp_path / "run", configured(data, strategy))
     for limit, point in zip(LIMITS, summary["points"], strict=True):
         assert point["costs"]["flash_bytes"]["found"] <= limit
 
@@ -139,7 +130,7 @@ def test_other_strategies_have_fronts(data, tmp_path, strategy):
 def test_a_front_of_lambdas_falls_in_cost(data, tmp_path):
     config = replace(configured(data), front=Front(lambdas={"flash_bytes": [0.01, 30.0]}))
     config.strategy.epochs, config.strategy.next_epochs, config.strategy.decision_lr = 6, 6, 0.1
-    low, high = (p["costs"]["flash_bytes"]["found"] for p in run(config, tmp_path / "run")["points"])
+    low, high = (p["costs"]["flash_bytes"]["found"] for p in run(tmp_path / "run", config)["points"])
     assert high < low
 
 
@@ -150,7 +141,7 @@ def test_a_limit_of_epochs_is_held_and_used(data, tmp_path, strategy):
         config.strategy.estimate = "gradient"
     if strategy == "gradient":
         config.strategy.epochs = None
-    epochs = run(config, tmp_path / "run")["epochs"]
+    epochs = run(tmp_path / "run", config)["epochs"]
     assert 20 - len(LIMITS) < epochs["total"] <= 20
 
 
@@ -158,16 +149,16 @@ def test_a_limit_that_is_too_low_is_refused(data, tmp_path):
     with pytest.raises(
         ValueError, match=r"limits.epochs: warm-up leaves 2, and 3 x 3 of fine-tuning none for a search"
     ):
-        Run(configured(data, limits=LimitSettings(epochs=4)), lambda _: Small(), tmp_path / "run")
+        prepared(tmp_path / "run", configured(data, limits=LimitSettings(epochs=4)))
     with pytest.raises(ValueError, match=r"limits.epochs: leaves 5 for the search of 3 points, which takes 6 epochs"):
-        Run(configured(data, limits=LimitSettings(epochs=16)), lambda _: Small(), tmp_path / "run")
+        prepared(tmp_path / "run", configured(data, limits=LimitSettings(epochs=16)))
 
 
 def test_a_limit_of_seconds_ends_every_phase_early(data, tmp_path):
     config = replace(configured(data, limits=LimitSettings(seconds=3.0)), front=Front(), budgets={"flash_bytes": 500})
     config.train.warmup.epochs, config.strategy.epochs, config.train.finetune.epochs = 400, 400, 400
     torch.set_num_threads(1)
-    summary = run(config, tmp_path / "run")
+    summary = run(tmp_path / "run", config)
     phases = sum(seconds for name, seconds in summary["seconds"].items() if name not in ("rest", "total"))
     assert phases < 6
     assert all(1 <= summary["epochs"][phase] < 400 for phase in ("warmup", "search", "finetune"))
@@ -190,7 +181,7 @@ def test_what_trained_in_little_time_is_kept_as_integers(data, tmp_path, monkeyp
     config = replace(configured(data), front=Front(), budgets={}, strategy=SETTINGS["fixed"](weight_bits=8))
     config.train.finetune.epochs, config.train.finetune.lr = 60, 1e-6  # so that what it is worth does not change
     assert config.train.finetune.integer_epochs > 0
-    run(config, tmp_path / "run")
+    run(tmp_path / "run", config)
     ((finetune, start),) = seen
     now = finetune.space.state_dict()
     assert any((now[name] != value).any() for name, value in start.items())
@@ -200,4 +191,4 @@ def test_what_trained_in_little_time_is_kept_as_integers(data, tmp_path, monkeyp
 def test_a_table_that_the_limit_does_not_pay_for_is_refused(data, tmp_path):
     config = configured(data, "sensitivity", limits=LimitSettings(epochs=14))
     with pytest.raises(ValueError, match=r"limits.epochs: 14, of which the table takes 13\.5, and nothing is left"):
-        run(config, tmp_path / "run")
+        run(tmp_path / "run", config)

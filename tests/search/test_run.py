@@ -1,7 +1,6 @@
 """The whole way, on small data: what a run leaves, that it repeats to the bit, and what it refuses."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,30 +10,13 @@ from search.budgets.feasibility import BudgetError
 from search.files.run_folders import RunFolderError, give_back, new_folder
 from search.integer.executor import Executor
 from search.integer.program import Program
-from search.run import Run
 from search.training import checkpoint, loop
 from search.training.loop import PhaseRun, TrainingDiverged
 from spaces.architecture import Architecture
 from spaces.graph.errors import UnsupportedNetwork
 from spaces.space import INTEGER, Space
-from tests.search.small import Small, run, settings, write_stripes
-
-OUTPUTS = ("program.safetensors", "model.safetensors", "architecture.json")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_stripes(tmp_path_factory.mktemp("data") / "stripes.npz")
-
-
-@pytest.fixture(scope="module")
-def done(data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "whole"
-    return folder, run(folder, settings(data))
-
-
-def same_outputs(a: Path, b: Path) -> bool:
-    return all((a / name).read_bytes() == (b / name).read_bytes() for name in OUTPUTS)
+from tests.search.kills import same_outputs
+from tests.search.small import Small, prepared, run, settings, write_stripes
 
 
 def test_summary_holds_budgets_costs_accuracies_and_no_mismatch(done):
@@ -66,28 +48,28 @@ def test_exported_model_is_smaller_on_disk_than_the_float_network(done):
     assert summary["files"]["program.safetensors"] == (folder / "program.safetensors").stat().st_size
 
 
-def test_same_seed_gives_the_same_bytes(done, data, tmp_path):
-    run(tmp_path / "again", settings(data))
+def test_same_seed_gives_the_same_bytes(done, more_data, tmp_path):
+    run(tmp_path / "again", settings(more_data))
     assert same_outputs(done[0], tmp_path / "again")
 
 
-def test_fixed_strategy_is_plain_quantization(data, tmp_path):
-    summary = run(tmp_path / "run", settings(data, "fixed"))
+def test_fixed_strategy_is_plain_quantization(more_data, tmp_path):
+    summary = run(tmp_path / "run", settings(more_data, "fixed"))
     picks = Architecture.from_json((tmp_path / "run" / "architecture.json").read_text()).picks
     assert {bits for pick in picks.values() for bits in pick} == {8}
     assert summary["mismatches"]["numpy"] == 0
 
 
-def test_fine_tuning_never_leaves_a_network_clearly_worse_than_it_was(data, tmp_path):
-    config = settings(data, "fixed")
+def test_fine_tuning_never_leaves_a_network_clearly_worse_than_it_was(more_data, tmp_path):
+    config = settings(more_data, "fixed")
     config.train.finetune.lr = 30.0
-    summary = Run(config, lambda _: Small(), tmp_path / "run")()
+    summary = run(tmp_path / "run", config)
     assert summary["accuracy"]["float"]["val"] > 0.9
     assert summary["accuracy"]["integer"]["val"] > summary["accuracy"]["float"]["val"] - 0.05
 
 
-def test_of_a_start_and_epochs_that_are_as_good_the_last_epoch_is_kept(data, tmp_path, monkeypatch):
-    config, original, seen = settings(data, "fixed"), PhaseRun.validate, []
+def test_of_a_start_and_epochs_that_are_as_good_the_last_epoch_is_kept(more_data, tmp_path, monkeypatch):
+    config, original, seen = settings(more_data, "fixed"), PhaseRun.validate, []
 
     def validate(self):
         seen.append({name: value.clone() for name, value in self.space.state_dict().items()})
@@ -96,28 +78,28 @@ def test_of_a_start_and_epochs_that_are_as_good_the_last_epoch_is_kept(data, tmp
     config.train.finetune.integer_epochs = 2
     monkeypatch.setattr(PhaseRun, "validate", validate)
     monkeypatch.setattr(loop, "accuracy", lambda *_, **__: 1.0)
-    Run(config, lambda _: Small(), tmp_path / "run")()
+    run(tmp_path / "run", config)
     kept = checkpoint.load(tmp_path / "run" / "checkpoints" / "finetune.pt")["space"]
     assert all(torch.equal(value, seen[-1][name]) for name, value in kept.items())
     assert not all(torch.equal(value, seen[-2][name]) for name, value in kept.items())
 
 
-def test_distillation_changes_the_result_and_keeps_the_promises(done, data, tmp_path):
-    chosen = settings(data)
+def test_distillation_changes_the_result_and_keeps_the_promises(done, more_data, tmp_path):
+    chosen = settings(more_data)
     chosen.train.distillation.weight = 0.5
     summary = run(tmp_path / "run", chosen)
     assert summary["mismatches"]["numpy"] == 0 and all(b["met"] for b in summary["budgets"].values())
     assert not same_outputs(done[0], tmp_path / "run")
 
 
-def test_duccio_meets_the_budgets(data, tmp_path):
-    chosen = settings(data)
+def test_duccio_meets_the_budgets(more_data, tmp_path):
+    chosen = settings(more_data)
     chosen.strategy.method = "duccio"
     assert all(b["met"] for b in run(tmp_path / "run", chosen)["budgets"].values())
 
 
-def test_patience_ends_a_phase_early(data, tmp_path):
-    chosen = settings(data)
+def test_patience_ends_a_phase_early(more_data, tmp_path):
+    chosen = settings(more_data)
     chosen.train.warmup.epochs, chosen.train.warmup.patience, chosen.train.warmup.lr = 30, 1, 1e-9
     run(tmp_path / "run", chosen)
     state = torch.load(tmp_path / "run" / "checkpoints" / "warmup.pt", weights_only=True)
@@ -127,34 +109,34 @@ def test_patience_ends_a_phase_early(data, tmp_path):
 # Bad input
 
 
-def test_budget_below_the_floor_is_refused_with_the_range_and_each_layers_floor(data, tmp_path):
+def test_budget_below_the_floor_is_refused_with_the_range_and_each_layers_floor(more_data, tmp_path):
     with pytest.raises(
         BudgetError, match=r"flash_bytes: 10 B cannot be met.*feasible are \d+ to \d+ B(.|\n)*conv1: \d+"
     ):
-        run(tmp_path / "run", settings(data, budgets={"flash_bytes": 10}))
+        run(tmp_path / "run", settings(more_data, budgets={"flash_bytes": 10}))
 
 
-def test_budget_for_an_unknown_cost_is_refused(data, tmp_path):
+def test_budget_for_an_unknown_cost_is_refused(more_data, tmp_path):
     with pytest.raises(BudgetError, match="no cost model 'flash_kb'; there are macs"):
-        run(tmp_path / "run", settings(data, budgets={"flash_kb": 10}))
+        run(tmp_path / "run", settings(more_data, budgets={"flash_kb": 10}))
 
 
-def test_negative_budget_is_refused(data, tmp_path):
+def test_negative_budget_is_refused(more_data, tmp_path):
     with pytest.raises(BudgetError, match="must be positive"):
-        run(tmp_path / "run", settings(data, budgets={"flash_bytes": -1}))
+        run(tmp_path / "run", settings(more_data, budgets={"flash_bytes": -1}))
 
 
-def test_precision_that_the_target_cannot_run_is_refused(data, tmp_path):
-    chosen = settings(data)
+def test_precision_that_the_target_cannot_run_is_refused(more_data, tmp_path):
+    chosen = settings(more_data)
     chosen.space.weight_bits = [0, 3]
     with pytest.raises(ValueError, match=r"'bench' cannot run space.weight_bits \[3\], it runs \[2, 4, 8\]"):
         run(tmp_path / "run", chosen)
 
 
-def test_precisions_that_the_target_cannot_run_are_not_offered_and_the_log_says_so(data, tmp_path):
-    chosen = settings(data)
+def test_precisions_that_the_target_cannot_run_are_not_offered_and_the_log_says_so(more_data, tmp_path):
+    chosen = settings(more_data)
     chosen.space.weight_bits, chosen.space.activation_bits = [0, 3, 4, 8], [8, 2, 5]
-    made = Run(chosen, lambda _: Small(), tmp_path / "run")
+    made = prepared(tmp_path / "run", chosen)
     assert made.notes == [
         "not offered: space.weight_bits [3], which target 'bench' cannot run",
         "not offered: space.activation_bits [2, 5], which target 'bench' cannot run",
@@ -163,12 +145,12 @@ def test_precisions_that_the_target_cannot_run_are_not_offered_and_the_log_says_
     assert options == {"channels": (0, 1), "bits": (4, 8)}
 
 
-def test_run_folder_that_exists_is_not_overwritten(done, data):
+def test_run_folder_that_exists_is_not_overwritten(done, more_data):
     with pytest.raises(RunFolderError, match=r"not empty.*resume="):
         new_folder("small", str(done[0]))
 
 
-def test_runs_that_begin_in_one_second_have_folders_of_their_own(data, tmp_path, monkeypatch):
+def test_runs_that_begin_in_one_second_have_folders_of_their_own(more_data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("search.files.run_folders.datetime", Stopped)
     folders = [new_folder("small", None) for _ in range(3)] + [new_folder("small", None, job) for job in range(2)]
@@ -192,8 +174,8 @@ class Stopped:
         return "now"
 
 
-def test_what_the_fixed_strategy_cannot_meet_is_refused_before_training(data, tmp_path):
-    chosen = settings(data, strategy="fixed", budgets={"flash_bytes": 300})
+def test_what_the_fixed_strategy_cannot_meet_is_refused_before_training(more_data, tmp_path):
+    chosen = settings(more_data, strategy="fixed", budgets={"flash_bytes": 300})
     with pytest.raises(
         BudgetError, match=r"strategy 'fixed': at 8 bits and width 1 costs are .*budgets.*Lower strategy.weight_bits"
     ):
@@ -201,12 +183,12 @@ def test_what_the_fixed_strategy_cannot_meet_is_refused_before_training(data, tm
     assert not (tmp_path / "run").exists()
 
 
-def test_network_with_another_number_of_outputs_than_classes_is_refused(data, tmp_path):
+def test_network_with_another_number_of_outputs_than_classes_is_refused(more_data, tmp_path):
     with pytest.raises(ValueError, match=r"model: its output has shape \(N, 3\); .* has 4 classes, so \(N, 4\)"):
-        Run(settings(data), lambda _: Small(classes=3), tmp_path / "run")
+        prepared(tmp_path / "run", settings(more_data), lambda: Small(classes=3))
 
 
-def test_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(data, tmp_path, monkeypatch):
+def test_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(more_data, tmp_path, monkeypatch):
     loss = PhaseRun.loss
 
     def broken(self, images, logits, labels):
@@ -215,25 +197,25 @@ def test_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(data, tmp_pa
 
     monkeypatch.setattr(PhaseRun, "loss", broken)
     with pytest.raises(TrainingDiverged, match="phase 'warmup', epoch 2, step 1: the loss is nan"):
-        run(tmp_path / "run", settings(data))
+        run(tmp_path / "run", settings(more_data))
     state = torch.load(tmp_path / "run" / "checkpoints" / "warmup.pt", weights_only=True)
     assert state["epoch"] == 1 and all(torch.isfinite(t).all() for t in state["space"].values())
 
 
-def test_network_with_control_flow_is_refused_by_name(data, tmp_path):
+def test_network_with_control_flow_is_refused_by_name(more_data, tmp_path):
     class Branches(Small):
         def forward(self, x):
             return super().forward(x if x.sum() > 0 else -x)
 
     with pytest.raises(UnsupportedNetwork, match=r"Branches.*depends on the data.*search each part"):
-        Run(settings(data), lambda d: Branches(), tmp_path / "run")
+        prepared(tmp_path / "run", settings(more_data), Branches)
 
 
 @pytest.mark.parametrize("pattern", ["2:4", "blocks 2x3"])
 def test_a_run_with_a_pattern_says_that_no_cost_falls_by_it(tmp_path, capsys, pattern):
     config = settings(write_stripes(tmp_path / "d.npz"), budgets={"flash_bytes": 900})
     config.space.pattern, config.strategy.pattern_decay = pattern, 0.3
-    summary = Run(config, lambda _: Small(), tmp_path / "run")()
+    summary = run(tmp_path / "run", config)
     assert summary["mismatches"]["numpy"] == 0 and summary["budgets"]["flash_bytes"]["met"]
     assert 0 < summary["pattern"]["zeros"] < summary["pattern"]["weights"]
     assert f"space.pattern '{pattern}': its zeros are stored and computed like other weights" in capsys.readouterr().out

@@ -10,14 +10,13 @@ from search.budgets.feasibility import at, seed_architecture
 from search.budgets.widen import widened
 from search.deploy.lower import lower
 from search.integer.executor import Executor
-from search.run import Run
 from search.settings.front import Point
 from search.settings.strategies import GradientSettings
 from search.strategies.gradient import Gradient
 from spaces.networks import DSCNN, ResNet8
 from spaces.searchable import Options, searchable
 from tests.laws.random_networks import random_network
-from tests.search.small import Small, settings, write_stripes
+from tests.search.small import Small, prepared_and_run, settings, write_stripes
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
 
@@ -126,9 +125,8 @@ def test_copies_part_in_training():
 def test_a_run_that_grows_meets_its_budget_with_more_channels_than_the_seed_network(tmp_path):
     config = settings(write_stripes(tmp_path / "d.npz"), budgets={"flash_bytes": 3000})
     config.strategy.expand = True
-    run = Run(config, lambda _: Small(4), tmp_path / "run")
-    assert run.seed_costs["flash_bytes"] < 1000
-    summary = run()
+    made, summary = prepared_and_run(tmp_path / "run", config, lambda: Small(4))
+    assert made.seed_costs["flash_bytes"] < 1000
     assert 2000 < summary["costs"]["flash_bytes"]["found"] <= 3000
     assert summary["mismatches"]["numpy"] == 0
 

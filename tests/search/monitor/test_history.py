@@ -8,9 +8,9 @@ import pytest
 
 from search.monitor.events import EpochEnd
 from search.monitor.history import HISTORY_FILE, HistoryMonitor, read_history
-from search.run import Run
 from search.training.loop import PhaseRun
-from tests.search.small import Small, settings, write_stripes
+from tests.search.kills import Killed, killed
+from tests.search.small import run, settings, write_stripes
 
 
 def end(epoch: int, loss: float = 1.0) -> EpochEnd:
@@ -91,26 +91,13 @@ def test_no_file_is_an_error_that_says_what_writes_it(tmp_path):
         read_history(tmp_path / HISTORY_FILE)
 
 
-class Killed(BaseException):
-    pass
-
-
-@pytest.mark.parametrize("saves", [1, 4, 8])
-def test_a_run_that_is_killed_and_resumed_leaves_every_epoch_once(tmp_path, monkeypatch, saves):
+@pytest.mark.parametrize("epochs", [1, 4, 8])
+def test_a_run_that_is_killed_and_resumed_leaves_every_epoch_once(tmp_path, epochs):
     """Killed while an epoch is under way: what it had told before is done, what it tells later new."""
-    chosen, counted, train = settings(write_stripes(tmp_path / "d.npz")), [], PhaseRun.run_epoch
-
-    def killed_in_the_middle(self):
-        counted.append(1)
-        if len(counted) == saves:
-            raise Killed
-        return train(self)
-
-    monkeypatch.setattr(PhaseRun, "run_epoch", killed_in_the_middle)
-    with pytest.raises(Killed):
-        Run(chosen, lambda _: Small(), tmp_path / "run")()
-    monkeypatch.setattr(PhaseRun, "run_epoch", train)
-    Run(chosen, lambda _: Small(), tmp_path / "run")()
+    chosen = settings(write_stripes(tmp_path / "d.npz"))
+    with killed(PhaseRun, "run_epoch", at=(epochs,)), pytest.raises(Killed):
+        run(tmp_path / "run", chosen)
+    run(tmp_path / "run", chosen)
     ends, faults = read_history(tmp_path / "run" / HISTORY_FILE)
     assert not faults and [each.global_epoch for each in ends] == list(range(9))
     assert [each.phase for each in ends] == ["warmup"] * 2 + ["search"] * 4 + ["finetune"] * 3

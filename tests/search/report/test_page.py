@@ -10,10 +10,9 @@ from search.report import document, write_report
 from search.report.__main__ import main
 from search.report.page import ASSETS, SCRIPTS, STYLES, page
 from search.report.runs import read_run
-from search.run import Run
 from search.settings.front import Front
 from tests.search.run_folders import LIMITS, change_json
-from tests.search.small import Small, settings, write_stripes
+from tests.search.small import run, settings, write_stripes
 
 
 def embedded(text: str) -> dict:
@@ -48,7 +47,7 @@ def test_a_report_that_fails_loses_no_run(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("search.report.page.write_report", broken)
     chosen = settings(write_stripes(tmp_path / "d.npz", count=80), "fixed")
     chosen.train.warmup.epochs = chosen.train.finetune.epochs = chosen.train.finetune.integer_epochs = 1
-    summary = Run(chosen, lambda _: Small(), tmp_path / "run")()
+    summary = run(tmp_path / "run", chosen)
     assert summary == json.loads((tmp_path / "run/summary.json").read_text())
     assert not (tmp_path / "run/report.html").exists()
     assert "report: not written (MemoryError: no memory). Nothing else is lost" in capsys.readouterr().out
@@ -71,7 +70,7 @@ def test_a_front_is_one_run_with_a_network_a_budget(tmp_path, capsys):
         write_stripes(tmp_path / "d.npz", count=80), front=Front(budgets={"flash_bytes": [1200.0, 600.0]})
     )
     config.plain_values["budgets"] = {"flash_bytes": None, "peak_ram_bytes": 700.0}
-    Run(config, lambda _: Small(), tmp_path / "run")()
+    run(tmp_path / "run", config)
     shown = embedded((tmp_path / "run/report.html").read_text())
     names = [point["name"] for point in shown["points"]]
     assert names == ["flash_bytes=1200", "flash_bytes=600"]

@@ -6,16 +6,10 @@ import pytest
 
 from search.budgets.feasibility import BudgetError
 from search.files.results import read_results
-from search.run import Run
 from search.settings.strategies import FixedSettings
 from search.strategies.black_box.encoding import importance
 from search.strategies.fixed import uniform
-from tests.search.small import Small, settings, write_stripes
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_stripes(tmp_path_factory.mktemp("data") / "d.npz", count=160)
+from tests.search.small import prepared, prepared_and_run, run, settings
 
 
 def configured(data, budget, **options):
@@ -26,15 +20,15 @@ def configured(data, budget, **options):
 
 def test_of_each_precision_the_widest_that_fits_is_trained(data, tmp_path):
     widths = [0.25, 0.5, 0.75, 1.0]
-    run = Run(configured(data, 600, weight_bits=[2, 8], widths=widths), lambda _: Small(), tmp_path / "run")
-    summary = run()
+    config = configured(data, 600, weight_bits=[2, 8], widths=widths)
+    made, summary = prepared_and_run(tmp_path / "run", config)
     results, _ = read_results(tmp_path / "run" / "results.jsonl")
-    flash = run.models["flash_bytes"]
+    flash = made.models["flash_bytes"]
     for result, bits in zip(results, (2, 8), strict=True):
         kept = sum(result.architecture.picks["conv1/channels"])
         assert set(result.architecture.picks["conv1/bits"]) == {bits}
         assert sum(result.architecture.picks["conv2/channels"]) == 2 * kept
-        sizes = {w: flash(run.space.decide(uniform(run.space, bits, w)).describe()).item() for w in widths}
+        sizes = {w: flash(made.space.decide(uniform(made.space, bits, w)).describe()).item() for w in widths}
         assert kept == round(8 * max(w for w, size in sizes.items() if size <= 600))
     assert summary["epochs"]["finetune"] == 2 * 3
     best = max(results, key=lambda r: r.metrics["accuracy/val"])
@@ -45,7 +39,7 @@ def test_epochs_are_shared_among_the_precisions_that_fit(data, tmp_path):
     """Of 2, 4 and 8 bits only the first does, so all that warm-up leaves is for it."""
     config = configured(data, 240, weight_bits=[2, 4, 8], widths=[0.5, 1.0])
     config.limits.epochs = 11
-    summary = Run(config, lambda _: Small(), tmp_path / "run")()
+    summary = run(tmp_path / "run", config)
     results, _ = read_results(tmp_path / "run" / "results.jsonl")
     assert [set(r.architecture.picks["conv1/bits"]) for r in results] == [{2}]
     assert summary["epochs"] == {"warmup": 2, "finetune": 9, "total": 11}
@@ -53,16 +47,16 @@ def test_epochs_are_shared_among_the_precisions_that_fit(data, tmp_path):
 
 def test_without_budgets_every_width_is_trained(data, tmp_path):
     config = replace(configured(data, 1, weight_bits=[4, 8], widths=[0.5, 1.0]), budgets={})
-    Run(config, lambda _: Small(), tmp_path / "run")()
+    run(tmp_path / "run", config)
     results, _ = read_results(tmp_path / "run" / "results.jsonl")
     kept = [(r.architecture.picks["conv1/bits"][0], sum(r.architecture.picks["conv1/channels"])) for r in results]
     assert kept == [(4, 8), (4, 4), (8, 8), (8, 4)]
 
 
 def test_the_channels_that_stay_are_the_most_important(data, tmp_path):
-    run = Run(configured(data, 600, weight_bits=8, widths=[0.5]), lambda _: Small(), tmp_path / "run")
-    scores = importance(run.space)["conv1/channels"]
-    pick = uniform(run.space, 8, 0.5).picks["conv1/channels"]
+    made = prepared(tmp_path / "run", configured(data, 600, weight_bits=8, widths=[0.5]))
+    scores = importance(made.space)["conv1/channels"]
+    pick = uniform(made.space, 8, 0.5).picks["conv1/channels"]
     kept = [float(s) for s, p in zip(scores, pick, strict=True) if p]
     assert len(kept) == 4 and min(kept) >= max(float(s) for s, p in zip(scores, pick, strict=True) if not p)
 
@@ -71,9 +65,9 @@ def test_widths_without_channels_and_what_fits_nowhere_are_refused(data, tmp_pat
     config = configured(data, 600, weight_bits=8, widths=[0.5])
     config.space.weight_bits = [8]
     with pytest.raises(ValueError, match=r"strategy.widths below 1: no channels are open"):
-        Run(config, lambda _: Small(), tmp_path / "run")
+        prepared(tmp_path / "run", config)
     with pytest.raises(BudgetError, match=r"at 4 bits and width 0.5 costs are"):
-        Run(configured(data, 100, weight_bits=[4, 8], widths=[0.5, 1.0]), lambda _: Small(), tmp_path / "run")
+        prepared(tmp_path / "run", configured(data, 100, weight_bits=[4, 8], widths=[0.5, 1.0]))
     for wrong in ({"widths": []}, {"widths": [2.0]}, {"weight_bits": []}, {"weight_bits": 0}):
         with pytest.raises(ValueError, match=r"strategy\.(widths|weight_bits)"):
             FixedSettings(**wrong)

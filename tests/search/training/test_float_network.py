@@ -4,17 +4,16 @@ import json
 
 import pytest
 
-from search.run import Run
 from search.settings.run import SpaceSettings
 from search.training.checkpoint import CheckpointError
-from tests.search.small import Small, settings, write_stripes
+from tests.search.small import Small, prepared, prepared_and_run, run, settings, write_stripes
 
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory):
     folder = tmp_path_factory.mktemp("first")
     data = write_stripes(folder / "d.npz", count=160)
-    return data, folder / "run", Run(settings(data), lambda _: Small(), folder / "run")()
+    return data, folder / "run", run(folder / "run", settings(data))
 
 
 def taking(data, source, **changes):
@@ -28,8 +27,7 @@ def test_another_space_starts_from_the_same_float_network(first, tmp_path):
     space = SpaceSettings(weight_bits=[2, 4, 8], activation_bits=[4, 8])
     config = taking(data, source, space=space, budgets={"flash_bytes": 700})
     config.target.activation_bits = (4, 8)
-    taken = Run(config, lambda _: Small(), tmp_path / "run")
-    other = taken()
+    taken, other = prepared_and_run(tmp_path / "run", config)
     assert taken.context.restored == summary["seconds"]["warmup"]  # once
     assert other["accuracy"]["float"] == summary["accuracy"]["float"]
     assert other["epochs"]["warmup"] == summary["epochs"]["warmup"]
@@ -40,9 +38,9 @@ def test_another_space_starts_from_the_same_float_network(first, tmp_path):
 def test_a_float_network_of_another_shape_or_none_is_refused(first, tmp_path):
     data, source, _ = first
     with pytest.raises(CheckpointError, match=r"warmup\.pt is of another network; .*norms.norm1.bias"):
-        Run(taking(data, source), lambda _: Small(channels=6), tmp_path / "run")
+        prepared(tmp_path / "run", taking(data, source), lambda: Small(channels=6))
     with pytest.raises(CheckpointError, match=r"warmup\.pt is not there, so there is no float network to take over"):
-        Run(taking(data, tmp_path / "nowhere"), lambda _: Small(), tmp_path / "run")
+        prepared(tmp_path / "run", taking(data, tmp_path / "nowhere"))
     assert not (tmp_path / "run").exists()
 
 
@@ -57,5 +55,5 @@ def test_its_epochs_count_in_a_limit_and_not_those_that_are_set(first, tmp_path,
         config.space.weight_bits, config.budgets = [0, 8], {"flash_bytes": 700}
     config.limits.epochs = summary["epochs"]["warmup"] + 5
     config.train.finetune.epochs, config.train.finetune.integer_epochs = 2, 1
-    total = Run(config, lambda _: Small(), tmp_path / "run")()["epochs"]["total"]
+    total = run(tmp_path / "run", config)["epochs"]["total"]
     assert config.limits.epochs - 1 < total <= config.limits.epochs  # candidates may leave less than an epoch

@@ -20,59 +20,23 @@ from search.training import checkpoint
 from search.training.checkpoint import CheckpointError
 from search.training.loop import PhaseRun
 from search.training.optimizers import OWN
-from tests.search.small import run, settings, write_stripes
-
-OUTPUTS = ("program.safetensors", "model.safetensors", "architecture.json")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_stripes(tmp_path_factory.mktemp("data") / "stripes.npz")
-
-
-@pytest.fixture(scope="module")
-def done(data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "whole"
-    return folder, run(folder, settings(data))
-
-
-def same_outputs(a: Path, b: Path) -> bool:
-    return all((a / name).read_bytes() == (b / name).read_bytes() for name in OUTPUTS)
-
-
-class Killed(BaseException):
-    pass
-
-
-def killed(folder, config, monkeypatch, saves):
-    """A run that ended behind so many checkpoints."""
-    save, counted = PhaseRun.save, []
-
-    def killed_after(self):
-        save(self)
-        counted.append(1)
-        if len(counted) == saves:
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(PhaseRun, "save", killed_after)
-        with pytest.raises(Killed):
-            run(folder, config)
+from tests.search.kills import Killed, killed_run, same_outputs
+from tests.search.small import run, settings
 
 
 @pytest.mark.parametrize("saves", range(1, 8))
-def test_resume_after_a_kill_at_every_epoch_gives_the_same_bytes(done, data, tmp_path, monkeypatch, saves):
-    killed(tmp_path / "run", settings(data), monkeypatch, saves)
+def test_resume_after_a_kill_at_every_epoch_gives_the_same_bytes(done, more_data, tmp_path, saves):
+    killed_run(tmp_path / "run", settings(more_data), saves)
     torch.manual_seed(12345)  # a new process would not share the old one's random state
-    run(tmp_path / "run", settings(data))
+    run(tmp_path / "run", settings(more_data))
     assert same_outputs(done[0], tmp_path / "run")
 
 
-def test_a_run_that_goes_on_counts_the_seconds_of_both_processes(data, tmp_path):
+def test_a_run_that_goes_on_counts_the_seconds_of_both_processes(more_data, tmp_path):
     folder = tmp_path / "run"
-    first = run(folder, settings(data))
+    first = run(folder, settings(more_data))
     (line,), _ = read_results(folder / "results.jsonl")
-    second = run(folder, settings(data))
+    second = run(folder, settings(more_data))
     (again,), _ = read_results(folder / "results.jsonl")
     for phase in ("warmup", "search", "finetune"):
         assert second["seconds"][phase] == first["seconds"][phase]
@@ -80,8 +44,8 @@ def test_a_run_that_goes_on_counts_the_seconds_of_both_processes(data, tmp_path)
     assert again.seconds > first["seconds"]["finetune"] and line.seconds > first["seconds"]["finetune"]
 
 
-def test_results_of_before_a_kill_stay_until_they_are_found_again(data, tmp_path, monkeypatch):
-    chosen = replace(settings(data), budgets={}, strategy=SETTINGS["fixed"](weight_bits=[2, 4, 8]))
+def test_results_of_before_a_kill_stay_until_they_are_found_again(more_data, tmp_path, monkeypatch):
+    chosen = replace(settings(more_data), budgets={}, strategy=SETTINGS["fixed"](weight_bits=[2, 4, 8]))
     run(tmp_path / "run", chosen)
     path, seen = tmp_path / "run/results.jsonl", []
     before, original = path.read_text().splitlines(), run_module.write_results
@@ -92,19 +56,19 @@ def test_results_of_before_a_kill_stay_until_they_are_found_again(data, tmp_path
     assert seen == [len(before)] * 3 == [3, 3, 3]
 
 
-def test_resume_with_sampled_choices_gives_the_same_bytes(data, tmp_path, monkeypatch):
+def test_resume_with_sampled_choices_gives_the_same_bytes(more_data, tmp_path):
     """What is only looked at may draw no random number."""
-    chosen = settings(data)
+    chosen = settings(more_data)
     chosen.space.mode = "gumbel"
     run(tmp_path / "whole", chosen)
-    killed(tmp_path / "run", chosen, monkeypatch, saves=4)  # in the search
+    killed_run(tmp_path / "run", chosen, saves=4)  # in the search
     run(tmp_path / "run", chosen)
     assert same_outputs(tmp_path / "whole", tmp_path / "run")
 
 
-def test_a_run_resumes_whose_optimizers_were_saved_without_what_training_reads(done, data, tmp_path, monkeypatch):
+def test_a_run_resumes_whose_optimizers_were_saved_without_what_training_reads(done, more_data, tmp_path):
     """As earlier versions did."""
-    killed(tmp_path / "run", settings(data), monkeypatch, saves=4)  # in the search
+    killed_run(tmp_path / "run", settings(more_data), saves=4)  # in the search
     path = tmp_path / "run/checkpoints/search.pt"
     state = torch.load(path, weights_only=True)
     assert state["epoch"] > 0 and not state["finished"]
@@ -112,7 +76,7 @@ def test_a_run_resumes_whose_optimizers_were_saved_without_what_training_reads(d
         for key in OWN:
             del group[key]
     checkpoint.save(path, state)
-    run(tmp_path / "run", settings(data))
+    run(tmp_path / "run", settings(more_data))
     assert same_outputs(done[0], tmp_path / "run")
 
 
@@ -124,10 +88,10 @@ def test_damaged_config_of_a_run_is_named(tmp_path, name, damage):
         read_config(tmp_path)
 
 
-def test_process_killed_in_the_middle_of_an_epoch_resumes_from_the_command_line(data, tmp_path):
+def test_process_killed_in_the_middle_of_an_epoch_resumes_from_the_command_line(more_data, tmp_path):
     folder = tmp_path / "run"
     command = [
-        *(sys.executable, "-m", "search", "data=npz", f"data.file={data}", "model=custom"),
+        *(sys.executable, "-m", "search", "data=npz", f"data.file={more_data}", "model=custom"),
         *("model._target_=tests.search.small.Small", f"folder={folder}", "space=joint", "tensorboard=false"),
         *("train.batch_size=20", "train.warmup.epochs=4", "strategy.epochs=4", "train.finetune.epochs=4"),
         *("budgets.flash_bytes=500", "train.threads=1", "train.finetune.integer_epochs=1"),
@@ -149,13 +113,13 @@ def test_process_killed_in_the_middle_of_an_epoch_resumes_from_the_command_line(
     assert same_outputs(tmp_path / "whole", folder)
 
 
-def test_damaged_checkpoint_is_named(data, tmp_path, monkeypatch):
+def test_damaged_checkpoint_is_named(more_data, tmp_path, monkeypatch):
     monkeypatch.setattr(PhaseRun, "run_epoch", lambda self: (_ for _ in ()).throw(Killed()))
     folder = tmp_path / "run" / "checkpoints"
     folder.mkdir(parents=True)
     (folder / "warmup.pt").write_bytes(b"PK\x03\x04 cut off")
     with pytest.raises(CheckpointError, match=r"warmup\.pt: the checkpoint is damaged.*Delete it"):
-        run(tmp_path / "run", settings(data))
+        run(tmp_path / "run", settings(more_data))
 
 
 def test_checkpoint_with_another_byte_is_refused(done, tmp_path):
@@ -168,7 +132,7 @@ def test_checkpoint_with_another_byte_is_refused(done, tmp_path):
         checkpoint.load(path)
 
 
-def test_no_space_on_disk_keeps_the_old_checkpoint_and_says_so(data, tmp_path, monkeypatch):
+def test_no_space_on_disk_keeps_the_old_checkpoint_and_says_so(more_data, tmp_path, monkeypatch):
     write = Path.write_bytes
     count = []
 
@@ -181,7 +145,7 @@ def test_no_space_on_disk_keeps_the_old_checkpoint_and_says_so(data, tmp_path, m
 
     monkeypatch.setattr(Path, "write_bytes", second_fails)
     with pytest.raises(OSError, match=r"warmup\.pt: not written \(No space left on device\)"):
-        run(tmp_path / "run", settings(data))
+        run(tmp_path / "run", settings(more_data))
     files = sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir())
     assert files == ["warmup.pt"]
     assert torch.load(tmp_path / "run" / "checkpoints" / "warmup.pt", weights_only=True)["epoch"] == 1

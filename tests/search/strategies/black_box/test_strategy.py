@@ -11,7 +11,6 @@ from search.budgets.pareto import on_front
 from search.config import parse
 from search.files.results import read_results
 from search.report.runs import read_run
-from search.run import Run
 from search.settings.strategies import FRONTS, POPULATIONS, BlackBoxSettings
 from search.strategies.black_box.samplers import SAMPLERS
 from search.strategies.black_box.strategy import BlackBox
@@ -19,26 +18,21 @@ from search.strategies.black_box.studies import ACCURACY
 from search.strategies.problem import Problem
 from spaces.one_of import OneOf
 from spaces.searchable import searchable
-from tests.search.small import Small, write_stripes
+from tests.search.kills import killed
+from tests.search.small import prepared, prepared_and_run, run
 from tests.search.strategies.black_box.candidates import (
     BUDGET,
     configured,
     goes_on_as_it_would_have,
-    killed,
     outcome,
     parameters,
     trials_of,
 )
 
 
-@pytest.fixture
-def data(tmp_path):
-    return write_stripes(tmp_path / "d.npz", count=160)
-
-
 @pytest.mark.parametrize("sampler", sorted(SAMPLERS))
 def test_a_search_ends_within_the_budget_and_says_what_it_tried(data, tmp_path, sampler):
-    summary = Run(configured(data, sampler, trials=12), lambda _: Small(), tmp_path / "run")()
+    summary = run(tmp_path / "run", configured(data, sampler, trials=12))
     assert summary["budgets"]["flash_bytes"]["met"] and summary["mismatches"]["numpy"] == 0
     metrics = outcome(tmp_path / "run")["metrics"]
     trials = parameters(tmp_path / "run")
@@ -53,12 +47,11 @@ def test_every_candidate_that_is_measured_meets_the_budget(data, tmp_path, monke
     seen = []
     original = Problem.proxy
     monkeypatch.setattr(Problem, "proxy", lambda self, a, *rest: (seen.append(a), original(self, a, *rest))[1])
-    run = Run(configured(data, trials=8), lambda _: Small(), tmp_path / "run")
-    run()
-    flash = run.models["flash_bytes"]
+    made, _ = prepared_and_run(tmp_path / "run", configured(data, trials=8))
+    flash = made.models["flash_bytes"]
     assert len(seen) == 8
     for architecture in seen:
-        assert flash(run.space.decide(architecture).describe()).item() <= BUDGET
+        assert flash(made.space.decide(architecture).describe()).item() <= BUDGET
 
 
 @pytest.mark.parametrize("sampler", sorted(SAMPLERS))
@@ -72,7 +65,7 @@ def test_after_a_kill_it_goes_on_as_it_would_have(data, tmp_path, sampler):
 @pytest.mark.parametrize("pruner", ["median", "hyperband"])
 def test_after_a_kill_between_epochs_of_a_candidate_too(data, tmp_path, pruner):
     config = configured(data, trials=16, evaluation="tuned", candidate_epochs=4, pruner=pruner)
-    Run(config, lambda _: Small(), tmp_path / "whole")()
+    run(tmp_path / "whole", config)
     trials = trials_of(tmp_path / "whole")
     late = [t.number for t in trials if t.state.name == "PRUNED" and len(t.intermediate_values) > 1]
     reports = sum(len(t.intermediate_values) for t in trials[: late[0] + 1])  # until that one is to be ended
@@ -83,14 +76,14 @@ def test_after_a_kill_between_epochs_of_a_candidate_too(data, tmp_path, pruner):
 @pytest.mark.parametrize("evaluation", ["tuned", "scratch"])
 def test_candidates_can_be_trained(data, tmp_path, evaluation):
     config = configured(data, trials=3, evaluation=evaluation, candidate_epochs=2)
-    Run(config, lambda _: Small(), tmp_path / "run")()
+    run(tmp_path / "run", config)
     assert outcome(tmp_path / "run")["metrics"]["search/epochs"] == 3 * 2
 
 
 def test_a_candidate_that_is_only_measured_counts_its_passes_and_those_on_validation_data(data, tmp_path):
     config = configured(data, trials=3)
     config.train.batch_size = 8  # 20 steps an epoch; 40 images are for validation
-    Run(config, lambda _: Small(), tmp_path / "run")()
+    run(tmp_path / "run", config)
     each = (10 / 20 + 40 / 160) / 3
     assert outcome(tmp_path / "run")["metrics"]["search/epochs"] == pytest.approx(3 * each)
 
@@ -98,8 +91,7 @@ def test_a_candidate_that_is_only_measured_counts_its_passes_and_those_on_valida
 def test_it_can_be_measured_on_some_of_them(data, tmp_path):
     config = configured(data, trials=3, val_images=10)
     config.train.batch_size = 8
-    run = Run(config, lambda _: Small(), tmp_path / "run")
-    run()
+    run(tmp_path / "run", config)
     assert outcome(tmp_path / "run")["metrics"]["search/epochs"] == pytest.approx(3 * (10 / 20 + 10 / 160) / 3)
     accuracies = [trial.user_attrs[ACCURACY] for trial in trials_of(tmp_path / "run")]
     assert all(accuracy * 10 == pytest.approx(round(accuracy * 10)) for accuracy in accuracies)
@@ -113,7 +105,7 @@ def test_a_candidate_that_was_measured_before_takes_nothing(data, tmp_path, samp
     monkeypatch.setattr("search.strategies.black_box.candidates.IN_A_ROW", 40)
     config = configured(data, sampler, budget=60_000, trials=100)
     config.space.weight_bits, config.space.granularity, config.train.batch_size = [2, 4, 8], "tensor", 8
-    Run(config, lambda _: Small(), tmp_path / "run")()
+    run(tmp_path / "run", config)
     metrics, trials = outcome(tmp_path / "run")["metrics"], trials_of(tmp_path / "run")
     different = {tuple(sorted(trial.params.items())) for trial in trials}
     assert metrics["search/candidates"] == len(different) <= 27
@@ -130,7 +122,7 @@ def test_draws_that_are_over_budget_end_when_time_is_up(data, tmp_path):
     config.space.weight_bits, config.limits.seconds = [0, 8], 4.0
     began = time.perf_counter()
     with pytest.raises(ValueError, match=r"ended by limits.seconds, 4.0, and none of [\d,]+ candidates"):
-        Run(config, lambda _: Small(), tmp_path / "run")()
+        run(tmp_path / "run", config)
     assert time.perf_counter() - began < 30
 
 
@@ -138,8 +130,7 @@ def test_a_budget_of_epochs_holds_for_the_whole_run(data, tmp_path):
     config = configured(data, trials=1000, evaluation="tuned")
     whole = config.train.warmup.epochs + config.train.finetune.epochs + 5
     config.limits.epochs = whole
-    run = Run(config, lambda _: Small(), tmp_path / "run")
-    summary = run()
+    summary = run(tmp_path / "run", config)
     assert outcome(tmp_path / "run")["metrics"]["search/candidates"] == 5
     assert summary["epochs"]["total"] == whole
 
@@ -147,7 +138,7 @@ def test_a_budget_of_epochs_holds_for_the_whole_run(data, tmp_path):
 @pytest.mark.parametrize("pruner", ["median", "hyperband"])
 def test_a_pruner_ends_candidates_early_and_the_epochs_are_those_that_were_trained(data, tmp_path, pruner):
     config = configured(data, trials=14, evaluation="tuned", candidate_epochs=6, pruner=pruner)
-    summary = Run(config, lambda _: Small(), tmp_path / "run")()
+    summary = run(tmp_path / "run", config)
     metrics = outcome(tmp_path / "run")["metrics"]
     assert metrics["search/cut_short"] > 0
     assert metrics["search/candidates"] + metrics["search/cut_short"] == 14
@@ -159,8 +150,7 @@ def test_a_pruner_ends_candidates_early_and_the_epochs_are_those_that_were_train
 def test_of_several_objectives_a_front_is_fine_tuned(data, tmp_path, sampler):
     own = {"trials": 24, "population": 6} if sampler == "nsga2" else {"trials": 14}
     config = configured(data, sampler, objectives=["flash_bytes"], networks=3, **own)
-    run = Run(config, lambda _: Small(), tmp_path / "run")
-    summary = run()
+    summary = run(tmp_path / "run", config)
     results, _ = read_results(tmp_path / "run" / "results.jsonl")
     assert 2 <= len(results) <= 3
     assert len({r.architecture.hash for r in results}) == len(results)
@@ -171,7 +161,7 @@ def test_of_several_objectives_a_front_is_fine_tuned(data, tmp_path, sampler):
 
 def test_a_network_of_a_front_that_one_study_found_is_a_point(data, tmp_path):
     config = configured(data, "nsga2", trials=24, population=6, objectives=["flash_bytes", "macs"], networks=3)
-    summary = Run(config, lambda _: Small(), tmp_path / "run")()
+    summary = run(tmp_path / "run", config)
     results, _ = read_results(tmp_path / "run" / "results.jsonl")
     assert len(results) == 3 and summary["front"]["cost"] == "flash_bytes"
     for result, point in zip(results, summary["points"], strict=True):
@@ -188,7 +178,7 @@ def test_a_network_of_a_front_that_one_study_found_is_a_point(data, tmp_path):
 
 def test_a_child_of_evolution_differs_from_one_of_the_living_in_one_parameter(data, tmp_path):
     config = configured(data, "evolution", trials=14, population=5, tournament=2)
-    Run(config, lambda _: Small(), tmp_path / "run")()
+    run(tmp_path / "run", config)
     complete = [p for state, p in parameters(tmp_path / "run") if state == optuna.trial.TrialState.COMPLETE]
     for i in range(5, 14):
         distances = [sum(complete[i][name] != parent[name] for name in parent) for parent in complete[i - 5 : i]]
@@ -197,14 +187,14 @@ def test_a_child_of_evolution_differs_from_one_of_the_living_in_one_parameter(da
 
 def test_random_search_draws_until_the_budget_is_met(data, tmp_path):
     config = configured(data, budget=120, trials=6)
-    Run(config, lambda _: Small(), tmp_path / "run")()
+    run(tmp_path / "run", config)
     assert all(state == optuna.trial.TrialState.COMPLETE for state, _ in parameters(tmp_path / "run"))
     assert outcome(tmp_path / "run")["metrics"]["search/infeasible"] > 6
 
 
 def test_evolution_gets_to_a_budget_that_random_draws_miss(data, tmp_path):
     config = configured(data, "evolution", budget=120, trials=20, attempts=200, population=8)
-    Run(config, lambda _: Small(), tmp_path / "run")()
+    run(tmp_path / "run", config)
     metrics = outcome(tmp_path / "run")["metrics"]
     assert metrics["search/candidates"] == 20 and metrics["search/infeasible"] < 150
 
@@ -213,7 +203,7 @@ def test_fine_tuning_takes_what_the_search_leaves_of_a_limit(data, tmp_path):
     config = configured(data, trials=3)
     config.limits.epochs = 12
     config.train.warmup.epochs, config.train.finetune.epochs = 2, 3
-    summary = Run(config, lambda _: Small(), tmp_path / "run")()
+    summary = run(tmp_path / "run", config)
     assert summary["epochs"]["finetune"] == int(10 - summary["epochs"]["search"])
     assert summary["epochs"]["total"] <= 12
 
@@ -222,14 +212,14 @@ def test_no_candidate_within_the_budgets_is_said(data, tmp_path):
     config = configured(data, budget=70, attempts=30)
     config.space.weight_bits = [0, 8]
     with pytest.raises(ValueError, match=r"ended by strategy.attempts, 30, and none of 30 candidates .* the budgets"):
-        Run(config, lambda _: Small(), tmp_path / "run")()
+        run(tmp_path / "run", config)
 
 
 def test_candidates_that_no_limit_pays_for_are_refused_before_anything_is_trained(data, tmp_path):
     config = configured(data, evaluation="tuned", candidate_epochs=5)
     config.limits.epochs = config.train.warmup.epochs + config.train.finetune.epochs + 4
     with pytest.raises(ValueError, match=r"leaves 4 for the search of a point, and a candidate takes 5\. Raise it"):
-        Run(config, lambda _: Small(), tmp_path / "run")
+        prepared(tmp_path / "run", config)
 
 
 @pytest.mark.parametrize(
@@ -243,12 +233,12 @@ def test_candidates_that_no_limit_pays_for_are_refused_before_anything_is_traine
 def test_a_search_says_what_ended_it(data, tmp_path, capsys, options, epochs, ended):
     config = configured(data, budget=60_000, **options)
     config.train.warmup.epochs, config.train.finetune.epochs, config.limits.epochs = 2, 3, epochs
-    Run(config, lambda _: Small(), tmp_path / "run")()
+    run(tmp_path / "run", config)
     assert re.search(ended, capsys.readouterr().out)
 
 
 def test_what_is_over_budget_is_as_good_as_most_for_samplers_that_weigh_values(data, tmp_path):
-    Run(configured(data, "nsga2", budget=400, trials=6, population=4), lambda _: Small(), tmp_path / "run")()
+    run(tmp_path / "run", configured(data, "nsga2", budget=400, trials=6, population=4))
     over = [trial.values[0] for trial in trials_of(tmp_path / "run") if "violation" in trial.user_attrs]
     accuracies = [t.user_attrs["accuracy/val"] for t in trials_of(tmp_path / "run") if "violation" not in t.user_attrs]
     assert over and all(min(accuracies) <= value <= max(accuracies) for value in over)

@@ -10,7 +10,6 @@ import optuna
 import pytest
 from optuna.exceptions import StorageInternalError
 
-from search.run import Run
 from search.settings.strategies import BlackBoxSettings
 from search.strategies.black_box import storages
 from search.strategies.black_box.random_draws import RandomDraws
@@ -18,25 +17,20 @@ from search.strategies.black_box.storages import StorageError
 from search.strategies.black_box.studies import ACCURACY, OWNER, Study
 from search.strategies.problem import Problem
 from search.training.loop import PhaseRun
-from tests.search.small import Small, write_stripes
+from tests.search.kills import Killed, killed
+from tests.search.small import Small, run, write_stripes
 from tests.search.strategies.black_box.candidates import (
     BUDGET,
     configured,
     goes_on_as_it_would_have,
-    killed,
     outcome,
     parameters,
 )
 
 
-@pytest.fixture
-def data(tmp_path):
-    return write_stripes(tmp_path / "d.npz", count=160)
-
-
 def test_after_a_kill_it_goes_on_in_a_study_that_is_shared(data, tmp_path):
     config = configured(data, trials=4)
-    Run(config, lambda _: Small(), tmp_path / "whole")()
+    run(tmp_path / "whole", config)
     config.strategy = BlackBoxSettings("random", trials=4, storage=f"sqlite:///{tmp_path / 'study.db'}", study="shared")
     goes_on_as_it_would_have(config, tmp_path, killed(Problem, "proxy", at=(1, 4)))
     study = optuna.load_study(study_name="shared", storage=config.strategy.storage)
@@ -47,7 +41,7 @@ def test_after_a_kill_it_goes_on_in_a_study_that_is_shared(data, tmp_path):
 def test_processes_share_a_study_in_a_database_or_a_journal(data, tmp_path, kind):
     for i, trials in enumerate((4, 7)):
         config = configured(data, trials=trials, storage=kind.format(tmp_path), study="shared")
-        Run(config, lambda _: Small(), tmp_path / f"run{i}")()
+        run(tmp_path / f"run{i}", config)
         assert outcome(tmp_path / f"run{i}")["metrics"]["search/candidates"] == trials
 
 
@@ -69,7 +63,7 @@ def test_epochs_of_candidates_that_others_are_at_are_spoken_for(data, tmp_path):
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Study, "candidate", joined())
-        summary = Run(config, lambda _: Small(), tmp_path / "run")()
+        summary = run(tmp_path / "run", config)
     assert outcome(tmp_path / "run")["metrics"]["search/candidates"] == 5
     assert summary["epochs"]["total"] <= 11
 
@@ -84,8 +78,8 @@ def test_what_a_run_was_fine_tuning_when_it_was_killed_it_goes_on_with_whatever_
     url = f"sqlite:///{tmp_path / 'study.db'}"
     config = configured(data, trials=4, storage=url, study="shared")
     config.limits.epochs = 12
-    with killed(PhaseRun, "save", at=(4,), behind=True), pytest.raises(KeyboardInterrupt):  # two are of warm-up
-        Run(config, lambda _: Small(), tmp_path / "run")()
+    with killed(PhaseRun, "save", at=(4,), behind=True), pytest.raises(Killed):  # two are of warm-up
+        run(tmp_path / "run", config)
     study = optuna.load_study(study_name="shared", storage=url)
     best = max(study.trials, key=lambda trial: trial.values[0])
     unseen = {name: 0 if value else 1 for name, value in best.params.items()}
@@ -93,7 +87,7 @@ def test_what_a_run_was_fine_tuning_when_it_was_killed_it_goes_on_with_whatever_
         params=unseen, distributions=best.distributions, values=[1.0], user_attrs={ACCURACY: 1.0, "epochs": 2.0}
     )
     study.add_trial(better)
-    Run(config, lambda _: Small(), tmp_path / "run")()
+    run(tmp_path / "run", config)
     assert outcome(tmp_path / "run")["metrics"]["accuracy/val/searched"] == best.user_attrs[ACCURACY]
 
 
@@ -128,11 +122,11 @@ def test_a_candidate_that_is_being_drawn_is_nobody_elses(data, tmp_path, monkeyp
 
     def meanwhile(*arguments):
         monkeypatch.undo()  # a process starts, and ends the study, while this one draws
-        Run(config, lambda _: Small(), tmp_path / "other")()
+        run(tmp_path / "other", config)
         return original(*arguments)
 
     monkeypatch.setattr(RandomDraws, "sample_relative", meanwhile)
-    Run(config, lambda _: Small(), tmp_path / "run")()
+    run(tmp_path / "run", config)
     study = optuna.load_study(study_name="shared", storage=config.strategy.storage)
     assert {t.state for t in study.trials} == {optuna.trial.TrialState.COMPLETE}
     assert outcome(tmp_path / "run")["metrics"]["search/candidates"] == 4
@@ -156,34 +150,34 @@ def test_candidates_that_others_end_are_lost_but_not_without_an_end(data, tmp_pa
         return original(*arguments)
 
     monkeypatch.setattr(Problem, "proxy", ended)
-    run = Run(configured(data, trials=4, storage=url, study="shared"), lambda _: Small(), tmp_path / "run")
+    config = configured(data, trials=4, storage=url, study="shared")
     if len(lost) == 1:
-        run()
+        run(tmp_path / "run", config)
         assert outcome(tmp_path / "run")["metrics"]["search/candidates"] == 4
     else:
         with pytest.raises(StorageError, match=r"'shared': 3 candidates in a row were ended by others"):
-            run()
+            run(tmp_path / "run", config)
 
 
 def test_a_journal_that_was_cut_off_goes_on(data, tmp_path):
     config, journal = configured(data, trials=8), tmp_path / "run" / "study.jsonl"
-    with killed(Problem, "proxy", at=(5,)), pytest.raises(KeyboardInterrupt):
-        Run(config, lambda _: Small(), tmp_path / "run")()
+    with killed(Problem, "proxy", at=(5,)), pytest.raises(Killed):
+        run(tmp_path / "run", config)
     journal.write_bytes(journal.read_bytes()[:-20])
-    Run(config, lambda _: Small(), tmp_path / "run")()
+    run(tmp_path / "run", config)
     assert outcome(tmp_path / "run")["metrics"]["search/candidates"] == 8
 
 
 def test_a_damaged_line_of_a_journal_is_named(data, tmp_path):
     shared = tmp_path / "shared.jsonl"
     config = configured(data, trials=2, storage=str(shared), study="shared")
-    Run(config, lambda _: Small(), tmp_path / "run")()
+    run(tmp_path / "run", config)
     lines = shared.read_text().splitlines(keepends=True)
     shared.write_text("".join([*lines[:4], lines[4][:10], *lines[5:]]))
     with pytest.raises(
         StorageError, match=rf"shared\.jsonl, line 5 of {len(lines) - 1}: .*`head -n 4 .*jsonl > whole`"
     ):
-        Run(config, lambda _: Small(), tmp_path / "other")()
+        run(tmp_path / "other", config)
 
 
 def test_a_failure_of_a_candidate_is_not_the_storages(data, tmp_path, monkeypatch):
@@ -192,7 +186,7 @@ def test_a_failure_of_a_candidate_is_not_the_storages(data, tmp_path, monkeypatc
 
     monkeypatch.setattr(Problem, "proxy", fails)
     with pytest.raises(OSError, match="images gone"):
-        Run(configured(data, trials=2), lambda _: Small(), tmp_path / "run")()
+        run(tmp_path / "run", configured(data, trials=2))
 
 
 def test_a_storage_that_goes_away_is_named_and_the_search_goes_on_when_it_is_back(data, tmp_path, monkeypatch):
@@ -211,9 +205,9 @@ def test_a_storage_that_goes_away_is_named_and_the_search_goes_on_when_it_is_bac
     with monkeypatch.context() as patched:
         patched.setattr(Problem, "proxy", gone)
         with pytest.raises(StorageError, match=r"strategy\.storage 'sqlite.*does not answer.*kept.*resume="):
-            Run(config, lambda _: Small(), tmp_path / "run")()
+            run(tmp_path / "run", config)
     (tmp_path / "away").rename(place)
-    Run(config, lambda _: Small(), tmp_path / "run")()
+    run(tmp_path / "run", config)
     assert outcome(tmp_path / "run")["metrics"]["search/candidates"] == 6
     assert len(optuna.load_study(study_name="shared", storage=url).trials) >= 6
 
@@ -229,14 +223,14 @@ def test_processes_that_make_the_tables_together_do_not_stop_each_other(data, tm
 
     monkeypatch.setattr(storages, "RDBStorage", at_once)
     config = configured(data, trials=2, storage=f"sqlite:///{tmp_path / 'study.db'}", study="shared")
-    Run(config, lambda _: Small(), tmp_path / "run")()
+    run(tmp_path / "run", config)
     assert len(calls) == 3  # the check's first, its second, and the search's
 
 
 def test_what_is_shared_is_looked_at_before_anything_is_trained(data, tmp_path):
     config = configured(data, trials=2, storage=f"sqlite:///{tmp_path}/none/study.db", study="shared")
     with pytest.raises(StorageError, match=r"does not answer \(.*\)\. Nothing is trained yet"):
-        Run(config, lambda _: Small(), tmp_path / "run")()
+        run(tmp_path / "run", config)
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
@@ -251,7 +245,7 @@ def test_what_is_shared_is_looked_at_before_anything_is_trained(data, tmp_path):
 def test_a_storage_without_a_driver_or_a_host_is_named(data, tmp_path, url, message):
     config = configured(data, trials=2, storage=url, study="shared")
     with pytest.raises((StorageError, ValueError), match=r"strategy\.storage '.*" + message) as caught:
-        Run(config, lambda _: Small(), tmp_path / "run")()
+        run(tmp_path / "run", config)
     assert "secret" not in str(caught.value)
 
 
@@ -268,7 +262,7 @@ def shared(data, tmp_path):
                 setattr(part, name, value)
         return config
 
-    Run(changed(), lambda _: Small(), tmp_path / "first")()
+    run(tmp_path / "first", changed())
     return changed
 
 
@@ -290,13 +284,13 @@ def test_a_study_of_another_problem_is_refused_before_anything_is_trained(shared
         if config.space.input_bits == 4 or config.space.activation_bits != 8:
             config.target = replace(config.target, activation_bits=(4, 8))
         with pytest.raises(ValueError, match=rf"study 'shared' is of another problem: .*{message}"):
-            Run(config, lambda _, channels=channels: Small(channels), tmp_path / "other")()
+            run(tmp_path / "other", config, lambda channels=channels: Small(channels))
     assert not (tmp_path / "other" / "checkpoints").exists()
 
 
 def test_a_study_of_other_data_or_another_float_network_is_refused(shared, tmp_path):
     elsewhere = shared(seed=1, storage=None, study=None)
-    Run(elsewhere, lambda _: Small(), tmp_path / "source")()
+    run(tmp_path / "source", elsewhere)
     other_data = shared()
     other_data.data = replace(other_data.data, file=str(write_stripes(tmp_path / "other.npz", count=160, seed=1)))
     cases = [
@@ -310,6 +304,6 @@ def test_a_study_of_other_data_or_another_float_network_is_refused(shared, tmp_p
     ]
     for i, (config, message) in enumerate(cases):
         with pytest.raises(ValueError, match=rf"study 'shared' is of another problem: .*{message}"):
-            Run(config, lambda _: Small(), tmp_path / f"other{i}")()
+            run(tmp_path / f"other{i}", config)
     source = shared(train={"source": str(tmp_path / "first")})
-    Run(source, lambda _: Small(), tmp_path / "same")()
+    run(tmp_path / "same", source)

@@ -11,23 +11,16 @@ from search.budgets.feasibility import BudgetError, at
 from search.config import parse
 from search.integer.program import Program
 from search.integer.sparse import stored_bytes
-from search.run import Run
 from search.settings.run import SpaceSettings
 from search.settings.strategies import MagnitudeSettings
 from search.strategies.pruning.magnitude import Magnitude
-from search.training.loop import PhaseRun
 from spaces.architecture import Architecture
 from spaces.space import Space
-from tests.search.small import Small, settings, write_stripes
+from tests.search.kills import killed_run, same_outputs
+from tests.search.small import prepared, run, settings
 from tests.search.test_branches import Branched
 
-OUTPUTS = ("program.safetensors", "model.safetensors", "architecture.json")
 LAYERS = {"a": 3, "b": 2}
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_stripes(tmp_path_factory.mktemp("data") / "stripes.npz", count=160)
 
 
 def configured(data, budgets=None, **options):
@@ -47,7 +40,7 @@ def test_rankings_by_gradients_stay_within_a_limit_of_epochs(data, tmp_path):
     config = configured(data, {"flash_bytes": 700}, criterion="gradient", order="energy", epochs=None)
     config.limits.epochs = 12
     config.train.warmup.epochs, config.train.finetune.epochs = 2, 4
-    epochs = Run(config, lambda _: Small(), tmp_path / "run")()["epochs"]
+    epochs = run(tmp_path / "run", config)["epochs"]
     assert 11 < epochs["total"] <= 12 and epochs["prune"] % 1 > 0
 
 
@@ -65,7 +58,7 @@ def test_channels_go_until_the_budgets_are_met_and_not_one_more(data, tmp_path, 
 
     monkeypatch.setattr(Magnitude, "_count", watched)
     budgets = {"flash_bytes": 700, "peak_ram_bytes": 700}
-    summary = Run(configured(data, budgets, **options), lambda _: Small(), tmp_path / "run")()
+    summary = run(tmp_path / "run", configured(data, budgets, **options))
     assert seen == [[True, False]]
     assert all(b["met"] for b in summary["budgets"].values()) and summary["mismatches"]["numpy"] == 0
     picks = Architecture.from_json((tmp_path / "run/architecture.json").read_text()).picks
@@ -76,7 +69,7 @@ def test_the_cubic_schedule_takes_what_it_says_and_what_is_gone_stays_gone(data,
     seen, remove = [], Magnitude._gone
     monkeypatch.setattr(Magnitude, "_gone", lambda *args: seen.append(remove(*args)) or seen[-1])
     config = configured(data, structure="weights", fraction=0.8, steps=3, epochs=4)
-    summary = Run(config, lambda _: Small(), tmp_path / "run")()
+    summary = run(tmp_path / "run", config)
     total = len(seen[0])
     assert [int(gone.sum()) for gone in seen] == [round(total * 0.8 * s) for s in (19 / 27, 26 / 27, 1)]
     assert all((~before | after).all() for before, after in pairwise(seen))
@@ -87,7 +80,7 @@ def test_the_cubic_schedule_takes_what_it_says_and_what_is_gone_stays_gone(data,
 @pytest.mark.parametrize("structure", ["channels", "weights"])
 def test_a_fraction_of_each_layer(data, tmp_path, structure):
     config = configured(data, structure=structure, fraction=0.3, scope="layer")
-    Run(config, lambda _: Small(), tmp_path / "run")()
+    run(tmp_path / "run", config)
     decided = Space.load(tmp_path / "run/model.safetensors")
     if structure == "channels":
         assert [len(decided.spec.slots[name]) for name in ("conv1", "conv2")] == [8 - 2, 16 - 4]
@@ -102,7 +95,7 @@ def test_a_fraction_of_each_layer(data, tmp_path, structure):
 def test_zeros_survive_to_the_integers_and_their_bytes_are_counted(data, tmp_path, capsys):
     config = configured(data, structure="weights", fraction=0.8, steps=2, epochs=2, weight_bits=4)
     config.budgets = {"flash_bytes": 2000}
-    summary = Run(config, lambda _: Small(), tmp_path / "run")()
+    summary = run(tmp_path / "run", config)
     program = Program.load(tmp_path / "run/program.safetensors")
     decided = Space.load(tmp_path / "run/model.safetensors")
     for node in program.nodes:
@@ -114,7 +107,7 @@ def test_zeros_survive_to_the_integers_and_their_bytes_are_counted(data, tmp_pat
     assert found["stored_bytes"] == stored_bytes(program)
     assert found["stored_bytes"]["smallest_of_each_layer"] < found["stored_bytes"]["dense"]
     assert "no cost falls by them" in found["costs"] and "no cost falls by them" in capsys.readouterr().out
-    whole = at(decided, decided.architecture(), Run(config, lambda _: Small(), tmp_path / "other").models)
+    whole = at(decided, decided.architecture(), prepared(tmp_path / "other", config).models)
     assert summary["costs"]["flash_bytes"]["found"] == whole["flash_bytes"] == program.flash_bytes()
     assert summary["costs"]["macs"]["found"] == summary["costs"]["macs"]["seed_network"]
 
@@ -122,14 +115,13 @@ def test_zeros_survive_to_the_integers_and_their_bytes_are_counted(data, tmp_pat
 def test_rewinding_brings_back_the_weights_that_are_left(data, tmp_path, monkeypatch):
     seen = []
     config = configured(data, fraction=0.4, rewind=True)
-    run = Run(config, lambda _: Small(), tmp_path / "run")
     monkeypatch.setattr(
         "search.strategies.problem.Problem.evaluate",
         lambda self, found, epochs, goes_on: seen.append((self, found)) or 1 / 0,
         raising=True,
     )
     with pytest.raises(ZeroDivisionError):
-        run()
+        run(tmp_path / "run", config)
     ((problem, found),) = seen
     assert {0, 1} <= set(found.picks["conv2/channels"])
     for name, weights in problem.space.weights.items():
@@ -140,16 +132,12 @@ def test_branches_that_are_not_taken_are_not_pruned(data, tmp_path):
     """The first of three alternatives is kept; other choices stay where they start, though training draws them."""
     config = configured(data, fraction=0.5, steps=2, epochs=2, criterion="gradient")
     config.space.mode, config.space.activation_bits, config.target.activation_bits = "gumbel", [4, 8], (4, 8)
-    summary = Run(config, lambda _: Branched(), tmp_path / "run")()
+    summary = run(tmp_path / "run", config, Branched)
     picks = Architecture.from_json((tmp_path / "run/architecture.json").read_text()).picks
     assert summary["mismatches"]["numpy"] == 0
     assert picks["body/branch"] == (0,)
     assert {pick for name, each in picks.items() if name.endswith("activation_bits") for pick in each} == {8}
     assert metrics(tmp_path / "run")["search/pruned"] == 0.5
-
-
-class Killed(BaseException):
-    pass
 
 
 @pytest.mark.parametrize(
@@ -160,26 +148,14 @@ class Killed(BaseException):
     ],
     ids=["weights", "channels"],
 )
-def test_resume_after_a_kill_at_every_epoch_gives_the_same_bytes(data, tmp_path, monkeypatch, options):
-    config, save = configured(data, steps=2, epochs=2, **options), PhaseRun.save
-    Run(config, lambda _: Small(), tmp_path / "whole")()
+def test_resume_after_a_kill_at_every_epoch_gives_the_same_bytes(data, tmp_path, options):
+    config = configured(data, steps=2, epochs=2, **options)
+    run(tmp_path / "whole", config)
     for saves in range(1, 7):
-        counted = []
-
-        def killed_after(self, counted=counted, saves=saves):
-            save(self)
-            counted.append(1)
-            if len(counted) == saves:
-                raise Killed
-
-        monkeypatch.setattr(PhaseRun, "save", killed_after)
-        with pytest.raises(Killed):
-            Run(config, lambda _: Small(), tmp_path / f"run{saves}")()
-        monkeypatch.setattr(PhaseRun, "save", save)
+        killed_run(tmp_path / f"run{saves}", config, saves)
         torch.manual_seed(12345)
-        Run(config, lambda _: Small(), tmp_path / f"run{saves}")()
-        for name in OUTPUTS:
-            assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / f"run{saves}" / name).read_bytes()
+        run(tmp_path / f"run{saves}", config)
+        assert same_outputs(tmp_path / "whole", tmp_path / f"run{saves}")
         assert metrics(tmp_path / "whole") == metrics(tmp_path / f"run{saves}")
 
 
@@ -203,7 +179,7 @@ def test_resume_after_a_kill_at_every_epoch_gives_the_same_bytes(data, tmp_path,
 )
 def test_what_cannot_be_pruned_is_refused(data, tmp_path, options, budgets, message):
     with pytest.raises(ValueError, match=message):
-        Run(configured(data, budgets, **options), lambda _: Small(), tmp_path / "run")
+        prepared(tmp_path / "run", configured(data, budgets, **options))
     assert not (tmp_path / "run").exists()
 
 
@@ -212,27 +188,27 @@ def test_what_is_not_open_is_refused(data, tmp_path):
         config = configured(data, structure=structure, fraction=0.5)
         config.space = SpaceSettings(weight_bits=[8])
         with pytest.raises(ValueError, match=rf"strategy.structure '{structure}': no {structure} are open. {message}"):
-            Run(config, lambda _: Small(), tmp_path / "run")
+            prepared(tmp_path / "run", config)
 
 
 @pytest.mark.parametrize(("structure", "left"), [("channels", "one channel a layer"), ("weights", "all channels")])
 def test_budgets_out_of_reach_are_refused_before_training(data, tmp_path, structure, left):
     amount = {"fraction": 0.5} if structure == "weights" else {}
     with pytest.raises(BudgetError, match=rf"'magnitude' at 8 bits with {left}.*Lower strategy.weight_bits"):
-        Run(configured(data, {"flash_bytes": 60}, structure=structure, **amount), lambda _: Small(), tmp_path / "run")
+        prepared(tmp_path / "run", configured(data, {"flash_bytes": 60}, structure=structure, **amount))
 
 
 def test_a_strategy_that_prunes_no_weights_refuses_their_pattern(data, tmp_path):
     config = settings(data, "fixed")
     config.space.pattern = "weights"
     with pytest.raises(ValueError, match=r"space.pattern 'weights': strategy 'fixed' prunes no single weights. Take"):
-        Run(config, lambda _: Small(), tmp_path / "run")
+        prepared(tmp_path / "run", config)
 
 
 def test_lambdas_are_refused(data, tmp_path):
     config = replace(configured(data, fraction=0.5), lambdas={"macs": 0.1})
     with pytest.raises(BudgetError, match="strategy 'magnitude' has nothing to trade off"):
-        Run(config, lambda _: Small(), tmp_path / "run")
+        prepared(tmp_path / "run", config)
 
 
 @pytest.mark.parametrize(

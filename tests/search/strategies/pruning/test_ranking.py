@@ -6,13 +6,12 @@ import pytest
 import torch
 
 from search.data import OPTIONS
-from search.run import Run
 from search.settings.run import SpaceSettings
 from search.settings.strategies import BlackBoxSettings, MagnitudeSettings
 from search.strategies.pruning.magnitude import Magnitude
 from search.strategies.pruning.parts import Channels, SingleWeights, over_layers_means
 from search.strategies.pruning.ranking import Probe, as_layers_shares, ascending, by_energy, scores
-from tests.search.small import Small, settings, write_stripes
+from tests.search.small import Small, prepared, settings, write_stripes
 
 LAYERS = {"a": 3, "b": 2}
 
@@ -25,14 +24,14 @@ def problem_of(chosen, model, folder):
     """What the strategy is given, with single weights and channels open."""
     chosen.space = SpaceSettings(weight_bits=[0, 8], pattern="weights")
     chosen.strategy = MagnitudeSettings(fraction=0.5)
-    run = Run(chosen, lambda _: model, folder)
+    made = prepared(folder, chosen, lambda: model)
 
     def stopped(problem):
         raise Reached(problem)
 
-    run.strategy.run = stopped
+    made.strategy.run = stopped
     with pytest.raises(Reached) as reached:
-        run()
+        made()
     return reached.value.args[0]
 
 

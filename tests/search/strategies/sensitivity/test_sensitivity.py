@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from search.budgets.feasibility import seed_architecture
-from search.run import Run
 from search.settings.front import Front
 from search.settings.strategies import SensitivitySettings
 from search.strategies.sensitivity.table import Table, estimated, fingerprint, measured, passes
 from spaces.searchable import Options, searchable
-from tests.search.small import Small, settings, write_stripes
+from tests.search.kills import Killed, killed
+from tests.search.small import Small, prepared, run, settings, write_stripes
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_a_table_whose_rows_are_of_another_shape_does_not_fit(space, batches):
 def first(tmp_path_factory):
     folder = tmp_path_factory.mktemp("first")
     data = write_stripes(folder / "d.npz", count=160)
-    return data, folder / "run", Run(configured(data, 500), lambda _: Small(), folder / "run")()
+    return data, folder / "run", run(folder / "run", configured(data, 500))
 
 
 def configured(data, budget, **options):
@@ -146,14 +146,14 @@ def test_a_table_serves_a_new_budget_and_no_other_network(first, tmp_path, monke
     config = configured(data, 300, table=str(folder / "sensitivity.json"))
     config.train.warmup.source = str(folder)
     monkeypatch.setattr("search.strategies.sensitivity.strategy.measured", None)  # it is not made again
-    found = Run(config, lambda _: Small(), tmp_path / "run")()
+    found = run(tmp_path / "run", config)
     assert found["costs"]["flash_bytes"]["found"] <= 300
     assert found["epochs"]["search"] == summary["epochs"]["search"]  # what making it took
     assert found["seconds"]["search"] == pytest.approx(summary["seconds"]["search"])
     assert found["seconds"]["search"] > 0
     other = replace(configured(data, 300, table=str(folder / "sensitivity.json")), seed=5)
     with pytest.raises(ValueError, match="belongs to other weights or another space"):
-        Run(other, lambda _: Small(), tmp_path / "other")()
+        run(tmp_path / "other", other)
 
 
 @pytest.mark.parametrize("option", [{"batches": 1}, {"estimate": "gradient"}])
@@ -173,21 +173,12 @@ def test_a_table_that_takes_longer_than_there_is_is_refused_behind_its_first_pas
 def test_a_table_that_a_kill_left_unfinished_goes_on_from_there(first, tmp_path, monkeypatch):
     data, folder, _ = first
     config, saved, original = configured(data, 500), [], Table.save
-
-    def killed(self, path):
-        original(self, path)
-        saved.append(len(self.increases))
-        if len(saved) == 3:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Table, "save", killed)
-        with pytest.raises(KeyboardInterrupt):
-            Run(config, lambda _: Small(), tmp_path / "run")()
+    monkeypatch.setattr(Table, "save", lambda self, path: (saved.append(len(self.increases)), original(self, path)))
+    with killed(Table, "save", at=(3,), behind=True), pytest.raises(Killed):
+        run(tmp_path / "run", config)
     assert saved == [1, 2, 3] and not (tmp_path / "run" / "sensitivity.json").exists()
     left = Table.load(tmp_path / "run" / "sensitivity.part.json")
-    monkeypatch.setattr(Table, "save", lambda self, path: (saved.append(len(self.increases)), original(self, path)))
-    Run(config, lambda _: Small(), tmp_path / "run")()
+    run(tmp_path / "run", config)
     whole, again = (Table.load(each / "sensitivity.json") for each in (folder, tmp_path / "run"))
     assert saved[3] == 4 and again.seconds > left.seconds  # what was measured is not measured again
     assert all(torch.equal(again.increases[name], values) for name, values in whole.increases.items())
@@ -202,4 +193,4 @@ def passes_of(table):
 def test_without_budgets_it_is_refused(first, tmp_path):
     data, _, _ = first
     with pytest.raises(ValueError, match="lowers costs to budgets, and there are none"):
-        Run(replace(configured(data, 1), budgets={}, front=Front()), lambda _: Small(), tmp_path / "run")
+        prepared(tmp_path / "run", replace(configured(data, 1), budgets={}, front=Front()))
