@@ -54,7 +54,7 @@ def memory_ratio(program: Program, images: np.ndarray) -> float:
 
 def compare(network: nn.Module, program: Program, batch: int) -> dict[str, float]:
     """Both on one batch of random images."""
-    images = torch.randn(batch, *program.tensors[program.input].shape)
+    images = torch.randn(batch, *program.tensors[program.inputs[0]].shape)
     executor, array = Executor(program), images.numpy()
     with torch.no_grad():
         before, after = in_turns(lambda: network(images), lambda: executor(array), ROUNDS)

@@ -20,8 +20,8 @@ from scipy.stats import kendalltau
 from benchmarks.front_table import table
 from benchmarks.lines import Key, Line, Lines, written
 from benchmarks.searches import Searched, searched
+from search.atomic import write_text
 from search.report.rivals import estimate
-from spaces.files import write_text
 
 QUICKLY = "strategy.val_images=1000"  # so that they see more candidates
 MANY = ["strategy.trials=10000", "strategy.attempts=1000000", QUICKLY]  # limits.epochs is what ends them

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from spaces.files import write_text
+from search.atomic import write_text
 
 Line = dict[str, Any]
 Key = tuple[str, str, int, int]

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from search.atomic import write_text
 from search.files.results import Result, read_results
-from spaces.files import write_text
 
 
 @dataclass(frozen=True)

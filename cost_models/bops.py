@@ -4,10 +4,11 @@ import torch
 from torch import Tensor
 
 from cost_models.layer import LayerUse, Network
-from cost_models.rules import LayerRule, rule_for, total
+from cost_models.rules import WITHOUT_PRODUCTS, Rules, nothing, summed
+from search.integer.operators import Work
 
 
-def bit_operations(layer: LayerUse) -> Tensor:
+def bit_operations(layer: LayerUse, network: Network) -> Tensor:
     """(), expected bit operations of one convolution or linear layer.
 
     MACs * (b_a * b_w + b_a + b_w + log2(fan_in)): the products, and accumulators wide enough for fan_in of them.
@@ -20,24 +21,8 @@ def bit_operations(layer: LayerUse) -> Tensor:
     return fan_in * a_position * layer.positions
 
 
-def outside_the_source(layer: LayerUse) -> float:
-    """UNIQ counts convolutions and linear layers; elementwise ops and pools are not part of the figure."""
-    return 0.0
-
-
-RULES: dict[str, LayerRule] = {
-    "conv": bit_operations,
-    "depthwise": bit_operations,
-    "linear": bit_operations,
-    "add": outside_the_source,
-    "mul": outside_the_source,
-    "concat": outside_the_source,
-    "max_pool": outside_the_source,
-    "avg_pool": outside_the_source,
-    "flatten": outside_the_source,
-    "table": outside_the_source,
-    "select": outside_the_source,
-}
+# UNIQ counts convolutions and linear layers; elementwise operators and pools are no part of the figure.
+RULES: Rules = {Work.PRODUCTS: bit_operations, **dict.fromkeys(WITHOUT_PRODUCTS, nothing)}
 
 
 class Bops:
@@ -49,4 +34,4 @@ class Bops:
 
     def __call__(self, network: Network) -> Tensor:
         """(), bit operations; differentiable in channels, widths and activation shares."""
-        return total(network.weighed(layer, rule_for(self.name, RULES, layer)(layer)) for layer in network.layers)
+        return summed(self.name, RULES, network)

@@ -14,20 +14,19 @@ Not counted, for any op: requantization, reads of biases and multipliers, instru
 """
 
 from collections import Counter
-from collections.abc import Callable
 from math import prod
 
 from torch import Tensor
 
 from cost_models.layer import LayerUse, Network
-from cost_models.rules import rule_for, total
+from cost_models.rules import Rules, nothing, summed, total
+from search.integer.operators import Work
 
 MULTIPLY_8_PJ = 0.2
 ADD_32_PJ = 0.1
 ACCESS_PJ = 20.0  # 64 bits, 32 kB cache
 PRODUCT_PJ = MULTIPLY_8_PJ / (8 * 8)  # of one bit by one bit
 MEMORY_PJ = ACCESS_PJ / 64  # one bit
-ALIASES = ("flatten", "select")
 
 
 def accumulate(layer: LayerUse, network: Network) -> Tensor:
@@ -53,32 +52,22 @@ def pool(layer: LayerUse, network: Network) -> Tensor:
     return ADD_32_PJ * prod(layer.kernel) * layer.out_elements
 
 
-def only_memory(layer: LayerUse, network: Network) -> float:
-    """Copies or looks up: no arithmetic; what it reads and writes is counted with the tensors."""
-    return 0.0
-
-
-RULES: dict[str, Callable[[LayerUse, Network], Tensor | float]] = {
-    "conv": accumulate,
-    "depthwise": accumulate,
-    "linear": accumulate,
-    "add": add,
-    "mul": multiply,
-    "concat": only_memory,
-    "max_pool": pool,
-    "avg_pool": pool,
-    "flatten": only_memory,
-    "table": only_memory,
-    "select": only_memory,
+RULES: Rules = {
+    Work.PRODUCTS: accumulate,
+    Work.SUM: add,
+    Work.PRODUCT: multiply,
+    Work.WINDOW: pool,
+    # No arithmetic: what they read and write is counted with the tensors, a table with its entries.
+    **dict.fromkeys((Work.LOOK_UP, Work.COPY, Work.NOTHING), nothing),
 }
 
 
 def activation_bits(network: Network) -> Tensor:
-    """(), activation bits written and read. A flatten, a select move nothing: their output is an input's memory."""
+    """(), activation bits written and read. Where no code runs nothing moves: the output is an input's memory."""
     always: Counter[str] = Counter()
     terms: list[Tensor | float] = []
     for layer in network.layers:
-        if layer.op in ALIASES:
+        if layer.operator.work is Work.NOTHING:
             continue
         if layer.when:
             moved = total(network.tensors[name].total_bits for name in (*layer.inputs, layer.output))
@@ -103,7 +92,5 @@ class Energy:
 
     def __call__(self, network: Network) -> Tensor:
         """(), pJ; differentiable in channels, widths and activation shares."""
-        layers = total(
-            network.weighed(layer, rule_for(self.name, RULES, layer)(layer, network)) for layer in network.layers
-        )
-        return layers + MEMORY_PJ * (activation_bits(network) + table_bits(network))
+        arithmetic = summed(self.name, RULES, network)
+        return arithmetic + MEMORY_PJ * (activation_bits(network) + table_bits(network))

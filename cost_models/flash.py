@@ -3,14 +3,14 @@
 from torch import Tensor
 
 from cost_models.layer import LayerUse, Network
-from cost_models.rules import LayerRule, rule_for, total
+from cost_models.rules import total
 from cost_models.steps import ceil
+from search.integer.operators import Count
 
 # Bytes of each stored number. The program's constants have these types.
 BIAS_BYTES = 4  # int32
 MULTIPLIER_BYTES = 2  # int16
 SHIFT_BYTES = 1  # uint8
-RESCALE_BYTES = MULTIPLIER_BYTES + SHIFT_BYTES
 WIDTHS_A_BYTE = 2  # 4-bit nibbles
 
 
@@ -27,44 +27,14 @@ def stored_weights(layer: LayerUse) -> Tensor:
     return packed + mixed * ceil(layer.out_channels / WIDTHS_A_BYTE)
 
 
-def channel_constants(layer: LayerUse) -> Tensor:
-    """(), a bias, a multiplier and a shift for each output channel of every call."""
-    return layer.out_channels * (BIAS_BYTES + RESCALE_BYTES)
-
-
-def add_constants(layer: LayerUse) -> float:
-    """A multiplier for each input and one common shift."""
-    return len(layer.inputs) * MULTIPLIER_BYTES + SHIFT_BYTES
-
-
-def concat_constants(layer: LayerUse) -> float:
-    """A multiplier and a shift for each input."""
-    return len(layer.inputs) * RESCALE_BYTES
-
-
-def one_rescale(layer: LayerUse) -> float:
-    """One multiplier and one shift for the tensor."""
-    return RESCALE_BYTES
-
-
-def no_constants(layer: LayerUse) -> float:
-    """The op keeps its input's scale, or stores nothing but its table, which is counted for any op."""
-    return 0.0
-
-
-RULES: dict[str, LayerRule] = {
-    "conv": channel_constants,
-    "depthwise": channel_constants,
-    "linear": channel_constants,
-    "add": add_constants,
-    "mul": one_rescale,
-    "concat": concat_constants,
-    "max_pool": no_constants,
-    "avg_pool": one_rescale,
-    "flatten": no_constants,
-    "table": no_constants,
-    "select": no_constants,
-}
+def small_constants(layer: LayerUse) -> Tensor | float:
+    """(), bytes of biases, multipliers and shifts, as many as the operator's specification says."""
+    operator, inputs = layer.operator, len(layer.inputs)
+    stored = {operator.multipliers: 0, operator.shifts: 0, Count.CHANNELS: BIAS_BYTES if operator.weighted else 0}
+    stored[operator.multipliers] += MULTIPLIER_BYTES
+    stored[operator.shifts] += SHIFT_BYTES
+    alike = float(stored.get(Count.ONE, 0) + inputs * stored.get(Count.INPUTS, 0))
+    return layer.out_channels * stored[Count.CHANNELS] + alike if stored[Count.CHANNELS] else alike
 
 
 def table_bytes(layer: LayerUse) -> Tensor:
@@ -83,7 +53,7 @@ class Flash:
     def __call__(self, network: Network) -> Tensor:
         """(), bytes; differentiable in channels, widths and activation shares."""
         layers = network.layers
-        constants = total(network.weighed(layer, rule_for(self.name, RULES, layer)(layer)) for layer in layers)
+        constants = total(network.weighed(layer, small_constants(layer)) for layer in layers)
         weights = total(stored_weights(layer) * network.stored(layer) for layer in network.weight_owners)
         tables = total(network.weighed(layer, table_bytes(layer)) for layer in layers if layer.table_entries)
         return constants + weights + tables

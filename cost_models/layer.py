@@ -7,10 +7,10 @@ from math import prod
 
 from torch import Tensor
 
-WEIGHTED = ("conv", "depthwise", "linear")
+from search.integer.operators import Operator, UnknownOperator, operator
 
-Step = tuple[str, str, tuple[str, ...], str, tuple[tuple[str, int], ...], str | None, str | None]
-Order = tuple[Step, ...]  # the first holds the names of the network's input and output
+Step = tuple[str, str, tuple[str, ...], str, tuple[tuple[str, int], ...], str | None]
+Order = tuple[tuple[str, ...], tuple[str, ...], tuple[Step, ...]]  # the network's inputs, its outputs, its layers
 
 
 class UnsupportedLayer(NotImplementedError):
@@ -26,11 +26,11 @@ class LayerUse:
     """
 
     name: str
-    op: str  # conv, depthwise, linear, add, mul, concat, max_pool, avg_pool, flatten, table, select
+    op: str  # of search.integer.operators
     in_channels: Tensor  # (), of the first input that are read; features of a linear
     out_channels: Tensor  # ()
     kernel: tuple[int, ...]  # () unless conv, depthwise or pool
-    groups: int  # of a conv; a depthwise op reads one channel an output whatever this is
+    groups: int  # of a conv, 1 elsewhere; of a depthwise one they go with its channels, and this may be out of date
     in_size: tuple[int, ...]  # spatial, without channels
     out_size: tuple[int, ...]
     weight_bits: tuple[int, ...]  # nonzero widths on offer; () without weights
@@ -44,14 +44,38 @@ class LayerUse:
     weights: str | None = None  # name of the stored weights; None: stored for this layer alone
     table_entries: Tensor | int = 0  # of the activation table stored with this op
     taps: Tensor | int | None = None  # of the kernel that are in use, where not all of them
+    depthwise: bool = False  # each output channel reads one input channel, however many are left
     when: tuple[tuple[str, int], ...] = ()  # the op runs if each of these choices takes this option
     choice: str | None = None  # of a select: which of its inputs, in the order of the options, its output is
+
+    @property
+    def operator(self) -> Operator:
+        """The specification of the layer's operator.
+
+        Raises:
+            UnsupportedLayer: there is none, so that its costs are not known.
+        """
+        try:
+            return operator(self.op)
+        except UnknownOperator as error:
+            raise UnsupportedLayer(f"layer '{self.name}': {error}") from error
+
+    @property
+    def runs_depthwise(self) -> bool:
+        """Whether a depthwise convolution's kernel runs it: it reads one channel an output, of several.
+
+        It follows from the channels that are left, so that an open network is seen as the one that is decided from it:
+        a grouped convolution of which one input a group is left is depthwise, a depthwise one with one channel is not.
+        """
+        if not (self.depthwise or self.groups > 1):
+            return False
+        return bool(self.in_channels > 1) and (self.depthwise or bool(self.in_channels == self.groups))
 
     @property
     def fan_in(self) -> Tensor:
         """(), weights of one output channel: taps * in_channels / groups; taps if depthwise."""
         taps = prod(self.kernel) if self.taps is None else self.taps
-        if self.op == "depthwise":
+        if self.depthwise:
             return taps if isinstance(taps, Tensor) else self.out_channels.new_tensor(taps)
         reads = self.in_channels * taps if isinstance(taps, Tensor) or taps != 1 else self.in_channels
         return reads / self.groups if self.groups != 1 else reads
@@ -90,7 +114,6 @@ class TensorUse:
     elements: Tensor  # (), float64, differentiable
     bits: tuple[int, ...]
     share: Tensor  # (n_bits,), sums to 1
-    alias_of: str | None = None  # the tensor whose memory this one is (the output of a flatten)
 
     @property
     def mean_bits(self) -> Tensor:
@@ -115,12 +138,12 @@ class Network:
 
     layers: tuple[LayerUse, ...]
     tensors: dict[str, TensorUse]
-    input: str
-    output: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
     branches: Mapping[str, Tensor] = field(default_factory=dict)  # choice -> share (n_options,), sums to 1
 
     def __post_init__(self) -> None:
-        written = {self.input}
+        written = set(self.inputs)
         for layer in self.layers:
             missing = [name for name in layer.inputs if name not in written]
             if missing:
@@ -129,11 +152,12 @@ class Network:
                     "list the layers in execution order."
                 )
             written.add(layer.output)
-        unknown = sorted((written | {self.output}) - self.tensors.keys())
+        unknown = sorted((written | set(self.outputs)) - self.tensors.keys())
         if unknown:
             raise ValueError(f"no TensorUse for {unknown}; Network.tensors has {sorted(self.tensors)}. Add them.")
-        if self.output not in written:
-            raise ValueError(f"no layer writes the network's output '{self.output}'; name a tensor that one writes.")
+        missing = [name for name in self.outputs if name not in written]
+        if missing:
+            raise ValueError(f"no layer writes the network's outputs {missing}; name tensors that layers write.")
 
     def runs(self, layer: LayerUse) -> Tensor | float:
         """(), the probability that the layer runs."""
@@ -172,12 +196,8 @@ class Network:
     @cached_property
     def order(self) -> Order:
         """What of the network does not depend on sizes: who reads and writes what, when, in whose memory."""
-        ends = ("", "", (self.input, self.output), "", (), None, None)
-        return (ends, *(self._step(layer) for layer in self.layers))
-
-    def _step(self, layer: LayerUse) -> Step:
-        alias = self.tensors[layer.output].alias_of
-        return layer.op, layer.name, layer.inputs, layer.output, layer.when, layer.choice, alias
+        steps = ((e.op, e.name, e.inputs, e.output, e.when, e.choice) for e in self.layers)
+        return self.inputs, self.outputs, tuple(steps)
 
     @cached_property
     def _shares(self) -> dict[tuple[tuple[str, int], ...], Tensor | float]:
@@ -188,6 +208,6 @@ class Network:
         """Stored weights -> the layers that use them, in execution order."""
         uses: dict[str, list[LayerUse]] = {}
         for layer in self.layers:
-            if layer.op in WEIGHTED:
+            if layer.operator.weighted:
                 uses.setdefault(layer.weights or layer.name, []).append(layer)
         return uses

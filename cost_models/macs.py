@@ -1,34 +1,18 @@
-"""Multiply-accumulates of one inference. 1 MAC = 2 FLOPs."""
+"""Multiply-accumulates of one inference: a count, so no source is needed. 1 MAC = 2 FLOPs."""
 
 from torch import Tensor
 
 from cost_models.layer import LayerUse, Network
-from cost_models.rules import LayerRule, rule_for, total
+from cost_models.rules import WITHOUT_PRODUCTS, Rules, nothing, summed
+from search.integer.operators import Work
 
 
-def products(layer: LayerUse) -> Tensor:
+def products(layer: LayerUse, network: Network) -> Tensor:
     """(), positions * fan_in * out_channels, with fan_in = prod(kernel) * in_channels / groups."""
     return layer.fan_in * layer.out_elements
 
 
-def no_products(layer: LayerUse) -> float:
-    """Adds, compares, scales, copies or looks up single elements: nothing is multiplied and accumulated."""
-    return 0.0
-
-
-RULES: dict[str, LayerRule] = {
-    "conv": products,
-    "depthwise": products,
-    "linear": products,
-    "add": no_products,
-    "mul": no_products,
-    "concat": no_products,
-    "max_pool": no_products,
-    "avg_pool": no_products,
-    "flatten": no_products,
-    "table": no_products,
-    "select": no_products,
-}
+RULES: Rules = {Work.PRODUCTS: products, **dict.fromkeys(WITHOUT_PRODUCTS, nothing)}
 
 
 class Macs:
@@ -40,4 +24,4 @@ class Macs:
 
     def __call__(self, network: Network) -> Tensor:
         """(), MACs; differentiable in the channels on both sides of a layer."""
-        return total(network.weighed(layer, rule_for(self.name, RULES, layer)(layer)) for layer in network.layers)
+        return summed(self.name, RULES, network)

@@ -7,28 +7,9 @@ import torch
 from torch import Tensor
 
 from cost_models.layer import LayerUse, Network, Order
-from cost_models.rules import rule_for
 from cost_models.steps import ceil
-
-
-def output_and_inputs(layer: LayerUse) -> tuple[str, ...]:
-    """The op holds its inputs and its output at once; nothing is computed in place."""
-    return (*layer.inputs, layer.output)
-
-
-RULES = {
-    "conv": output_and_inputs,
-    "depthwise": output_and_inputs,
-    "linear": output_and_inputs,
-    "add": output_and_inputs,
-    "mul": output_and_inputs,
-    "concat": output_and_inputs,
-    "max_pool": output_and_inputs,
-    "avg_pool": output_and_inputs,
-    "flatten": output_and_inputs,  # one memory, by TensorUse.alias_of
-    "table": output_and_inputs,
-    "select": output_and_inputs,  # of the input that is picked, and one memory
-}
+from search.integer import memory
+from search.integer.memory import Use
 
 Picks = Mapping[str, int]
 
@@ -37,38 +18,26 @@ def _runs(layer: LayerUse, picks: Picks) -> bool:
     return all(picks[choice] == option for choice, option in layer.when)
 
 
-def _memories(network: Network, picks: Picks) -> dict[str, str]:
-    """Tensor -> the tensor whose bytes hold it."""
-    found = {network.input: network.input}
-    for layer in network.layers:
-        parent = network.tensors[layer.output].alias_of
-        if layer.choice is not None:
-            parent = layer.inputs[picks[layer.choice]]
-        found[layer.output] = layer.output if parent is None else found[parent]
-    return found
+def _use(layer: LayerUse, picks: Picks) -> Use | None:
+    """What a layer reads and writes; None where it does not run. Of a select it is the input that is picked."""
+    if not _runs(layer, picks):
+        return None
+    if layer.choice is not None:
+        picked = layer.inputs[picks[layer.choice]]
+        return Use((), (layer.output,), picked)
+    return Use(layer.inputs, (layer.output,), layer.inputs[0] if layer.operator.aliases else None)
 
 
 def lifetimes(network: Network, picks: Picks | None = None) -> dict[str, tuple[int, int]]:
-    """First and last layer at which each memory is live.
+    """First and last layer at which each memory is live, see search.integer.memory.
 
-    The network's input is live from the start, its output to the end; a tensor that nothing reads, where it is
-    written. An alias has no memory of its own and keeps the memory it names alive. Of branches those that are picked
-    run, the likeliest if nothing else is said.
+    Of branches those that are picked run, the likeliest if nothing else is said.
 
     Raises:
         UnsupportedLayer: an op whose use of memory is not known.
     """
     picks = network.picks() if picks is None else picks
-    memory = _memories(network, picks)
-    lives = {memory[network.input]: (0, 0)}
-    for step, layer in enumerate(network.layers):
-        names = rule_for(PeakRam.name, RULES, layer)(layer)
-        if _runs(layer, picks):
-            for name in names if layer.choice is None else (layer.output,):
-                lives[memory[name]] = lives.get(memory[name], (step, step))[0], step
-    output = memory[network.output]
-    lives[output] = lives.get(output, (len(network.layers) - 1, 0))[0], len(network.layers) - 1
-    return lives
+    return memory.lifetimes(network.inputs, network.outputs, [_use(layer, picks) for layer in network.layers])
 
 
 @lru_cache(maxsize=64)
@@ -80,12 +49,12 @@ def _plans(order: Order) -> dict[tuple[tuple[str, int], ...], Tensor]:
 def _live(network: Network, picks: Picks, plans: dict[tuple[tuple[str, int], ...], Tensor]) -> Tensor:
     """(n_layers, n_tensors) of zeros and ones: whose bytes are live while a layer runs, 0 where it does not run.
 
-    Tensors are the network's input and then each layer's output.
+    Tensors are the network's inputs and then each layer's output.
     """
     key = tuple(picks.items())
     if key not in plans:
         lives = lifetimes(network, picks)
-        names = [network.input, *(layer.output for layer in network.layers)]
+        names = [*network.inputs, *(layer.output for layer in network.layers)]
         spans = [lives.get(name, (1, 0)) for name in names]
         live = [
             [layer.choice is None and _runs(layer, picks) and first <= step <= last for first, last in spans]
@@ -96,8 +65,8 @@ def _live(network: Network, picks: Picks, plans: dict[tuple[tuple[str, int], ...
 
 
 def _sizes(network: Network) -> Tensor:
-    """(n_tensors,), bytes of the network's input and each layer's output: ceil(elements * E[bits] / 8)."""
-    names = [network.input, *(layer.output for layer in network.layers)]
+    """(n_tensors,), bytes of the network's inputs and each layer's output: ceil(elements * E[bits] / 8)."""
+    names = [*network.inputs, *(layer.output for layer in network.layers)]
     return ceil(torch.stack([network.tensors[name].total_bits for name in names]) / 8)
 
 

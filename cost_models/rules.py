@@ -1,15 +1,18 @@
 """What a cost model is, and how it finds the rule of an operator."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from cost_models.layer import LayerUse, Network, UnsupportedLayer
+from search.integer.operators import Work
 
-LayerRule = Callable[[LayerUse], Tensor | float]
-Rule = TypeVar("Rule")
+Rule = Callable[[LayerUse, Network], Tensor | float]
+Rules = Mapping[Work | str, Rule]  # by an operator's name where it is special, else by the work that it does
+
+WITHOUT_PRODUCTS = (Work.SUM, Work.PRODUCT, Work.WINDOW, Work.LOOK_UP, Work.COPY, Work.NOTHING)
 
 
 class CostModel(Protocol):
@@ -31,18 +34,30 @@ class CostModel(Protocol):
         """(), float64. Raises UnsupportedLayer where an operator has no rule."""
 
 
-def rule_for(model: str, rules: Mapping[str, Rule], layer: LayerUse) -> Rule:
-    """The rule of layer.op.
+def summed(model: str, rules: Rules, network: Network) -> Tensor:
+    """(), the sum over all layers of what their rules say, each as far as it runs.
 
     Raises:
-        UnsupportedLayer: there is none.
+        UnsupportedLayer: a layer's operator is unknown, or there is no rule for it and none for its work.
     """
-    if layer.op not in rules:
+    return total(network.weighed(layer, _rule(model, rules, layer)(layer, network)) for layer in network.layers)
+
+
+def _rule(model: str, rules: Rules, layer: LayerUse) -> Rule:
+    work = layer.operator.work
+    rule = rules.get(layer.op) or rules.get(work)
+    if rule is None:
+        known = ", ".join(key if isinstance(key, str) else key.name for key in rules)
         raise UnsupportedLayer(
-            f"{model}: layer '{layer.name}' has op '{layer.op}'; rules exist for {', '.join(rules)}. "
+            f"{model}: layer '{layer.name}' has op '{layer.op}', whose work is {work.name}; rules exist for {known}. "
             f"Add a rule in cost_models/ or take {model} out of the costs and budgets."
         )
-    return rules[layer.op]
+    return rule
+
+
+def nothing(layer: LayerUse, network: Network) -> float:
+    """Such work is no part of the cost."""
+    return 0.0
 
 
 def total(terms: Iterable[Tensor | float]) -> Tensor:

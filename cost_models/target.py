@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cost_models.layer import WEIGHTED, LayerUse, Network
+from cost_models.layer import LayerUse, Network
 
 GRANULARITIES = ("layer", "channel")
 
@@ -58,7 +58,7 @@ class Target:
         Raises:
             IllegalLayer: names every layer that it cannot run.
         """
-        last = next((layer for layer in reversed(network.layers) if layer.op in WEIGHTED), None)
+        last = next((layer for layer in reversed(network.layers) if layer.operator.weighted), None)
         faults = [
             f"layer '{layer.name}' ({layer.op}) has {fault}"
             for layer in network.layers
@@ -79,5 +79,5 @@ class Target:
             yield f"inputs at {read} bits; allowed: {list(self.activation_bits)}"
         if self.granularity == "layer" and len(used) > 1:
             yield f"channels at {used} bits; allowed: one width a layer"
-        if layer.op in WEIGHTED and not pad_free and channels % self.channel_multiple:
+        if layer.operator.weighted and not pad_free and channels % self.channel_multiple:
             yield f"{channels} output channels; allowed: multiples of {self.channel_multiple}"

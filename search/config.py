@@ -18,13 +18,13 @@ from yaml import YAMLError
 
 from cost_models import COST_MODELS, TARGET_COST_MODELS
 from cost_models.target import Target
+from search.atomic import write_text
 from search.data import OPTIONS
 from search.data.data import Data
 from search.files.urls import absolute
 from search.settings.front import Front
 from search.settings.run import LimitSettings, Settings, SpaceSettings, TrainSettings
 from search.strategies import SETTINGS
-from spaces.files import write_text
 
 # A key for every cost that there is: budgets.flash_bytes=24576 works, budgets.flash_kb=24 is refused.
 CostSchema = make_dataclass(

@@ -25,10 +25,9 @@ def describe(space, selection) -> Network:
     for block in space.blocks:
         sizes[block.name] = tuple(block.spec.shape[1:])
         layers.append(_layer(space, block, selection, alpha, channels, bits, sizes))
-        alias = block.spec.inputs[0] if block.spec.op == "flatten" else None
-        tensors[block.name] = _tensor(block.name, channels, block.spec.shape, bits, alias)
+        tensors[block.name] = _tensor(block.name, channels, block.spec.shape, bits)
     branches = {n: selection.share[n][0].double() for n, c in space.spec.choices.items() if c.branches}
-    return Network(tuple(layers), tensors, space.spec.input, space.spec.output, branches)
+    return Network(tuple(layers), tensors, (space.spec.input,), (space.spec.output,), branches)
 
 
 def _all_bits(space, selection, one: Tensor) -> dict[str, tuple[tuple[int, ...], Tensor]]:
@@ -36,7 +35,7 @@ def _all_bits(space, selection, one: Tensor) -> dict[str, tuple[tuple[int, ...],
     found = {space.spec.input: _bits(space, selection, space.spec.input, one)}
     for block in space.spec.blocks:
         scale = space.spec.scale_of[block.name]
-        if block.op == "select":
+        if block.operator.picks:
             share = selection.share[block.attributes["choice"]][0].double()
             found[block.name] = _mixture([found[name] for name in block.inputs], share)
         else:
@@ -63,27 +62,27 @@ def _bits(space, selection, tensor: str, one: Tensor) -> tuple[tuple[int, ...], 
     return (quantizer.bits if quantizer is not None else FLOAT_BITS,), one
 
 
-def _tensor(name: str, channels: dict, shape: tuple, bits: dict, alias: str | None = None) -> TensorUse:
+def _tensor(name: str, channels: dict, shape: tuple, bits: dict) -> TensorUse:
     spatial = prod(shape[1:])
     elements = channels[name] * spatial if spatial != 1 else channels[name]
-    return TensorUse(name, elements, *bits[name], alias)
+    widths, share = bits[name]
+    return TensorUse(name, elements, widths, share)
 
 
 def _layer(space, block, selection, alpha: Tensor, channels: dict, bits: dict, sizes: dict) -> LayerUse:
     spec = block.spec
     source = spec.inputs[0]
     widths, per_width = _per_width(space, block, selection, alpha, channels[block.name])
-    groups = spec.attributes.get("groups", 1)
-    depthwise = spec.op == "conv" and groups > 1 and groups == len(space.spec.slots[source])
     (in_bits, in_share), (out_bits, out_share) = bits[source], bits[block.name]
     return LayerUse(
         name=block.name,
-        op="depthwise" if depthwise else spec.op,
+        op=spec.op,
+        depthwise=spec.depthwise,
         taps=_taps(block, selection, alpha),
         in_channels=channels[source],
         out_channels=channels[block.name],
         kernel=tuple(spec.attributes.get("kernel", ())),
-        groups=groups,
+        groups=spec.attributes.get("groups", 1),
         in_size=sizes[source],
         out_size=sizes[block.name],
         weight_bits=widths,
@@ -109,7 +108,8 @@ def _taps(block, selection, like: Tensor) -> Tensor | int:
 def _table_entries(block, in_bits: tuple[int, ...], in_share: Tensor) -> Tensor | int:
     if block.pre is not None:
         return 2**TABLE_BITS
-    return in_share @ in_share.new_tensor([2**bits for bits in in_bits]) if block.spec.op == "table" else 0
+    looks_up = block.spec.operator.looks_up
+    return in_share @ in_share.new_tensor([2**bits for bits in in_bits]) if looks_up else 0
 
 
 def _per_width(space, block, selection, alpha: Tensor, out: Tensor) -> tuple[tuple[int, ...], Tensor]:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from search.integer.operators import operator
 from spaces.blocks.kernel_taps import KERNEL, kernel_options, time_options
 from spaces.graph.branches import When, conditions
 from spaces.graph.errors import UnsupportedNetwork
@@ -26,7 +27,6 @@ log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-3  # of the largest output: float sums may be ordered differently
 GRANULARITIES = ("channel", "tensor")
-KEEPS_SCALE = ("max_pool", "flatten")
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def _check_same(space: Space, model: nn.Module, example_input: Tensor) -> None:
 
 
 def _exclude(blocks: list[Op], ties: Ties, left_alone: dict[str, str], options: Options) -> None:
-    layers = [op for op in blocks if op.kind in ("conv", "linear")]
+    layers = [op for op in blocks if op.weighted]
     for pattern in options.exclude:
         matches = [op for op in layers if fnmatch(op.name, pattern)]
         if not matches:
@@ -161,16 +161,21 @@ def _exclude(blocks: list[Op], ties: Ties, left_alone: dict[str, str], options: 
 
 
 def _check_time(blocks: list[Op], options: Options) -> None:
-    layers = [op.name for op in blocks if op.kind == "conv" and len(op.attributes["kernel"]) == 1]
+    layers = [op.name for op in blocks if _has_taps(op) and len(op.attributes["kernel"]) == 1]
     for pattern in options.time:
         if not any(fnmatch(name, pattern) for name in layers):
             there = ", ".join(layers) or "none"
             raise ValueError(f"options: time '{pattern}' matches no 1-D convolution; there are: {there}.")
 
 
+def _has_taps(op: Op) -> bool:
+    """Whether it is a convolution."""
+    return op.weighted and "kernel" in op.attributes
+
+
 def _check_kernels(blocks: list[Op], options: Options) -> None:
     """Sizes that are asked for and that no layer could take would be ignored."""
-    kernels = {op.name: tuple(op.attributes["kernel"]) for op in blocks if op.kind == "conv"}
+    kernels = {op.name: tuple(op.attributes["kernel"]) for op in blocks if _has_taps(op)}
     if options.kernel_sizes and not any(len(kernel) > 1 and max(kernel) > 1 for kernel in kernels.values()):
         raise ValueError(
             f"options: kernel_sizes {list(options.kernel_sizes)}: no 2-D or 3-D convolution has a kernel above 1; "
@@ -184,16 +189,14 @@ def _describe(
     whens = conditions(blocks, last)
     slots, gates = _gates(blocks, ties) if options.prunes else ({n: [0] * len(i) for n, i in ties.ids.items()}, {})
     choices = {
-        op.attributes["choice"]: ChoiceSpec(tuple(range(len(op.inputs))), branches=True)
-        for op in blocks
-        if op.kind == "select"
+        op.attributes["choice"]: ChoiceSpec(tuple(range(len(op.inputs))), branches=True) for op in blocks if op.picks
     }
     first = {op.weights: op for op in reversed(blocks) if op.weights}
     weights = {name: _weights(first[name], blocks, left_alone, options, choices) for name in reversed(first)}
     norms = {op.norm: {"eps": op.norm_module.eps, "momentum": op.norm_module.momentum} for op in blocks if op.norm}
     scale_of = {"input": "input"}
     for op in blocks:
-        scale_of[op.name] = scale_of[op.inputs[0]] if op.kind in KEEPS_SCALE else op.name
+        scale_of[op.name] = scale_of[op.inputs[0]] if operator(op.kind).keeps_codes else op.name
     return SpaceSpec(
         name="",
         input="input",
@@ -214,8 +217,18 @@ def _describe(
 
 
 def _block(op: Op, when: When) -> BlockSpec:
-    parts = op.attributes, op.weights, op.norm, op.activation
-    return BlockSpec(op.name, op.kind, tuple(op.inputs), op.shape, *parts, when)
+    return BlockSpec(
+        name=op.name,
+        op=op.kind,
+        inputs=tuple(op.inputs),
+        shape=op.shape,
+        attributes=op.attributes,
+        weights=op.weights,
+        norm=op.norm,
+        activation=op.activation,
+        when=when,
+        depthwise=op.depthwise,
+    )
 
 
 def _weights(
@@ -249,7 +262,7 @@ def _taps(
 ) -> dict[str, str]:
     """The choices of a convolution's taps, by role: what every call of it can take."""
     op = calls[0]
-    if op.kind != "conv":
+    if not _has_taps(op):
         return {}
     if max(op.attributes["kernel"]) == 1:
         if any(fnmatch(op.name, pattern) for pattern in options.time) and len(op.attributes["kernel"]) == 1:
@@ -283,7 +296,7 @@ def _quantizers(
     quantizers = {"input": QuantizerSpec((options.input_bits or max(options.activation_widths),))}
     outputs = _outputs(blocks, scale_of, last)
     for op in blocks:
-        if scale_of[op.name] != op.name or op.kind == "select":
+        if scale_of[op.name] != op.name or op.picks:
             continue
         widths = options.activation_widths
         if op.name in outputs:
@@ -292,7 +305,7 @@ def _quantizers(
         if len(widths) > 1:
             choice = f"{op.name}/activation_bits"
             choices[choice] = ChoiceSpec(widths)
-        clamp = op.activation[0] if op.kind != "table" else "none"
+        clamp = op.activation[0] if operator(op.kind).fuses_activation else "none"
         ceiling = 6.0 if clamp == "relu6" else None
         quantizers[op.name] = QuantizerSpec(widths, clamp in ("relu", "relu6"), ceiling, choice)
     return quantizers
@@ -300,7 +313,7 @@ def _quantizers(
 
 def _outputs(blocks: list[Op], scale_of: dict[str, str], last: str) -> set[str]:
     """The tensors whose scale the network's output has: one, or where it is a select those of all its inputs."""
-    select = next((op for op in blocks if op.name == scale_of[last] and op.kind == "select"), None)
+    select = next((op for op in blocks if op.name == scale_of[last] and op.picks), None)
     if select is None:
         return {scale_of[last]}
     return set().union(*(_outputs(blocks, scale_of, name) for name in select.inputs))

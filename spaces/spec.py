@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from search.integer.operators import Operator, operator
+
 VERSION = 2
 
 
@@ -15,6 +17,7 @@ class BlockSpec:
         weights, norm: names of stored parameters; a module that is called twice is named by two blocks.
         activation: name in spaces.blocks.activations.ACTIVATIONS and its arguments.
         when: the block runs if each of these choices of branches takes this option.
+        depthwise: each output channel reads one input channel, and groups go with the channels that stay.
     """
 
     name: str
@@ -26,6 +29,12 @@ class BlockSpec:
     norm: str | None = None
     activation: tuple[str, dict[str, Any]] = ("none", {})
     when: tuple[tuple[str, int], ...] = ()
+    depthwise: bool = False
+
+    @property
+    def operator(self) -> Operator:
+        """The specification of the block's operator."""
+        return operator(self.op)
 
 
 @dataclass

@@ -24,14 +24,15 @@ def cost_by_layer(model: CostModel, network: Network) -> list[tuple[str, float]]
 def _alone(model: CostModel, network: Network, layer) -> float:
     """The model on a network of that layer alone; its other inputs are its first."""
     only = dataclasses.replace(layer, inputs=(layer.inputs[0],) * len(layer.inputs))
-    return model(Network((only,), network.tensors, layer.inputs[0], layer.output)).item()
+    return model(Network((only,), network.tensors, layer.inputs[:1], (layer.output,))).item()
 
 
 def operator(layer: LayerUse) -> str:
     """ "conv 3x3 a4": the kernel of a convolution, and the bits of the output where they are not 8."""
-    kernel = " " + "x".join(map(str, layer.kernel)) if layer.op in ("conv", "depthwise") else ""
+    name = "depthwise" if layer.runs_depthwise else layer.op
+    kernel = " " + "x".join(map(str, layer.kernel)) if layer.operator.weighted and layer.kernel else ""
     (bits,) = layer.out_bits
-    return f"{layer.op}{kernel}" + (f" a{bits}" if bits not in (8, FLOAT_BITS) else "")
+    return f"{name}{kernel}" + (f" a{bits}" if bits not in (8, FLOAT_BITS) else "")
 
 
 def rows(seed: Space, decided: Space) -> tuple[list[LayerRow], Totals]:

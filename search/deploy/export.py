@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from cost_models.rules import CostModel
+from search.atomic import write_text
 from search.budgets.layer_costs import rows
 from search.budgets.pareto import front_knee, front_volume
 from search.data.batches import Batches
@@ -20,7 +21,6 @@ from search.integer.sparse import stored_bytes
 from search.monitor.events import Monitor
 from search.settings.front import Point
 from search.training.evaluation import accuracy
-from spaces.files import write_text
 from spaces.patterns import DENSE
 from spaces.space import FAKE, FLOAT, INTEGER, Space
 

@@ -39,7 +39,14 @@ def lower(space: Space, metadata: dict[str, Any] | None = None) -> Program:
         space.train(training)
     shapes = {space.spec.input: space.spec.input_shape} | {b.name: b.spec.shape for b in space.blocks}
     tensors = {name: _tensor(space, name, shape) for name, shape in shapes.items()}
-    program = Program(space.spec.input, space.spec.output, tensors, nodes, constants, metadata or {})
+    program = Program(
+        inputs=(space.spec.input,),
+        outputs=(space.spec.output,),
+        tensors=tensors,
+        nodes=nodes,
+        constants=constants,
+        metadata=metadata or {},
+    )
     program.validate()
     return program
 
@@ -54,18 +61,25 @@ def _node(space: Space, block: Block, constants: dict[str, np.ndarray]) -> Node:
     spec = block.spec
     attributes = dict(spec.attributes)
     roles: dict[str, str] = {}
-    if spec.op == "table":
+    if spec.operator.looks_up:
         _store(constants, roles, block.name, "table", _table(block, block.table()))
-    elif spec.op not in ("max_pool", "flatten"):
+    if spec.operator.requantizes:
         fixed = _fixed(block)
         attributes |= {"zero_point": fixed.zero_point, "clip": list(fixed.clip)}
-        if spec.op in ("conv", "linear"):
+        if spec.operator.weighted:
             attributes |= _weights(block, fixed, constants, roles)
         _store(constants, roles, block.name, "multiplier", _array(fixed.multiplier, np.int16))
         _store(constants, roles, block.name, "shift", _array(fixed.shift, np.uint8))
         if fixed.table is not None:
             _store(constants, roles, block.name, "table", _table(block, fixed.table))
-    return Node(block.name, spec.op, tuple(spec.inputs), block.name, attributes, roles)
+    return Node(
+        name=block.name,
+        op=spec.op,
+        inputs=tuple(spec.inputs),
+        outputs=(block.name,),
+        attributes=attributes,
+        constants=roles,
+    )
 
 
 def _fixed(block: Block) -> Fixed:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from search.atomic import write_text
 from search.files.documents import (
     NUMBER,
     OBJECT,
@@ -19,7 +20,6 @@ from search.files.documents import (
     unlike,
 )
 from spaces.architecture import Architecture
-from spaces.files import write_text
 
 RESULTS_FILE, FORMAT = "results.jsonl", 1
 SELECTED = "accuracy/val"  # the metric that networks are chosen by

@@ -1,15 +1,17 @@
 """The integer network on NumPy: a loop over nodes and a dict of arrays."""
 
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from math import prod
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 
 from search.integer.kernels import BLOCK, Array, Scratch, quantize
-from search.integer.operators import prepare, to_batch_first
-from search.integer.program import Node, Program
+from search.integer.memory import dead_after
+from search.integer.prepared import prepare, to_batch_first
+from search.integer.program import Node, Program, TensorInfo
 
 CHUNK_IMAGES = 16  # images that a thread takes through the network together, at most
 LARGEST_STRIP = 1 << 17  # codes an operator reads or writes at a time, at most
@@ -34,50 +36,68 @@ class Executor:
         # Working memory stays of the order of the codes of the images in flight.
         strip = min(LARGEST_STRIP, CHUNK_IMAGES * program.peak_ram_bytes() // 4)
         self._steps = [Step(program, node, strip) for node in program.nodes]
-        self._dead = _dead_after(program)
+        self._dead = dead_after(program.schedule(), keep=())
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self._memory = threading.local()
 
     @overload
-    def __call__(self, x: Array, intermediate: Literal[False] = False) -> Array: ...
+    def __call__(self, *inputs: Array | Mapping[str, Array], intermediate: Literal[False] = False) -> Any: ...
     @overload
-    def __call__(self, x: Array, intermediate: Literal[True]) -> dict[str, Array]: ...
+    def __call__(self, *inputs: Array | Mapping[str, Array], intermediate: Literal[True]) -> dict[str, Array]: ...
 
-    def __call__(self, x: Array, intermediate: bool = False) -> Array | dict[str, Array]:
+    def __call__(self, *inputs: Array | Mapping[str, Array], intermediate: bool = False) -> Any:
         """Run a batch.
 
         Args:
-            x: (n, *input shape), real numbers; or codes, in the unsigned integer type of the input's codes.
+            inputs: (n, *input shape) each, in the order of the program's inputs, or one mapping by name. Real numbers;
+                or codes, in the unsigned integer type of that input's codes.
             intermediate: return the codes of every tensor instead.
 
         Returns:
-            (n, *output shape), float32: scale * (code - zero_point). Or {tensor: codes (n, *shape)}, channels first.
+            (n, *output shape), float32: scale * (code - zero_point); of several outputs a tuple, in their order.
+            Or {tensor: codes (n, *shape)}, channels first.
 
         Raises:
-            ValueError: another shape or type, NaN or infinity, or codes out of range.
+            ValueError: an input is missing or unknown, has another shape, type or number of samples than expected, or
+                holds NaN, infinity or codes out of range.
         """
-        self._check(x)
-        tensors, output = self.program.tensors, self.program.tensors[self.program.output]
-        names = tensors if intermediate else (self.program.output,)
-        results = {name: np.empty((len(x), *tensors[name].shape), tensors[name].dtype) for name in names}
-        images = max(1, min(CHUNK_IMAGES, -(-len(x) // self._threads)))
-        chunks = [slice(start, start + images) for start in range(0, len(x), images)]
+        given = self._named(inputs)
+        tensors, outputs = self.program.tensors, self.program.outputs
+        samples = self._check(given)
+        names = tensors if intermediate else outputs
+        results = {name: np.empty((samples, *tensors[name].shape), tensors[name].dtype) for name in names}
+        images = max(1, min(CHUNK_IMAGES, -(-samples // self._threads)))
+        chunks = [slice(start, start + images) for start in range(0, samples, images)]
         run = self._pool.map if self._pool is not None and len(chunks) > 1 else map
-        list(run(lambda chunk: self._run(x[chunk], {name: codes[chunk] for name, codes in results.items()}), chunks))
+        list(run(lambda chunk: self._run(_part(given, chunk), _part(results, chunk)), chunks))
         if intermediate:
             return results
-        codes = results[self.program.output].astype(np.float32)
-        return np.float32(output.scale) * (codes - np.float32(output.zero_point))
+        values = tuple(_decoded(results[name], tensors[name]) for name in outputs)
+        return values[0] if len(values) == 1 else values
 
-    def _run(self, x: Array, results: dict[str, Array]) -> None:
+    def _named(self, inputs: tuple[Array | Mapping[str, Array], ...]) -> dict[str, Array]:
+        """The inputs by name."""
+        names = self.program.inputs
+        if len(inputs) == 1 and isinstance(inputs[0], Mapping):
+            if inputs[0].keys() != set(names):
+                raise ValueError(f"inputs {sorted(inputs[0])} found; {list(names)} expected")
+            return dict(inputs[0])
+        arrays = [x for x in inputs if not isinstance(x, Mapping)]
+        if len(arrays) != len(inputs) or len(arrays) != len(names):
+            raise ValueError(
+                f"{len(inputs)} inputs found; {len(names)} expected: arrays for {list(names)}, or one mapping by name"
+            )
+        return dict(zip(names, arrays, strict=True))
+
+    def _run(self, given: dict[str, Array], results: dict[str, Array]) -> None:
         """Take a chunk of images through all nodes; fill the tensors asked for, channels first."""
-        arrays = {self.program.input: self._input_codes(x)}
-        scratch = self._scratch()
+        arrays = {name: self._input_codes(name, x) for name, x in given.items()}
+        images, scratch = len(next(iter(given.values()))), self._scratch()
         with np.errstate():  # its end restores the buffer size
             np.setbufsize(SMALL_BUFFER)
             for step, dead in zip(self._steps, self._dead, strict=True):
-                arrays[step.output] = step.run([arrays[name] for name in step.inputs], len(x), scratch)
+                arrays[step.output] = step.run([arrays[name] for name in step.inputs], images, scratch)
                 for name in dead:
                     _keep(name, arrays.pop(name), results)
         for name, codes in arrays.items():
@@ -90,9 +110,9 @@ class Executor:
         scratch: Scratch = self._memory.scratch
         return scratch
 
-    def _input_codes(self, x: Array) -> Array:
+    def _input_codes(self, name: str, x: Array) -> Array:
         """Real numbers or codes, (n, c, *spatial), to codes (*spatial, n, c)."""
-        info = self.program.tensors[self.program.input]
+        info = self.program.tensors[name]
         channels, *spatial = info.shape
         out = np.empty((*spatial, len(x), channels), info.dtype)
         several = max(1, BLOCK // prod(info.shape))
@@ -108,21 +128,14 @@ class Executor:
                     out[..., index, channel] = image[channel]
         return out
 
-    def _check(self, x: Array) -> None:
-        info = self.program.tensors[self.program.input]
-        if x.ndim != 1 + len(info.shape) or x.shape[1:] != info.shape:
-            raise ValueError(
-                f"input '{self.program.input}': shape {x.shape} found; (n, {', '.join(map(str, info.shape))}) expected"
-            )
-        if x.dtype == info.dtype:
-            if x.size and x.max() > info.largest_code:
-                raise ValueError(
-                    f"input '{self.program.input}': code {x.max()} found; {info.bits} bits hold 0..{info.largest_code}"
-                )
-        elif not np.issubdtype(x.dtype, np.floating):
-            raise ValueError(
-                f"input '{self.program.input}': {x.dtype} found; floating point, or {info.dtype} codes, expected"
-            )
+    def _check(self, given: dict[str, Array]) -> int:
+        """The number of samples, which is the same in all inputs."""
+        for name, x in given.items():
+            _check_input(name, x, self.program.tensors[name])
+        samples = {name: len(x) for name, x in given.items()}
+        if len(set(samples.values())) > 1:
+            raise ValueError(f"inputs: different numbers of samples found, {samples}; one number expected")
+        return next(iter(samples.values()))
 
 
 class Step:
@@ -146,14 +159,23 @@ class Step:
         return out
 
 
-def _dead_after(program: Program) -> list[list[str]]:
-    """For each node, the tensors that nothing reads after it."""
-    last_use = {node.output: index for index, node in enumerate(program.nodes)}
-    last_use |= {name: index for index, node in enumerate(program.nodes) for name in node.inputs}
-    dead: list[list[str]] = [[] for _ in program.nodes]
-    for name, index in last_use.items():
-        dead[index].append(name)
-    return dead
+def _part(arrays: dict[str, Array], chunk: slice) -> dict[str, Array]:
+    return {name: array[chunk] for name, array in arrays.items()}
+
+
+def _decoded(codes: Array, info: TensorInfo) -> Array:
+    """Real values in float32."""
+    return np.float32(info.scale) * (codes.astype(np.float32) - np.float32(info.zero_point))
+
+
+def _check_input(name: str, x: Array, info: TensorInfo) -> None:
+    if x.ndim != 1 + len(info.shape) or x.shape[1:] != info.shape:
+        raise ValueError(f"input '{name}': shape {x.shape} found; (n, {', '.join(map(str, info.shape))}) expected")
+    if x.dtype == info.dtype:
+        if x.size and x.max() > info.largest_code:
+            raise ValueError(f"input '{name}': code {x.max()} found; {info.bits} bits hold 0..{info.largest_code}")
+    elif not np.issubdtype(x.dtype, np.floating):
+        raise ValueError(f"input '{name}': {x.dtype} found; floating point, or {info.dtype} codes, expected")
 
 
 def _keep(name: str, codes: Array, results: dict[str, Array]) -> None:

@@ -1,11 +1,14 @@
-"""The output shape of each operator, from its attributes and its inputs' shapes; no batch, channels first."""
+"""Shape rules of operators: from attributes, input shapes and the stated output shape to the output shape.
 
-from collections.abc import Callable, Sequence
+Shapes have no batch, channels first. Of the stated output shape only the channels count, where weights decide them.
+"""
+
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
 Shape = tuple[int, ...]
-Attributes = dict[str, Any]
+Attributes = Mapping[str, Any]
 
 
 def window_shape(attributes: Attributes, spatial: Sequence[int]) -> Shape:
@@ -36,29 +39,39 @@ def window_shape(attributes: Attributes, spatial: Sequence[int]) -> Shape:
     return shape
 
 
-def _conv(attributes: Attributes, inputs: Sequence[Shape], output: Shape) -> Shape:
+def convolution(attributes: Attributes, inputs: Sequence[Shape], output: Shape) -> Shape:
     groups = attributes["groups"]
     if groups < 1 or inputs[0][0] % groups or output[0] % groups:
         raise ValueError(f"groups {groups} must divide the channels, {inputs[0][0]} in and {output[0]} out")
     return (output[0], *window_shape(attributes, inputs[0][1:]))
 
 
-def _linear(attributes: Attributes, inputs: Sequence[Shape], output: Shape) -> Shape:
+def convolution_fan_in(attributes: Attributes, shape: Shape) -> int:
+    """Weights of one output channel: taps times the input channels of a group."""
+    return int(prod(attributes["kernel"])) * shape[0] // int(attributes["groups"])
+
+
+def linear(attributes: Attributes, inputs: Sequence[Shape], output: Shape) -> Shape:
     return (*inputs[0][:-1], output[-1])
 
 
-def _pool(attributes: Attributes, inputs: Sequence[Shape], output: Shape) -> Shape:
+def linear_fan_in(attributes: Attributes, shape: Shape) -> int:
+    """Weights of one output feature."""
+    return shape[-1]
+
+
+def pool(attributes: Attributes, inputs: Sequence[Shape], output: Shape) -> Shape:
     return (inputs[0][0], *window_shape(attributes, inputs[0][1:]))
 
 
-def _broadcast(attributes: Attributes, inputs: Sequence[Shape], output: Shape) -> Shape:
+def broadcast(attributes: Attributes, inputs: Sequence[Shape], output: Shape) -> Shape:
     left, right = inputs
     if len(left) != len(right) or any(a != b and 1 not in (a, b) for a, b in zip(left, right, strict=True)):
         raise ValueError(f"shapes {left} and {right} must have one rank and agree, dimensions of size 1 apart")
     return tuple(a if b == 1 else b for a, b in zip(left, right, strict=True))
 
 
-def _concat(attributes: Attributes, inputs: Sequence[Shape], output: Shape) -> Shape:
+def concatenation(attributes: Attributes, inputs: Sequence[Shape], output: Shape) -> Shape:
     axis, first = attributes["axis"], inputs[0]
     if not 0 <= axis < len(first):
         raise ValueError(f"axis {axis} found; 0..{len(first) - 1} are allowed (0 is the channel)")
@@ -67,27 +80,12 @@ def _concat(attributes: Attributes, inputs: Sequence[Shape], output: Shape) -> S
     return (*first[:axis], sum(shape[axis] for shape in inputs), *first[axis + 1 :])
 
 
-def _flatten(attributes: Attributes, inputs: Sequence[Shape], output: Shape) -> Shape:
+def reshape(attributes: Attributes, inputs: Sequence[Shape], output: Shape) -> Shape:
     shape = tuple(attributes["shape"])
     if prod(shape) != prod(inputs[0]):
         raise ValueError(f"shape {shape} has {prod(shape)} elements and its input {inputs[0]} has {prod(inputs[0])}")
     return shape
 
 
-def _same(attributes: Attributes, inputs: Sequence[Shape], output: Shape) -> Shape:
+def same(attributes: Attributes, inputs: Sequence[Shape], output: Shape) -> Shape:
     return inputs[0]
-
-
-# (attributes, input shapes, stated output shape) -> output shape; of the stated one only the channels count, where
-# weights decide them
-OUTPUT_SHAPE: dict[str, Callable[[Attributes, Sequence[Shape], Shape], Shape]] = {
-    "conv": _conv,
-    "linear": _linear,
-    "add": _broadcast,
-    "mul": _broadcast,
-    "concat": _concat,
-    "max_pool": _pool,
-    "avg_pool": _pool,
-    "flatten": _flatten,
-    "table": _same,
-}

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.integer.packing import Bytes, Codes
-from search.integer.program import WEIGHTED, Program
+from search.integer.program import Program
 
 FILLER = 254  # the run symbol of as many zeros with no value behind them
 COUNT_BYTES = 4  # of the number of values, ahead of the code books
@@ -29,7 +29,7 @@ Integers = NDArray[np.int64]
 def stored_bytes(program: Program) -> dict[str, int]:
     """Bytes of all weights in each format, those that nodes share once; and with the smallest format for each layer."""
     sizes: dict[str, dict[str, int]] = {}
-    for node in (node for node in program.nodes if node.op in WEIGHTED):
+    for node in program.weighted:
         codes, widths = program.weights(node), program.widths(node)
         sizes[node.constants["weight"]] = {
             "dense": program.constant(node, "weight").nbytes,

@@ -9,9 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from search.atomic import write_text
 from search.files.documents import NUMBER, TEXT, WHOLE, by_name, json_object, listed, read_lines, unlike
 from search.monitor.events import EpochEnd, LayerRow, Tick, Totals
-from spaces.files import write_text
 
 HISTORY_FILE = "history.jsonl"
 DIGITS = 4  # of a gate's shadow value

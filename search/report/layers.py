@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from cost_models import COST_MODELS
-from cost_models.layer import WEIGHTED, LayerUse, Network, UnsupportedLayer
+from cost_models.layer import LayerUse, Network, UnsupportedLayer
 from cost_models.peak_ram import peak_layer
 from search.budgets.layer_costs import bit_counts, cost_by_layer, operator
 from search.monitor.events import EpochEnd
@@ -80,7 +80,7 @@ def _seed_channels(network: Network, picks: Picks, ends: Sequence[EpochEnd]) -> 
     """Tensor -> its channels in the seed network: what the first epoch counted, or picks a channel; None: unknown."""
     first = ends[0] if ends and not ends[0].phase.startswith("finetune") else None
     counted = {name: sum(counts.values()) for name, counts in first.bits.items()} if first else {}
-    found: dict[str, int | None] = {network.input: None}
+    found: dict[str, int | None] = dict.fromkeys(network.inputs)
     for layer in network.layers:
         found[layer.output] = counted.get(layer.name) or _picked(layer, picks) or _passed_on(layer, found)
     return found
@@ -94,9 +94,9 @@ def _picked(layer: LayerUse, picks: Picks) -> int | None:
 def _passed_on(layer: LayerUse, found: Mapping[str, int | None]) -> int | None:
     """What a layer without weights of its own has from its inputs."""
     given = [found.get(name) for name in layer.inputs]
-    if layer.op in WEIGHTED or layer.op == "flatten" or None in given:
+    if layer.operator.weighted or layer.operator.aliases or None in given:
         return None
-    return sum(n for n in given if n) if layer.op == "concat" else given[0]
+    return sum(n for n in given if n) if layer.operator.stacks else given[0]
 
 
 def layers_of_picks(picks: Picks) -> list[Layer]:

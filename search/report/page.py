@@ -8,9 +8,9 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from search.atomic import write_text
 from search.report.document import document
 from search.report.runs import read_run
-from spaces.files import write_text
 
 REPORT_FILE = "report.html"
 ASSETS = files("search.report") / "assets"

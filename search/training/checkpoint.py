@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from spaces.files import atomically
+from search.atomic import write_bytes
 
 DIGEST = 32  # bytes
 
@@ -25,7 +25,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
     content = BytesIO()  # in memory first: torch.save reports a full disk as an internal failure
     torch.save(state, content)
     whole = content.getvalue()
-    atomically(path, lambda temporary: temporary.write_bytes(whole + sha256(whole).digest()))
+    write_bytes(path, whole + sha256(whole).digest())
 
 
 def load(path: Path) -> dict[str, Any] | None:

@@ -163,7 +163,7 @@ class Block(nn.Module):
         self.clamped = spec.activation[0] in CLAMPS
         self.moves_zero = moves_zero(spec.activation)
         # Behind a norm or a sum the table is indexed by codes of its own.
-        indexed = output is not None and not self.clamped and spec.op != "table"
+        indexed = output is not None and not self.clamped and spec.operator.fuses_activation
         self.pre = ActivationQuantizer(TABLE_BITS) if indexed else None
         self._cached: Fixed | None = None
 

@@ -28,8 +28,6 @@ class ConvBlock(Block):
 
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         a = self.spec.attributes
-        if self.spec.op == "linear":
-            return F.linear(x, weight, bias)
         stride, pads, padding = a["stride"], a["padding"], [p[0] for p in a["padding"]]
         # With channels last in memory the backward pass of torch 2.13 through one tap with a stride writes, and with a
         # bias its forward pass reads, beyond the ends of tensors of some shapes (6 to 15 channels, 8x8, stride 2), and
@@ -96,3 +94,13 @@ class ConvBlock(Block):
         if self.norm is not None:
             return self.norm.affine()
         return torch.ones(channels, dtype=torch.float64), torch.zeros(channels, dtype=torch.float64)
+
+
+class LinearBlock(ConvBlock):
+    """act(norm(linear(x))), quantized."""
+
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return F.linear(x, weight, bias)
+
+
+BLOCKS: dict[str, type[Block]] = {"conv": ConvBlock, "linear": LinearBlock}

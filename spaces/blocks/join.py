@@ -72,3 +72,6 @@ class ConcatBlock(Block):
     def _per_channel(fixed: Fixed, acc: Tensor) -> tuple[Tensor, Tensor]:
         one = torch.ones_like(fixed.shift[:1])
         return 2 * one, one  # already requantized: (acc * 2 + 1) >> 1 = acc
+
+
+BLOCKS: dict[str, type[Block]] = {"add": AddBlock, "mul": MulBlock, "concat": ConcatBlock}

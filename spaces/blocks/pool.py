@@ -62,3 +62,6 @@ class AvgPoolBlock(Block):
     def integers(self, x: Tensor) -> Tensor:
         mean = self._pool(x.double())  # sums of integers, divided: exact once multiplied back and rounded
         return (mean * self.window).round().long()
+
+
+BLOCKS: dict[str, type[Block]] = {"max_pool": MaxPoolBlock, "avg_pool": AvgPoolBlock, "flatten": FlattenBlock}

@@ -10,3 +10,6 @@ class SelectBlock(Block):
 
     def forward(self, selection: Selection, *inputs: Tensor | None) -> Tensor:
         return inputs[selection.paths[self.spec.attributes["choice"]]]
+
+
+BLOCKS: dict[str, type[Block]] = {"select": SelectBlock}

@@ -22,3 +22,6 @@ class TableBlock(Block):
 
     def exact(self, x: Tensor) -> Tensor:
         return self.output.decode(self.table()[self.sources[0].codes(x)])
+
+
+BLOCKS: dict[str, type[Block]] = {"table": TableBlock}

@@ -23,7 +23,7 @@ def decided(space):
     for block in spec.blocks:
         if block.weights:
             first_use.setdefault(block.weights, block)
-        _shrink_block(block, keep, len(space.spec.slots[block.inputs[0]]))
+        _shrink_block(block, keep)
     taps: dict[str, list[Tensor]] = {}  # of each dimension that stay, where some go
     picks = {name: _bits_and_rows(space, w) for name, w in space.weights.items()}
     index = {name: _weight_index(space, use.name, sources[use.name], keep) for name, use in first_use.items()}
@@ -55,7 +55,7 @@ def _kept(space) -> dict[str, Tensor]:
         each = times[torch.tensor(places)]
         keep[name] = torch.arange(len(places)).repeat_interleave(each)
     for block in space.spec.blocks:
-        if block.op == "flatten":  # a copied channel's values stand together
+        if block.operator.aliases:  # a copied channel's values stand together
             channels, size = keep[block.inputs[0]], len(space.spec.slots[block.name])
             size //= len(space.spec.slots[block.inputs[0]])
             keep[block.name] = (channels[:, None] * size + torch.arange(size)).flatten()
@@ -76,12 +76,11 @@ def _parts(columns: Tensor) -> Tensor:
     return 2 * (rank + 1) / (count * (count + 1))
 
 
-def _shrink_block(block: BlockSpec, keep: dict[str, Tensor], inputs_before: int) -> None:
-    inputs = len(keep[block.inputs[0]])
+def _shrink_block(block: BlockSpec, keep: dict[str, Tensor]) -> None:
     block.shape = (len(keep[block.name]), *block.shape[1:])
-    if block.attributes.get("groups", 1) == inputs_before:
-        block.attributes["groups"] = inputs
-    if block.op == "flatten":
+    if block.depthwise:
+        block.attributes["groups"] = len(keep[block.inputs[0]])
+    if block.operator.aliases:
         block.attributes["shape"] = [len(keep[block.name])]
 
 
@@ -105,7 +104,7 @@ def _weight_index(space, block: str, source: str, keep: dict[str, Tensor]) -> tu
     groups, inputs = spec.attributes.get("groups", 1), len(space.spec.slots[source])
     columns = keep[source]
     if groups > 1:
-        columns = torch.zeros(1, dtype=torch.long) if groups == inputs else columns[columns < inputs // groups]
+        columns = torch.zeros(1, dtype=torch.long) if spec.depthwise else columns[columns < inputs // groups]
     return keep[block], columns
 
 

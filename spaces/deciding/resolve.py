@@ -38,7 +38,7 @@ def _resolved_spec(spec: SpaceSpec, picks: dict[str, int]) -> tuple[SpaceSpec, l
             continue
         block.inputs = tuple(passes_on.get(name, name) for name in block.inputs)
         block.when = ()
-        if block.op == "select":
+        if block.operator.picks:
             passes_on[block.name] = block.inputs[picks[block.attributes["choice"]]]
         else:
             kept.append(place)

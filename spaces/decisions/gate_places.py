@@ -56,13 +56,12 @@ def _masked_later(spec: SpaceSpec, gated: Collection[str]) -> set[str]:
     later: set[str] = set()
     for block in reversed(spec.blocks):
         readers = [reader for reader in spec.blocks if block.name in reader.inputs]
-        masked = [_keeps_channels(spec, r) and (r.name in gated or r.name in later) for r in readers]
+        masked = [_keeps_channels(r) and (r.name in gated or r.name in later) for r in readers]
         if masked and all(masked) and block.name != spec.output:
             later.add(block.name)
     return later
 
 
-def _keeps_channels(spec: SpaceSpec, block: BlockSpec) -> bool:
+def _keeps_channels(block: BlockSpec) -> bool:
     """Whether each output channel comes from one input channel alone."""
-    groups = block.attributes.get("groups", 1)
-    return block.weights is None or groups == len(spec.slots[block.inputs[0]]) > 1
+    return block.weights is None or block.depthwise

@@ -44,7 +44,7 @@ class Schedule:
         scales = {spec.scale_of[tensor] for tensor in (block.name, *block.inputs)}
         found = {spec.quantizers[scale].choice for scale in scales & spec.quantizers.keys()}
         found |= self.chosen_by(block.weights) if block.weights else set()
-        return found | ({block.attributes["choice"]} if block.op == "select" else set())
+        return found | ({block.attributes["choice"]} if block.operator.picks else set())
 
     @cached_property
     def dead(self) -> dict[str, list[str]]:

@@ -18,7 +18,7 @@ def conditions(blocks: list[Op], output: str) -> dict[str, When]:
         for index, name in enumerate(op.inputs):
             if name not in found:
                 continue  # the network's input
-            through = own | {(op.attributes["choice"], index)} if op.kind == "select" else own
+            through = own | {(op.attributes["choice"], index)} if op.picks else own
             before = found[name]
             found[name] = set(through) if before is None else before & through
     return {name: tuple(sorted(pairs or ())) for name, pairs in found.items()}

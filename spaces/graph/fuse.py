@@ -6,11 +6,9 @@ from dataclasses import replace
 import torch
 
 from spaces.graph.errors import UnsupportedNetwork
-from spaces.graph.op import Op
+from spaces.graph.op import ACTIVATION, NORM, PAD, Op
 from spaces.graph.ops import translate
 from spaces.graph.trace import Call, Value
-
-WITH_ACTIVATION = ("conv", "linear", "add", "mul", "concat", "avg_pool")
 
 
 def operators(calls: list[Call], output: Value) -> tuple[list[Op], str]:
@@ -39,18 +37,18 @@ def _padded(ops: list[Op], output: str) -> list[Op]:
     Raises:
         UnsupportedNetwork: something else reads the padded tensor.
     """
-    pads = {op.name: op for op in ops if op.kind == "pad"}
+    pads = {op.name: op for op in ops if op.kind == PAD}
     for op in ops:
         for name in [name for name in op.inputs if name in pads]:
             pad = pads[name]
-            if op.kind not in ("conv", "pad"):
+            if not (op.weighted and "padding" in op.attributes) and op.kind != PAD:
                 raise _unread(pad, f"'{op.name}' ({op.kind})")
             pairs = zip(op.attributes["padding"], pad.attributes["padding"], strict=True)
             op.attributes["padding"] = [[low + more, high + most] for (low, high), (more, most) in pairs]
             op.inputs = pad.inputs
     if output in pads:
         raise _unread(pads[output], "the network's output")
-    return [op for op in ops if op.kind != "pad"]
+    return [op for op in ops if op.kind != PAD]
 
 
 def _unread(pad: Op, reader: str) -> UnsupportedNetwork:
@@ -91,13 +89,13 @@ def fuse(ops: list[Op], output: str) -> tuple[list[Op], str]:
 
 def _joins(op: Op, before: Op) -> bool:
     plain = before.activation[0] == "none"
-    if op.kind == "norm":
-        return plain and before.kind in ("conv", "linear") and before.norm is None
-    return op.kind == "activation" and plain and before.kind in WITH_ACTIVATION
+    if op.kind == NORM:
+        return plain and before.weighted and before.norm is None
+    return op.kind == ACTIVATION and plain and before.operator is not None and before.operator.fuses_activation
 
 
 def _join(op: Op, before: Op) -> None:
-    if op.kind == "norm":
+    if op.kind == NORM:
         before.norm, before.norm_module = op.norm, op.norm_module
     else:
         before.activation = op.activation
@@ -105,9 +103,9 @@ def _join(op: Op, before: Op) -> None:
 
 def _alone(op: Op) -> Op:
     """An activation by itself is a table; a norm by itself a depthwise 1x1 convolution with weights of one."""
-    if op.kind == "activation":
+    if op.kind == ACTIVATION:
         op.kind = "table"
-    if op.kind == "norm":
+    if op.kind == NORM:
         channels, dims = op.shape[0], len(op.shape) - 1
         if dims == 0:
             raise UnsupportedNetwork(

@@ -6,6 +6,8 @@ group of a grouped convolution (which must keep groups of equal size). Channels 
 fixed: they belong to the outside world.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from spaces.graph.op import Op
@@ -50,29 +52,26 @@ def tie(ops: list[Op], input_channels: int, output: str) -> tuple[Ties, dict[str
     ties.ids["input"] = np.zeros(input_channels, dtype=np.int64)
     for op in ops:
         inputs = [ties.ids[name] for name in op.inputs]
-        ties.ids[op.name] = _RULES.get(op.kind, _same)(ties, op, inputs)
+        ties.ids[op.name] = _rule(op)(ties, op, inputs)
         for stored in filter(None, (op.weights, op.norm)):  # the same parameters again: the same channels
             if stored == op.weights:
                 ties.union(called.setdefault(f"{stored} in", inputs[0]), inputs[0])
             ties.union(called.setdefault(stored, ties.ids[op.name]), ties.ids[op.name])
     ties.fix(ties.ids[output])
     for op in ops:
-        if op.kind in ("conv", "linear") and (ties.find(ties.ids[op.name]) == FIXED).all():
+        if op.weighted and (ties.find(ties.ids[op.name]) == FIXED).all():
             outside = "the network's output" if op.name == output else "the network's input or output, by a tie"
             left_alone[op.name] = f"channels are fixed: they are {outside}"
     return ties, left_alone
 
 
-def _same(ties: Ties, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
-    return inputs[0]
-
-
-def _conv(ties: Ties, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
+def _weighted(ties: Ties, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
     outputs, groups = op.weight.shape[0], op.attributes.get("groups", 1)
     source = inputs[0]
     if groups == 1:
         return ties.fresh(outputs)
-    if groups == len(source):  # depthwise, each channel perhaps several times
+    if groups == len(source):  # each channel perhaps several times
+        op.depthwise = True
         return np.repeat(source, outputs // groups)
     first = source[: len(source) // groups]
     for part in np.split(source, groups)[1:]:
@@ -90,26 +89,34 @@ def _elementwise(ties: Ties, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
     return a
 
 
-def _concat(ties: Ties, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
+def _stacked(ties: Ties, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
     return np.concatenate(inputs)
 
 
-def _select(ties: Ties, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
+def _picked(ties: Ties, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
     for other in inputs[1:]:
         ties.union(inputs[0], other)
     return inputs[0]
 
 
-def _flatten(ties: Ties, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
+def _reshaped(ties: Ties, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
     return np.repeat(inputs[0], op.shape[0] // len(inputs[0]))
 
 
-_RULES = {
-    "conv": _conv,
-    "linear": _conv,
-    "add": _elementwise,
-    "mul": _elementwise,
-    "concat": _concat,
-    "select": _select,
-    "flatten": _flatten,
-}
+def _same(ties: Ties, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
+    return inputs[0]
+
+
+def _rule(op: Op) -> Callable[[Ties, Op, list[np.ndarray]], np.ndarray]:
+    """By what the operator does to channels; where it does nothing to them they are its input's."""
+    operator = op.operator
+    assert operator is not None, op.kind  # fusing has joined all others
+    if operator.weighted:
+        return _weighted
+    if operator.stacks:
+        return _stacked
+    if operator.picks:
+        return _picked
+    if operator.aliases:
+        return _reshaped
+    return _elementwise if operator.elementwise and len(op.inputs) > 1 else _same

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from cost_models.layer import LayerUse, Network, TensorUse
 from cost_models.target import Target
+from search.integer.operators import OPERATORS
 
 
 def scalar(value: float) -> Tensor:
@@ -22,7 +23,7 @@ def vector(*values: float) -> Tensor:
 
 def layer(name: str, op: str, reads: str, writes: str, **changes) -> LayerUse:
     """An op with one output channel position, 8-bit activations, and 8-bit weights if it has any."""
-    weighted = op in ("conv", "depthwise", "linear")
+    weighted = op in OPERATORS and OPERATORS[op].weighted
     out_channels = changes.pop("out_channels", scalar(1))
     base = LayerUse(
         name=name,
@@ -45,14 +46,13 @@ def layer(name: str, op: str, reads: str, writes: str, **changes) -> LayerUse:
     return replace(base, **changes)
 
 
-def network(*layers: LayerUse, input_elements: float = 1, aliases: dict[str, str] | None = None) -> Network:
+def network(*layers: LayerUse, input_elements: float = 1) -> Network:
     """The layers with their tensors; input `x` at 8 bits; the last layer's output is the network's."""
     tensors = {"x": TensorUse("x", torch.tensor(float(input_elements), dtype=torch.float64), (8,), vector(1))}
     for use in layers:
         elements = use.out_channels * prod(use.out_size)
-        alias = (aliases or {}).get(use.output)
-        tensors[use.output] = TensorUse(use.output, elements, use.out_bits, use.out_share, alias)
-    return Network(layers, tensors, "x", layers[-1].output)
+        tensors[use.output] = TensorUse(use.output, elements, use.out_bits, use.out_share)
+    return Network(layers, tensors, ("x",), (layers[-1].output,))
 
 
 def small_network() -> Network:
@@ -69,7 +69,7 @@ def small_network() -> Network:
             weight_bits=(4, 8), out_per_width=vector(3, 1), table_entries=256,
         ),
         layer(
-            "spatial", "depthwise", "a", "b",
+            "spatial", "conv", "a", "b", depthwise=True,
             in_channels=four, out_channels=four, kernel=(3, 3), groups=4, in_size=(4, 4), out_size=(4, 4),
             weight_bits=(4, 8), out_per_width=vector(4, 0),
         ),
@@ -78,7 +78,6 @@ def small_network() -> Network:
         layer("flat", "flatten", "c", "d", in_channels=four, out_channels=four, in_size=(1, 1)),
         layer("classes", "linear", "d", "y", in_channels=four, out_channels=ten, out_per_width=vector(10)),
         input_elements=3 * 64,
-        aliases={"d": "c"},
     )  # fmt: skip
 
 

@@ -39,7 +39,6 @@ def test_reading_an_alias_keeps_the_memory_alive():
         layer("one", "linear", "x", "b"),
         layer("two", "linear", "a", "c"),
         input_elements=7,
-        aliases={"a": "x"},
     )
     assert by_hand(net) == [("flat", 7), ("one", 7 + 1), ("two", 7 + 1)]
 
@@ -49,7 +48,7 @@ def test_the_input_is_held_from_the_start_and_the_output_to_the_end():
     dead = layer("dead", "table", "y", "z", out_channels=scalar(2))
     last = layer("last", "table", "x", "w", out_channels=scalar(1))
     net = network(first, dead, last, input_elements=5)
-    net = type(net)(net.layers, net.tensors, "x", "y")
+    net = type(net)(net.layers, net.tensors, ("x",), ("y",))
     assert by_hand(net) == [("first", 5 + 3), ("dead", 5 + 3 + 2), ("last", 5 + 3 + 1)]
 
 

@@ -66,7 +66,7 @@ def test_a_value_out_of_range_is_named(field, value):
         ({"weight_bits": [8]}, r"'stem' \(conv\) has weights at \[4, 8\] bits; allowed: \[8\]"),
         ({"activation_bits": [4]}, r"'stem' \(conv\) has inputs at \[8\] bits; allowed: \[4\]"),
         ({"granularity": "layer"}, r"'stem' \(conv\) has channels at \[4, 8\] bits; allowed: one width"),
-        ({"channel_multiple": 8}, r"'spatial' \(depthwise\) has 4 output channels; allowed: multiples of 8"),
+        ({"channel_multiple": 8}, r"'spatial' \(conv\) has 4 output channels; allowed: multiples of 8"),
     ],
 )
 def test_what_the_target_cannot_run_is_refused(changes, fault):

@@ -59,15 +59,34 @@ def test_latency_by_hand():
         ("conv", (3, 3), 1, "conv"),
         ("conv", (1, 1), 1, "pointwise"),
         ("conv", (1, 1), 2, "conv"),
-        ("depthwise", (3, 3), 2, "depthwise"),
+        ("conv", (3, 3), 2, "conv"),
         ("linear", (), 1, "linear"),
     ],
 )
 def test_latency_reads_the_row_of_the_kernel_that_runs(op, kernel, groups, kind):
     rates = {"conv/a8w8": 2.0, "pointwise/a8w8": 3.0, "depthwise/a8w8": 5.0, "linear/a8w8": 7.0}
-    use = layer("l", op, "x", "y", in_channels=scalar(2), kernel=kernel, groups=groups)
+    use = layer("l", op, "x", "y", in_channels=scalar(4), kernel=kernel, groups=groups)
     macs = use.fan_in.item()
     assert Latency(target(cycles_per_mac=rates))(network(use)).item() == macs * rates[f"{kind}/a8w8"]
+
+
+@pytest.mark.parametrize(
+    "channels, groups, depthwise, kind",
+    [
+        (2, 2, True, "depthwise"),
+        (1, 2, True, "conv"),  # one channel is left of it
+        (3, 2, True, "depthwise"),  # an open network's groups are those of the seed network
+        (4, 2, False, "conv"),
+        (2, 2, False, "depthwise"),  # one input a group is left of a grouped one
+        (1, 1, False, "conv"),
+    ],
+)
+def test_latency_knows_a_depthwise_kernel_by_the_channels_that_are_left(channels, groups, depthwise, kind):
+    rates = {"conv/a8w8": 2.0, "pointwise/a8w8": 3.0, "depthwise/a8w8": 5.0}
+    sizes = {"in_channels": scalar(channels), "kernel": (3, 3), "groups": groups, "depthwise": depthwise}
+    use = layer("l", "conv", "x", "y", **sizes)
+    assert use.fan_in.item() == 9 * (1 if depthwise else channels / groups)
+    assert Latency(target(cycles_per_mac=rates))(network(use)).item() == use.fan_in.item() * rates[f"{kind}/a8w8"]
 
 
 def test_latency_is_an_expectation_over_both_widths():

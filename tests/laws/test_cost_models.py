@@ -1,14 +1,16 @@
 """What every cost model holds to. A new line in a registry is tested here without a new test."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from cost_models import COST_MODELS, TARGET_COST_MODELS, cost_model
 from cost_models.layer import UnsupportedLayer
+from search.integer.operators import OPERATORS
 from tests.cost_models.networks import layer, network, residual_network, scalar, small_network, target, vector
 
 NAMES = [*COST_MODELS, *TARGET_COST_MODELS]
-OPS = ("conv", "depthwise", "linear", "add", "mul", "concat", "max_pool", "avg_pool", "flatten", "table")
 FALLS_WITH_BITS = ("flash_bytes", "bops", "energy_pj", "latency_cycles")  # on the test's target
 IN_STEPS = ("flash_bytes", "peak_ram_bytes")  # whole bytes, with straight-through gradients
 
@@ -49,14 +51,17 @@ def test_is_a_pure_finite_float64_scalar(name, build):
     assert cost.equal(of(name, net)) and cost.equal(of(name, build()))
 
 
-@pytest.mark.parametrize("op", OPS)
-def test_every_op_has_a_rule(name, op):
-    reads = "x x" if op in ("add", "mul", "concat") else "x"
-    assert of(name, network(layer("l", op, reads, "y", table_entries=int(op == "table")))) >= 0
+@pytest.mark.parametrize("op", OPERATORS)
+def test_every_operator_has_a_rule(name, op):
+    operator = OPERATORS[op]
+    reads = " ".join("x" * (operator.arity or 2))
+    branches = {"pick": torch.tensor([1.0, 0.0], dtype=torch.float64)} if operator.picks else {}
+    use = layer("l", op, reads, "y", table_entries=int(operator.looks_up), choice="pick" if operator.picks else None)
+    assert of(name, replace(network(use), branches=branches)) >= 0
 
 
 def test_an_unknown_op_is_an_error_and_not_zero(name):
-    with pytest.raises(UnsupportedLayer, match=rf"{name}: layer 'cell\.rnn' has op 'lstm'; rules exist for conv"):
+    with pytest.raises(UnsupportedLayer, match=r"layer 'cell\.rnn': operator 'lstm' is unknown; there are conv, "):
         of(name, network(layer("cell.rnn", "lstm", "x", "y")))
 
 

@@ -11,8 +11,8 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from search.atomic import write_bytes
 from search.files.urls import without_password
-from spaces.files import atomically
 
 PAUSES = 0.2, 1.0  # seconds, before a database is tried again
 GONE = (StorageInternalError, SQLAlchemyError, OSError)
@@ -93,8 +93,7 @@ def _mend(journal: Path) -> None:
                 "place."
             )
         if damaged:
-            whole = b"".join(lines[:-1])
-            atomically(journal, lambda temporary: temporary.write_bytes(whole))
+            write_bytes(journal, b"".join(lines[:-1]))
     finally:
         lock.release()
 

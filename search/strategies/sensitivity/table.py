@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from search.atomic import write_text
 from search.budgets.feasibility import fixed, seed_architecture
 from search.budgets.repair import Hurts
 from search.files.documents import FINITE, NUMBER, OBJECT, TEXT, WHOLE, check_format, json_object, listed, unlike
@@ -19,7 +20,6 @@ from search.objective.tried_options import difference_of
 from search.training.dry_run import watched
 from spaces.blocks import GATES
 from spaces.decisions.decision import Decision, Gate
-from spaces.files import write_text
 from spaces.space import FAKE, Space
 
 FILE, UNFINISHED, FORMAT = "sensitivity.json", "sensitivity.part.json", 1

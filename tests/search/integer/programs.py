@@ -23,7 +23,7 @@ class Build:
         self.last = "x"
 
     def program(self) -> Program:
-        return Program("x", self.last, self.tensors, tuple(self.nodes), self.constants, {"made": "by hand"})
+        return Program(("x",), (self.last,), self.tensors, tuple(self.nodes), self.constants, {"made": "by hand"})
 
     def conv(self, channels: int, kernel: tuple[int, ...], groups: int = 1, widths: Any = 8, **window: Any) -> str:
         """window: stride, padding (pairs), dilation; widths: one, or one a channel."""
@@ -89,7 +89,8 @@ class Build:
             constants["table"] = constants["table"].astype(info.dtype)
         self.tensors[name] = info
         self.constants |= {f"{name}.{role}": value for role, value in constants.items()}
-        self.nodes.append(Node(name, op, inputs, name, attributes, {role: f"{name}.{role}" for role in constants}))
+        roles = {role: f"{name}.{role}" for role in constants}
+        self.nodes.append(Node(name, op, inputs, (name,), attributes, roles))
         self.last = name
         return name
 

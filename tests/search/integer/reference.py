@@ -14,8 +14,9 @@ def requantize(acc: int, multiplier: int, shift: int) -> int:
 
 
 def run(program: Program, codes: np.ndarray) -> dict[str, np.ndarray]:
-    """One image's codes (*input shape) to the codes of every tensor."""
-    arrays = {program.input: codes.astype(object)}
+    """The codes of one image, of a program with one input (*input shape), to the codes of every tensor."""
+    (name,) = program.inputs
+    arrays = {name: codes.astype(object)}
     for node in program.nodes:
         inputs = [arrays[name] for name in node.inputs]
         arrays[node.output] = RULES[node.op](program, node, inputs)

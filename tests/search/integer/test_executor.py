@@ -16,7 +16,7 @@ IMAGES = 3
 
 
 def codes_of(program: Program, images: int = IMAGES) -> np.ndarray:
-    info = program.tensors[program.input]
+    info = program.tensors[program.inputs[0]]
     return np.random.default_rng(1).integers(0, info.largest_code, (images, *info.shape), info.dtype, endpoint=True)
 
 
@@ -29,7 +29,7 @@ def assert_equals_reference(program: Program) -> None:
         for name, expected in reference.run(program, image).items():
             assert found[name].dtype == program.tensors[name].dtype
             np.testing.assert_array_equal(found[name][index], expected.astype(int), err_msg=name)
-    assert len(np.unique(found[program.output])) > 1
+    assert len(np.unique(found[program.outputs[0]])) > 1
 
 
 CONVOLUTIONS = {
@@ -168,7 +168,7 @@ def test_one_constant_serves_two_nodes():
     build.conv(4, (3, 3), padding=((1, 1), (1, 1)))
     first = build.nodes[0]
     build.tensors["again"] = build.tensors[first.output]
-    build.nodes.append(replace(first, name="again", inputs=(first.output,), output="again"))
+    build.nodes.append(replace(first, name="again", inputs=(first.output,), outputs=("again",)))
     build.last = "again"
     assert_equals_reference(build.program())
 
@@ -214,9 +214,9 @@ def test_strips_do_not_matter(monkeypatch: pytest.MonkeyPatch):
 def test_output_may_be_a_tensor_inside():
     program = residual_network()
     codes = codes_of(program)
-    inner = replace(program, output=program.nodes[2].output)
-    info = inner.tensors[inner.output]
-    expected = Executor(program)(codes, intermediate=True)[inner.output].astype(np.float32) - np.float32(
+    inner = replace(program, outputs=program.nodes[2].outputs)
+    info = inner.tensors[inner.outputs[0]]
+    expected = Executor(program)(codes, intermediate=True)[inner.outputs[0]].astype(np.float32) - np.float32(
         info.zero_point
     )
     np.testing.assert_array_equal(Executor(inner)(codes), np.float32(info.scale) * expected)
@@ -225,8 +225,8 @@ def test_output_may_be_a_tensor_inside():
 def test_output_is_the_scaled_code():
     program = residual_network()
     codes = codes_of(program)
-    info = program.tensors[program.output]
-    last = Executor(program)(codes, intermediate=True)[program.output].astype(np.float32)
+    info = program.tensors[program.outputs[0]]
+    last = Executor(program)(codes, intermediate=True)[program.outputs[0]].astype(np.float32)
     expected = np.float32(info.scale) * (last - np.float32(info.zero_point))
     np.testing.assert_array_equal(Executor(program)(codes), expected)
 
@@ -274,3 +274,43 @@ def test_numpy_settings_are_left_alone():
 def test_runs_without_torch():
     code = "import sys; import search.integer.executor; assert 'torch' not in sys.modules, 'torch was imported'"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def two_inputs_two_outputs() -> Program:
+    """left, right (3, 4) -> their sum, and a linear layer over it."""
+    build = Build((3, 4))
+    build.tensors["right"] = replace(build.tensors["x"], scale=0.2, zero_point=7)
+    total = build.add("x", "right")
+    build.linear(5)
+    program = build.program()
+    return replace(program, inputs=("x", "right"), outputs=(total, build.last))
+
+
+def test_several_inputs_and_outputs_by_order_and_by_name():
+    program, rng = two_inputs_two_outputs(), np.random.default_rng(0)
+    left, right = (rng.normal(size=(20, 3, 4)) for _ in range(2))
+    run = Executor(program)
+    by_order, by_name = run(left, right), run({"right": right, "x": left})
+    every = run(left, right, intermediate=True)
+    assert len(by_order) == 2 and every.keys() == {"x", "right", *program.outputs}
+    for name, first, second in zip(program.outputs, by_order, by_name, strict=True):
+        np.testing.assert_array_equal(first, second)
+        info = program.tensors[name]
+        expected = np.float32(info.scale) * (every[name].astype(np.float32) - np.float32(info.zero_point))
+        np.testing.assert_array_equal(first, expected)
+    swapped = run(right, left)
+    assert not np.array_equal(swapped[0], by_order[0])
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ((np.zeros((1, 3, 4)),), r"1 inputs found; 2 expected: arrays for \['x', 'right'\]"),
+        ((np.zeros((1, 3, 4)), np.zeros((2, 3, 4))), r"different numbers of samples found, \{'x': 1, 'right': 2\}"),
+        ((np.zeros((1, 3, 4)), np.zeros((1, 4, 3))), r"input 'right': shape \(1, 4, 3\) found"),
+        (({"x": np.zeros((1, 3, 4))},), r"inputs \['x'\] found; \['x', 'right'\] expected"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_named(given, message):
+    with pytest.raises(ValueError, match=message):
+        Executor(two_inputs_two_outputs())(*given)

@@ -1,4 +1,6 @@
+import hashlib
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ def rewrite(path: Path, header: Any, constants: dict[str, np.ndarray]) -> None:
 def test_file_round_trip(tmp_path: Path):
     program = residual_network()
     loaded = Program.load(stored(program, tmp_path))
-    assert (loaded.input, loaded.output, loaded.tensors) == (program.input, program.output, program.tensors)
+    assert (loaded.inputs, loaded.outputs, loaded.tensors) == (program.inputs, program.outputs, program.tensors)
     assert loaded.metadata == program.metadata and loaded.nodes == _as_json(program).nodes
     assert loaded.constants.keys() == program.constants.keys()
     for name, constant in program.constants.items():
@@ -101,11 +103,50 @@ def test_refuses_an_edited_graph(tmp_path: Path):
         Program.load(path)
 
 
+def test_a_file_of_format_1_is_read(tmp_path: Path):
+    """As the version before wrote it: one name for the input and the output, of the program and of each node."""
+    program = residual_network()
+    path = stored(program, tmp_path)
+    header, constants = header_of(path)
+    graph = header["graph"]
+    nodes = [
+        {**{k: v for k, v in node.items() if k != "outputs"}, "output": node["outputs"][0]} for node in graph["nodes"]
+    ]
+    old = {k: v for k, v in graph.items() if k not in ("inputs", "outputs")} | {"nodes": nodes}
+    old |= {"input": graph["inputs"][0], "output": graph["outputs"][0]}
+    digest = hashlib.sha256(json.dumps(old, sort_keys=True).encode())
+    for name in sorted(constants):
+        digest.update(json.dumps([name, constants[name].dtype.str, constants[name].shape]).encode())
+        digest.update(constants[name].tobytes())
+    rewrite(path, {"version": 1, "sha256": digest.hexdigest(), "graph": old}, constants)
+    loaded = Program.load(path)
+    assert (loaded.inputs, loaded.outputs, loaded.nodes) == (program.inputs, program.outputs, _as_json(program).nodes)
+    x = np.random.default_rng(0).normal(size=(2, 2, 9, 8))
+    np.testing.assert_array_equal(Executor(loaded)(x), Executor(program)(x))
+
+
+def test_a_saved_file_has_the_mode_of_any_other(tmp_path: Path):
+    (tmp_path / "other").write_text("")
+    modes = [path.stat().st_mode for path in (tmp_path / "other", stored(residual_network(), tmp_path))]
+    assert modes[0] == modes[1]
+
+
+def test_a_saved_file_is_on_the_disk_before_it_takes_the_old_ones_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    calls: list[str] = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+        monkeypatch.setattr(f"os.{name}", lambda *a, name=name, real=real: (calls.append(name), real(*a))[1])
+    stored(residual_network(), tmp_path)
+    assert calls == ["fsync", "replace"]
+
+
 def test_refuses_another_version(tmp_path: Path):
     path = stored(residual_network(), tmp_path)
     header, constants = header_of(path)
     rewrite(path, {**header, "version": 99}, constants)
-    with pytest.raises(ProgramError, match="version 99 found; this program reads version 1"):
+    with pytest.raises(ProgramError, match="version 99 found; this program reads versions 1 and 2"):
         Program.load(path)
 
 
@@ -169,7 +210,7 @@ def test_peak_ram_counts_the_output_to_the_end():
     build = Build((10,))
     output = build.linear(8)
     build.linear(100)  # read by nobody, yet written
-    assert replace(build.program(), output=output).peak_ram_bytes() == 8 + 100
+    assert replace(build.program(), outputs=(output,)).peak_ram_bytes() == 8 + 100
 
 
 def test_flatten_takes_no_ram_and_keeps_its_input():
@@ -180,7 +221,7 @@ def test_flatten_takes_no_ram_and_keeps_its_input():
 
 
 def test_a_program_without_nodes_is_its_input():
-    program = Program("x", "x", {"x": TensorInfo((5,), 8, 1.0, 0)}, (), {}, {})
+    program = Program(("x",), ("x",), {"x": TensorInfo((5,), 8, 1.0, 0)}, (), {}, {})
     program.validate()
     assert program.peak_ram_bytes() == 5
     assert Executor(program)(np.arange(5, dtype=np.uint8)[None]).tolist() == [[0, 1, 2, 3, 4]]
@@ -217,8 +258,8 @@ BROKEN = {
     "unknown input": (break_node(2, inputs=("nowhere",)), "'conv2'.*reads 'nowhere'"),
     "input of the future": (break_node(0, inputs=("conv3",)), "'conv0'.*reads 'conv3', which nothing before"),
     "number of inputs": (break_node(4, inputs=("x",)), "'add4'.*1 inputs found, 2 expected"),
-    "written twice": (break_node(1, output="conv0"), "writes 'conv0' a second time"),
-    "unknown output": (break_node(0, output="y"), "writes 'y', which is not among the tensors"),
+    "written twice": (break_node(1, outputs=("conv0",)), "writes 'conv0' a second time"),
+    "unknown output": (break_node(0, outputs=("y",)), "writes 'y', which is not among the tensors"),
     "missing constant": (break_node(0, constants={"weight": "w"}), "its weight 'w' is not among the constants"),
     "missing role": (break_node(4, constants={}), "'add4'.*'multiplier' is missing"),
     "missing attribute": (without_attribute(0, "stride"), "'conv0'.*'stride' is missing"),
@@ -240,8 +281,14 @@ BROKEN = {
     "bits": (break_tensor("x", bits=17), "tensor 'x': 17 bits found; 1..16"),
     "scale": (break_tensor("x", scale=float("nan")), "tensor 'x': scale nan"),
     "zero point": (break_tensor("x", zero_point=256), "tensor 'x': zero point 256 found; 0..255"),
-    "program's input": (replace(residual_network(), input="y"), "input 'y' is not among the tensors"),
-    "program's output": (replace(residual_network(), output="y"), "output 'y' is written by no node"),
+    "program's input": (replace(residual_network(), inputs=("y",)), "input 'y' is not among the tensors"),
+    "two outputs of a node": (break_node(0, outputs=("conv0", "x")), "'conv0'.*2 outputs found, 1 expected"),
+    "no input": (replace(residual_network(), inputs=()), r"inputs \[\] found; one or more different names"),
+    "an output twice": (
+        replace(residual_network(), outputs=("conv0", "conv0")),
+        "outputs .* found; one or more different",
+    ),
+    "program's output": (replace(residual_network(), outputs=("y",)), "output 'y' is written by no node"),
 }
 
 

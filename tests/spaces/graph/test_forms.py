@@ -8,9 +8,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from spaces.graph.ops import FUNCTIONS, METHODS, MODULES
+from spaces.graph.ops import RULES
 from spaces.one_of import Select
 from spaces.searchable import searchable
+
+MODULES = [key for key in RULES if isinstance(key, type)]
+METHODS = [key for key in RULES if isinstance(key, str)]
+FUNCTIONS = [key for key in RULES if not isinstance(key, (type, str))]
 
 CONV = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 

@@ -1,0 +1,45 @@
+"""Writing so that a kill or a full disk leaves the old file, whole."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+def atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """write(temporary), then rename. The temporary file goes away if anything fails.
+
+    Raises:
+        OSError: names the file and the reason, no space left say.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(
+            error.errno, f"{path}: not written ({error.strerror or error}); what was there is intact"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """The whole text in UTF-8, or nothing.
+
+    Raises:
+        OSError: as `atomically`.
+    """
+    atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """All bytes, or nothing.
+
+    Raises:
+        OSError: as `atomically`.
+    """
+    atomically(path, lambda temporary: temporary.write_bytes(content))

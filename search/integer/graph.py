@@ -1,0 +1,125 @@
+"""The integer network as plain values: tensors, nodes in execution order, constants."""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.integer.operators import Count, Operator, operator
+from search.integer.packing import unpack_rows, unpack_widths
+
+Array = NDArray[Any]
+
+
+class ProgramError(ValueError):
+    """A Program that cannot be trusted or run. The message names the file or the node."""
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One activation tensor; real value = scale * (code - zero_point), codes 0..2^bits-1.
+
+    Args:
+        shape: without the batch dimension, channels first.
+        bits: 1..16.
+    """
+
+    shape: tuple[int, ...]
+    bits: int
+    scale: float
+    zero_point: int
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the codes: uint8 up to 8 bits, uint16 above."""
+        return np.dtype(np.uint8 if self.bits <= 8 else np.uint16)
+
+    @property
+    def largest_code(self) -> int:
+        return (1 << self.bits) - 1
+
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes of the tensor in RAM, its codes packed."""
+        return -(-prod(self.shape) * self.bits // 8)
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operator: names of tensors in and out, JSON attributes, and constants by role (two nodes may share one)."""
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: dict[str, Any]
+    constants: dict[str, str]
+
+    @property
+    def operator(self) -> Operator:
+        """The specification of the node's operator; UnknownOperator where there is none."""
+        return operator(self.op)
+
+    @property
+    def output(self) -> str:
+        """The only output.
+
+        Raises:
+            ValueError: there are several, or none.
+        """
+        if len(self.outputs) != 1:
+            raise ValueError(f"node '{self.name}' has outputs {list(self.outputs)}; one was expected.")
+        return self.outputs[0]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes in execution order, and everything they name. Inputs and outputs are names of tensors, in order."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    tensors: dict[str, TensorInfo]
+    nodes: tuple[Node, ...]
+    constants: dict[str, Array]
+    metadata: dict[str, Any]
+
+    def constant(self, node: Node, role: str) -> Array:
+        """The node's constant in that role; KeyError if it has none."""
+        return self.constants[node.constants[role]]
+
+    @property
+    def weighted(self) -> tuple[Node, ...]:
+        """The nodes that have weights."""
+        return tuple(node for node in self.nodes if node.operator.weighted)
+
+    def channels(self, node: Node) -> int:
+        """Output channels of a node."""
+        return self.tensors[node.output].shape[node.operator.channel_axis]
+
+    def count(self, node: Node, count: Count) -> int:
+        """As many numbers of a kind the node stores."""
+        counts = {Count.NONE: 0, Count.ONE: 1, Count.INPUTS: len(node.inputs), Count.CHANNELS: self.channels(node)}
+        return counts[count]
+
+    def fan_in(self, node: Node) -> int:
+        """Weights of one output channel of a node that has weights.
+
+        Raises:
+            ValueError: it has none.
+        """
+        if node.operator.fan_in is None:
+            raise ValueError(f"node '{node.name}' ({node.op}) has no weights.")
+        return node.operator.fan_in(node.attributes, self.tensors[node.inputs[0]].shape)
+
+    def widths(self, node: Node) -> Array:
+        """Bits of each output channel of a node that has weights: (channels,), uint8."""
+        channels = self.constant(node, "bias").size
+        if "widths" in node.constants:
+            return unpack_widths(self.constant(node, "widths"), channels)
+        return np.full(channels, node.attributes["weight_bits"], np.uint8)
+
+    def weights(self, node: Node) -> Array:
+        """Codes of a node's weights: (channels, fan_in), int8; a row is (C_in / groups, *kernel) in C order."""
+        return unpack_rows(self.constant(node, "weight"), self.widths(node), self.fan_in(node))

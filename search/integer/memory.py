@@ -1,0 +1,120 @@
+"""How long each tensor lives, and where it lies: lifetimes, the peak of what lives at once, and the arena of a chip.
+
+A schedule is a list of uses in execution order; a step that does not run is None. A tensor lives from the step that
+writes it to the last that reads it, a network's input from the start, a network's output to the end. A tensor whose
+memory is another's has none of its own and keeps that one alive. Sizes are given, in any unit.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+Lives = Mapping[str, tuple[int, int]]  # memory -> the first and the last step at which it is live
+
+
+@dataclass(frozen=True)
+class Use:
+    """One step: what it reads and writes, and the tensor in whose memory its outputs lie, where not in their own."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    memory: str | None = None
+
+
+Schedule = Sequence[Use | None]
+
+
+@dataclass(frozen=True)
+class Arena:
+    """Where each memory lies.
+
+    Attributes:
+        offsets: memory -> its first byte.
+        size: bytes of the whole arena.
+        bound: the most bytes that are live at once: no arena can be smaller.
+    """
+
+    offsets: Mapping[str, int]
+    size: int
+    bound: int
+
+
+def memories(inputs: Iterable[str], schedule: Schedule) -> dict[str, str]:
+    """Tensor -> the tensor whose bytes hold it, of all that the steps that run read or write."""
+    held = {name: name for name in inputs}
+    for use in filter(None, schedule):
+        for name in use.outputs:
+            held[name] = name if use.memory is None else held[use.memory]
+    return held
+
+
+def lifetimes(inputs: Sequence[str], outputs: Sequence[str], schedule: Schedule) -> dict[str, tuple[int, int]]:
+    """First and last step at which each memory is live. A tensor that nothing reads is live where it is written."""
+    held = memories(inputs, schedule)
+    lives = {held[name]: (0, 0) for name in inputs}
+    for step, use in enumerate(schedule):
+        for name in () if use is None else (*use.inputs, *use.outputs):
+            lives[held[name]] = lives.get(held[name], (step, step))[0], step
+    for name in outputs:
+        lives[held[name]] = lives[held[name]][0], max(0, len(schedule) - 1)
+    return lives
+
+
+def dead_after(schedule: Schedule, keep: Iterable[str]) -> list[list[str]]:
+    """For each step the tensors that no later one reads, so that they can be forgotten; `keep` never can."""
+    last = {name: step for step, use in enumerate(schedule) if use for name in use.outputs}
+    last |= {name: step for step, use in enumerate(schedule) if use for name in use.inputs}
+    dead: list[list[str]] = [[] for _ in schedule]
+    kept = set(keep)
+    for name, step in last.items():
+        if name not in kept:
+            dead[step].append(name)
+    return dead
+
+
+def peak(lives: Lives, sizes: Mapping[str, int]) -> int:
+    """The largest sum of sizes that are live at one step. It changes only where something begins to live."""
+    starts = {first for first, _ in lives.values()}
+    return max(
+        (sum(sizes[name] for name, (first, last) in lives.items() if first <= step <= last) for step in starts),
+        default=0,
+    )
+
+
+def planned(lives: Lives, sizes: Mapping[str, int], alignment: int = 1) -> Arena:
+    """Offsets such that memories that are live together do not overlap.
+
+    One after the other takes the lowest place where it fits ("greedy by size", Pisarchyk and Lee, arXiv 2001.03288,
+    section 5). Several orders are tried, and the smallest arena is taken.
+
+    Args:
+        alignment: every offset is a multiple of it.
+    """
+    orders: list[Callable[[str], tuple[int, ...]]] = [
+        lambda name: (-sizes[name], lives[name][0]),
+        lambda name: (-sizes[name] * (lives[name][1] - lives[name][0] + 1), lives[name][0]),
+        lambda name: (lives[name][0] - lives[name][1], -sizes[name]),
+        lambda name: (lives[name][0], -sizes[name]),
+        lambda name: (-lives[name][1], -sizes[name]),
+    ]
+    tried = [_placed(sorted(lives, key=order), lives, sizes, alignment) for order in orders]
+    size, offsets = min(((_size(offsets, sizes), offsets) for offsets in tried), key=lambda each: each[0])
+    return Arena(offsets, size, peak(lives, sizes))
+
+
+def _placed(order: Sequence[str], lives: Lives, sizes: Mapping[str, int], alignment: int) -> dict[str, int]:
+    offsets: dict[str, int] = {}
+    for name in order:
+        first, last = lives[name]
+        beside = [other for other in offsets if lives[other][0] <= last and first <= lives[other][1]]
+        offset = 0
+        for other in sorted(beside, key=lambda other: offsets[other]):
+            if offset + sizes[name] <= offsets[other]:
+                break
+            end = offsets[other] + sizes[other]
+            offset = max(offset, -(-end // alignment) * alignment)
+        offsets[name] = offset
+    return offsets
+
+
+def _size(offsets: Mapping[str, int], sizes: Mapping[str, int]) -> int:
+    return max((offset + sizes[name] for name, offset in offsets.items()), default=0)
