@@ -151,6 +151,8 @@ OPERATORS: dict[str, Operator] = {
         shifts=Count.ONE,
         fuses_activation=True,
     ),
+    # Copies of whole codes, which no target's table has a row for: at most the price of a concatenation, which scales.
+    "upsample": Operator(arity=1, output_shape=shapes.repetition, work=Work.COPY, keeps_codes=True, priced_as="concat"),
     "flatten": Operator(arity=1, output_shape=shapes.reshape, work=Work.NOTHING, keeps_codes=True, aliases=True),
     "table": Operator(arity=1, output_shape=shapes.same, work=Work.LOOK_UP),
     "select": Operator(arity=None, output_shape=shapes.same, work=Work.NOTHING, picks=True),

@@ -245,6 +245,22 @@ class AvgPool:
         self._requantize(sums, target, scratch)
 
 
+class Upsample:
+    """Nearest neighbour: each pixel `factor` times along every spatial dimension."""
+
+    whole = False
+
+    def __init__(self, program: Program, node: Node) -> None:
+        self._factor = node.attributes["factor"]
+
+    def __call__(self, inputs: Inputs, out: Array, lines: range, scratch: Scratch) -> None:
+        first, *others = self._factor
+        strip = inputs[0][np.arange(lines.start, lines.stop) // first]
+        for axis, times in enumerate(others, start=1):
+            strip = strip.repeat(times, axis)
+        out[lines.start : lines.stop] = strip
+
+
 class Flatten:
     """The same codes under another shape, in the order of the channels-first tensor."""
 
@@ -299,6 +315,7 @@ KERNELS: dict[str, Callable[[Program, Node], Prepared]] = {
     "concat": Concat,
     "max_pool": MaxPool,
     "avg_pool": AvgPool,
+    "upsample": Upsample,
     "flatten": Flatten,
     "table": Table,
 }

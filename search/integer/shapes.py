@@ -64,6 +64,13 @@ def pool(attributes: Attributes, inputs: Sequence[Shape], output: Shape) -> Shap
     return (inputs[0][0], *window_shape(attributes, inputs[0][1:]))
 
 
+def repetition(attributes: Attributes, inputs: Sequence[Shape], output: Shape) -> Shape:
+    factor, (channels, *spatial) = attributes["factor"], inputs[0]
+    if len(factor) != len(spatial) or min(factor, default=1) < 1:
+        raise ValueError(f"factor {factor} found; {len(spatial)} whole numbers of 1 or more are allowed")
+    return (channels, *(size * times for size, times in zip(spatial, factor, strict=True)))
+
+
 def broadcast(attributes: Attributes, inputs: Sequence[Shape], output: Shape) -> Shape:
     left, right = inputs
     if len(left) != len(right) or any(a != b and 1 not in (a, b) for a, b in zip(left, right, strict=True)):

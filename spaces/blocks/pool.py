@@ -1,4 +1,4 @@
-"""Pools and reshapes."""
+"""Pools, upsampling and reshapes."""
 
 import torch
 from torch import Tensor
@@ -26,6 +26,15 @@ class MaxPoolBlock(_KeepsScale):
             return MAX_POOLS[len(a["kernel"])](x, a["kernel"], a["stride"], 0, a["dilation"])
         padding = [low for low, _ in a["padding"]]
         return MAX_POOLS[len(a["kernel"])](x, a["kernel"], a["stride"], padding, a["dilation"])
+
+
+class UpsampleBlock(_KeepsScale):
+    """Nearest neighbour, each pixel `factor` times along every spatial dimension."""
+
+    def combine(self, selection: Selection, x: Tensor) -> Tensor:
+        for dim, times in enumerate(self.spec.attributes["factor"], start=2):
+            x = x.repeat_interleave(times, dim) if times > 1 else x
+        return x
 
 
 class FlattenBlock(_KeepsScale):
@@ -64,4 +73,9 @@ class AvgPoolBlock(Block):
         return (mean * self.window).round().long()
 
 
-BLOCKS: dict[str, type[Block]] = {"max_pool": MaxPoolBlock, "avg_pool": AvgPoolBlock, "flatten": FlattenBlock}
+BLOCKS: dict[str, type[Block]] = {
+    "max_pool": MaxPoolBlock,
+    "avg_pool": AvgPoolBlock,
+    "upsample": UpsampleBlock,
+    "flatten": FlattenBlock,
+}

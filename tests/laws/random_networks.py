@@ -234,6 +234,16 @@ def pool(rng: random.Random, shape: Shape) -> nn.Module:
     return rng.choice(choices)
 
 
+def upsample(rng: random.Random, shape: Shape) -> nn.Module:
+    """Nearest neighbour by whole factors; where maps are large by 1, which is nothing."""
+    size = shape[1:]
+    factor = [rng.choice((1, 2, 3)) if n <= 8 else 1 for n in size]
+    grown = tuple(n * times for n, times in zip(size, factor, strict=True))
+    if rng.random() < 0.5:
+        return nn.Upsample(grown)
+    return Apply(lambda x: F.interpolate(x, scale_factor=tuple(map(float, factor))))
+
+
 def alone(rng: random.Random, shape: Shape) -> nn.Module:
     """A norm or an activation that no convolution stands before."""
     return nn.Sequential(nn.Dropout(0.1), NORM[len(shape) - 1](shape[0]) if rng.random() < 0.5 else activation(rng))
@@ -256,7 +266,7 @@ def alternatives(rng: random.Random, shape: Shape) -> nn.Module:
 
 STAGES = (
     *(conv, conv, depthwise, FunctionalConv, Residual, Dense, Ladder, SqueezeExcite, Attention, Twice, pool),
-    *(alone, alternatives),
+    *(alone, alternatives, upsample),
 )
 ONLY = {1: (Causal, Causal)}  # stages for so many dimensions alone
 

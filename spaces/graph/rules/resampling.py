@@ -1,4 +1,4 @@
-"""Operators that change the size of maps: pools and means."""
+"""Operators that change the size of maps: pools, means, upsampling."""
 
 from collections.abc import Callable
 
@@ -68,6 +68,22 @@ def _even_pool(call: Call, kind: str, x: Value, out: tuple[int, ...]) -> Op:
     return made(call, kind, [x], attributes=attributes)
 
 
+def upsample(call: Call) -> Op | Value:
+    """Nearest neighbour by whole factors."""
+    names = ("input", "size", "scale_factor", "mode", "align_corners", "recompute_scale_factor", "antialias")
+    a = call.bind(*names, mode="nearest")
+    if isinstance(call.target, nn.Module):
+        a |= {"input": identity(call), "mode": call.target.mode}
+    size, out = a["input"].shape[2:], tuple(call.result.shape[2:])
+    whole = not any(o % n for n, o in zip(size, out, strict=True))
+    if not a["mode"].startswith("nearest") or not whole:
+        raise call.refuse(
+            f"resizes {tuple(size)} to {out} by '{a['mode']}'.", "Nearest neighbour by whole factors is supported."
+        )
+    factor = [o // n for n, o in zip(size, out, strict=True)]
+    return made(call, "upsample", [a["input"]], attributes={"factor": factor}) if max(factor) > 1 else a["input"]
+
+
 def mean(call: Call) -> Op | list[Op]:
     a = call.bind("input", "dim", "keepdim", dim=None, keepdim=False)
     x, rank = a["input"], len(a["input"].shape)
@@ -95,5 +111,6 @@ RULES: Rules = {
     **dict.fromkeys((F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d), adaptive("avg_pool")),
     **dict.fromkeys((nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d), adaptive("max_pool")),
     **dict.fromkeys((F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d), adaptive("max_pool")),
+    **dict.fromkeys((nn.Upsample, nn.UpsamplingNearest2d, F.interpolate), upsample),
     **dict.fromkeys((torch.mean, "mean"), mean),
 }

@@ -63,6 +63,11 @@ class Build:
     def flatten(self, *shape: int) -> str:
         return self._codes_kept("flatten", shape, {"shape": list(shape)})
 
+    def upsample(self, *factor: int) -> str:
+        channels, *spatial = self.tensors[self.last].shape
+        shape = (channels, *(size * times for size, times in zip(spatial, factor, strict=True)))
+        return self._codes_kept("upsample", shape, {"factor": list(factor)})
+
     def lookup(self) -> str:
         source = self.tensors[self.last]
         codes = self.rng.integers(0, 1 << self.bits, source.largest_code + 1)

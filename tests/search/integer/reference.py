@@ -119,6 +119,14 @@ def _flatten(program: Program, node: Node, inputs: list[np.ndarray]) -> np.ndarr
     return inputs[0].reshape(node.attributes["shape"])
 
 
+def _upsample(program: Program, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
+    out = _empty(program, node)
+    for channel, *place in product(*map(range, out.shape)):
+        source = [p // times for p, times in zip(place, node.attributes["factor"], strict=True)]
+        out[(channel, *place)] = inputs[0][(channel, *source)]
+    return out
+
+
 def _table(program: Program, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
     return program.constant(node, "table")[inputs[0].astype(int)].astype(object)
 
@@ -131,6 +139,7 @@ RULES = {
     "concat": _concat,
     "max_pool": _max_pool,
     "avg_pool": _avg_pool,
+    "upsample": _upsample,
     "flatten": _flatten,
     "table": _table,
 }

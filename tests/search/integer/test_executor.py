@@ -8,7 +8,7 @@ import pytest
 from search.integer import executor as executor_module
 from search.integer.executor import Executor
 from search.integer.packing import pack_rows
-from search.integer.program import Program, TensorInfo
+from search.integer.program import Program, ProgramError, TensorInfo
 from tests.search.integer import reference
 from tests.search.integer.programs import Build, residual_network
 
@@ -73,6 +73,23 @@ def test_convolution(case: str, table: bool):
     build.table = table
     build.conv(**arguments)
     assert_equals_reference(build.program())
+
+
+@pytest.mark.parametrize(
+    "shape, factor", [((3, 5), (2,)), ((2, 3, 4), (3, 1)), ((2, 3, 4), (1, 2)), ((2, 2, 3, 2), (2, 3, 2))]
+)
+def test_upsampling(shape: tuple[int, ...], factor: tuple[int, ...]):
+    build = Build(shape)
+    build.upsample(*factor)
+    assert_equals_reference(build.program())
+
+
+def test_upsampling_by_another_number_of_factors_is_refused():
+    build = Build((2, 3, 4))
+    name = build.upsample(2, 2)
+    build.nodes[-1].attributes["factor"] = [2]
+    with pytest.raises(ProgramError, match=rf"'{name}'.*factor \[2\] found; 2 whole numbers of 1 or more"):
+        build.program().validate()
 
 
 @pytest.mark.parametrize("shape", [(7,), (2, 7), (2, 3, 7)])

@@ -24,6 +24,7 @@ MODULE_ARGUMENTS = {
     **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), (4,)),
     **dict.fromkeys((nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d), (2,)),
     **{cls: (2,) for cls in MODULES if cls.__name__.startswith("Adaptive")},
+    **dict.fromkeys((nn.Upsample, nn.UpsamplingNearest2d), (None, 2)),
     **{cls: (1,) for cls in MODULES if cls.__name__.startswith("ZeroPad")},
     **{cls: (1, 0.0) for cls in MODULES if cls.__name__.startswith("ConstantPad")},
 }
@@ -31,6 +32,7 @@ BY_HAND = {
     "conv1d": lambda net, x: F.conv1d(x, net.weight[1], net.bias, 1, 1),
     "conv2d": lambda net, x: F.conv2d(x, net.weight[2], bias=net.bias, dilation=2, padding="same"),
     "conv3d": lambda net, x: F.conv3d(x, net.weight[3], stride=2),
+    "interpolate": lambda net, x: F.interpolate(x, (12, 18)),
     "linear": lambda net, x: F.linear(x, net.weight[0], net.bias),
     "cat": lambda net, x: torch.cat((x, F.relu(x)), 1),
     "concat": lambda net, x: torch.concat([x, F.relu(x)], dim=-3),
@@ -142,6 +144,21 @@ def test_methods(name):
 )
 def test_other_ways_to_call(form):
     assert_same(2, form)
+
+
+@pytest.mark.parametrize(
+    "dims, resize",
+    [
+        (1, nn.Upsample(scale_factor=3)),
+        (2, nn.Upsample(size=(6, 18))),
+        (2, nn.Upsample(scale_factor=(2, 1), mode="nearest-exact")),
+        (3, lambda net, x: F.interpolate(x, scale_factor=2.0)),
+        (2, lambda net, x: F.interpolate(x, None, 1)),
+        (2, lambda net, x: F.interpolate(x, size=x.shape[2:], mode="nearest")),
+    ],
+)
+def test_upsampling(dims, resize):
+    assert_same(dims, resize)
 
 
 @pytest.mark.parametrize("approximate", ["none", "tanh"])

@@ -55,6 +55,8 @@ REFUSED = [
     (Net(middle=nn.LSTM(6, 3)), "body.middle", "LSTM", "example_input"),
     (Net(middle=nn.Conv2d(5, 4, 1)), "body.middle", r"input of shape \(2, 3, 8, 8\)", "example_input of the shape"),
     (Net(middle=nn.Conv2d(4, 4, 3, 1, 1, padding_mode="reflect")), "body.middle", "padding_mode 'reflect'", "zeros"),
+    (Net(middle=nn.Upsample(scale_factor=2, mode="bilinear")), "body.middle", "by 'bilinear'", "whole factors"),
+    (Net(middle=nn.Upsample((9, 12))), "body.middle", r"resizes \(6, 6\) to \(9, 12\)", "whole factors"),
     (Net(middle=nn.Linear(6, 6)), "body.middle", r"is linear over an input of shape \(2, 4, 6, 6\)", "Flatten"),
     (Net(middle=no_statistics()), "body.middle.1", "keeps no running statistics", "track_running_stats=True"),
     (Net(middle=cumulative()), "body.middle.1", "momentum None", "number"),
