@@ -1,4 +1,7 @@
-"""Costs in the loss: lambdas for trade-offs, budgets as constraints whose multipliers adapt (methods.md, section 8)."""
+"""Costs in the loss: lambdas for trade-offs, and budgets as constraints whose multipliers adapt by themselves.
+
+The formulas stand in docs/methods.md, section 9.
+"""
 
 from collections.abc import Callable, Mapping
 

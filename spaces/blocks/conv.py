@@ -68,7 +68,7 @@ class ConvBlock(Block):
 
     @torch.no_grad()
     def fixed(self) -> Fixed:
-        """Batch norm goes into multiplier and bias (methods.md, section 4); its sign into the multiplier's.
+        """Batch norm goes into multiplier and bias (docs/methods.md, section 5); its sign into the multiplier's.
 
         y = gain * (s_w s_x sum + b) + offset = gain s_w s_x (sum + (b + offset / gain) / (s_w s_x)). Where the gain
         is so small that the bias would leave 30 bits, the channel is a constant in all but name: the multiplier is

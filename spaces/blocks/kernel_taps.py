@@ -3,7 +3,7 @@
 A tap that a mask zeroes adds nothing, so the masked layer and the cropped one compute the same, where the padding
 shrinks with the kernel. Three choices, each among nested masks:
 
-- kernel: centred squares, 1x1 in 3x3 in 5x5 in 7x7, of a kernel with equal sides (methods.md, section 2).
+- kernel: centred squares, 1x1 in 3x3 in 5x5 in 7x7, of a kernel with equal sides (docs/methods.md, section 2).
 - receptive_field, dilation: of 1-D kernels, PIT (Risso et al., IEEE TComp 2022). Taps are counted from the present, the
   last one, into the past: the first r stay, and of those every d-th. The product of both masks bears on the weights.
 """

@@ -1,4 +1,4 @@
-"""Decisions: what a search may choose, and how gradients reach the choice (methods.md, sections 1, 3, 6)."""
+"""Decisions: what a search may choose, and how gradients reach the choice (docs/methods.md, sections 1 and 3)."""
 
 from collections.abc import Callable, Sequence
 

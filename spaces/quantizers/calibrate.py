@@ -1,4 +1,4 @@
-"""First steps of the quantizers, from the tensors they will quantize (methods.md, section 4)."""
+"""First steps of the quantizers, from the tensors they will quantize (docs/methods.md, section 4)."""
 
 import torch
 from torch import Tensor
