@@ -62,8 +62,8 @@ def _backward(rows: Tensor, g: Tensor, step: Tensor, bound: Tensor, one_bit: boo
 class _Mixed(Function):
     """W^ = sum_p share_p Q_p(W) with share one-hot: forward computes the picked precision alone.
 
-    Backward as in docs/methods.md, section 6: d share_p = <g, Q_p(W)>; every precision's step learns in proportion to its
-    probability, so a step is in tune when its precision is picked.
+    The backward pass is that of docs/methods.md, section 6: d share_p = <g, Q_p(W)>; the step of every precision learns
+    in proportion to its probability, so a step is in tune when its precision is picked.
     """
 
     @staticmethod
