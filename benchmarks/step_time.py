@@ -20,10 +20,13 @@ from torch.nn import functional as F
 
 from benchmarks.timing import in_turns, peak_bytes
 from cost_models import COST_MODELS
+from search.monitor.events import Monitors
 from search.objective.objective import REFRESH, Objective
+from search.training.ledger import Ledger
 from search.training.loop import PhaseRun
 from search.training.optimizers import TURN
-from search.training.phase import Context, Phase
+from search.training.phase import Learning, Phase, Schedule
+from search.training.runtime import Runtime
 from spaces.networks import NETWORKS
 from spaces.one_of import OneOf
 from spaces.searchable import Options, searchable
@@ -95,16 +98,24 @@ class Ours(Trainer):
 
     def __init__(self, space: Space, images: Tensor, labels: Tensor) -> None:
         super().__init__(space, images, labels)
-        phase = Phase("search", 1, RATE)
-        if space.decisions:
-            phase.decision_lr, phase.objective = RATE, _objective(space)
+        learning = Learning(decision_lr=RATE, objective=_objective(space)) if space.decisions else Learning()
+        phase = Phase("search", Schedule(1, RATE), learning=learning)
         batches = [(images, labels)]
-        self.run = PhaseRun(space, phase, Context(batches, batches, batches, torch.device("cpu"), Path(), monitor=None))
-        self.run.prepare_epoch()
-        self.optimizers = self.run.optimizers
+        runtime = Runtime(
+            device=torch.device("cpu"),
+            folder=Path(),
+            monitor=Monitors([]),
+            ledger=Ledger(),
+            train=batches,
+            val=batches,
+            whole=batches,
+        )
+        run = PhaseRun(space, phase, runtime)
+        run.prepare_epoch()
+        self.steps, self.optimizers = run.steps, run.steps.optimizers
 
     def step(self) -> None:
-        self.run.step(self.images, self.labels, progress=0.5, where="benchmark")
+        self.steps.step(self.images, self.labels, progress=0.5, where="benchmark")
 
 
 def _objective(space: Space) -> Objective:

@@ -19,7 +19,7 @@ from search.config import model_maker, parse, read_config, register, write_confi
 from search.files.run_folders import give_back, new_folder
 from search.run import Run
 from search.settings.run import Settings
-from search.strategies.problem import device_of
+from search.training.runtime import device_of
 
 register()
 

@@ -13,7 +13,7 @@ from search.data import Data
 from search.files.run_folders import new_folder
 from search.run import Run
 from search.settings.run import Settings
-from search.strategies.problem import device_of
+from search.training.runtime import device_of
 
 
 def compress(

@@ -28,12 +28,15 @@ from search.settings.front import Point, points_of
 from search.settings.run import Settings
 from search.settings.target_options import offered
 from search.strategies import STRATEGIES
-from search.strategies.problem import Problem, device_of
+from search.strategies.problem import Problem
 from search.training import checkpoint
+from search.training.checkpoint import checkpoint_file
 from search.training.evaluation import accuracy
 from search.training.float_network import float_copy, float_network
+from search.training.ledger import Ledger
 from search.training.loop import PhaseRun
-from search.training.phase import Context, Phase, checkpoint_file
+from search.training.phase import Learning, Phase, Schedule, Stopping, Teacher
+from search.training.runtime import Runtime, device_of
 from spaces.patterns import DENSE, SINGLE
 from spaces.searchable import Options, searchable
 from spaces.space import FAKE, FLOAT, Space
@@ -76,7 +79,7 @@ class Run:
         if distributed.rank() == 0:
             folder.mkdir(parents=True, exist_ok=True)
         self.monitor = self._monitor()
-        self.context = self._context()
+        self.runtime = self._runtime()
 
     def _cost_models(self) -> dict[str, CostModel]:
         s = self.settings
@@ -168,20 +171,18 @@ class Run:
             world_size=1 if alone else distributed.world_size(),
         )
 
-    def _context(self) -> Context:
+    def _runtime(self) -> Runtime:
         s = self.settings
-        return Context(
-            self._batches("train", s.train.batch_size, train=True),
-            self._batches("val", EVALUATION_BATCH),
-            self._batches("train", s.train.batch_size, train=True, alone=True),
-            self.device,
-            self.folder,
-            self.monitor,
-            s.train.label_smoothing,
-            {name: model.unit for name, model in self.models.items()},
-            dict(s.budgets),
-            {name: epochs * WORK.get(name.split()[0], WORK["finetune"]) for name, epochs in self.plan.items()},
-            s.limits.seconds,
+        work = {name: epochs * WORK.get(name.split()[0], WORK["finetune"]) for name, epochs in self.plan.items()}
+        return Runtime(
+            device=self.device,
+            folder=self.folder,
+            monitor=self.monitor,
+            ledger=Ledger(work, s.limits.seconds),
+            train=self._batches("train", s.train.batch_size, train=True),
+            val=self._batches("val", EVALUATION_BATCH),
+            whole=self._batches("train", s.train.batch_size, train=True, alone=True),
+            label_smoothing=s.train.label_smoothing,
         )
 
     # Phases
@@ -239,16 +240,19 @@ class Run:
         w = self.settings.train.warmup
         epochs = self.plan["warmup"]
         phase = Phase(
-            "warmup", epochs, w.lr, FLOAT, w.weight_decay, patience=w.patience, keep_best=w.patience is not None
+            "warmup",
+            Schedule(epochs, w.lr, FLOAT),
+            Stopping(w.patience, keep_best=w.patience is not None),
+            Learning(weight_decay=w.weight_decay),
         )
-        run = PhaseRun(self.space, phase, self.context)
+        run = PhaseRun(self.space, phase, self.runtime)
         if w.source is not None and not run.path.exists():
             run.adopt(checkpoint_file(Path(w.source), "warmup"))
         run.run()
-        return accuracy(self.space, self.context.val, self.device, FLOAT)
+        return accuracy(self.space, self.runtime.val, self.device, FLOAT)
 
     def _problem(self, teacher: Space) -> Problem:
-        s = self.settings
+        s, d = self.settings, self.settings.train.distillation
         return Problem(
             self.space,
             self.models,
@@ -257,10 +261,10 @@ class Run:
             s.lambdas,
             s.train,
             s.target,
-            self.context,
+            self.runtime,
             s.seed,
             s.strategy.name,
-            teacher,
+            Teacher(teacher, d.weight, d.temperature) if d.weight > 0 else None,
             self.initial,
             self.points,
             self.plan,
@@ -288,7 +292,11 @@ class Run:
                 write_summary(folder, summary | {"versions": versions()})
             found.append(summary)
         summary = self._whole_summary(found) if points[0].name else found[0]
-        summary |= {"epochs": _with_total(self.context.epochs), "seconds": self._seconds(), "versions": versions()}
+        summary |= {
+            "epochs": _with_total(self.runtime.ledger.epochs),
+            "seconds": self._seconds(),
+            "versions": versions(),
+        }
         write_summary(self.folder, summary)
         write_run_report(self.folder, self.monitor.note)
         self.monitor.close({**summary, "folder": str(self.folder)})
@@ -315,14 +323,14 @@ class Run:
         }
 
     def _seconds(self) -> dict[str, float]:
-        return _with_total({**self.context.seconds, "rest": self._rest()})
+        return _with_total({**self.runtime.ledger.seconds, "rest": self._rest()})
 
     def _whole(self, split: str) -> Batches:
         return self._batches(split, EVALUATION_BATCH, alone=True)
 
     def _rest(self) -> float:
         """Seconds of this process that no phase accounts for: start, measuring, lowering, verification."""
-        here = sum(self.context.seconds.values()) - self.context.restored
+        here = sum(self.runtime.ledger.seconds.values()) - self.runtime.ledger.restored
         return max(0.0, time.perf_counter() - self.began - here)
 
 

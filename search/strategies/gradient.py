@@ -15,7 +15,7 @@ from search.strategies.problem import FORWARD, Problem
 from search.strategies.strategy import progressive
 from search.training.evaluation import accuracy
 from search.training.loop import PhaseRun
-from search.training.phase import Phase, label
+from search.training.phase import Learning, Phase, Schedule, label
 from spaces.architecture import Architecture
 from spaces.decisions.decision import Choice
 from spaces.space import FAKE, Space
@@ -70,24 +70,24 @@ class Gradient:
         """Trains the space, and returns its accuracy as it is then, mixtures and all."""
         s, space = self.settings, problem.space
         start = next((d.temperature for d in space.decisions.values() if isinstance(d, Choice)), 1.0)
-        phase = Phase(
-            "search",
-            problem.plan[label("search", number)],
-            s.lr,
+        schedule = Schedule(
+            epochs=problem.plan[label("search", number)],
+            lr=s.lr,
+            steady=problem.settings.finetune.epochs > 0,
+            temperature=(start if number == 1 else s.final_temperature, s.final_temperature),
+        )
+        learning = Learning(
             weight_decay=s.weight_decay,
             pattern_decay=s.pattern_decay,
             decision_lr=s.decision_lr,
-            steady=problem.settings.finetune.epochs > 0,
             settled_from=s.ramp,
             objective=objective,
-            temperature=(start if number == 1 else s.final_temperature, s.final_temperature),
-            teacher=problem.distillation(),
-            number=number,
         )
-        tried = objective.trials.passes
-        PhaseRun(space, phase, problem.context).run()
-        problem.context.spend("search", FORWARD * (objective.trials.passes - tried) / len(problem.context.whole), 0.0)
-        return accuracy(space, problem.context.val, problem.context.device, FAKE, mixed=True)
+        phase = Phase("search", schedule, learning=learning, number=number, teacher=problem.teacher)
+        tried, runtime = objective.trials.passes, problem.runtime
+        PhaseRun(space, phase, runtime).run()
+        runtime.ledger.spend("search", FORWARD * (objective.trials.passes - tried) / len(runtime.whole), 0.0)
+        return accuracy(space, runtime.val, runtime.device, FAKE, mixed=True)
 
     def _found(self, problem: Problem, objective: Objective) -> Architecture:
         """What the search came to, within the budgets; the space stays as it is."""

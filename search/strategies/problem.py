@@ -1,11 +1,9 @@
 """What every strategy works on: one space, one data set, one set of budgets, one evaluator."""
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,8 +16,10 @@ from search.settings.front import Point
 from search.settings.run import LimitSettings, TrainSettings
 from search.settings.strategies import BlackBoxSettings
 from search.training.evaluation import accuracy, reestimate_norms
+from search.training.ledger import Ledger
 from search.training.loop import PhaseRun
-from search.training.phase import Context, Phase, label
+from search.training.phase import Learning, Phase, Schedule, Stopping, Teacher, label
+from search.training.runtime import Runtime
 from spaces.architecture import Architecture
 from spaces.space import FAKE, INTEGER, Space
 
@@ -34,7 +34,7 @@ class Problem:
 
     Attributes:
         space: strategies may train it on, never change what it is.
-        teacher: the float network, to distil from; None: no distillation.
+        teacher: the float network that training distils from; None: nothing is distilled.
         initial: the space's numbers before warm-up.
         points: of the front, in order; `at` says which one budgets and lambdas are of.
         plan: label of a phase -> its epochs.
@@ -47,10 +47,10 @@ class Problem:
     lambdas: Mapping[str, float]
     settings: TrainSettings
     target: Target
-    context: Context
+    runtime: Runtime
     seed: int
     strategy: str
-    teacher: Space | None = None
+    teacher: Teacher | None = None
     initial: Mapping[str, Tensor] = field(default_factory=dict)
     points: tuple[Point, ...] = ()
     plan: Mapping[str, int] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class Problem:
 
     def epochs_left(self) -> float | None:
         """What limits.epochs leaves of now; None: there is no limit."""
-        return None if self.limits.epochs is None else self.limits.epochs - sum(self.context.epochs.values())
+        return None if self.limits.epochs is None else self.limits.epochs - sum(self.runtime.ledger.epochs.values())
 
     def last_finetune(self, networks: int = 1) -> int | None:
         """Epochs for each of the last point's networks: all that a limit leaves. None, as planned, at other points."""
@@ -73,17 +73,13 @@ class Problem:
             return None
         return max(1, int(left / networks))
 
-    def distillation(self) -> tuple[Space, float, float] | None:
-        d = self.settings.distillation
-        return (self.teacher, d.weight, d.temperature) if d.weight > 0 and self.teacher is not None else None
-
     def loss(self) -> Callable[[Tensor, Tensor], Tensor]:
         return lambda logits, labels: F.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
 
     def sample(self, count: int) -> list[tuple[Tensor, Tensor]]:
         """The first batches of training data, in an order of their own."""
         batches = []
-        for batch, _ in zip(self.context.whole.epoch(0), range(count), strict=False):
+        for batch, _ in zip(self.runtime.whole.epoch(0), range(count), strict=False):
             batches.append(batch)
         return batches
 
@@ -102,16 +98,16 @@ class Problem:
             _, known = self.found[architecture.hash]
             self._refuse_excess(architecture, known.costs)
             return replace(known, budgets=dict(self.budgets), point=self.point)
-        began, restored = time.perf_counter(), self.context.restored
+        began, restored = time.perf_counter(), self.runtime.ledger.restored
         network = self.space.decide(architecture)
         costs = costs_of(network, self.models)
         self.target.check(network.describe())
         self._refuse_excess(architecture, costs)
-        network.to(self.context.device).set_mode(FAKE)
+        network.to(self.runtime.device).set_mode(FAKE)
         metrics = {"accuracy/val/decided_stale_norms": self._accuracy(network, FAKE)}
-        reestimate_norms(network, self.context.whole)
+        reestimate_norms(network, self.runtime.whole)
         metrics["accuracy/val/decided"] = self._accuracy(network, FAKE)
-        PhaseRun(network, self._finetuning(architecture, epochs, goes_on), self.context).run()
+        PhaseRun(network, self._finetuning(architecture, epochs, goes_on), self.runtime).run()
         network.eval()
         network.set_mode(INTEGER)
         metrics["accuracy/val"] = self._accuracy(network, INTEGER)
@@ -124,31 +120,28 @@ class Problem:
             {name: model.unit for name, model in self.models.items()},
             dict(self.budgets),
             met=True,
-            seconds=time.perf_counter() - began + self.context.restored - restored,
+            seconds=time.perf_counter() - began + self.runtime.ledger.restored - restored,
             point=self.point,
         )
         self.found[architecture.hash] = network, result
         return result
 
     def _accuracy(self, network: Space, mode: str) -> float:
-        return accuracy(network, self.context.val, self.context.device, mode)
+        return accuracy(network, self.runtime.val, self.runtime.device, mode)
 
     def _finetuning(self, architecture: Architecture, epochs: int | None, goes_on: bool) -> Phase:
         """The next one of the run: architectures are fine-tuned in the order in which they are found."""
         f, number = self.settings.finetune, len(self.found) + 1
         epochs = epochs or self.plan.get(label("finetune", number), f.epochs)
+        integer_epochs = f.integer_epochs if epochs >= f.epochs else min(f.integer_epochs, epochs // 2)
         return Phase(
-            "finetune",
-            epochs,
-            f.lr,
-            weight_decay=f.weight_decay,
-            goes_on=goes_on,
-            integer_epochs=f.integer_epochs if epochs >= f.epochs else min(f.integer_epochs, epochs // 2),
-            patience=f.patience,
-            keep_best=True,
-            teacher=self.distillation(),
-            architecture=architecture.hash,
+            name="finetune",
+            schedule=Schedule(epochs, f.lr, integer_epochs=integer_epochs, goes_on=goes_on),
+            stopping=Stopping(f.patience, keep_best=True),
+            learning=Learning(weight_decay=f.weight_decay),
             number=number,
+            teacher=self.teacher,
+            architecture=architecture.hash,
         )
 
     def _refuse_excess(self, architecture: Architecture, costs: Mapping[str, float]) -> None:
@@ -167,22 +160,23 @@ class Problem:
             s: what of it is trained, and measured.
             watch: is told of every epoch.
         """
-        space, context = self.space, self.context
+        space, runtime = self.space, self.runtime
         if s.evaluation == "scratch":
-            space = Space(self.space.spec).to(context.device)
+            space = Space(self.space.spec).to(runtime.device)
             space.load_state_dict(self.initial)
             space.calibrate([images for images, _ in self.sample(CALIBRATION_BATCHES)], self.settings.calibration)
-        network = space.decide(architecture).to(context.device)
+        network = space.decide(architecture).to(runtime.device)
         network.set_mode(FAKE)
         if s.evaluation == "inherited":
-            reestimate_norms(network, context.whole, PROXY_BATCHES)
+            reestimate_norms(network, runtime.whole, PROXY_BATCHES)
         else:
             f, monitor = self.settings.finetune, watch or Monitors([])
-            phase = Phase("candidate", s.candidate_epochs, f.lr, weight_decay=f.weight_decay, kept=False)
-            alone = replace(context, monitor=monitor, plan={}, limit=None, epochs={}, seconds={}, epochs_done=0)
-            PhaseRun(network, phase, alone).run()
-        images = context.val if s.val_images is None else context.val.some(s.val_images)
-        return accuracy(network, images, context.device, FAKE), self.epochs_of_proxy(s)
+            learning = Learning(weight_decay=f.weight_decay)
+            phase = Phase("candidate", Schedule(s.candidate_epochs, f.lr), learning=learning)
+            alone = replace(runtime, monitor=monitor, ledger=Ledger())
+            PhaseRun(network, phase, alone, kept=False).run()
+        images = runtime.val if s.val_images is None else runtime.val.some(s.val_images)
+        return accuracy(network, images, runtime.device, FAKE), self.epochs_of_proxy(s)
 
     def epochs_of_proxy(self, s: BlackBoxSettings) -> float:
         """What a candidate takes, in epochs of training.
@@ -192,26 +186,10 @@ class Problem:
         """
         if s.evaluation != "inherited":
             return float(s.candidate_epochs)
-        whole, steps, every = self.context.whole, len(self.context.whole), self.context.val.images
+        whole, steps, every = self.runtime.whole, len(self.runtime.whole), self.runtime.val.images
         images = every if s.val_images is None else min(every, s.val_images)
         return FORWARD * (min(PROXY_BATCHES, steps) / steps + images / whole.images)
 
     def calibrate(self) -> None:
         """First steps of all quantizers, from training data."""
         self.space.calibrate([images for images, _ in self.sample(CALIBRATION_BATCHES)], self.settings.calibration)
-
-
-def device_of(name: str) -> torch.device:
-    """ "auto": CUDA where there is one.
-
-    Raises:
-        ValueError: a device that this machine lacks.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda":  # under torchrun a device a process
-        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-    device = torch.device(name)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"train.device '{name}': this machine has no CUDA device. Use 'auto' or 'cpu'.")
-    return device

@@ -44,3 +44,8 @@ def load(path: Path) -> dict[str, Any] | None:
             "Delete it to repeat this phase, and resume again."
         )
     return torch.load(BytesIO(whole), weights_only=True, map_location="cpu")
+
+
+def checkpoint_file(folder: Path, phase: str) -> Path:
+    """Where a run's folder holds the checkpoint of the phase with this label."""
+    return folder / "checkpoints" / f"{phase.replace(' ', '-')}.pt"

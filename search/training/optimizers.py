@@ -23,6 +23,7 @@ def optimizers_of(space: Space, phase: Phase) -> list[torch.optim.Optimizer]:
 
     What moves every `TURN` steps moves as much farther.
     """
+    schedule, learning = phase.schedule, phase.learning
     decayed = [w.weight for w in space.weights.values()]
     quantizers = [m for m in space.modules() if isinstance(m, ActivationQuantizer)]
     slow = [m.drift for m in space.modules() if isinstance(m, ActivationChoice)]
@@ -32,35 +33,35 @@ def optimizers_of(space: Space, phase: Phase) -> list[torch.optim.Optimizer]:
     known = {id(p) for p in [*decayed, *slow, *fast, *structures]}
     others = [p for p in space.network_parameters() if id(p) not in known]
     groups = [
-        {"params": decayed, "weight_decay": phase.weight_decay},
+        {"params": decayed, "weight_decay": learning.weight_decay},
         {"params": others, "weight_decay": 0.0},
-        {"params": structures, "weight_decay": phase.pattern_decay},
+        {"params": structures, "weight_decay": learning.pattern_decay},
     ]
     groups = [group for group in groups if group["params"]]
     for group in groups:
-        group |= {"initial_lr": phase.lr, "decides": False}
-    weights = torch.optim.SGD(groups, lr=phase.lr, momentum=0.9, nesterov=True, fused=True)
+        group |= {"initial_lr": schedule.lr, "decides": False}
+    weights = torch.optim.SGD(groups, lr=schedule.lr, momentum=0.9, nesterov=True, fused=True)
     for parameter in (p for group in groups for p in group["params"]):
         # The fused step cannot begin with some of them: a branch gets its first gradient when it is first drawn.
         weights.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     optimizers: list[torch.optim.Optimizer] = [weights]
-    if (slow or fast) and phase.mode != FLOAT:
+    if (slow or fast) and schedule.mode != FLOAT:
         groups = [
             {"params": fast, "initial_lr": STEP_RATE, "decides": False},
             {"params": slow, "initial_lr": STEP_RATE * TURN, "decides": False},
         ]
         optimizers.append(torch.optim.Adam([g for g in groups if g["params"]], lr=STEP_RATE, fused=True))
-    if phase.decision_lr and space.decision_parameters():
+    if learning.decision_lr and space.decision_parameters():
         # What a step of "stem/kernel" weighs and what one of "stem/bits" does differ by orders of magnitude.
         kinds: dict[tuple[str, bool], list[Decision]] = {}
         for decision in space.decisions.values():
             kinds.setdefault((decision.role, decision.whole), []).append(decision)
         groups = [
-            {"params": list(_parameters(members)), "initial_lr": phase.decision_lr, "decides": True}
+            {"params": list(_parameters(members)), "initial_lr": learning.decision_lr, "decides": True}
             | ({"least": LEAST} if whole else {})
             for (_, whole), members in kinds.items()
         ]
-        optimizers.append(SharedAdam(groups, lr=phase.decision_lr))
+        optimizers.append(SharedAdam(groups, lr=learning.decision_lr))
     return optimizers
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from search.settings.run import Settings
-from search.training.loop import PhaseRun
+from search.training.phase_state import PhaseCheckpoint
 from tests.search.small import run
 
 OUTPUTS = ("program.safetensors", "model.safetensors", "architecture.json")
@@ -43,7 +43,7 @@ def killed(owner: Any, name: str, at: Sequence[int], behind: bool = False) -> It
 
 def killed_run(folder: Path, chosen: Settings, saves: int) -> None:
     """Leaves a run in the folder that was killed behind so many checkpoints."""
-    with killed(PhaseRun, "save", at=(saves,), behind=True), pytest.raises(Killed):
+    with killed(PhaseCheckpoint, "save", at=(saves,), behind=True), pytest.raises(Killed):
         run(folder, chosen)
 
 

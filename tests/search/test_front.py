@@ -169,12 +169,12 @@ def test_a_limit_of_seconds_ends_every_phase_early(data, tmp_path):
 def test_what_trained_in_little_time_is_kept_as_integers(data, tmp_path, monkeypatch, seconds):
     original, seen = PhaseRun.__init__, []
 
-    def started(self, space, phase, context):
-        original(self, space, phase, context)
+    def started(self, space, phase, runtime, kept=True):
+        original(self, space, phase, runtime, kept)
         if phase.name == "finetune":
             ticking = count()
             monkeypatch.setattr("search.training.loop.time.perf_counter", lambda: float(next(ticking)))
-            self.allotted = seconds
+            self.budget = replace(self.budget, seconds=seconds)
             seen.append((self, {name: value.clone() for name, value in space.state_dict().items()}))
 
     monkeypatch.setattr(PhaseRun, "__init__", started)
@@ -185,7 +185,7 @@ def test_what_trained_in_little_time_is_kept_as_integers(data, tmp_path, monkeyp
     ((finetune, start),) = seen
     now = finetune.space.state_dict()
     assert any((now[name] != value).any() for name, value in start.items())
-    assert finetune.epoch < 60
+    assert finetune.state.epoch < 60
 
 
 def test_a_table_that_the_limit_does_not_pay_for_is_refused(data, tmp_path):

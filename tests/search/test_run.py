@@ -11,7 +11,8 @@ from search.files.run_folders import RunFolderError, give_back, new_folder
 from search.integer.executor import Executor
 from search.integer.program import Program
 from search.training import checkpoint, loop
-from search.training.loop import PhaseRun, TrainingDiverged
+from search.training.loop import PhaseRun
+from search.training.step import Steps, TrainingDiverged
 from spaces.architecture import Architecture
 from spaces.graph.errors import UnsupportedNetwork
 from spaces.space import INTEGER, Space
@@ -189,13 +190,14 @@ def test_network_with_another_number_of_outputs_than_classes_is_refused(more_dat
 
 
 def test_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(more_data, tmp_path, monkeypatch):
-    loss = PhaseRun.loss
+    loss, begin, begun = Steps.loss, Steps.begin_epoch, []
 
-    def broken(self, images, logits, labels):
-        value = loss(self, images, logits, labels)
-        return value * float("nan") if self.epoch == 1 else value
+    def broken(self, images, outputs, labels):
+        value = loss(self, images, outputs, labels)
+        return value * float("nan") if len(begun) == 2 else value
 
-    monkeypatch.setattr(PhaseRun, "loss", broken)
+    monkeypatch.setattr(Steps, "begin_epoch", lambda self: (begun.append(1), begin(self)))
+    monkeypatch.setattr(Steps, "loss", broken)
     with pytest.raises(TrainingDiverged, match="phase 'warmup', epoch 2, step 1: the loss is nan"):
         run(tmp_path / "run", settings(more_data))
     state = torch.load(tmp_path / "run" / "checkpoints" / "warmup.pt", weights_only=True)

@@ -56,9 +56,9 @@ class CandidateSearch:
         facts = known_before(settings, problem.space, problem.models, point) | known_after(problem)
         self.study = Study(settings, problem, facts, PRUNERS[settings.pruner](settings.candidate_epochs))
         self.epochs = self._allowed(number)
-        self.seconds, before = problem.context.allotted(self.label), self.study.seconds()
+        self.seconds, before = problem.runtime.ledger.allotted(self.label), self.study.seconds()
         self.began = time.perf_counter() - before
-        problem.context.restored += before
+        problem.runtime.ledger.restore(before)
 
     def _allowed(self, number: int) -> float:
         """Epochs for this point's candidates."""
@@ -73,7 +73,7 @@ class CandidateSearch:
         if self.study.chosen() is None:
             self._search()
         numbers, epochs = self.study.chosen()
-        self.problem.context.spend("search", epochs, time.perf_counter() - self.began)
+        self.problem.runtime.ledger.spend("search", epochs, time.perf_counter() - self.began)
         trials, finetune = self.study.finished(), self.problem.last_finetune(len(numbers))
         found = {trial.number: trial for trial in trials}
         metrics = self._metrics(trials) | {"search/epochs": epochs}
@@ -96,7 +96,7 @@ class CandidateSearch:
                 f"met the budgets {dict(self.problem.budgets)} and was measured. Raise that, or the budgets; or use "
                 "strategy=gradient, which walks to the budget."
             )
-        self.problem.context.monitor.note(
+        self.problem.runtime.monitor.note(
             f"{self.label}: {len(finished):,} of {drawn:,} candidates measured, ended by {ended}"
         )
         self.study.choose([trial.number for trial in self._best(finished)], _epochs(trials))
@@ -208,15 +208,29 @@ class CandidateSearch:
         return median([trial.user_attrs[ACCURACY] for trial in measured(self.study.finished())] or [0.0])
 
     def _show(self, trial: Trial, accuracy: float, costs: Mapping[str, float]) -> None:
-        trials, context = self.study.finished(), self.problem.context
+        trials, runtime = self.study.finished(), self.problem.runtime
         best = max(t.user_attrs[ACCURACY] for t in measured(trials))
         if accuracy >= best:
             shown = ", ".join(f"{name} {costs[name]:,.0f}" for name in self.problem.budgets)
-            context.monitor.note(f"candidate {trial.number + 1}: val {accuracy:.2%}, {shown}: the best so far")
+            runtime.monitor.note(f"candidate {trial.number + 1}: val {accuracy:.2%}, {shown}: the best so far")
         tried = len(measured(trials, pruned=True))
         expected = max(tried, min(self.settings.trials, tried * self.epochs / max(_epochs(trials), 1e-9)))
-        fraction = context.fraction(self.label, tried / expected)
-        context.monitor.tick(Tick(self.label, 0, 1, tried - 1, int(expected), None, best, {}, {}, {}, fraction))
+        fraction = runtime.ledger.fraction(self.label, tried / expected)
+        runtime.monitor.tick(
+            Tick(
+                phase=self.label,
+                epoch=0,
+                epochs=1,
+                step=tried - 1,
+                steps=int(expected),
+                loss=None,
+                accuracy=best,
+                costs={},
+                budgets={},
+                units={},
+                run_fraction=fraction,
+            )
+        )
 
     def _architecture(self, trial: Trial | FrozenTrial) -> Architecture:
         return self._stands_for(trial.params)

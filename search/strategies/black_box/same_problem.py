@@ -131,12 +131,12 @@ def _lowest_options(space: Space) -> Architecture:
 def _data(problem: Problem) -> dict[str, Any]:
     """Of the images that candidates are measured on: how many, and what tells them from others."""
     count, total, digest = 0, 0.0, hashlib.sha256()
-    for images, labels in problem.context.val.epoch(0):
+    for images, labels in problem.runtime.val.epoch(0):
         count += len(labels)
         total += images.double().abs().mean(dim=list(range(1, images.dim()))).sum().item()
         digest.update(labels.cpu().numpy().tobytes())
     labels_are = digest.hexdigest()[:16]
-    steps = len(problem.context.whole)
+    steps = len(problem.runtime.whole)
     return {"val_images": count, "val_labels": labels_are, "val_mean_size": total / count, "steps_an_epoch": steps}
 
 

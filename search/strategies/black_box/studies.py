@@ -58,7 +58,7 @@ class Study:
 
     def __init__(self, settings: BlackBoxSettings, problem: Problem, facts: Facts, pruner: BasePruner) -> None:
         """Raises ValueError where the study is of another problem, StorageError as `answering` does."""
-        self._settings, folder = settings, problem.context.folder
+        self._settings, folder = settings, problem.runtime.folder
         self._place = settings.storage or str(folder / JOURNAL)
         self._resume = f"resume={folder}"
         self._owner = f"{platform.node()}:{Path(folder).resolve()}"  # folders of two machines can have one name

@@ -23,7 +23,7 @@ from search.strategies.pruning.parts import Channels, Parts, SingleWeights, over
 from search.strategies.pruning.ranking import as_layers_shares, ascending, by_energy, scores
 from search.strategies.strategy import progressive
 from search.training.loop import PhaseRun
-from search.training.phase import Phase, label
+from search.training.phase import Learning, Phase, Schedule, label
 from spaces.architecture import Architecture
 from spaces.space import Space
 
@@ -120,26 +120,24 @@ class Magnitude:
         s, space = self.settings, problem.space
         gone = self._gone(problem, parts, share)
         parts.remove(gone)
-        problem.context.monitor.note(f"step {step}: {int(gone.sum()):,} of {len(gone):,} {s.structure} are gone")
+        problem.runtime.monitor.note(f"step {step}: {int(gone.sum()):,} of {len(gone):,} {s.structure} are gone")
         if s.rewind:
             space.load_state_dict(problem.initial)
             _fix(space, start)
             parts.remove(gone)
             problem.calibrate()
         if epochs:
-            PhaseRun(space, self._phase(problem, step, epochs), problem.context).run()
+            PhaseRun(space, self._phase(problem, step, epochs), problem.runtime).run()
 
     def _phase(self, problem: Problem, step: int, epochs: int) -> Phase:
-        s, architecture = self.settings, problem.space.architecture().hash
+        s = self.settings
         return Phase(
-            "prune",
-            epochs,
-            s.lr,
-            weight_decay=s.weight_decay,
-            steady=problem.settings.finetune.epochs > 0,
-            teacher=problem.distillation(),
-            architecture=architecture,
+            name="prune",
+            schedule=Schedule(epochs, s.lr, steady=problem.settings.finetune.epochs > 0),
+            learning=Learning(weight_decay=s.weight_decay),
             number=step,
+            teacher=problem.teacher,
+            architecture=problem.space.architecture().hash,
         )
 
     def _gone(self, problem: Problem, parts: Parts, share: float) -> Tensor:

@@ -37,8 +37,8 @@ def scores(problem: Problem, parts: Parts, criterion: str) -> Tensor:
     with watched(space, frozen_norms=True):
         for images, labels in batches:
             total += parts.products(loss(space(images), labels))
-    epochs = len(batches) / len(problem.context.whole)
-    problem.context.spend("prune", epochs, time.perf_counter() - began)
+    epochs = len(batches) / len(problem.runtime.whole)
+    problem.runtime.ledger.spend("prune", epochs, time.perf_counter() - began)
     return (total / len(batches)).masked_fill(parts.gone(), -torch.inf)
 
 
@@ -124,11 +124,11 @@ class Probe:
 
     @torch.no_grad()
     def _loss(self, gone: Tensor, more: Tensor) -> float:
-        space, loss, context = self._problem.space, self._problem.loss(), self._problem.context
+        space, loss, runtime = self._problem.space, self._problem.loss(), self._problem.runtime
         began = time.perf_counter()
         self._parts.remove(gone.index_fill(0, more, True))
         with watched(space):
             total = sum(loss(space(images), labels).item() for images, labels in self._batches)
-        epochs = FORWARD * len(self._batches) / len(context.whole)
-        context.spend("prune", epochs, time.perf_counter() - began)
+        epochs = FORWARD * len(self._batches) / len(runtime.whole)
+        runtime.ledger.spend("prune", epochs, time.perf_counter() - began)
         return total / len(self._batches)

@@ -62,7 +62,7 @@ class SensitivityProgram:
 
     def _table(self, problem: Problem) -> Table:
         """The run's own where it was made before, that of another run where it is named, or a new one."""
-        own = problem.context.folder / FILE
+        own = problem.runtime.folder / FILE
         path = own if own.exists() or self.settings.table is None else Path(self.settings.table)
         if path.exists() or path != own:
             table = Table.load(path)
@@ -71,34 +71,35 @@ class SensitivityProgram:
                     f"strategy.table {path}: belongs to other weights or another space. "
                     "Leave it out, or take that run's float network: train.warmup.source."
                 )
-            problem.context.restored += table.seconds  # one that was taken over counts as if it had been made here
+            problem.runtime.ledger.restore(table.seconds)  # one that was taken over counts as if it had been made here
         else:
             self._left(problem, self._epochs(problem))
             table = replace(self._made(problem), epochs=self._epochs(problem))
         if path != own or not own.exists():
             table.save(own)
-        (problem.context.folder / UNFINISHED).unlink(missing_ok=True)
-        problem.context.spend("search", table.epochs, table.seconds)
+        (problem.runtime.folder / UNFINISHED).unlink(missing_ok=True)
+        problem.runtime.ledger.spend("search", table.epochs, table.seconds)
         return table
 
     def _made(self, problem: Problem) -> Table:
-        batches, context, began = problem.sample(self.settings.batches), problem.context, time.perf_counter()
+        batches, runtime, began = problem.sample(self.settings.batches), problem.runtime, time.perf_counter()
         if self.settings.estimate == "gradient":
             table = estimated(problem.space, batches, problem.loss())
             return replace(table, seconds=time.perf_counter() - began)
-        path, tries = context.folder / UNFINISHED, passes(problem.space)
+        path, tries = runtime.folder / UNFINISHED, passes(problem.space)
         known = self._unfinished(path, problem.space)
-        context.restored += known.seconds
-        context.monitor.note(f"sensitivity: {tries} options, each tried alone")
+        runtime.ledger.restore(known.seconds)
+        runtime.monitor.note(f"sensitivity: {tries} options, each tried alone")
 
         def timed(table: Table) -> Table:
             return replace(table, seconds=known.seconds + time.perf_counter() - began)
 
         def keep(table: Table) -> None:
             timed(table).save(path)
-            context.monitor.note(f"sensitivity: {table.tries} of {tries}")
+            runtime.monitor.note(f"sensitivity: {table.tries} of {tries}")
 
-        allowed = None if context.limit is None else FOR_TABLE * (context.limit - context.elapsed())
+        left = runtime.ledger.left()
+        allowed = None if left is None else FOR_TABLE * left
         return timed(measured(problem.space, batches, problem.loss(), allowed, known.increases, keep))
 
     def _unfinished(self, path: Path, space: Space) -> Table:
@@ -110,4 +111,4 @@ class SensitivityProgram:
     def _epochs(self, problem: Problem) -> float:
         """Passes over training data, in units of training on all of it."""
         work = FORWARD * passes(problem.space) if self.settings.estimate == "measured" else 1.0
-        return self.settings.batches * work / len(problem.context.whole)
+        return self.settings.batches * work / len(problem.runtime.whole)

@@ -28,7 +28,7 @@ def test_another_space_starts_from_the_same_float_network(first, tmp_path):
     config = taking(data, source, space=space, budgets={"flash_bytes": 700})
     config.target.activation_bits = (4, 8)
     taken, other = prepared_and_run(tmp_path / "run", config)
-    assert taken.context.restored == summary["seconds"]["warmup"]  # once
+    assert taken.runtime.ledger.restored == summary["seconds"]["warmup"]  # once
     assert other["accuracy"]["float"] == summary["accuracy"]["float"]
     assert other["epochs"]["warmup"] == summary["epochs"]["warmup"]
     assert other["seconds"]["warmup"] == summary["seconds"]["warmup"]

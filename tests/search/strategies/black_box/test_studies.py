@@ -16,7 +16,7 @@ from search.strategies.black_box.random_draws import RandomDraws
 from search.strategies.black_box.storages import StorageError
 from search.strategies.black_box.studies import ACCURACY, OWNER, Study
 from search.strategies.problem import Problem
-from search.training.loop import PhaseRun
+from search.training.phase_state import PhaseCheckpoint
 from tests.search.kills import Killed, killed
 from tests.search.small import Small, run, write_stripes
 from tests.search.strategies.black_box.candidates import (
@@ -78,7 +78,7 @@ def test_what_a_run_was_fine_tuning_when_it_was_killed_it_goes_on_with_whatever_
     url = f"sqlite:///{tmp_path / 'study.db'}"
     config = configured(data, trials=4, storage=url, study="shared")
     config.limits.epochs = 12
-    with killed(PhaseRun, "save", at=(4,), behind=True), pytest.raises(Killed):  # two are of warm-up
+    with killed(PhaseCheckpoint, "save", at=(4,), behind=True), pytest.raises(Killed):  # two are of warm-up
         run(tmp_path / "run", config)
     study = optuna.load_study(study_name="shared", storage=url)
     best = max(study.trials, key=lambda trial: trial.values[0])

@@ -1,0 +1,121 @@
+"""What changes while a phase runs, and the checkpoint that holds it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from search import distributed
+from search.objective.objective import Objective
+from search.training import checkpoint
+from search.training.float_network import float_network
+from search.training.optimizers import OWN
+from spaces.space import Space
+
+
+@dataclass
+class PhaseState:
+    """A phase on its way.
+
+    Attributes:
+        epoch: epochs that are done. seconds: what they took.
+        best: the best validation accuracy so far, and the numbers of the network that reached it.
+        since_best: epochs since then.
+    """
+
+    space: Space
+    optimizers: list[torch.optim.Optimizer]
+    objective: Objective | None
+    epoch: int = 0
+    seconds: float = 0.0
+    finished: bool = False
+    best: tuple[float, dict[str, Tensor]] | None = None
+    since_best: int = 0
+
+    def compare(self, accuracy: float) -> None:
+        """An epoch whose validation accuracy is that of the best so far, or better, replaces it."""
+        better = self.best is None or accuracy > self.best[0]
+        self.since_best = 0 if better else self.since_best + 1
+        if self.best is None or accuracy >= self.best[0]:
+            self.best = accuracy, self.copied()
+
+    def take_best(self) -> None:
+        if self.best is not None:
+            self.space.load_state_dict(self.best[1])
+
+    def copied(self) -> dict[str, Tensor]:
+        """The network's numbers as they are now."""
+        return {name: value.detach().clone() for name, value in self.space.state_dict().items()}
+
+
+@dataclass(frozen=True)
+class PhaseCheckpoint:
+    """The file that holds a phase on its way; the first process writes it, all of them read it.
+
+    Attributes:
+        architecture: the hash of the network in training, where it is a decided one.
+        epochs: of the whole phase.
+    """
+
+    path: Path
+    architecture: str
+    epochs: int
+    device: torch.device
+
+    def resume(self, state: PhaseState) -> None:
+        """The state becomes what the file holds; without a file it stays as it is.
+
+        Raises:
+            CheckpointError: the file is damaged, or belongs to another architecture.
+        """
+        saved = checkpoint.load(self.path)
+        if saved is None:
+            return
+        if saved["architecture"] != self.architecture:
+            raise checkpoint.CheckpointError(
+                f"{self.path}: belongs to architecture {saved['architecture']}, this run has "
+                f"{self.architecture}. Delete it to repeat this phase, and resume again."
+            )
+        state.space.load_state_dict(saved["space"])
+        for optimizer, of_optimizer in zip(state.optimizers, saved["optimizers"], strict=True):
+            groups = [dict(group) for group in optimizer.param_groups]
+            optimizer.load_state_dict(of_optimizer)
+            for group, made in zip(optimizer.param_groups, groups, strict=True):
+                group |= {key: made[key] for key in OWN}  # as this version makes them: runs of earlier ones go on
+        if state.objective is not None:
+            state.objective.load(saved["objective"], self.device)
+        state.epoch, state.seconds, state.finished = saved["epoch"], saved["seconds"], saved["finished"]
+        state.best, state.since_best = saved["best"], saved["since_best"]
+        torch.set_rng_state(saved["rng"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(saved["cuda_rng"], self.device)
+
+    def adopt(self, state: PhaseState, source: Path) -> None:
+        """The state becomes the float network of another run's warm-up, and is saved; raises as `float_network`."""
+        saved, space = float_network(state.space, source), state.space
+        space.load_state_dict(space.state_dict() | {name: saved["space"][name] for name in space.float_names()})
+        state.epoch, state.seconds, state.finished = saved["epoch"], saved["seconds"], True
+        self.save(state)
+
+    def save(self, state: PhaseState) -> None:
+        if distributed.rank() != 0:
+            return
+        on_cuda = self.device.type == "cuda"
+        checkpoint.save(
+            self.path,
+            {
+                "space": state.space.state_dict(),
+                "optimizers": [o.state_dict() for o in state.optimizers],
+                "objective": state.objective.state() if state.objective is not None else {},
+                "architecture": self.architecture,
+                "epoch": state.epoch,
+                "epochs": self.epochs,
+                "seconds": state.seconds,
+                "finished": state.finished,
+                "best": state.best,
+                "since_best": state.since_best,
+                "rng": torch.get_rng_state(),
+                "cuda_rng": torch.cuda.get_rng_state(self.device) if on_cuda else None,
+            },
+        )

@@ -1,0 +1,47 @@
+"""Where a run takes place: its device, its folder, who watches it, what it has spent, and its batches."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from search.data.batches import Batches
+from search.monitor.events import Monitor
+from search.training.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What all phases of a run share.
+
+    Attributes:
+        folder: of the run; checkpoints are written below it.
+        train, val: batches of training and validation data; each process has its part of them.
+        whole: training data as one process would see them: for statistics that all processes must share.
+    """
+
+    device: torch.device
+    folder: Path
+    monitor: Monitor
+    ledger: Ledger
+    train: Batches
+    val: Batches
+    whole: Batches
+    label_smoothing: float = 0.0
+
+
+def device_of(name: str) -> torch.device:
+    """The device of that name; "auto" is CUDA where there is one.
+
+    Raises:
+        ValueError: this machine lacks the device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":  # under torchrun each process has a device of its own
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"train.device '{name}': this machine has no CUDA device. Use 'auto' or 'cpu'.")
+    return device

@@ -1,0 +1,109 @@
+"""One training step: forward, the loss of the task and of the costs, backward, and what the optimizers move."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+
+from search import distributed
+from search.training.optimizers import TURN, optimizers_of
+from search.training.phase import Phase, Teacher
+from search.training.runtime import Runtime
+from spaces.space import Space
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss is not a finite number."""
+
+
+class Steps:
+    """The steps of a phase: its optimizers, and the network that they move.
+
+    Decisions, and the steps of the activations' quantizers, learn in every `TURN`th step only; in the others they are
+    held.
+    """
+
+    def __init__(self, space: Space, phase: Phase, runtime: Runtime) -> None:
+        self.space, self.phase, self.runtime = space, phase, runtime
+        self.optimizers = optimizers_of(space, phase)
+        self.model = _shared(space) if distributed.world_size() > 1 else space
+        self._turn = 0
+
+    def begin_epoch(self) -> None:
+        self._turn, self.space.held = 0, False
+
+    def step(self, images: Tensor, labels: Tensor, progress: float, where: str) -> tuple[float, Tensor]:
+        """One step on one batch.
+
+        Args:
+            progress: share of the phase that is done, 0 to 1.
+            where: the step, as an error names it.
+
+        Returns:
+            The loss, a mean over all processes, and the outputs (N, classes) of this process.
+
+        Raises:
+            TrainingDiverged: the loss is not finite.
+        """
+        self._set_rates(progress)
+        self.space.held = self._turn % TURN != 0
+        self._turn += 1
+        outputs = self.model(images)
+        loss = self.loss(images, outputs, labels)
+        value = distributed.summed([loss.item()], self.runtime.device)[0] / distributed.world_size()
+        if not math.isfinite(value):
+            raise TrainingDiverged(
+                f"{where}: the loss is {value}. Look at the data, or start a new run with a lower learning rate."
+            )
+        roots, gradients = [], []
+        objective = None if self.space.held else self.phase.learning.objective
+        if objective is not None:
+            roots, gradients = objective.gradients(self.space, value, progress)
+        torch.autograd.backward([loss, *roots], [None, *gradients])
+        if objective is not None:
+            objective.observe(self.space, images, lambda outputs: self.loss(images, outputs, labels), value)
+        self._move()
+        return value, outputs.detach()
+
+    def _set_rates(self, progress: float) -> None:
+        factors = {False: self.phase.schedule.rate(progress), True: self.phase.learning.rate(progress)}
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factors[group["decides"]]
+            optimizer.zero_grad()
+
+    def _move(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.step()
+        if self.phase.learning.decision_lr and not self.space.held:
+            for decision in self.space.decisions.values():
+                decision.project()
+
+    def loss(self, images: Tensor, outputs: Tensor, labels: Tensor) -> Tensor:
+        """(): the task's loss and, where there is a teacher, the distance from what it says, by their weights."""
+        task = F.cross_entropy(outputs, labels, label_smoothing=self.runtime.label_smoothing)
+        teacher = self.phase.teacher
+        if teacher is None:
+            return task
+        return (1 - teacher.weight) * task + teacher.weight * _distance(teacher, images, outputs)
+
+
+def _distance(teacher: Teacher, images: Tensor, outputs: Tensor) -> Tensor:
+    """(): T^2 KL(teacher || student) of outputs that are divided by the temperature T, a mean over the batch."""
+    with torch.no_grad():
+        wanted = F.log_softmax(teacher.network(images) / teacher.temperature, 1)
+    given = F.log_softmax(outputs / teacher.temperature, 1)
+    return F.kl_div(given, wanted, reduction="batchmean", log_target=True) * teacher.temperature**2
+
+
+def _shared(space: Space) -> nn.Module:
+    """The space whose gradients are means over all processes.
+
+    Whole choices get no gradient of the task: that of trials and costs is the same in all processes.
+    """
+    whole = {p for d in space.decisions.values() if d.whole for p in d.parameters()}
+    names = [name for name, p in space.named_parameters() if p in whole]
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(space, names)
+    return DistributedDataParallel(space, find_unused_parameters=True)
