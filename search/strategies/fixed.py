@@ -17,10 +17,15 @@ from spaces.space import Space
 
 
 class Fixed:
-    """Plain quantization-aware training; with several precisions and widths a sweep.
+    """Plain quantization-aware training at one precision; with several precisions and widths it is a sweep.
 
-    Of each precision the widest network that meets the budgets is trained, without budgets one of every width. Channels
-    that stay are the most important ones, an equal share in every layer.
+    Of each precision the widest network that meets the budgets is trained. Without budgets one network of every width
+    is trained. The channels that stay are the most important ones, an equal share in every layer.
+
+    Example:
+        The widest network at 4 bits and the widest at 8 bits that fit; the better one is exported::
+
+            python -m search +experiment=resnet8_digits strategy=fixed strategy.weight_bits=[4,8] strategy.widths=[1,0.5]
     """
 
     def __init__(self, settings: FixedSettings) -> None:

@@ -24,7 +24,19 @@ DEFAULT_EPOCHS = 12
 
 
 class Gradient:
-    """One search; on a front it goes on from each point to the next, and costs fall."""
+    """One search; on a front it goes on from each point to the next, and costs fall.
+
+    Example:
+        A search of 30 epochs for 16 kB of flash::
+
+            python -m search +experiment=mobilenet_mcu budgets.flash_bytes=16384 strategy.epochs=30
+
+        The same for a network and data that exist in Python::
+
+            from search.api import compress
+
+            compress(model, data, {"flash_bytes": 16384}, "runs/mine", overrides=["strategy.epochs=30"])
+    """
 
     def __init__(self, settings: GradientSettings) -> None:
         self.settings = settings

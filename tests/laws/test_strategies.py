@@ -1,10 +1,16 @@
-"""Laws of every strategy: budgets and limits are held, integers are what was measured, a kill changes nothing."""
+"""Laws of every strategy: budgets and limits are held, integers are what was measured, a kill changes nothing.
 
+And each shows how it is called.
+"""
+
+import re
+import shlex
 from dataclasses import replace
 
 import pytest
 import torch
 
+from search.config import composed
 from search.files.results import read_results
 from search.integer.program import Program
 from search.settings.front import Front
@@ -50,6 +56,19 @@ def test_every_point_of_a_front_holds_its_budget_within_one_limit_of_epochs(data
     results, faults = read_results(tmp_path / "results.jsonl")
     assert not faults
     assert all(result.costs["flash_bytes"] <= result.budgets["flash_bytes"] for result in results)
+
+
+def example_commands(strategy: type) -> list[list[str]]:
+    """The overrides of each command that a strategy's docstring shows."""
+    text = re.sub(r"\\\n\s*", "", strategy.__doc__ or "")  # a command may go over several lines
+    return [shlex.split(line)[3:] for line in re.findall(r"^ *(python -m search .*)$", text, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("strategy", set(STRATEGIES.values()), ids=lambda strategy: strategy.__name__)
+def test_a_strategy_shows_by_examples_how_it_is_called(strategy):
+    assert "Example:" in strategy.__doc__ and example_commands(strategy)
+    for overrides in example_commands(strategy):
+        assert STRATEGIES[composed(overrides).strategy.name] is strategy, overrides
 
 
 @every

@@ -20,7 +20,18 @@ INHERITED = 0.15  # epochs that an inherited candidate takes, as a first guess
 
 
 class BlackBox:
-    """Candidates one after the other; the best of them are trained and returned."""
+    r"""Candidates one after the other; the best of them are trained and returned.
+
+    Example:
+        500 candidates of a sampler that learns from those before, each measured with the warmed-up weights::
+
+            python -m search +experiment=mobilenet_mcu strategy=tpe strategy.trials=500
+
+        One study of small and accurate networks, from which three are fine-tuned::
+
+            python -m search +experiment=resnet8_digits strategy=nsga2 strategy.objectives=[flash_bytes] \
+                strategy.networks=3
+    """
 
     def __init__(self, settings: BlackBoxSettings) -> None:
         self.settings = settings

@@ -1,9 +1,9 @@
 """Pruning as it is commonly done: parts are ranked, the lowest go, the network is trained on; in one step or several.
 
 In n steps the share that is gone climbs as s_t = s_f (1 - (1 - t/n)^3) (Zhu and Gupta, arXiv 1710.01878, eq. 1); each
-step ranks what is left anew, and what is gone stays gone. Behind the last step fine-tuning starts its learning rate
-again (learning rate rewinding, Renda et al., arXiv 2003.02389); `rewind` sets the weights back too, to before warm-up
-(Frankle and Carbin, arXiv 1803.03635).
+step ranks what is left anew, and what is gone stays gone. After the last step fine-tuning starts at its full learning
+rate again (learning rate rewinding, Renda et al., arXiv 2003.02389). `rewind` sets the weights back as well, to what
+they were before warm-up (Frankle and Carbin, arXiv 1803.03635).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,6 +37,19 @@ HOW_TO_OPEN = {
 
 
 class Magnitude:
+    r"""Channels or single weights are ranked, and the lowest go, until the budgets are met or an amount is reached.
+
+    Example:
+        Channels go in six steps until 10 kB of flash are met, all weights at 4 bits::
+
+            python -m search +experiment=resnet8_digits strategy=magnitude strategy.weight_bits=4 strategy.steps=6
+
+        Four of five single weights go, and no cost falls::
+
+            python -m search data=digits strategy=magnitude strategy.structure=weights space.pattern=weights \
+                strategy.fraction=0.8
+    """
+
     def __init__(self, settings: MagnitudeSettings) -> None:
         self.settings = settings
 

@@ -23,7 +23,13 @@ FOR_TABLE = 0.5  # of the seconds that are left: fine-tuning has the rest
 
 
 class SensitivityProgram:
-    """One table, and from it an architecture for every point."""
+    """One table of what every option hurts alone, and from it an architecture for every point of a front.
+
+    Example:
+        One table, and networks for three budgets from it::
+
+            python -m search +experiment=resnet8_digits strategy=sensitivity front.flash_bytes=[10240,5120,2560]
+    """
 
     def __init__(self, settings: SensitivitySettings) -> None:
         self.settings = settings
