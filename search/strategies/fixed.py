@@ -17,7 +17,7 @@ from spaces.space import Space
 
 
 class Fixed:
-    """Plain quantization-aware training at one precision; with several precisions and widths it is a sweep.
+    r"""Plain quantization-aware training at one precision; with several precisions and widths it is a sweep.
 
     Of each precision the widest network that meets the budgets is trained. Without budgets one network of every width
     is trained. The channels that stay are the most important ones, an equal share in every layer.
@@ -25,7 +25,8 @@ class Fixed:
     Example:
         The widest network at 4 bits and the widest at 8 bits that fit; the better one is exported::
 
-            python -m search +experiment=resnet8_digits strategy=fixed strategy.weight_bits=[4,8] strategy.widths=[1,0.5]
+            python -m search +experiment=resnet8_digits strategy=fixed strategy.weight_bits=[4,8] \
+                strategy.widths=[1,0.75,0.5,0.25]
     """
 
     def __init__(self, settings: FixedSettings) -> None:
