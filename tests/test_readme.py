@@ -102,7 +102,7 @@ def test_there_are_commands():
 
 @pytest.mark.parametrize("arguments", commands("+experiment"), ids=" ".join)
 def test_command_composes(composed, arguments):
-    parse(composed(*arguments))
+    assert parse(composed(*arguments)).experiment in arguments[0]
 
 
 @pytest.mark.parametrize("group", GROUPS)

@@ -136,7 +136,9 @@ def test_lines_that_are_there_are_not_measured_again(found):
 
 @pytest.mark.parametrize("contest", [*CONTESTS, *QUICK], ids=lambda contest: f"{contest.data} {contest.epochs}")
 def test_every_job_is_a_search_of_as_many_epochs(contest):
-    for job in [job for job in jobs(contest) if job.seed == 0 and job.budget in contest.budgets[1:3]]:
+    some = [job for job in jobs(contest) if job.seed == 0 and job.budget in contest.budgets[1:3]]
+    assert {job.strategy for job in some} >= RIVALS.keys()
+    for job in some:
         settings = composed(job.settings())
         assert dict(settings.budgets) == {"flash_bytes": job.budget}
         if job.strategy != "ranking":

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cost_models import COST_MODELS, TARGET_COST_MODELS, cost_model
+from cost_models import COST_MODELS
 from search.budgets.feasibility import fixed
 from search.deploy.lower import lower
 from search.integer.executor import Executor
@@ -23,8 +23,8 @@ from spaces.decisions.decision import Decision, Gate
 from spaces.patterns import Structured
 from spaces.searchable import Options, searchable
 from spaces.space import Space
+from tests.laws.costs import assert_open_equals_decided
 from tests.laws.random_networks import random_network
-from tests.laws.targets import TARGETS
 
 NETWORKS = 200
 SLOW_NETWORKS, SLOW_BATCH = 2_000, 50
@@ -33,7 +33,6 @@ ACTIVATION_BITS = (
     *((8, None, None), (8, 16, 16), (7, 8, None), (4, 8, 8), (2, None, None), (3, 2, 9)),
     *(((2, 4, 8), None, None), ((2, 4, 8), 16, 8), ((3, 6, 8), 4, None)),
 )
-COUNTS = ("flash_bytes", "peak_ram_bytes", "macs", "parameters")  # whole numbers; the other costs weigh with fractions
 LARGEST = float(np.finfo(np.float32).max)
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
@@ -198,31 +197,15 @@ def test_counted_costs_are_those_of_the_program(case):
     }
 
 
-def costs_of(space: Space) -> dict[str, float]:
-    """Every cost of a space as its decisions stand, those that read a target's table on each target."""
-    network = space.describe()
-    models = dict(COST_MODELS)
-    for name in TARGET_COST_MODELS:
-        models |= {f"{name} on {target.name}": cost_model(name, target) for target in TARGETS}
-    return {name: model(network).item() for name, model in models.items()}
-
-
-def assert_open_equals_decided(space: Space) -> None:
-    """Counts to the last unit. Costs that weigh with fractions add the same terms in another order, no more."""
-    found, expected = costs_of(space), costs_of(space.decide())
-    for name, cost in expected.items():
-        assert found[name] == (cost if name in COUNTS else pytest.approx(cost, rel=1e-12)), name
-
-
 def test_costs_of_the_fixed_picks_are_those_of_the_decided_network(case):
-    assert_open_equals_decided(case.space)
+    assert_open_equals_decided(case.space, case.space.decide())
 
 
 def test_costs_of_the_narrowest_picks_are_those_of_the_decided_network(case):
     """One channel a gate: grouped convolutions read as many channels as they have groups, depthwise ones read one."""
     gates = {gate.name: (1,) + (0,) * (gate.groups - 1) for gate in case.space.gates.values()}
     with fixed(case.space, case.architecture.having(gates)):
-        assert_open_equals_decided(case.space)
+        assert_open_equals_decided(case.space, case.space.decide())
 
 
 def test_a_program_survives_its_file(case, tmp_path):

@@ -6,12 +6,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from cost_models import COST_MODELS
-from search.deploy.lower import lower
 from spaces.decisions.decision import Gate
 from spaces.graph.errors import UnsupportedNetwork
 from spaces.one_of import OneOf
 from spaces.searchable import Options
 from spaces.space import Space
+from tests.spaces.deciding.checks import check_decided
 from tests.spaces.small import images, space_of
 
 
@@ -68,24 +68,11 @@ def some_closed(space: Space) -> Space:
     return space
 
 
-def check_decided(space: Space) -> None:
-    decided = space.decide()
-    decided.set_mode("fake")
-    with torch.no_grad():
-        torch.testing.assert_close(decided(images()), space(images()))
-    open_network, network = space.describe(), decided.describe()
-    for name, model in COST_MODELS.items():
-        assert model(open_network).item() == pytest.approx(model(network).item(), rel=1e-12), name
-    program = lower(decided)
-    assert COST_MODELS["flash_bytes"](network).item() == program.flash_bytes()
-    assert COST_MODELS["peak_ram_bytes"](network).item() == program.peak_ram_bytes()
-
-
 @pytest.mark.parametrize("body", [0, 1, 2])
 @pytest.mark.parametrize("down", [0, 1])
 def test_deciding_leaves_the_picked_branches_and_nothing_of_the_others(body, down):
     space = chosen(some_closed(space_of(Choices(), options=MIXED)), body=body, down=down)
-    check_decided(space)
+    check_decided(space, images())
     decided = space.decide()
     names = {b.name for b in decided.blocks}
     assert not any(b.op == "select" for b in decided.spec.blocks) and not decided.decisions
@@ -99,7 +86,7 @@ def test_deciding_leaves_the_picked_branches_and_nothing_of_the_others(body, dow
 @pytest.mark.parametrize("outer, inner", [(0, 0), (1, 0), (1, 1)])
 def test_choices_nest(outer, inner):
     space = chosen(some_closed(space_of(Nested(), options=MIXED)), head=outer, head__alternatives__1=inner)
-    check_decided(space)
+    check_decided(space, images())
 
 
 def test_a_network_is_by_itself_its_first_alternative():

@@ -9,6 +9,7 @@ from cost_models import COST_MODELS
 from spaces.blocks.kernel_taps import cropped, kernel_options, masks, time_options
 from spaces.graph.errors import UnsupportedNetwork
 from spaces.searchable import Options
+from tests.spaces.deciding.checks import check_decided
 from tests.spaces.small import images, space_of
 
 
@@ -93,7 +94,7 @@ def test_a_smaller_kernel_computes_what_the_masked_one_did(size, deep):
     space = space_of(Square(), (2, 3, 8, 8), SQUARE)
     space.choices["wide/kernel"].fix((size,))
     space.choices["deep/kernel"].fix((deep,))
-    _check_decided(space, (5, 3, 8, 8))
+    check_decided(space, images((5, 3, 8, 8)))
     shapes = {name: tuple(w.spec.shape[2:]) for name, w in space.decide().weights.items()}
     assert shapes == {"wide": (size, size), "deep": (deep, deep), "head": ()}
 
@@ -105,17 +106,7 @@ def test_a_shorter_past_computes_what_the_masked_one_did(field, dilation):
     for name in ("first", "second"):
         space.choices[f"{name}/receptive_field"].fix((field,))
         space.choices[f"{name}/dilation"].fix((dilation,))
-    _check_decided(space, (5, 2, 16))
-
-
-def _check_decided(space, shape):
-    decided = space.decide()
-    decided.set_mode("fake")
-    with torch.no_grad():
-        torch.testing.assert_close(decided(images(shape)), space(images(shape)))
-    for name, model in COST_MODELS.items():
-        assert model(space.describe()).item() == pytest.approx(model(decided.describe()).item(), rel=1e-12), name
-    assert not decided.decisions
+    check_decided(space, images((5, 2, 16)))
 
 
 def test_every_size_of_a_kernel_learns_from_cost():

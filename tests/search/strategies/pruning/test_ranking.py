@@ -113,7 +113,7 @@ def test_the_layer_of_most_energy_goes_first_until_the_loss_has_risen(problem, p
     order = by_energy(problem, parts, values, tolerance, lambda gone: False)
     assert sorted(order.tolist()) == sorted(ascending(values, parts.sizes).tolist())
     first = max(probe.energies, key=lambda name: probe.energies[name])
-    assert first == "conv2/channels" if isinstance(parts, Channels) else "conv2"
+    assert first == ("conv2/channels" if isinstance(parts, Channels) else "conv2")
     start = list(parts.sizes.values())[: list(parts.sizes).index(first)]
     here = [sum(start) <= place < sum(start) + parts.sizes[first] for place in order.tolist()]
     count = here.index(False)  # its first turn
