@@ -22,6 +22,7 @@ from benchmarks.timing import in_turns, peak_bytes
 from cost_models import COST_MODELS
 from search.monitor.events import Monitors
 from search.objective.objective import REFRESH, Objective
+from search.tasks.classification import Classification
 from search.training.ledger import Ledger
 from search.training.loop import PhaseRun
 from search.training.optimizers import TURN
@@ -109,6 +110,7 @@ class Ours(Trainer):
             train=batches,
             val=batches,
             whole=batches,
+            task=Classification([str(number) for number in range(10)]),
         )
         run = PhaseRun(space, phase, runtime)
         run.prepare_epoch()

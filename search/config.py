@@ -25,6 +25,7 @@ from search.files.urls import absolute
 from search.settings.front import Front
 from search.settings.run import LimitSettings, Settings, SpaceSettings, TrainSettings
 from search.strategies import SETTINGS
+from search.tasks import SETTINGS as TASK_SETTINGS
 
 # A key for every cost that there is: budgets.flash_bytes=24576 works, budgets.flash_kb=24 is refused.
 CostSchema = make_dataclass(
@@ -50,6 +51,7 @@ class ConfigSchema:
     data: Any = MISSING
     model: Any = MISSING
     target: Any = MISSING
+    task: Any = MISSING
     strategy: Any = MISSING
     space: Any = MISSING
     train: Any = MISSING
@@ -76,6 +78,8 @@ def register() -> None:
         store.store(group="data", name=f"{name}_schema", node=schema)
     for name, schema in SETTINGS.items():
         store.store(group="strategy", name=f"{name}_schema", node=schema)
+    for name, schema in TASK_SETTINGS.items():
+        store.store(group="task", name=f"{name}_schema", node=schema)
 
 
 def composed(overrides: Sequence[str]) -> Settings:
@@ -105,6 +109,7 @@ def parse(config: DictConfig) -> Settings:
     schemas = {
         "data": _named("data", values["data"], OPTIONS),
         "target": Target,
+        "task": _named("task", values["task"], TASK_SETTINGS),
         "strategy": _named("strategy", values["strategy"], SETTINGS),
         "space": SpaceSettings,
         "train": TrainSettings,
@@ -183,4 +188,5 @@ def read_config(folder: Path) -> Settings:
         raise ValueError(f"resume '{folder}': {path} is damaged. Restore it, or start a new run.")
     if values["data"]["name"] not in OPTIONS:
         raise ValueError(f"resume '{folder}': its data was given in Python. Call compress(..., resume=True) there.")
+    values.setdefault("task", {"name": "classification"})  # runs of earlier versions had no other task
     return parse(OmegaConf.merge(OmegaConf.structured(ConfigSchema), values))

@@ -29,9 +29,10 @@ from search.settings.run import Settings
 from search.settings.target_options import offered
 from search.strategies import STRATEGIES
 from search.strategies.problem import Problem
+from search.tasks import TASKS
 from search.training import checkpoint
 from search.training.checkpoint import checkpoint_file
-from search.training.evaluation import accuracy
+from search.training.evaluation import measure
 from search.training.float_network import float_copy, float_network
 from search.training.ledger import Ledger
 from search.training.loop import PhaseRun
@@ -69,6 +70,7 @@ class Run:
                 "Leave them out."
             )
         self.data = data_sets.load(settings.data)
+        self.task = TASKS[settings.task.name].of(settings.task, self.data, settings.train.label_smoothing)
         torch.manual_seed(settings.seed)
         self.space = self._space(model(self.data))
         self.initial = {name: value.clone() for name, value in self.space.state_dict().items()}
@@ -120,11 +122,7 @@ class Run:
         example = self.data.normalise(self.data.train.images[:2])
         space = searchable(model, example, options, s.experiment)
         shape = next(b.shape for b in space.spec.blocks if b.name == space.spec.output)
-        if shape != (len(self.data.classes),):
-            raise ValueError(
-                f"model: its output has shape (N, {', '.join(map(str, shape))}); {self.data.name} has "
-                f"{len(self.data.classes)} classes, so (N, {len(self.data.classes)}) is needed. Change the last layer."
-            )
+        self.task.check_output(shape)
         s.target.check(space.describe())  # whatever is on offer, branches and all
         return space.to(self.device)
 
@@ -182,7 +180,7 @@ class Run:
             train=self._batches("train", s.train.batch_size, train=True),
             val=self._batches("val", EVALUATION_BATCH),
             whole=self._batches("train", s.train.batch_size, train=True, alone=True),
-            label_smoothing=s.train.label_smoothing,
+            task=self.task,
         )
 
     # Phases
@@ -231,7 +229,7 @@ class Run:
         self.monitor.note(
             f"{self.settings.experiment}: {self.data.name}, budgets: {names or 'none'}; folder {self.folder}"
         )
-        for note in self.notes:
+        for note in [*self.notes, *self.task.notes]:
             self.monitor.note(note)
         for layer, reason in space.left_alone.items():
             self.monitor.note(f"left alone: {layer} ({reason})")
@@ -249,7 +247,7 @@ class Run:
         if w.source is not None and not run.path.exists():
             run.adopt(checkpoint_file(Path(w.source), "warmup"))
         run.run()
-        return accuracy(self.space, self.runtime.val, self.device, FLOAT)
+        return measure(self.space, self.runtime.val, self.task, FLOAT).value
 
     def _problem(self, teacher: Space) -> Problem:
         s, d = self.settings, self.settings.train.distillation
@@ -279,14 +277,15 @@ class Run:
         s = self.settings
         exporter = Exporter(
             *(s.experiment, s.seed, self.space, self.models, self.seed_costs),
-            *(self._whole, self.device, self.monitor, s.space.pattern),
+            *(self._whole, self.monitor, self.task, s.space.pattern),
         )
-        floats, found, points = exporter.float_accuracy(teacher, float_val), [], self._found_points(results)
+        floats, found, points = exporter.of_floats(teacher, float_val), [], self._found_points(results)
+        metric = self.task.metric.name
         for point in points:
-            best = max((r for r in results if r.point == point.name), key=lambda r: r.metrics["accuracy/val"])
+            best = max((r for r in results if r.point == point.name), key=lambda r: r.selected)
             folder = self.folder / "points" / point.name if point.name else self.folder
             summary = exporter.export(folder, point, best, networks[best.architecture.hash])
-            summary["accuracy"] = {"float": floats, **summary["accuracy"]}
+            summary[metric] = {"float": floats, **summary[metric]}
             if point.name:
                 summary |= {"point": point.name, "folder": f"points/{point.name}"}
                 write_summary(folder, summary | {"versions": versions()})
@@ -319,7 +318,7 @@ class Run:
             "seed": s.seed,
             "strategy": s.strategy.name,
             "points": found,
-            "front": front_summary(found, axis, self.seed_costs[axis]),
+            "front": front_summary(found, self.task.metric.name, axis, self.seed_costs[axis]),
         }
 
     def _seconds(self) -> dict[str, float]:

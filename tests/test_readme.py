@@ -28,7 +28,7 @@ from tests.search.small import write_stripes
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-GROUPS = ("data", "model", "target", "space", "strategy", "train")
+GROUPS = ("data", "model", "target", "task", "space", "strategy", "train")
 # One ConvNd in the table.
 FOLDED = r"(Conv|ZeroPad|ConstantPad|BatchNorm|Dropout|MaxPool|AvgPool|AdaptiveAvgPool|AdaptiveMaxPool)[123]d"
 NETWORK = """

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from cost_models.rules import CostModel
 from search.atomic import write_text
 from search.budgets.layer_costs import rows
@@ -20,7 +18,8 @@ from search.integer.program import Program
 from search.integer.sparse import stored_bytes
 from search.monitor.events import Monitor
 from search.settings.front import Point
-from search.training.evaluation import accuracy
+from search.tasks import Task
+from search.training.evaluation import measure
 from spaces.patterns import DENSE
 from spaces.space import FAKE, FLOAT, INTEGER, Space
 
@@ -35,8 +34,8 @@ class Exporter:
     models: Mapping[str, CostModel]
     seed_costs: Mapping[str, float]
     whole: Callable[[str], Batches]
-    device: torch.device
     monitor: Monitor
+    task: Task
     pattern: str = ""
 
     def export(self, folder: Path, point: Point, best: Result, network: Space) -> dict[str, Any]:
@@ -69,19 +68,21 @@ class Exporter:
         }
         splits = {split: self.whole(split) for split in ("val", "test")}
         check = verify.verify(network, program, splits["test"])
+        decided = {split: measure(network, batches, self.task, FAKE).value for split, batches in splits.items()}
+        integer = {split: verify.measure(program, batches, self.task) for split, batches in splits.items()}
         return {
             "experiment": self.experiment,
             "seed": self.seed,
             "strategy": best.strategy,
             "architecture": best.architecture.hash,
-            "accuracy": {
-                # "decided" is the decided network in its quantized float form, as fine-tuned.
-                "decided": {split: accuracy(network, b, self.device, FAKE) for split, b in splits.items()},
-                "integer": {split: verify.accuracy(program, b) for split, b in splits.items()},
+            self.task.metric.name: {
+                "decided": decided,  # the decided network in its quantized float form, as fine-tuned
+                "integer": {split: scores.value for split, scores in integer.items()},
             },
             "costs": costs,
             "budgets": budgets,
             "lambdas": dict(point.lambdas),
+            **self.task.summary(integer),
             **_zeros(network, program, self.pattern),
             "mismatches": {
                 "numpy": check.mismatches,
@@ -90,20 +91,21 @@ class Exporter:
             },
         }
 
-    def float_accuracy(self, teacher: Space, float_val: float) -> dict[str, float]:
-        return {"val": float_val, "test": accuracy(teacher, self.whole("test"), self.device, FLOAT)}
+    def of_floats(self, teacher: Space, float_val: float) -> dict[str, float]:
+        """The metric of the float network."""
+        return {"val": float_val, "test": measure(teacher, self.whole("test"), self.task, FLOAT).value}
 
 
-def front_summary(found: list[dict[str, Any]], axis: str, seed_cost: float) -> dict[str, Any]:
+def front_summary(found: list[dict[str, Any]], metric: str, axis: str, seed_cost: float) -> dict[str, Any]:
     """Hypervolume and knee of networks that `export` measured, over one of their costs."""
     costs = [one["costs"][axis]["found"] for one in found]
-    accuracies = {split: [one["accuracy"]["integer"][split] for one in found] for split in ("val", "test")}
-    volumes = {split: front_volume(costs, accuracies["val"], each, seed_cost) for split, each in accuracies.items()}
+    values = {split: [one[metric]["integer"][split] for one in found] for split in ("val", "test")}
+    volumes = {split: front_volume(costs, values["val"], each, seed_cost) for split, each in values.items()}
     return {
         "cost": axis,
-        "reference": {"cost": seed_cost, "accuracy": 0.0},
+        "reference": {"cost": seed_cost, metric: 0.0},
         "hypervolume": volumes,
-        "knee": found[front_knee(costs, accuracies["val"])]["point"],
+        "knee": found[front_knee(costs, values["val"])]["point"],
     }
 
 

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from search.data.batches import Batches
 from search.integer.executor import Executor
 from search.integer.program import Program
+from search.tasks import Scores, Task
 from spaces.space import Space
 
 
@@ -39,11 +41,9 @@ def verify(space: Space, program: Program, batches: Batches, limit: int = 256) -
     return Verification(wrong, tensors, elements, first)
 
 
-def accuracy(program: Program, batches: Batches) -> float:
-    """Share of right answers of the executor, 0..1."""
-    executor = Executor(program)
-    right = seen = 0
-    for images, labels in batches.epoch(0):
-        right += int((executor(images.cpu().numpy()).argmax(1) == labels.cpu().numpy()).sum())
-        seen += len(labels)
-    return right / seen
+def measure(program: Program, batches: Batches, task: Task) -> Scores:
+    """What the program scores on the batches, run by the executor."""
+    executor, scores = Executor(program), task.scores()
+    for images, targets in batches.epoch(0):
+        scores.add(torch.from_numpy(executor(images.cpu().numpy())), targets.cpu())
+    return scores

@@ -22,7 +22,6 @@ from search.files.documents import (
 from spaces.architecture import Architecture
 
 RESULTS_FILE, FORMAT = "results.jsonl", 1
-SELECTED = "accuracy/val"  # the metric that networks are chosen by
 KINDS = {
     "strategy": TEXT,
     "seed": WHOLE,
@@ -34,9 +33,10 @@ KINDS = {
     "met": TRUTH,
     "seconds": NUMBER,
     "point": TEXT,
+    "metric": TEXT,
     "versions": by_name(TEXT),
 }
-OPTIONAL = ("point", "versions")
+OPTIONAL = ("point", "metric", "versions")
 PACKAGES = ("picojoule", "torch", "numpy", "scipy", "safetensors", "hydra-core")
 
 
@@ -49,6 +49,7 @@ class Result:
         costs: name -> exact cost; units: name -> unit.
         seconds: of this evaluation.
         point: of the front; empty where a run has one alone.
+        metric: the one that networks are chosen by, on validation data: "accuracy" chooses by "accuracy/val".
     """
 
     strategy: str
@@ -61,7 +62,13 @@ class Result:
     met: bool
     seconds: float
     point: str = ""
+    metric: str = "accuracy"
     versions: Mapping[str, str] = field(default_factory=lambda: versions())
+
+    @property
+    def selected(self) -> float:
+        """What networks are chosen by: the highest is the best."""
+        return self.metrics[_selected(self.metric)]
 
     def to_json(self) -> str:
         document = {"format": FORMAT} | {k: v for k, v in asdict(self).items() if k != "architecture"}
@@ -78,12 +85,17 @@ class Result:
             *unlike(document, kinds).values(),
             *(f"{name} is unknown" for name in sorted(document.keys() - KINDS.keys() - {"format"})),
         ]
-        if not wrong and SELECTED not in document["metrics"]:
-            wrong = [f"metrics have no '{SELECTED}', by which networks are chosen"]
+        selected = _selected(document.get("metric", "accuracy"))
+        if not wrong and selected not in document["metrics"]:
+            wrong = [f"metrics have no '{selected}', by which networks are chosen"]
         if wrong:
             raise ValueError(f"is no result: {'; '.join(wrong)}")
         architecture = Architecture.from_json(json.dumps(document["architecture"]))
         return Result(**{name: document[name] for name in kinds} | {"architecture": architecture})
+
+
+def _selected(metric: str) -> str:
+    return f"{metric}/val"
 
 
 def versions() -> dict[str, str]:

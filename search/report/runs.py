@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from search.files.documents import FINITE, NOTHING, OBJECT, WHOLE, by_name, either, json_object, unlike
-from search.files.results import RESULTS_FILE, SELECTED, Result, read_results
+from search.files.results import RESULTS_FILE, Result, read_results
 from search.files.run_folders import RunFolderError
 from search.files.urls import without_password
 from search.monitor.events import EpochEnd
@@ -175,7 +175,7 @@ def _architecture(path: Path, faults: list[str]) -> Architecture | None:
 def _measured(result: Result) -> Point:
     """Trained and measured on validation data, not exported."""
     costs = {name: {"found": value, "unit": result.units.get(name, "")} for name, value in result.costs.items()}
-    return Point(result.architecture, result.budgets, costs, {"integer": {"val": result.metrics[SELECTED]}})
+    return Point(result.architecture, result.budgets, costs, {"integer": {"val": result.selected}})
 
 
 def _sensitivity(path: Path, faults: list[str]) -> dict[str, dict[str, list]]:

@@ -5,13 +5,9 @@ from typing import Any
 
 from search.data.augment import Augment
 from search.settings.front import Front
+from search.settings.require import require
+from search.settings.tasks import ClassificationSettings
 from spaces.quantizers.calibrate import METHODS as CALIBRATIONS
-
-
-def require(key: str, value: Any, holds: bool, allowed: str) -> None:
-    """Raises ValueError that names the key, where it does not hold."""
-    if not holds:
-        raise ValueError(f"{key} is {value}; allowed: {allowed}.")
 
 
 @dataclass
@@ -135,6 +131,7 @@ class Settings:
     model: dict[str, Any]
     target: Any
     strategy: Any
+    task: Any = field(default_factory=ClassificationSettings)
     space: SpaceSettings = field(default_factory=SpaceSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from search.settings.run import require
+from search.settings.require import require
 
 METHODS = ("augmented_lagrangian", "duccio")  # of meeting budgets, see search.objective.objective
 EVALUATIONS = ("inherited", "tuned", "scratch")

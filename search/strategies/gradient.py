@@ -13,7 +13,7 @@ from search.settings.front import Point
 from search.settings.strategies import GradientSettings
 from search.strategies.problem import FORWARD, Problem
 from search.strategies.strategy import progressive
-from search.training.evaluation import accuracy
+from search.training.evaluation import measure
 from search.training.loop import PhaseRun
 from search.training.phase import Learning, Phase, Schedule, label
 from spaces.architecture import Architecture
@@ -72,14 +72,15 @@ class Gradient:
             searched = self._search(at_point, objective, number)
             found = self._found(at_point, objective)
             result = at_point.evaluate(found, at_point.last_finetune(), goes_on=True)
-            yield replace(result, metrics={**result.metrics, "accuracy/val/searched": searched})
+            own = {problem.runtime.task.metric.of("val/searched"): searched}
+            yield replace(result, metrics={**result.metrics, **own})
 
     def _objective(self, problem: Problem, before: Objective | None) -> Objective:
         method, ramp = self.settings.method, self.settings.ramp
         return Objective(problem.models, problem.seed_costs, problem.budgets, problem.lambdas, method, ramp, before)
 
     def _search(self, problem: Problem, objective: Objective, number: int) -> float:
-        """Trains the space, and returns its accuracy as it is then, mixtures and all."""
+        """Trains the space, and returns its metric on validation data as it is then, mixtures and all."""
         s, space = self.settings, problem.space
         start = next((d.temperature for d in space.decisions.values() if isinstance(d, Choice)), 1.0)
         schedule = Schedule(
@@ -99,7 +100,7 @@ class Gradient:
         tried, runtime = objective.trials.passes, problem.runtime
         PhaseRun(space, phase, runtime).run()
         runtime.ledger.spend("search", FORWARD * (objective.trials.passes - tried) / len(runtime.whole), 0.0)
-        return accuracy(space, runtime.val, runtime.device, FAKE, mixed=True)
+        return measure(space, runtime.val, runtime.task, FAKE, mixed=True).value
 
     def _found(self, problem: Problem, objective: Objective) -> Architecture:
         """What the search came to, within the budgets; the space stays as it is."""

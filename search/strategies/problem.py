@@ -1,11 +1,10 @@
 """What every strategy works on: one space, one data set, one set of budgets, one evaluator."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from cost_models.rules import CostModel
 from cost_models.target import Target
@@ -15,7 +14,7 @@ from search.monitor.events import Monitor, Monitors
 from search.settings.front import Point
 from search.settings.run import LimitSettings, TrainSettings
 from search.settings.strategies import BlackBoxSettings
-from search.training.evaluation import accuracy, reestimate_norms
+from search.training.evaluation import measure, reestimate_norms
 from search.training.ledger import Ledger
 from search.training.loop import PhaseRun
 from search.training.phase import Learning, Phase, Schedule, Stopping, Teacher, label
@@ -73,9 +72,6 @@ class Problem:
             return None
         return max(1, int(left / networks))
 
-    def loss(self) -> Callable[[Tensor, Tensor], Tensor]:
-        return lambda logits, labels: F.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
-
     def sample(self, count: int) -> list[tuple[Tensor, Tensor]]:
         """The first batches of training data, in an order of their own."""
         batches = []
@@ -104,13 +100,14 @@ class Problem:
         self.target.check(network.describe())
         self._refuse_excess(architecture, costs)
         network.to(self.runtime.device).set_mode(FAKE)
-        metrics = {"accuracy/val/decided_stale_norms": self._accuracy(network, FAKE)}
+        metric = self.runtime.task.metric
+        metrics = {metric.of("val/decided_stale_norms"): self._value(network, FAKE)}
         reestimate_norms(network, self.runtime.whole)
-        metrics["accuracy/val/decided"] = self._accuracy(network, FAKE)
+        metrics[metric.of("val/decided")] = self._value(network, FAKE)
         PhaseRun(network, self._finetuning(architecture, epochs, goes_on), self.runtime).run()
         network.eval()
         network.set_mode(INTEGER)
-        metrics["accuracy/val"] = self._accuracy(network, INTEGER)
+        metrics[metric.of("val")] = self._value(network, INTEGER)
         result = Result(
             self.strategy,
             self.seed,
@@ -122,12 +119,13 @@ class Problem:
             met=True,
             seconds=time.perf_counter() - began + self.runtime.ledger.restored - restored,
             point=self.point,
+            metric=metric.name,
         )
         self.found[architecture.hash] = network, result
         return result
 
-    def _accuracy(self, network: Space, mode: str) -> float:
-        return accuracy(network, self.runtime.val, self.runtime.device, mode)
+    def _value(self, network: Space, mode: str) -> float:
+        return measure(network, self.runtime.val, self.runtime.task, mode).value
 
     def _finetuning(self, architecture: Architecture, epochs: int | None, goes_on: bool) -> Phase:
         """The next one of the run: architectures are fine-tuned in the order in which they are found."""
@@ -154,7 +152,7 @@ class Problem:
     def proxy(
         self, architecture: Architecture, s: BlackBoxSettings, watch: Monitor | None = None
     ) -> tuple[float, float]:
-        """Validation accuracy of a candidate and the epochs that it took: less than a whole training.
+        """The metric of a candidate on validation data, and the epochs that it took: less than a whole training.
 
         Args:
             s: what of it is trained, and measured.
@@ -176,7 +174,7 @@ class Problem:
             alone = replace(runtime, monitor=monitor, ledger=Ledger())
             PhaseRun(network, phase, alone, kept=False).run()
         images = runtime.val if s.val_images is None else runtime.val.some(s.val_images)
-        return accuracy(network, images, runtime.device, FAKE), self.epochs_of_proxy(s)
+        return measure(network, images, runtime.task, FAKE).value, self.epochs_of_proxy(s)
 
     def epochs_of_proxy(self, s: BlackBoxSettings) -> float:
         """What a candidate takes, in epochs of training.

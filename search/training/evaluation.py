@@ -2,14 +2,14 @@
 
 import torch
 
-from search import distributed
 from search.data.batches import Batches
+from search.tasks import Scores, Task
 from spaces.space import Space
 
 
 @torch.no_grad()
-def accuracy(space: Space, batches: Batches, device: torch.device, mode: str, mixed: bool = False) -> float:
-    """Share of right answers, 0..1, over all processes.
+def measure(space: Space, batches: Batches, task: Task, mode: str, mixed: bool = False) -> Scores:
+    """What the space scores on the batches; the space is left as it was.
 
     Args:
         mixed: choices are as in training, soft or under noise; else the argmax.
@@ -19,14 +19,12 @@ def accuracy(space: Space, batches: Batches, device: torch.device, mode: str, mi
     for choice in space.choices.values() if mixed else ():
         choice.train()
     space.set_mode(mode)
-    right, seen = 0, 0
-    for images, labels in batches.epoch(0):
-        right += int((space(images).argmax(1) == labels).sum())
-        seen += len(labels)
+    scores = task.scores()
+    for images, targets in batches.epoch(0):
+        scores.add(space(images), targets)
     space.train(training)
     space.set_mode(before)
-    right, seen = distributed.summed([right, seen], device)
-    return right / seen
+    return scores
 
 
 @torch.no_grad()

@@ -1,11 +1,10 @@
 """The training loop of every phase: warm-up, search, pruning, fine-tuning, and the training of candidates."""
 
-import math
 import time
 from pathlib import Path
 
 from search.training.checkpoint import checkpoint_file
-from search.training.evaluation import accuracy
+from search.training.evaluation import measure
 from search.training.phase import Phase
 from search.training.phase_state import PhaseCheckpoint, PhaseState
 from search.training.reporting import Reporter
@@ -69,7 +68,7 @@ class PhaseRun:
             scalars = self.run_epoch()
         except TrainingDiverged as error:
             raise TrainingDiverged(f"{error} {self._left()}") from error
-        scalars["accuracy/val"] = self.validate()
+        scalars[self.runtime.task.metric.of("val")] = self.validate()
         state.epoch += 1
         state.seconds += time.perf_counter() - self._began
         state.finished = self._ended() or self.phase.stopping.out_of_patience(state.since_best)
@@ -87,15 +86,13 @@ class PhaseRun:
     def _measure_start(self) -> None:
         """Of a network that is trained on: it is never left clearly worse than it was.
 
-        Searches choose networks for their accuracy on the same images, so luck is in it: two standard errors are taken
-        off, of a share that one more right and one more wrong would leave.
+        Searches choose networks by the same images, so luck is in the metric: two standard errors are taken off.
         """
-        state, schedule = self.state, self.phase.schedule
+        state, schedule, task = self.state, self.phase.schedule, self.runtime.task
         if self.phase.stopping.keep_best and state.best is None and state.epoch == 0 and self.phase.architecture:
             mode, images = INTEGER if schedule.integer_epochs else schedule.mode, self.runtime.val.images
-            value = accuracy(self.space, self.runtime.val, self.runtime.device, mode)
-            share = (value * images + 1) / (images + 2)
-            state.best = value - 2 * math.sqrt(share * (1 - share) / images), state.copied()
+            value = measure(self.space, self.runtime.val, task, mode).value
+            state.best = value - 2 * task.standard_error(value, images), state.copied()
 
     def _place(self, share: float = 0.0, running: float = 0.0) -> float:
         """Where the phase is, in epochs, after a share of the next epoch that took so many seconds."""
@@ -122,25 +119,24 @@ class PhaseRun:
 
     def run_epoch(self) -> dict[str, float]:
         """One epoch, or less where seconds run out: for this phase, or for what comes before integers."""
-        loss_sum, right, seen, schedule = 0.0, 0, 0, self.phase.schedule
-        batches, epoch = self.runtime.train, self.state.epoch
+        loss_sum, scores, schedule = 0.0, self.runtime.task.scores(), self.phase.schedule
+        batches, epoch, metric = self.runtime.train, self.state.epoch, self.runtime.task.metric.of("train")
         steps = len(batches)
         end = schedule.epochs if self._in_integers() else schedule.integers_from
-        for step, (images, labels) in enumerate(batches.epoch(self.runtime.ledger.epochs_begun + epoch)):
+        for step, (images, targets) in enumerate(batches.epoch(self.runtime.ledger.epochs_begun + epoch)):
             place = self._place(step / steps, time.perf_counter() - self._began)
             if step and place >= end:
-                return {"loss/train": loss_sum / step, "accuracy/train": right / seen}
+                return {"loss/train": loss_sum / step, metric: scores.own_value}
             where = f"phase '{self.phase.label}', epoch {epoch + 1}, step {step + 1}"
-            loss, outputs = self.steps.step(images, labels, place / schedule.epochs, where)
+            loss, outputs = self.steps.step(images, targets, place / schedule.epochs, where)
             loss_sum += loss
-            right += int((outputs.argmax(1) == labels).sum())
-            seen += len(labels)
-            self.reporter.tick(epoch, step, steps, loss_sum / (step + 1), right / seen)
-        return {"loss/train": loss_sum / steps, "accuracy/train": right / seen}
+            scores.add(outputs, targets)
+            self.reporter.tick(epoch, step, steps, loss_sum / (step + 1), scores.own_value)
+        return {"loss/train": loss_sum / steps, metric: scores.own_value}
 
     def validate(self) -> float:
-        """The accuracy on validation data; where epochs are compared by it, the best so far is noted."""
-        value = accuracy(self.space, self.runtime.val, self.runtime.device, self.space.mode)
+        """The metric on validation data; where epochs are compared by it, the best so far is noted."""
+        value = measure(self.space, self.runtime.val, self.runtime.task, self.space.mode).value
         if self.phase.stopping.compares and self._in_integers():
             self.state.compare(value)
         return value

@@ -8,6 +8,7 @@ import torch
 
 from search.data.batches import Batches
 from search.monitor.events import Monitor
+from search.tasks import Task
 from search.training.ledger import Ledger
 
 
@@ -19,6 +20,7 @@ class Runtime:
         folder: of the run; checkpoints are written below it.
         train, val: batches of training and validation data; each process has its part of them.
         whole: training data as one process would see them: for statistics that all processes must share.
+        task: what is trained for, and measured.
     """
 
     device: torch.device
@@ -28,7 +30,7 @@ class Runtime:
     train: Batches
     val: Batches
     whole: Batches
-    label_smoothing: float = 0.0
+    task: Task
 
 
 def device_of(name: str) -> torch.device:

@@ -4,12 +4,11 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from search import distributed
 from search.training.optimizers import TURN, optimizers_of
-from search.training.phase import Phase, Teacher
+from search.training.phase import Phase
 from search.training.runtime import Runtime
 from spaces.space import Space
 
@@ -34,7 +33,7 @@ class Steps:
     def begin_epoch(self) -> None:
         self._turn, self.space.held = 0, False
 
-    def step(self, images: Tensor, labels: Tensor, progress: float, where: str) -> tuple[float, Tensor]:
+    def step(self, images: Tensor, targets: Tensor, progress: float, where: str) -> tuple[float, Tensor]:
         """One step on one batch.
 
         Args:
@@ -42,7 +41,7 @@ class Steps:
             where: the step, as an error names it.
 
         Returns:
-            The loss, a mean over all processes, and the outputs (N, classes) of this process.
+            The loss, a mean over all processes, and the outputs of this process.
 
         Raises:
             TrainingDiverged: the loss is not finite.
@@ -51,7 +50,7 @@ class Steps:
         self.space.held = self._turn % TURN != 0
         self._turn += 1
         outputs = self.model(images)
-        loss = self.loss(images, outputs, labels)
+        loss = self.loss(images, outputs, targets)
         value = distributed.summed([loss.item()], self.runtime.device)[0] / distributed.world_size()
         if not math.isfinite(value):
             raise TrainingDiverged(
@@ -63,7 +62,7 @@ class Steps:
             roots, gradients = objective.gradients(self.space, value, progress)
         torch.autograd.backward([loss, *roots], [None, *gradients])
         if objective is not None:
-            objective.observe(self.space, images, lambda outputs: self.loss(images, outputs, labels), value)
+            objective.observe(self.space, images, lambda outputs: self.loss(images, outputs, targets), value)
         self._move()
         return value, outputs.detach()
 
@@ -81,21 +80,15 @@ class Steps:
             for decision in self.space.decisions.values():
                 decision.project()
 
-    def loss(self, images: Tensor, outputs: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, images: Tensor, outputs: Tensor, targets: Tensor) -> Tensor:
         """(): the task's loss and, where there is a teacher, the distance from what it says, by their weights."""
-        task = F.cross_entropy(outputs, labels, label_smoothing=self.runtime.label_smoothing)
-        teacher = self.phase.teacher
+        task, teacher = self.runtime.task, self.phase.teacher
         if teacher is None:
-            return task
-        return (1 - teacher.weight) * task + teacher.weight * _distance(teacher, images, outputs)
-
-
-def _distance(teacher: Teacher, images: Tensor, outputs: Tensor) -> Tensor:
-    """(): T^2 KL(teacher || student) of outputs that are divided by the temperature T, a mean over the batch."""
-    with torch.no_grad():
-        wanted = F.log_softmax(teacher.network(images) / teacher.temperature, 1)
-    given = F.log_softmax(outputs / teacher.temperature, 1)
-    return F.kl_div(given, wanted, reduction="batchmean", log_target=True) * teacher.temperature**2
+            return task.loss(outputs, targets)
+        with torch.no_grad():
+            taught = teacher.network(images)
+        distance = task.distance(outputs, taught, teacher.temperature)
+        return (1 - teacher.weight) * task.loss(outputs, targets) + teacher.weight * distance
 
 
 def _shared(space: Space) -> nn.Module:

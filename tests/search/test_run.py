@@ -10,7 +10,8 @@ from search.budgets.feasibility import BudgetError
 from search.files.run_folders import RunFolderError, give_back, new_folder
 from search.integer.executor import Executor
 from search.integer.program import Program
-from search.training import checkpoint, loop
+from search.tasks.class_scores import ClassScores
+from search.training import checkpoint
 from search.training.loop import PhaseRun
 from search.training.step import Steps, TrainingDiverged
 from spaces.architecture import Architecture
@@ -78,7 +79,7 @@ def test_of_a_start_and_epochs_that_are_as_good_the_last_epoch_is_kept(more_data
 
     config.train.finetune.integer_epochs = 2
     monkeypatch.setattr(PhaseRun, "validate", validate)
-    monkeypatch.setattr(loop, "accuracy", lambda *_, **__: 1.0)
+    monkeypatch.setattr(ClassScores, "value", 1.0)
     run(tmp_path / "run", config)
     kept = checkpoint.load(tmp_path / "run" / "checkpoints" / "finetune.pt")["space"]
     assert all(torch.equal(value, seen[-1][name]) for name, value in kept.items())

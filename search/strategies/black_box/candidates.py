@@ -28,11 +28,11 @@ from search.strategies.black_box.random_draws import RandomDraws
 from search.strategies.black_box.same_problem import known_after, known_before
 from search.strategies.black_box.samplers import PRUNERS, SAMPLERS, WANT_VALUES, Sampling, distributions
 from search.strategies.black_box.studies import (
-    ACCURACY,
     COSTS,
     EPOCHS,
     REFUSED,
     REPEATS,
+    SCORE,
     SECONDS,
     VIOLATION,
     Study,
@@ -79,7 +79,7 @@ class CandidateSearch:
         metrics = self._metrics(trials) | {"search/epochs": epochs}
         for trial in (found[number] for number in numbers):
             result = self.problem.evaluate(self._architecture(trial), finetune)
-            own = {"accuracy/val/searched": trial.user_attrs[ACCURACY]}
+            own = {self.problem.runtime.task.metric.of("val/searched"): trial.user_attrs[SCORE]}
             yield replace(result, metrics={**result.metrics, **metrics, **own}, point=self._point(result))
 
     def _search(self) -> None:
@@ -120,9 +120,9 @@ class CandidateSearch:
         return ",".join(filter(None, names))
 
     def _best(self, finished: list[FrozenTrial]) -> list[FrozenTrial]:
-        """The candidates to fine-tune: different ones, the most accurate, or of several objectives a spread front."""
+        """The candidates to fine-tune: different ones, the best by score, or of several objectives a spread front."""
         different = list({self._architecture(t).hash: t for t in reversed(finished)}.values())
-        different.sort(key=lambda t: (-t.user_attrs[ACCURACY], t.number))
+        different.sort(key=lambda t: (-t.user_attrs[SCORE], t.number))
         if not self.settings.objectives:
             return different[: self.settings.networks]
         values = [[-t.values[0], *t.values[1:]] for t in different]
@@ -173,8 +173,8 @@ class CandidateSearch:
             found = self._excessive(excess) if excess else self._known(trial) or self._measure(trial)
             self.study.note(trial, {**found, SECONDS: time.perf_counter() - began})
             self.study.end(trial, self._values(found, costs))
-        if ACCURACY in found and REPEATS not in found:
-            self._show(trial, found[ACCURACY], costs)
+        if SCORE in found and REPEATS not in found:
+            self._show(trial, found[SCORE], costs)
 
     def _excessive(self, excess: Mapping[str, float]) -> dict[str, float]:
         return {VIOLATION: sum(amount / self.problem.budgets[name] for name, amount in excess.items())}
@@ -182,37 +182,38 @@ class CandidateSearch:
     def _known(self, trial: Trial) -> dict[str, float] | None:
         """What was measured of the same candidate before; None: it is new."""
         same = next((t for t in measured(self.study.finished()) if t.params == trial.params), None)
-        return None if same is None else {ACCURACY: same.user_attrs[ACCURACY], REPEATS: same.number}
+        return None if same is None else {SCORE: same.user_attrs[SCORE], REPEATS: same.number}
 
     def _measure(self, trial: Trial) -> dict[str, float]:
         s = self.settings
-        watch = _Watch(self.study, trial) if s.pruner != "none" else None
+        watch = _Watch(self.study, trial, self.problem.runtime.task.metric.of("val")) if s.pruner != "none" else None
         try:
-            accuracy, epochs = self.problem.proxy(self._architecture(trial), s, watch)
+            score, epochs = self.problem.proxy(self._architecture(trial), s, watch)
         except optuna.TrialPruned:
             return {EPOCHS: float(watch.epochs if watch else 0)}
-        return {ACCURACY: accuracy, EPOCHS: epochs}
+        return {SCORE: score, EPOCHS: epochs}
 
     def _values(self, found: Mapping[str, float], costs: Mapping[str, float]) -> list[float] | None:
         """What the sampler learns; None: the candidate was cut short, or is over a budget that the sampler ignores.
 
-        One over a budget counts as good as most: its violation is a value of its own, and accuracies of 0 would hide
+        One over a budget counts as good as most: its violation is a value of its own, and scores of 0 would hide
         how those that were measured differ.
         """
-        if ACCURACY not in found and not (VIOLATION in found and self.settings.name in WANT_VALUES):
+        if SCORE not in found and not (VIOLATION in found and self.settings.name in WANT_VALUES):
             return None
-        accuracy = found[ACCURACY] if ACCURACY in found else self._usual()
-        return [accuracy, *(costs[name] for name in self.settings.objectives)]
+        score = found[SCORE] if SCORE in found else self._usual()
+        return [score, *(costs[name] for name in self.settings.objectives)]
 
     def _usual(self) -> float:
-        return median([trial.user_attrs[ACCURACY] for trial in measured(self.study.finished())] or [0.0])
+        return median([trial.user_attrs[SCORE] for trial in measured(self.study.finished())] or [0.0])
 
-    def _show(self, trial: Trial, accuracy: float, costs: Mapping[str, float]) -> None:
+    def _show(self, trial: Trial, score: float, costs: Mapping[str, float]) -> None:
         trials, runtime = self.study.finished(), self.problem.runtime
-        best = max(t.user_attrs[ACCURACY] for t in measured(trials))
-        if accuracy >= best:
+        best = max(t.user_attrs[SCORE] for t in measured(trials))
+        if score >= best:
             shown = ", ".join(f"{name} {costs[name]:,.0f}" for name in self.problem.budgets)
-            runtime.monitor.note(f"candidate {trial.number + 1}: val {accuracy:.2%}, {shown}: the best so far")
+            value = runtime.task.metric.written(score)
+            runtime.monitor.note(f"candidate {trial.number + 1}: val {value}, {shown}: the best so far")
         tried = len(measured(trials, pruned=True))
         expected = max(tried, min(self.settings.trials, tried * self.epochs / max(_epochs(trials), 1e-9)))
         fraction = runtime.ledger.fraction(self.label, tried / expected)
@@ -250,15 +251,16 @@ class _Watch(Monitors):
     A trial that goes on after a kill has been through its first epochs before, and was not ended there.
     """
 
-    def __init__(self, study: Study, trial: Trial) -> None:
+    def __init__(self, study: Study, trial: Trial, scalar: str) -> None:
+        """Args: scalar: of an epoch, by which the pruner compares."""
         super().__init__([])
-        self.study, self.trial, self.epochs = study, trial, 0
+        self.study, self.trial, self.scalar, self.epochs = study, trial, scalar, 0
         self.before = max(study.trials()[trial.number].intermediate_values, default=0)
 
     def epoch(self, end: EpochEnd) -> None:
         self.epochs = end.epoch + 1
         with self.study.answering():
-            self.trial.report(end.scalars["accuracy/val"], self.epochs)
+            self.trial.report(end.scalars[self.scalar], self.epochs)
             late = self.before <= self.epochs < end.epochs and self.trial.should_prune()
         if late:
             raise optuna.TrialPruned

@@ -77,7 +77,7 @@ def known_after(problem: Problem) -> Facts:
         "training": {
             "batch_size": s.batch_size,
             "calibration": s.calibration,
-            "label_smoothing": s.label_smoothing,
+            **problem.runtime.task.facts,
             "augment": asdict(s.augment),
             "finetune.lr": s.finetune.lr,
             "finetune.weight_decay": s.finetune.weight_decay,

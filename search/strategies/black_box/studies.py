@@ -18,7 +18,8 @@ from search.strategies.black_box.same_problem import DIRECTIONS, PARAMETERS, Fac
 from search.strategies.black_box.storages import StorageError, answering, storage_at
 from search.strategies.problem import Problem
 
-VIOLATION, ACCURACY, COSTS, EPOCHS = "violation", "accuracy/val", "costs", "epochs"
+VIOLATION, COSTS, EPOCHS = "violation", "costs", "epochs"
+SCORE = "accuracy/val"  # the metric on validation data; studies call it so whatever the task is
 OWNER, REFUSED, REPEATS, SECONDS = "folder", "refused", "repeats", "seconds"
 JOURNAL = "study.jsonl"  # of a run whose study nobody shares
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -196,12 +197,12 @@ def _name(settings: BlackBoxSettings, point: str) -> str:
 
 
 def ended(study: optuna.Study) -> list[FrozenTrial]:
-    """Candidates of which something is known: their accuracy, or that they are over a budget."""
+    """Candidates of which something is known: their score, or that they are over a budget."""
     trials = study.get_trials(deepcopy=False, states=ENDED)
-    return [t for t in trials if ACCURACY in t.user_attrs or VIOLATION in t.user_attrs]
+    return [t for t in trials if SCORE in t.user_attrs or VIOLATION in t.user_attrs]
 
 
 def measured(trials: Sequence[FrozenTrial], pruned: bool = False) -> list[FrozenTrial]:
     """Candidates that were measured, each once; `pruned`: and those whose training was cut short."""
     done = [t for t in trials if t.state in ENDED and REPEATS not in t.user_attrs]
-    return [t for t in done if ACCURACY in t.user_attrs or (pruned and EPOCHS in t.user_attrs)]
+    return [t for t in done if SCORE in t.user_attrs or (pruned and EPOCHS in t.user_attrs)]

@@ -31,12 +31,12 @@ def scores(problem: Problem, parts: Parts, criterion: str) -> Tensor:
     """(N,) float64, the low ones go first; -inf where a part is gone."""
     if criterion == MAGNITUDE:
         return parts.magnitude()
-    space, loss, began = problem.space, problem.loss(), time.perf_counter()
+    space, harm, began = problem.space, problem.runtime.task.harm, time.perf_counter()
     total = torch.zeros(sum(parts.sizes.values()), dtype=torch.float64)
     batches = problem.sample(RANKING_BATCHES)
     with watched(space, frozen_norms=True):
-        for images, labels in batches:
-            total += parts.products(loss(space(images), labels))
+        for images, targets in batches:
+            total += parts.products(harm(space(images), targets))
     epochs = len(batches) / len(problem.runtime.whole)
     problem.runtime.ledger.spend("prune", epochs, time.perf_counter() - began)
     return (total / len(batches)).masked_fill(parts.gone(), -torch.inf)
@@ -124,11 +124,11 @@ class Probe:
 
     @torch.no_grad()
     def _loss(self, gone: Tensor, more: Tensor) -> float:
-        space, loss, runtime = self._problem.space, self._problem.loss(), self._problem.runtime
+        space, runtime = self._problem.space, self._problem.runtime
         began = time.perf_counter()
         self._parts.remove(gone.index_fill(0, more, True))
         with watched(space):
-            total = sum(loss(space(images), labels).item() for images, labels in self._batches)
+            total = sum(runtime.task.harm(space(images), targets).item() for images, targets in self._batches)
         epochs = FORWARD * len(self._batches) / len(runtime.whole)
         runtime.ledger.spend("prune", epochs, time.perf_counter() - began)
         return total / len(self._batches)

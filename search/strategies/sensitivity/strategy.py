@@ -90,7 +90,7 @@ class SensitivityProgram:
     def _made(self, problem: Problem) -> Table:
         batches, runtime, began = problem.sample(self.settings.batches), problem.runtime, time.perf_counter()
         if self.settings.estimate == "gradient":
-            table = estimated(problem.space, batches, problem.loss())
+            table = estimated(problem.space, batches, problem.runtime.task.harm)
             return replace(table, seconds=time.perf_counter() - began)
         path, tries = runtime.folder / UNFINISHED, passes(problem.space)
         known = self._unfinished(path, problem.space)
@@ -106,7 +106,7 @@ class SensitivityProgram:
 
         left = runtime.ledger.left()
         allowed = None if left is None else FOR_TABLE * left
-        return timed(measured(problem.space, batches, problem.loss(), allowed, known.increases, keep))
+        return timed(measured(problem.space, batches, problem.runtime.task.harm, allowed, known.increases, keep))
 
     def _unfinished(self, path: Path, space: Space) -> Table:
         """What this run had measured when it was killed; an empty table where there is none of these weights."""

@@ -14,7 +14,7 @@ from search.report.runs import read_run
 from search.settings.strategies import FRONTS, POPULATIONS, BlackBoxSettings
 from search.strategies.black_box.samplers import SAMPLERS
 from search.strategies.black_box.strategy import BlackBox
-from search.strategies.black_box.studies import ACCURACY
+from search.strategies.black_box.studies import SCORE
 from search.strategies.problem import Problem
 from spaces.one_of import OneOf
 from spaces.searchable import searchable
@@ -93,7 +93,7 @@ def test_it_can_be_measured_on_some_of_them(data, tmp_path):
     config.train.batch_size = 8
     run(tmp_path / "run", config)
     assert outcome(tmp_path / "run")["metrics"]["search/epochs"] == pytest.approx(3 * (10 / 20 + 10 / 160) / 3)
-    accuracies = [trial.user_attrs[ACCURACY] for trial in trials_of(tmp_path / "run")]
+    accuracies = [trial.user_attrs[SCORE] for trial in trials_of(tmp_path / "run")]
     assert all(accuracy * 10 == pytest.approx(round(accuracy * 10)) for accuracy in accuracies)
     with pytest.raises(ValueError, match=r"strategy.val_images.*strategy.evaluation=inherited does"):
         BlackBoxSettings("random", evaluation="tuned", val_images=10)

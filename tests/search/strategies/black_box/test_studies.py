@@ -14,7 +14,7 @@ from search.settings.strategies import BlackBoxSettings
 from search.strategies.black_box import storages
 from search.strategies.black_box.random_draws import RandomDraws
 from search.strategies.black_box.storages import StorageError
-from search.strategies.black_box.studies import ACCURACY, OWNER, Study
+from search.strategies.black_box.studies import OWNER, SCORE, Study
 from search.strategies.problem import Problem
 from search.training.phase_state import PhaseCheckpoint
 from tests.search.kills import Killed, killed
@@ -84,11 +84,11 @@ def test_what_a_run_was_fine_tuning_when_it_was_killed_it_goes_on_with_whatever_
     best = max(study.trials, key=lambda trial: trial.values[0])
     unseen = {name: 0 if value else 1 for name, value in best.params.items()}
     better = optuna.trial.create_trial(
-        params=unseen, distributions=best.distributions, values=[1.0], user_attrs={ACCURACY: 1.0, "epochs": 2.0}
+        params=unseen, distributions=best.distributions, values=[1.0], user_attrs={SCORE: 1.0, "epochs": 2.0}
     )
     study.add_trial(better)
     run(tmp_path / "run", config)
-    assert outcome(tmp_path / "run")["metrics"]["accuracy/val/searched"] == best.user_attrs[ACCURACY]
+    assert outcome(tmp_path / "run")["metrics"]["accuracy/val/searched"] == best.user_attrs[SCORE]
 
 
 @pytest.mark.slow
@@ -100,7 +100,7 @@ def test_of_two_processes_one_is_killed_and_the_other_ends_the_study(data, tmp_p
         assert both[0].poll() is None, both[0].stdout.read().decode()
         with contextlib.suppress(KeyError):  # no study yet
             study = optuna.load_study(study_name="shared", storage=url)
-            if len({t.user_attrs["folder"] for t in study.trials if ACCURACY in t.user_attrs}) == 2:
+            if len({t.user_attrs["folder"] for t in study.trials if SCORE in t.user_attrs}) == 2:
                 break
     both[0].kill()
     both[0].communicate()
@@ -110,7 +110,7 @@ def test_of_two_processes_one_is_killed_and_the_other_ends_the_study(data, tmp_p
     assert not (tmp_path / "run0" / "summary.json").exists()
     resumed = [sys.executable, "-m", "search", f"resume={tmp_path / 'run0'}"]
     assert subprocess.run(resumed, capture_output=True, check=False).returncode == 0
-    accuracies = [t.user_attrs[ACCURACY] for t in study.trials if ACCURACY in t.user_attrs]
+    accuracies = [t.user_attrs[SCORE] for t in study.trials if SCORE in t.user_attrs]
     assert outcome(tmp_path / "run0")["metrics"]["accuracy/val/searched"] == max(accuracies)
     running = [t for t in study.trials if t.state == optuna.trial.TrialState.RUNNING]
     assert not [t for t in running if OWNER in t.user_attrs]  # one without was killed before it could say whose it is

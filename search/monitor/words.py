@@ -1,0 +1,58 @@
+"""How a task words its figures for people: plain values that the terminal and the report show."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The figure that networks are chosen by. A higher value is better.
+
+    Attributes:
+        name: as in "accuracy/val" of results and histories, and as the key of summary.json.
+        short: the name in a line of the log.
+        unit: behind a value that is written for people.
+        factor: from the value as it is stored to the value that is written.
+        digits: decimals of the value that is written.
+    """
+
+    name: str
+    short: str
+    unit: str
+    factor: float
+    digits: int
+
+    def of(self, split: str) -> str:
+        """The key of the metric on a split: "accuracy/val"."""
+        return f"{self.name}/{split}"
+
+    def written(self, value: float) -> str:
+        """0.8715 -> "87.15%"."""
+        return f"{value * self.factor:.{self.digits}f}{self.unit}"
+
+
+@dataclass(frozen=True)
+class Details:
+    """What a task says of an exported network beside the metric.
+
+    Attributes:
+        facts: name -> worded value, one line each.
+        title: of the table; "" where there is no table.
+        head: names of the table's columns.
+        rows: cells of the table, as many a row as the head has.
+    """
+
+    facts: Mapping[str, str]
+    title: str = ""
+    head: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+
+
+class Words(Protocol):
+    """The wording of a task. It needs no data: the report words runs that have ended."""
+
+    metric: Metric
+
+    def details(self, summary: Mapping[str, Any]) -> Details:
+        """From what summary.json holds of one network; what the summary lacks is left out."""

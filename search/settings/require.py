@@ -1,0 +1,9 @@
+"""How settings refuse a value."""
+
+from typing import Any
+
+
+def require(key: str, value: Any, holds: bool, allowed: str) -> None:
+    """Raises ValueError that names the key, where it does not hold."""
+    if not holds:
+        raise ValueError(f"{key} is {value}; allowed: {allowed}.")

@@ -1,0 +1,79 @@
+"""Right and wrong answers, class by class."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from search import distributed
+
+
+class ClassScores:
+    """Counts answers; an answer is the class of the highest logit, of equals the first.
+
+    A batch costs no more than counting its right answers. Its answers are kept where they are, and the confusion matrix
+    is counted when it is asked for.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self._classes = classes
+        self._right = torch.zeros((), dtype=torch.int64)
+        self._seen = 0
+        self._answers: list[Tensor] = []
+        self._labels: list[Tensor] = []
+
+    def add(self, outputs: Tensor, targets: Tensor) -> None:
+        """Args: outputs: (N, classes), logits. targets: (N,), labels, on the same device."""
+        answers = outputs.detach().argmax(1)
+        self._right = self._right.to(answers.device) + (answers == targets).sum()
+        self._seen += len(targets)
+        self._answers.append(answers)
+        self._labels.append(targets)
+
+    @property
+    def value(self) -> float:
+        """Accuracy over all processes, 0..1."""
+        right, seen = distributed.summed([int(self._right), self._seen], self._right.device)
+        return right / seen
+
+    @property
+    def own_value(self) -> float:
+        return int(self._right) / self._seen
+
+    def confusion(self) -> list[list[int]]:
+        """[label][answer], images over all processes."""
+        places = torch.cat(self._labels) * self._classes + torch.cat(self._answers)
+        counts = torch.bincount(places, minlength=self._classes**2).tolist()
+        whole = [int(count) for count in distributed.summed(counts, places.device)]
+        return [whole[start : start + self._classes] for start in range(0, len(whole), self._classes)]
+
+    def figures(self) -> dict[str, Any]:
+        """The confusion matrix and what follows from it, see `figures_of`."""
+        return figures_of(self.confusion())
+
+
+def figures_of(confusion: Sequence[Sequence[int]]) -> dict[str, Any]:
+    """What a confusion matrix says, as values that JSON has.
+
+    Args:
+        confusion: [label][answer], images.
+
+    Returns:
+        confusion; balanced_accuracy: the mean recall of the classes that have images; of each class: images; recall,
+        the share of its images that are answered right, None without images; precision, the share of its answers that
+        are right, None without answers.
+    """
+    images = [sum(row) for row in confusion]
+    answers = [sum(column) for column in zip(*confusion, strict=True)]
+    right = [row[i] for i, row in enumerate(confusion)]
+    recall = [r / n if n else None for r, n in zip(right, images, strict=True)]
+    precision = [r / n if n else None for r, n in zip(right, answers, strict=True)]
+    occurring = [share for share in recall if share is not None]
+    return {
+        "confusion": [list(row) for row in confusion],
+        "balanced_accuracy": sum(occurring) / len(occurring),
+        "recall": recall,
+        "precision": precision,
+        "images": images,
+    }

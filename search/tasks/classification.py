@@ -1,0 +1,128 @@
+"""One of several classes for each image: cross-entropy, accuracy, and how each class fares."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from search import distributed
+from search.data.data import Data
+from search.monitor.words import Metric
+from search.settings.tasks import BALANCED, ClassificationSettings
+from search.tasks.class_scores import ClassScores
+from search.tasks.class_words import ClassWords
+
+IMBALANCE = 1.5  # images of the largest class over those of the smallest, from which the run says so
+
+
+class Classification:
+    """Targets are labels: (N,) int64, the number of the class of each image."""
+
+    words = ClassWords()
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        label_smoothing: float = 0.0,
+        weights: Sequence[float] | None = None,
+        notes: Sequence[str] = (),
+        data: str = "the data",
+    ) -> None:
+        """Args: weights: how much an image of each class weighs in the loss; None: every image weighs the same."""
+        self.classes, self.label_smoothing, self.notes = tuple(classes), label_smoothing, list(notes)
+        self._data = data
+        self.facts: dict[str, Any] = {"label_smoothing": label_smoothing}
+        if weights is not None:
+            self.facts["class_weights"] = list(weights)
+        self._weights = None if weights is None else torch.tensor(list(weights), dtype=torch.float32)
+
+    @classmethod
+    def of(cls, settings: ClassificationSettings, data: Data, label_smoothing: float) -> "Classification":
+        counts = torch.bincount(data.train.labels, minlength=len(data.classes)).tolist()
+        weights = _weights(settings.class_weights, data, counts)
+        notes = _notes(data.classes, counts) if weights is None else []
+        return cls(data.classes, label_smoothing, weights, notes, data.name)
+
+    @property
+    def metric(self) -> Metric:
+        return self.words.metric
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy; with class weights sum(w_i loss_i) / sum(w_i) over the images of the batch.
+
+        Args:
+            outputs: (N, classes), logits. targets: (N,), labels.
+        """
+        if self._weights is None:
+            return F.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
+        self._weights = self._weights.to(outputs.device)
+        options: Any = {"weight": self._weights, "label_smoothing": self.label_smoothing}
+        total = F.cross_entropy(outputs, targets, reduction="sum", **options)
+        return total / distributed.mean_(self._weights[targets].sum())
+
+    def distance(self, outputs: Tensor, taught: Tensor, temperature: float) -> Tensor:
+        """T^2 KL(taught || outputs) of the classes' probabilities at temperature T; class weights have no part in it.
+
+        Args:
+            outputs, taught: (N, classes), logits.
+        """
+        wanted = F.log_softmax(taught / temperature, 1)
+        given = F.log_softmax(outputs / temperature, 1)
+        return F.kl_div(given, wanted, reduction="batchmean", log_target=True) * temperature**2
+
+    def harm(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return self.loss(outputs, targets)
+
+    def scores(self) -> ClassScores:
+        return ClassScores(len(self.classes))
+
+    def standard_error(self, value: float, images: int) -> float:
+        """Of a share, sqrt(p (1 - p) / n); p with one more right and one more wrong answer, so that it is never 0."""
+        share = (value * images + 1) / (images + 2)
+        return math.sqrt(share * (1 - share) / images)
+
+    def check_output(self, shape: tuple[int, ...]) -> None:
+        if shape != (len(self.classes),):
+            raise ValueError(
+                f"model: its output has shape (N, {', '.join(map(str, shape))}); {self._data} has "
+                f"{len(self.classes)} classes, so (N, {len(self.classes)}) is needed. Change the last layer."
+            )
+
+    def summary(self, scores: Mapping[str, ClassScores]) -> dict[str, Any]:
+        """Names of the classes; of each split the balanced accuracy, and of test data all counts."""
+        found: dict[str, Any] = {"names": list(self.classes)}
+        for split, each in scores.items():
+            figures = each.figures()
+            found[split] = figures if split == "test" else {"balanced_accuracy": figures["balanced_accuracy"]}
+        return {"classes": found}
+
+
+def _weights(given: Any, data: Data, counts: Sequence[int]) -> list[float] | None:
+    """An image's weight in each class. Raises ValueError: not as many as there are classes."""
+    if given is None:
+        return None
+    if given == BALANCED:
+        return [sum(counts) / (len(counts) * count) for count in counts]
+    if len(given) != len(data.classes):
+        raise ValueError(
+            f"task.class_weights has {len(given)} numbers; {data.name} has {len(data.classes)} classes, "
+            f"{_listing(data.classes)}. Give a number for each class, in this order, or '{BALANCED}'."
+        )
+    return [float(weight) for weight in given]
+
+
+def _notes(classes: Sequence[str], counts: Sequence[int]) -> list[str]:
+    if max(counts) <= IMBALANCE * min(counts):
+        return []
+    shown = _listing([f"{name}: {count:,}" for name, count in zip(classes, counts, strict=True)])
+    return [
+        f"training images are not spread evenly over the classes ({shown}), and every image counts the same. "
+        f"task.class_weights={BALANCED} makes every class count the same."
+    ]
+
+
+def _listing(names: Sequence[str], most: int = 12) -> str:
+    return ", ".join(names[:most]) + (f", and {len(names) - most} more" if len(names) > most else "")

@@ -1,0 +1,86 @@
+"""What a network is trained for. A task is all that a run knows of targets, which for classification are labels."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from search.data.data import Data
+from search.monitor.words import Metric, Words
+
+
+class Scores(Protocol):
+    """What a network scores on a split: batches are added, then the figures are read."""
+
+    def add(self, outputs: Tensor, targets: Tensor) -> None:
+        """Takes one batch. Nothing is read from the device, so that a GPU need not be waited for."""
+
+    @property
+    def value(self) -> float:
+        """The metric over the batches of all processes; every process has to ask for it."""
+
+    @property
+    def own_value(self) -> float:
+        """The metric over the batches of this process."""
+
+
+class Task(Protocol):
+    """Loss, metric and wording of what a network is trained for, on one data set.
+
+    Attributes:
+        words: how figures are worded; an attribute of the class, since the report has no data set.
+        facts: settings that change what training finds, as values that JSON has; processes that share a study compare
+            them.
+        notes: what the user should know before training begins, a line each.
+    """
+
+    words: Words
+    facts: dict[str, Any]
+    notes: list[str]
+
+    @classmethod
+    def of(cls, settings: Any, data: Data, label_smoothing: float) -> "Task":
+        """The task on a data set.
+
+        Args:
+            settings: the task's own, of search.settings.tasks.
+            label_smoothing: train.label_smoothing.
+
+        Raises:
+            ValueError: the settings do not fit the data; the message names the key.
+        """
+
+    @property
+    def metric(self) -> Metric:
+        """What networks are chosen by."""
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """(), the loss that is trained: a mean over the batch.
+
+        With several processes the mean of their losses is the loss of the whole batch; all have to call at a time.
+        """
+
+    def distance(self, outputs: Tensor, taught: Tensor, temperature: float) -> Tensor:
+        """(), how far the outputs are from those of a teacher, for distillation: a mean over the batch."""
+
+    def harm(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """(), the loss by which options of a decision are compared outside of training: a mean over the batch.
+
+        Inside the search it is the loss that is trained, distillation included, because decisions descend that loss.
+        """
+
+    def scores(self) -> Scores:
+        """New scores, of no batch yet."""
+
+    def standard_error(self, value: float, images: int) -> float:
+        """Of the metric, measured on so many images; in the metric's own scale."""
+
+    def check_output(self, shape: tuple[int, ...]) -> None:
+        """Raises ValueError: a network whose last layer gives (N, *shape) cannot learn this task."""
+
+    def summary(self, scores: Mapping[str, Scores]) -> dict[str, Any]:
+        """What summary.json holds of an exported network beside the metric.
+
+        Args:
+            scores: "val" and "test" -> scores of the network's integers.
+        """

@@ -1,0 +1,47 @@
+"""What people read of a classification."""
+
+from search.tasks.class_scores import figures_of
+from search.tasks.class_words import ClassWords, worst
+
+SUMMARY = {
+    "classes": {
+        "names": ["cat", "dog", "owl"],
+        "val": {"balanced_accuracy": 0.5},
+        "test": figures_of([[3, 0, 1], [0, 1000, 0], [0, 0, 0]]),
+    }
+}
+
+
+def test_a_value_is_written_in_percent():
+    assert ClassWords.metric.written(0.8715) == "87.15%"
+    assert ClassWords.metric.of("val") == "accuracy/val"
+
+
+def test_each_class_has_a_row():
+    details = ClassWords().details(SUMMARY)
+    assert details.facts == {"balanced accuracy": "val 50.00%, test 87.50%"}
+    assert details.title == "classes on test data"
+    assert details.rows == (
+        ("cat", "4", "75.00%", "100.00%", "owl, 25.00%"),
+        ("dog", "1,000", "100.00%", "100.00%", "-"),
+        ("owl", "0", "-", "0.00%", "-"),
+    )
+
+
+def test_of_many_classes_the_worst_ten_have_rows():
+    confusion = [[0] * 12 for _ in range(12)]
+    for label in range(11):  # class 0 has no image, and class 1 the highest recall
+        confusion[label + 1][label + 1], confusion[label + 1][0] = 20 - label, label
+    names = [f"class {label}" for label in range(12)]
+    details = ClassWords().details({"classes": {"names": names, "test": figures_of(confusion)}})
+    assert details.title == "classes on test data, the 10 worst of 12"
+    assert [row[0] for row in details.rows] == [f"class {label}" for label in range(11, 1, -1)]
+
+
+def test_a_summary_without_classes_has_no_details():
+    details = ClassWords().details({"accuracy": {}})
+    assert not details.facts and not details.rows
+
+
+def test_the_worst_are_those_of_lowest_recall():
+    assert worst([0.9, None, 0.1, 0.5], 2) == [2, 3]
