@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 
@@ -44,6 +44,15 @@ class Architecture:
     def having(self, picks: Mapping[str, tuple[int, ...]]) -> "Architecture":
         """This one with some other picks."""
         return replace(self, picks={**self.picks, **picks})
+
+    def refuse_foreign(self, space: str, decisions: Collection[str]) -> None:
+        """Raises ValueError where it is of another space, lacks decisions, or has others; they are named."""
+        own, given = set(decisions), set(self.picks)
+        if own != given:
+            raise ValueError(
+                f"space '{space}': the architecture is of another space ('{self.space}'): "
+                f"missing {sorted(own - given)[:5]}, unknown {sorted(given - own)[:5]}."
+            )
 
     @property
     def hash(self) -> str:

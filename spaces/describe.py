@@ -15,7 +15,7 @@ FLOAT_BITS = 32
 def describe(space, selection) -> Network:
     """Channels and channels a width out of the decisions, in float64."""
     counts = space.slots.counts
-    alpha = selection.alpha * space.copies().double() if selection.alpha is not None else counts.new_ones(1)
+    alpha = selection.alpha * space.selector.copies().double() if selection.alpha is not None else counts.new_ones(1)
     channels = dict(zip(space.spec.slots, (counts @ alpha).unbind(), strict=True))
     one = counts.new_ones(1)
     layers, tensors = [], {}

@@ -1,38 +1,50 @@
 """A network in which some decisions are open; with none open, the network that is fine-tuned and lowered."""
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from cost_models import layer as cost
+from cost_models import cost_model
+from cost_models.layer import Network
+from cost_models.target import Target
 from spaces.architecture import Architecture
-from spaces.blocks import BLOCKS, Block, Selection, Weights
-from spaces.blocks.block import FAKE, FLOAT, INTEGER, MODES
-from spaces.blocks.norm import Norm, unmoved
-from spaces.decisions.decision import Choice, Decision, Gate, keeps, probabilities, shares
+from spaces.blocks import Block
+from spaces.blocks.weights import weights_in_use
+from spaces.deciding.decide import Decided, decided
+from spaces.decisions.decision import Decision, Gate
 from spaces.decisions.gate_places import Slots
-from spaces.decisions.schedule import Schedule
+from spaces.decisions.selection import Selection
+from spaces.decisions.selector import Selector
 from spaces.describe import describe
-from spaces.files import save_tensors
-from spaces.patterns import NM
-from spaces.quantizers import ActivationChoice, ActivationQuantizer
+from spaces.files import load_tensors, save_tensors
+from spaces.memory_format import as_convolutions_like
+from spaces.modes import FAKE, FLOAT, INTEGER, MODES
+from spaces.parts import blocks_of, choices_of, gates_of, norms_of, quantizers_of, registered, weights_of
+from spaces.quantizers.activation import ActivationQuantizer, Quantizer, observing
 from spaces.quantizers.calibrate import METHODS
-from spaces.quantizers.weight import Layer, quantized
-from spaces.spec import ChoiceSpec, QuantizerSpec, SpaceSpec
+from spaces.spec import SpaceSpec
 
 __all__ = ["FAKE", "FLOAT", "INTEGER", "Space"]
+
+SPEC = "picojoule.space"  # the description, in the metadata of a model file
+COSTS = ("flash_bytes", "peak_ram_bytes", "macs")
 
 
 class Space(nn.Module):
     """Built from its description alone; `searchable` makes the description of any model.
 
+    In a training loop of one's own: `space(x)` is the network's output; `space.costs()` are its expected costs, which
+    are differentiable in the decisions; `space.project()` follows each step of the decisions' optimizer;
+    `space.architecture()` is what the decisions would come to now, and `space.decide()` the smaller network.
+
     Attributes:
-        mode: "float" (decisions and quantizers out of play), "fake" (training with quantization), "integer"
-            (forward as the Program computes, gradients straight through; decided Spaces only).
+        weights, norms, quantizers: by name; a quantizer has the name of its tensor.
+        selector: what the decisions say in a pass; selection: what they said in the last one.
         held: in training, decisions are not drawn anew: the last selection serves again, as a constant, and so do the
             activations' steps. For the steps in which nothing but weights is to learn. Branches are drawn all the same.
         draws: in training, branches are drawn; if not, the likeliest run, as in evaluation.
@@ -42,48 +54,27 @@ class Space(nn.Module):
         super().__init__()
         self.spec = spec
         self.name = spec.name
-        self.gates = nn.ModuleDict({key_of(n): Gate(n, c, **spec.gate_options) for n, c in spec.gates.items()})
-        self._choices = nn.ModuleDict({key_of(n): self._choice(n, c) for n, c in spec.choices.items()})
-        self._weights = nn.ModuleDict({key_of(n): Weights(n, w, spec.choices) for n, w in spec.weights.items()})
-        self._norms = nn.ModuleDict({key_of(n): Norm(self._norm_channels(n), **a) for n, a in spec.norms.items()})
-        self._quantizers = nn.ModuleDict({key_of(n): _quantizer(q) for n, q in spec.quantizers.items()})
-        self.choices = {n: self._choices[key_of(n)] for n in spec.choices}
-        self.weights = {n: self._weights[key_of(n)] for n in spec.weights}
-        self.norms = {n: self._norms[key_of(n)] for n in spec.norms}
-        self.blocks = nn.ModuleList(self._block(b) for b in spec.blocks)
+        gates, self.choices = gates_of(spec), choices_of(spec)
+        self.weights, self.norms, self.quantizers = weights_of(spec), norms_of(spec), quantizers_of(spec)
+        self.gates = cast("Mapping[str, Gate]", registered(gates))
+        self._choices, self._weights = registered(self.choices), registered(self.weights)
+        self._norms, self._quantizers = registered(self.norms), registered(self.quantizers)
+        self.blocks = cast("Sequence[Block]", blocks_of(spec, self.weights, self.norms, self.quantizers))
         self.slots = Slots(spec)
-        self._schedule = Schedule(spec)
+        self.selector = Selector(spec, list(gates.values()), self.choices, self.slots)
         self._mode, self.held, self.draws = FLOAT, False, True
         self.selection = Selection(FLOAT)
 
-    def _choice(self, name: str, spec: ChoiceSpec) -> Choice:
-        options = self.spec.choice_options | ({"mode": "sampled", "uniform": True} if spec.branches else {})
-        return Choice(name, spec.options, spec.groups, **options)
-
-    def _norm_channels(self, name: str) -> int:
-        return next(b.shape[0] for b in self.spec.blocks if b.norm == name)
-
-    def quantizer(self, tensor: str) -> ActivationQuantizer | ActivationChoice | None:
+    def quantizer(self, tensor: str) -> Quantizer | None:
         """The quantizer of a tensor, or its choice of some; a tensor that keeps another's scale has that one's."""
-        key = key_of(self.spec.scale_of[tensor])
-        return self._quantizers[key] if key in self._quantizers else None  # noqa: SIM401 - a ModuleDict has no get
-
-    def _block(self, spec) -> Block:
-        inputs = [self.quantizer(t) for t in spec.inputs]
-        weights = self.weights[spec.weights] if spec.weights else None
-        norm = self.norms[spec.norm] if spec.norm else None
-        return BLOCKS[spec.op](spec, inputs, self.quantizer(spec.name), weights, norm)
+        return self.quantizers.get(self.spec.scale_of[tensor])
 
     # Decisions
 
-    def copies(self) -> Tensor:
-        """Of every place of the vector of gates: how often a channel that is open is to stand in the network."""
-        gates = list(self.gates.values())
-        return torch.cat([torch.ones_like(gates[0].copies[:1]), *(gate.copies for gate in gates)])
-
     @property
     def decisions(self) -> dict[str, Decision]:
-        return {g.name: g for g in self.gates.values()} | self.choices
+        """By name, gates first."""
+        return {**{gate.name: gate for gate in self.gates.values()}, **self.choices}
 
     def decision_parameters(self) -> list[nn.Parameter]:
         return [p for d in self.decisions.values() for p in d.parameters() if p.requires_grad]
@@ -98,6 +89,11 @@ class Space(nn.Module):
         weights = {f"_weights.{key}.{part}" for key in self._weights for part in ("weight", "bias")}
         return [name for name in self.state_dict() if name in weights or name.startswith("_norms.")]
 
+    def project(self) -> None:
+        """Brings the decisions' parameters back into their domain; belongs behind every step of their optimizer."""
+        for decision in self.decisions.values():
+            decision.project()
+
     def architecture(self) -> Architecture:
         """The outcome of all decisions as they stand."""
         picks = {name: decision.pick() for name, decision in self.decisions.items()}
@@ -109,99 +105,49 @@ class Space(nn.Module):
         Raises:
             ValueError: the architecture is of another space, lacks decisions, or has others; they are named.
         """
-        own, given = set(self.decisions), set(architecture.picks)
-        if own != given:
-            raise ValueError(
-                f"space '{self.name}': the architecture is of another space ('{architecture.space}'): "
-                f"missing {sorted(own - given)[:5]}, unknown {sorted(given - own)[:5]}."
-            )
         decisions = self.decisions
+        architecture.refuse_foreign(self.name, decisions)
         for name, pick in architecture.picks.items():
             decisions[name].fix(pick)
 
     def select(self, mode: str | None = None) -> Selection:
-        """What the decisions say now, differentiable; drawn once per forward pass and kept in `selection`."""
-        selection = Selection(mode or self._mode)
-        if selection.mode == FLOAT:
-            for name in self._schedule.branches:
-                choice = self.choices[name]
-                selection.share[name], selection.probability[name] = choice.share(), choice.probability()
-        else:
-            gates = list(self.gates.values())
-            if gates:
-                first = gates[0].shadow
-                selection.alpha = torch.cat([first.new_ones(1), keeps(gates)])
-                selection.keep = self.slots.split(selection.alpha)
-            choices = list(self.choices.values())
-            selection.learns = dict(zip(self.choices, shares(choices), strict=True))
-            selection.whole = frozenset(c.name for c in choices if c.whole)
-            selection.share = {n: s.detach() if n in selection.whole else s for n, s in selection.learns.items()}
-            selection.probability = dict(zip(self.choices, probabilities(choices), strict=True))
-            selection.soft = frozenset(c.name for c in choices if c.mode == "soft" and c.training)
-            activations = [q.choice for q in self._quantizers.values() if isinstance(q, ActivationChoice)]
-            if activations:
-                picks = torch.cat([selection.share[name].argmax(1) for name in activations])
-                selection.picked = dict(zip(activations, picks.tolist(), strict=True))
-        self._draw(selection)
-        return selection
-
-    def _draw(self, selection: Selection) -> None:
-        """Which branches run in this pass."""
-        for name in self._schedule.branches:
-            if not (self.training and self.draws):
-                selection.paths[name] = int(self.choices[name].logits[0].argmax())
-            elif selection.held:
-                selection.paths[name] = int(torch.multinomial(selection.probability[name][0], 1))
-            else:
-                selection.paths[name] = int(selection.share[name][0].argmax())
-
-    def _used_weights(self, selection: Selection, names: Collection[str]) -> dict[str, Tensor]:
-        """Weights name -> fake-quantized weights, without the taps that are masked."""
-        if selection.mode == FLOAT:
-            return {}
-        masked = {n: w for n, w in self.weights.items() if w.is_patterned and n in names}
-        used = {n: w.patterned(self._open_inputs(n)) for n, w in masked.items()}
-        layers = {n: w for n, w in self.weights.items() if w.quantizer is not None and n in names}
-        tapped = {n: w for n, w in self.weights.items() if w.spec.taps and n in names}
-        share, probability = selection.share.get, {} if selection.held else selection.probability
-        probability = probability.get
-        each = quantized(
-            [
-                Layer(w.quantizer, used.get(n, w.weight), share(w.spec.bits), probability(w.spec.bits))
-                for n, w in layers.items()
-            ]
-        )
-        used |= dict(zip(layers, each, strict=True))
-        for name, weights in tapped.items():
-            used[name] = used.get(name, weights.weight) * weights.tap_mask(selection.share)
-        return used
-
-    def _open_inputs(self, weights: str) -> Tensor | None:
-        """Indices of the input channels of stored weights that are open; None where a pattern need not know."""
-        if not isinstance(self.weights[weights].pattern, NM) or not self.gates:
-            return None
-        block = next(b for b in self.blocks if b.spec.weights == weights)
-        inputs = self.weights[weights].spec.shape[1]  # of a group, of which all are alike
-        places = torch.tensor(self.spec.slots[block.spec.inputs[0]][:inputs])
-        is_open = torch.cat([gate.is_open() for gate in self.gates.values()]).cpu()
-        is_open = torch.cat([torch.ones(1, dtype=torch.bool), is_open])
-        return is_open[places].nonzero()[:, 0].to(self.weights[weights].weight.device)
+        """What the decisions say now, differentiable, without a pass. mode: None: the space's own."""
+        return self.selector.select(mode or self._mode, draw=self.training and self.draws)
 
     def decide(self, architecture: Architecture | None = None) -> "Space":
         """A new, physically smaller network that inherits the weights. Without an argument: as decisions stand."""
-        from spaces.deciding.decide import decided
-
         if architecture is not None:
             self.fix(architecture)
-        return decided(self)
+        plan = decided(self.spec, self.architecture().picks)
+        small = Space(plan.spec)
+        small._inherit(self, plan)
+        small.train(self.training)
+        return small.to(next(self.parameters()).device)
 
-    # Running
+    def _inherit(self, old: "Space", plan: Decided) -> None:
+        """Takes of an open space what the plan says that stays."""
+        for name, weights in self.weights.items():
+            weights.inherit(old.weights[name], plan.weights[name])
+        for name, norm in self.norms.items():
+            norm.inherit(old.norms[name], plan.norms[name])
+        for tensor, quantizer in self.quantizers.items():
+            cast(ActivationQuantizer, quantizer).inherit(old.quantizers[tensor])
+        blocks = {block.name: block for block in old.blocks}
+        for block in self.blocks:
+            block.inherit(blocks[block.name])
+
+    # Modes
 
     @property
     def mode(self) -> str:
         return self._mode
 
     def set_mode(self, mode: str) -> None:
+        """For good; see `running` for a mode that is given back.
+
+        Raises:
+            ValueError: there is no such mode, or it is "integer" and the space is not decided or not quantized.
+        """
         if mode not in MODES:
             raise ValueError(f"space: mode '{mode}' is not one of {MODES}.")
         if mode == INTEGER and (self.decisions or not self.spec.quantizers):
@@ -211,36 +157,84 @@ class Space(nn.Module):
             )
         self._mode = mode
 
+    @contextmanager
+    def running(
+        self, mode: str | None = None, training: bool | None = None, draws: bool | None = None
+    ) -> Iterator[None]:
+        """Inside it the space has another mode, is in training or not, draws or not; all is given back behind it.
+
+        Args:
+            mode, training, draws: None: as it is.
+
+        Raises:
+            ValueError: as `set_mode`; then nothing has changed.
+        """
+        before = self._mode, self.training, self.draws
+        self.set_mode(mode or self._mode)
+        try:
+            self.draws = self.draws if draws is None else draws
+            if training is not None:
+                self.train(training)
+            yield
+        finally:
+            self._mode, was_training, self.draws = before
+            if training is not None:
+                self.train(was_training)
+
+    def freeze_norms(self, frozen: bool = True) -> None:
+        """For good: norms in training normalise by their running statistics. See spaces.blocks.norm.frozen."""
+        for norm in self.norms.values():
+            norm.frozen = frozen
+
+    # Running
+
     def forward(self, x: Tensor) -> Tensor:
         """(N, *input_shape) -> logits. In integer mode every tensor on the way is what the Program computes."""
-        return self._run(x)[self.spec.output]
+        self._next_selection()
+        return self.run(x, self.selection)
 
-    def _run(self, x: Tensor, keep: bool = False) -> dict[str, Tensor]:
+    def run(self, x: Tensor, selection: Selection) -> Tensor:
+        """The output of a pass by a selection: the last one, or one that was made of it, see Selector.having."""
+        return self._pass(x, selection)[self.spec.output]
+
+    def tensors(self, x: Tensor) -> dict[str, Tensor]:
+        """All tensors of a pass, by name."""
+        self._next_selection()
+        return self._pass(x, self.selection, keep=True)
+
+    def _next_selection(self) -> None:
+        draw = self.training and self.draws
+        if self.held and self.training and self.selection.mode == self._mode:
+            self.selection = self.selector.again(self.selection, draw)
+        else:
+            self.selection = self.selector.select(self._mode, draw)
+
+    def _pass(self, x: Tensor, selection: Selection, keep: bool = False) -> dict[str, Tensor]:
         """Tensors by name: all of them, or those that the end needs."""
+        self._check_shape(x)
+        schedule = self.selector.schedule
+        if selection.mode != FLOAT:
+            lacking = schedule.weights(selection.paths) - selection.weight.keys()
+            weights = {name: w for name, w in self.weights.items() if name in lacking}
+            selection.weight |= weights_in_use(weights, selection, self.selector.open_inputs)
+        values = {self.spec.input: self._enter(x)}
+        for block in self.blocks:
+            if schedule.runs(block.spec, selection.paths):
+                values[block.name] = block(selection, *[values.get(name) for name in block.spec.inputs])
+            for name in () if keep else schedule.dead[block.name]:
+                values.pop(name, None)
+        return values
+
+    def _check_shape(self, x: Tensor) -> None:
         if tuple(x.shape[1:]) != self.spec.input_shape:
             raise ValueError(
                 f"space '{self.name}': input of shape {tuple(x.shape)}; "
                 f"expected (N, {', '.join(map(str, self.spec.input_shape))})."
             )
-        again = self.held and self.training and self.selection.mode == self._mode
-        self.selection = self.selection.hold() if again else self.select()
-        if again:
-            self._draw(self.selection)
-        self.selection.weight = self._used_weights(self.selection, self._schedule.weights(self.selection.paths))
-        return self._pass(x, self.selection, keep)
-
-    def _pass(self, x: Tensor, selection: Selection, keep: bool = False) -> dict[str, Tensor]:
-        values = {self.spec.input: self._enter(x)}
-        for block in self.blocks:
-            if self._schedule.runs(block.spec, selection.paths):
-                values[block.name] = block(selection, *[values.get(name) for name in block.spec.inputs])
-            for name in () if keep else self._schedule.dead[block.name]:
-                values.pop(name, None)
-        return values
 
     def _enter(self, x: Tensor) -> Tensor:
         x = as_convolutions_like(x)
-        quantizer = self.quantizer(self.spec.input)
+        quantizer = cast("ActivationQuantizer | None", self.quantizer(self.spec.input))
         if quantizer is None:
             return x
         if self._mode == FLOAT:
@@ -251,109 +245,64 @@ class Space(nn.Module):
 
     @torch.no_grad()
     def codes(self, x: Tensor) -> dict[str, Tensor]:
-        """Every tensor's integer codes, by integer semantics. int64, (N, ...) each."""
-        training, mode = self.training, self._mode
-        self.set_mode(INTEGER)
-        self.eval()
-        values = self._run(x, keep=True)
-        self.train(training)
-        self.set_mode(mode)
-        return {name: self.quantizer(name).codes(value) for name, value in values.items()}
+        """Every tensor's integer codes, by integer semantics. int64, (N, ...) each.
+
+        Raises:
+            ValueError: as `set_mode`: decisions are open, or nothing is quantized.
+        """
+        with self.running(INTEGER, training=False):
+            values = self.tensors(x)
+        return {name: cast(ActivationQuantizer, self.quantizer(name)).codes(value) for name, value in values.items()}
 
     @torch.no_grad()
     def calibrate(self, batches: Iterable[Tensor], method: str = "mse") -> None:
         """First steps of all quantizers, from the float network's tensors on some batches."""
         if method not in METHODS:
             raise ValueError(f"calibration '{method}' is not one of {METHODS}.")
-        quantizers = [*self._quantizers.values(), *(b.pre for b in self.blocks if b.pre is not None)]
-        training, mode = self.training, self._mode
-        self.eval()
-        self.set_mode(FLOAT)
+        quantizers = [*self.quantizers.values(), *(b.pre for b in self.blocks if b.pre is not None)]
+        everything = self.selector.schedule.all_branches()
+        with self.running(FLOAT, training=False), observing(quantizers), everything:
+            for x in batches:
+                self(x)
         for q in quantizers:
-            q.observing = True
-        self._schedule.everything = True
-        for x in batches:
-            self(x)
-        self._schedule.everything = False
-        for q in quantizers:
-            q.observing = False
             q.calibrate("minmax" if q is self.quantizer(self.spec.input) else method)
-        for name, w in self.weights.items():
-            if w.quantizer is not None:
-                w.quantizer.calibrate(w.patterned(self._open_inputs(name)).detach(), method)
-        self.train(training)
-        self.set_mode(mode)
-
-    def freeze_norms(self, frozen: bool = True) -> None:
-        for norm in self.norms.values():
-            norm.frozen = frozen
-
-    # Trials
-
-    def in_use(self, choice: str) -> bool:
-        """Whether a choice of one group bore on the last pass: no branch that did not run holds all it is about."""
-        return self._schedule.bears(choice, self.selection.paths)
-
-    @torch.no_grad()
-    def tried(self, x: Tensor, choice: str, option: int) -> Tensor:
-        """Logits of the last training pass, had one choice of one group taken another option, by its index."""
-        selection = self.selection.having(choice, option)
-        names = self._schedule.weights(selection.paths)
-        anew = {n for n in names if choice in self._schedule.chosen_by(n) or n not in selection.weight}
-        selection.weight = selection.weight | self._used_weights(selection, anew)
-        with unmoved(self.norms.values()):
-            return self._pass(x, selection)[self.spec.output]
+        for name, weights in self.weights.items():
+            weights.calibrate(method, self.selector.open_inputs(name))
 
     # Costs
 
-    def describe(self, selection: Selection | None = None) -> cost.Network:
+    def describe(self, selection: Selection | None = None) -> Network:
         """The network as the cost models see it; differentiable in the decisions, exact once decided."""
         return describe(self, selection or Selection.of(FAKE, self.select(FAKE).leaves()))
+
+    def costs(self, names: Iterable[str] = COSTS, target: Target | None = None) -> dict[str, Tensor]:
+        """Expected costs, as 0-d float64 tensors; differentiable in the decisions, exact once decided.
+
+        Args:
+            names: of cost models, see cost_models.COST_MODELS and TARGET_COST_MODELS.
+            target: for "latency_cycles".
+
+        Raises:
+            ValueError: there is no such cost, or it needs a target and none is given.
+        """
+        network = self.describe()
+        return {name: cost_model(name, target)(network) for name in names}
 
     # Files
 
     def save(self, path: Path) -> None:
         """One safetensors file with the description in its metadata: it loads without the script that made it."""
-        save_tensors(path, self.state_dict(), {"picojoule.space": json.dumps(self.spec.to_json())})
+        save_tensors(path, self.state_dict(), {SPEC: json.dumps(self.spec.to_json())})
 
     @staticmethod
     def load(path: Path) -> "Space":
         """Raises ValueError where the file is damaged or no picojoule model; it says which."""
+        document, state = load_tensors(path, SPEC)
         try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-        except (SafetensorError, OSError) as error:
-            raise ValueError(
-                f"{path}: cannot be read as a model ({error}). Restore it or run the export again."
-            ) from error
-        if "picojoule.space" not in metadata:
-            raise ValueError(f"{path}: a safetensors file, but no picojoule model: metadata has {sorted(metadata)}.")
-        try:
-            space = Space(SpaceSpec.from_json(json.loads(metadata["picojoule.space"])))
+            space = Space(SpaceSpec.from_json(json.loads(document)))
             space.load_state_dict(state)
         except (ValueError, KeyError, TypeError, RuntimeError) as error:
             raise ValueError(
                 f"{path}: description and tensors make no model ({error}). Restore it or run the export again."
             ) from error
         return space
-
-
-def _quantizer(spec: QuantizerSpec) -> ActivationQuantizer | ActivationChoice:
-    if spec.choice is None:
-        return ActivationQuantizer(spec.widths[0], spec.nonnegative, spec.ceiling)
-    return ActivationChoice(spec.choice, spec.widths, spec.nonnegative, spec.ceiling)
-
-
-def as_convolutions_like(x: Tensor) -> Tensor:
-    """Images on the CPU with channels last in memory: a quarter faster; every layer behind keeps the format."""
-    if x.dim() != 4 or x.is_cuda:
-        return x
-    # By strides, not by `contiguous`, to which an image of one channel is in every format.
-    return torch.empty_like(x, memory_format=torch.channels_last).copy_(x)
-
-
-def key_of(name: str) -> str:
-    """As a key of a ModuleDict, which takes no dots and no names of its own: a layer may be called `values`."""
-    key = name.replace(".", "/")
-    return f"{key}/" if hasattr(nn.ModuleDict, key) else key

@@ -92,6 +92,35 @@ def test_rooms_of_search_import_downward_only():
     assert not upward
 
 
+def dotted(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def import_graph() -> dict[str, set[str]]:
+    """Module -> the modules of ours that it imports, inside functions too; a package counts where it is named."""
+    names = {dotted(path): path for path in MODULES}
+    graph: dict[str, set[str]] = {}
+    for name, path in names.items():
+        parents = ((full, full.rsplit(".", 1)[0]) for full in imported(path))
+        graph[name] = {full if full in names else parent for full, parent in parents} & names.keys() - {name}
+    return graph
+
+
+def reached(graph: dict[str, set[str]], start: str) -> set[str]:
+    found, ahead = set[str](), [*graph[start]]
+    while ahead:
+        name = ahead.pop()
+        if name not in found:
+            found.add(name)
+            ahead += graph[name]
+    return found
+
+
+def test_no_module_imports_itself_through_others():
+    graph = import_graph()
+    assert len(graph) > 100 and not {name for name in graph if name in reached(graph, name)}
+
+
 def test_nothing_imports_tests_or_benchmarks():
     assert not [path for path in MODULES if packages_of(path) & {"tests", "benchmarks"}]
 

@@ -8,8 +8,8 @@ import torch
 
 from cost_models.rules import CostModel
 from spaces.architecture import Architecture
-from spaces.blocks import Selection
 from spaces.decisions.decision import Decision, Gate
+from spaces.decisions.selection import Selection
 from spaces.space import FAKE, Space
 
 

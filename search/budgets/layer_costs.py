@@ -11,7 +11,7 @@ from cost_models.peak_ram import PeakRam, peak_layer, ram_by_layer
 from cost_models.rules import CostModel
 from search.monitor.events import LayerRow, Totals
 from spaces.describe import FLOAT_BITS
-from spaces.space import FAKE, Space
+from spaces.space import Space
 
 
 def cost_by_layer(model: CostModel, network: Network) -> list[tuple[str, float]]:
@@ -61,11 +61,10 @@ def rows(seed: Space, decided: Space) -> tuple[list[LayerRow], Totals]:
 @torch.no_grad()
 def bit_counts(space: Space) -> dict[str, dict[int, int]]:
     """Layer -> {bits: output channels} as the decisions stand; 0 are the pruned."""
-    training = space.training
-    selection = space.eval().select(FAKE)  # as the decisions stand: nothing is sampled, no random number drawn
-    space.train(training)
+    with space.running(training=False):  # as the decisions stand: nothing is sampled, no random number drawn
+        network = space.describe()
     counts: dict[str, dict[int, int]] = {}
-    for layer in space.describe(selection).layers:
+    for layer in network.layers:
         if not layer.weight_bits or layer.weight_bits == (32,):
             continue
         counts[layer.name] = {b: int(n) for b, n in zip(layer.weight_bits, layer.out_per_width.tolist(), strict=True)}

@@ -21,8 +21,8 @@ from cost_models.peak_ram import PeakRam, ram_by_layer
 from cost_models.rules import CostModel
 from search.budgets.feasibility import BudgetError, at, over, smallest
 from spaces.architecture import Architecture
-from spaces.blocks import GATES, Selection
 from spaces.decisions.decision import Choice, Gate
+from spaces.decisions.selection import GATES, Selection
 from spaces.space import FAKE, Space
 
 ROUNDS = 40

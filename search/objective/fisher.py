@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from search import distributed
-from spaces.blocks import GATES, Selection
+from spaces.decisions.selection import GATES, Selection
 
 MEMORY = 0.95  # of the running mean over observations
 

@@ -12,7 +12,7 @@ from cost_models.rules import CostModel
 from search import distributed
 from search.objective.fisher import Curvature
 from search.objective.tried_options import Loss, Trials
-from spaces.blocks import Selection
+from spaces.decisions.selection import Selection
 from spaces.space import FAKE, Space
 
 REFRESH = 2  # steps of the decisions between two evaluations of the cost models; in between their gradient is kept

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from search import distributed
+from spaces.blocks.norm import unmoved
 from spaces.space import Space
 
 WEIGHT = 0.3  # of a new difference in the running mean
@@ -41,7 +42,7 @@ class Trials:
 
     def observe(self, space: Space, images: Tensor, loss: Loss, reached: float) -> None:
         """After a pass that reached a loss: one trial; at first as many as it takes to know all options."""
-        whole = [name for name in sorted(space.selection.whole) if space.in_use(name)]
+        whole = [name for name in sorted(space.selection.whole) if in_use(space, name)]
         options = [(name, i) for name in whole for i in range(len(space.choices[name].options))]
         options = [(name, i) for name, i in options if i != self._now(space, name)]
         new = [(name, i) for name, i in options if i not in self._known.get(name, ())]
@@ -72,5 +73,17 @@ class Trials:
 def difference_of(space: Space, images: Tensor, loss: Loss, reached: float, name: str, option: int) -> float:
     """The loss of the last batch with another option, less what it reached; a mean over all processes."""
     with torch.no_grad():
-        found = loss(space.tried(images, name, option)).item()
+        found = loss(tried(space, images, name, option)).item()
     return distributed.summed([found], images.device)[0] / distributed.world_size() - reached
+
+
+def in_use(space: Space, choice: str) -> bool:
+    """Whether a choice of one group bore on the last pass: no branch that did not run holds all it is about."""
+    return space.selector.bears(choice, space.selection)
+
+
+@torch.no_grad()
+def tried(space: Space, x: Tensor, choice: str, option: int) -> Tensor:
+    """Logits of the last training pass, had one choice of one group taken another option, by its index."""
+    with unmoved(space.norms.values()):
+        return space.run(x, space.selector.having(space.selection, choice, option))

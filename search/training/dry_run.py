@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from spaces.blocks.norm import unmoved
+from spaces.blocks.norm import frozen, unmoved
 from spaces.space import FAKE, Space
 
 
@@ -14,16 +14,6 @@ def watched(space: Space, frozen_norms: bool = False) -> Iterator[None]:
     Args:
         frozen_norms: they normalise by these, not by the batch's.
     """
-    training, mode = space.training, space.mode
-    try:
-        space.train()
-        space.set_mode(FAKE)
-        space.draws = False
-        space.freeze_norms(frozen_norms)
-        with unmoved(space.norms.values()):
-            yield
-    finally:
-        space.freeze_norms(False)
-        space.draws = True
-        space.set_mode(mode)
-        space.train(training)
+    norms = space.norms.values()
+    with space.running(FAKE, training=True, draws=False), frozen(norms, frozen_norms), unmoved(norms):
+        yield

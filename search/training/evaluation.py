@@ -4,6 +4,7 @@ import torch
 
 from search.data.batches import Batches
 from search.tasks import Scores, Task
+from spaces.blocks.norm import momentum_kept
 from spaces.space import Space
 
 
@@ -14,27 +15,21 @@ def measure(space: Space, batches: Batches, task: Task, mode: str, mixed: bool =
     Args:
         mixed: choices are as in training, soft or under noise; else the argmax.
     """
-    training, before = space.training, space.mode
-    space.eval()
-    for choice in space.choices.values() if mixed else ():
-        choice.train()
-    space.set_mode(mode)
     scores = task.scores()
-    for images, targets in batches.epoch(0):
-        scores.add(space(images), targets)
-    space.train(training)
-    space.set_mode(before)
+    with space.running(mode, training=False):
+        for choice in space.choices.values() if mixed else ():
+            choice.train()
+        for images, targets in batches.epoch(0):
+            scores.add(space(images), targets)
     return scores
 
 
 @torch.no_grad()
 def reestimate_norms(space: Space, batches: Batches, count: int = 30) -> None:
     """Statistics of all norms anew, as means over some batches: deciding has changed what they see."""
-    momenta = {norm: norm.momentum for norm in space.norms.values()}
-    space.train()
-    for i, (images, _) in zip(range(count), batches.epoch(0), strict=False):
-        for norm in momenta:
-            norm.momentum = 1.0 / (i + 1)
-        space(images)
-    for norm, momentum in momenta.items():
-        norm.momentum = momentum
+    norms = space.norms.values()
+    with space.running(training=True), momentum_kept(norms):
+        for i, (images, _) in zip(range(count), batches.epoch(0), strict=False):
+            for norm in norms:
+                norm.momentum = 1.0 / (i + 1)
+            space(images)

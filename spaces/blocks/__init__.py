@@ -1,12 +1,13 @@
 """Blocks: the nodes of a Space. One block is one node of the Program."""
 
-from spaces.blocks.block import GATES, Block, Fixed, Selection, Weights
+from spaces.blocks.block import Block, Fixed
 from spaces.blocks.conv import BLOCKS as WEIGHTED
 from spaces.blocks.join import BLOCKS as JOINS
 from spaces.blocks.pool import BLOCKS as POOLS
 from spaces.blocks.select import BLOCKS as SELECTS
 from spaces.blocks.table import BLOCKS as TABLES
+from spaces.blocks.weights import Weights
 
 BLOCKS: dict[str, type[Block]] = {**WEIGHTED, **JOINS, **POOLS, **TABLES, **SELECTS}
 
-__all__ = ["BLOCKS", "GATES", "Block", "Fixed", "Selection", "Weights"]
+__all__ = ["BLOCKS", "Block", "Fixed", "Weights"]

@@ -1,97 +1,23 @@
 """What every block is made of: stored weights, quantizers at its edges, and three ways to run."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from spaces import patterns
-from spaces.blocks import kernel_taps
 from spaces.blocks.activations import CLAMPS, activate, moves_zero
 from spaces.blocks.fixed_point import requantize
 from spaces.blocks.norm import Norm
+from spaces.blocks.weights import Weights
 from spaces.decisions.decision import straight_through
-from spaces.quantizers import ActivationChoice, ActivationQuantizer, WeightQuantizer
+from spaces.decisions.selection import Selection
+from spaces.modes import FLOAT, INTEGER
+from spaces.quantizers.activation import ActivationQuantizer, Quantizer
 from spaces.quantizers.tail import Codes, tail
-from spaces.spec import BlockSpec, ChoiceSpec, WeightsSpec
+from spaces.spec import BlockSpec
 
-FLOAT, FAKE, INTEGER = "float", "fake", "integer"
-GATES = "gates"  # all gates, among what the decisions say; every choice has its own name, "stem/bits"
-MODES = (FLOAT, FAKE, INTEGER)
 TABLE_BITS = 8  # of the codes that index an activation table
-
-
-@dataclass
-class Selection:
-    """What the decisions say in this forward pass.
-
-    Attributes:
-        mode: float (decisions and quantizers out of play), fake, or integer.
-        alpha: all gates behind one another, a one in front; None without gates.
-        keep: tensor -> (C,) mask, where a gate bears on it.
-        share, probability: choice -> (groups, n_options). The share of a whole choice is a constant.
-        whole: the choices of one group, whose other options are tried, not derived.
-        learns: choice -> its share, differentiable.
-        weight: weights name -> weights as they are used, where they are quantized or masked.
-        picked: choice -> index of the option in use, for the choices of activation precisions.
-        paths: choice of branches -> the branch that runs.
-        soft: choices whose shares are no picks.
-        held: decisions and activation steps are constants of this pass.
-    """
-
-    mode: str
-    alpha: Tensor | None = None
-    keep: dict[str, Tensor] = field(default_factory=dict)
-    share: dict[str, Tensor] = field(default_factory=dict)
-    probability: dict[str, Tensor] = field(default_factory=dict)
-    whole: frozenset[str] = frozenset()
-    learns: dict[str, Tensor] = field(default_factory=dict)
-    weight: dict[str, Tensor] = field(default_factory=dict)
-    picked: dict[str, int] = field(default_factory=dict)
-    soft: frozenset[str] = frozenset()
-    paths: dict[str, int] = field(default_factory=dict)
-    held: bool = False
-
-    def leaves(self) -> dict[str, Tensor]:
-        """What costs depend on: the vector of all gates as `GATES`, and the share of every choice."""
-        return ({} if self.alpha is None else {GATES: self.alpha}) | self.learns
-
-    @staticmethod
-    def of(mode: str, leaves: Mapping[str, Tensor]) -> "Selection":
-        """One that describes a network by these leaves; nothing can be run with it."""
-        return Selection(mode, leaves.get(GATES), share={n: t for n, t in leaves.items() if n != GATES})
-
-    def hold(self) -> "Selection":
-        """The same again, as constants."""
-        if self.held:
-            return self
-        parts = ({n: t.detach() for n, t in part.items()} for part in (self.keep, self.share, self.probability))
-        alpha = None if self.alpha is None else self.alpha.detach()
-        return Selection(self.mode, alpha, *parts, picked=self.picked, soft=self.soft, held=True)
-
-    def having(self, choice: str, option: int) -> "Selection":
-        """The same with another option, by its index, of a choice of one group."""
-        one_hot = torch.zeros_like(self.share[choice])
-        one_hot[0, option] = 1
-        changed = {part: {**getattr(self, part), choice: option} for part in ("picked", "paths")}
-        changed = {part: values for part, values in changed.items() if choice in getattr(self, part)}
-        return replace(self, share={**self.share, choice: one_hot}, **changed)
-
-    def quantize(self, quantizer: ActivationQuantizer | ActivationChoice, onto: Callable[..., Tensor]) -> Tensor:
-        """What `onto(log_step, codes)` makes of a tensor, for the precision in use or the soft mixture."""
-        if isinstance(quantizer, ActivationQuantizer):
-            return onto(self._step(quantizer.log_step), quantizer.bounds())
-        if quantizer.choice in self.soft:
-            share = self.share[quantizer.choice]
-            each = [onto(*quantizer.precision(p)) for p in range(len(quantizer.members))]
-            return sum(share[0, p] * y for p, y in enumerate(each))
-        log_step, codes = quantizer.precision(self.picked[quantizer.choice])
-        return onto(self._step(log_step), codes)
-
-    def _step(self, log_step: Tensor) -> Tensor:
-        return log_step.detach() if self.held else log_step
 
 
 @dataclass
@@ -107,51 +33,14 @@ class Fixed:
     table: Tensor | None = None
 
 
-class Weights(nn.Module):
-    """Parameters of one convolution or linear layer, with their quantizer."""
-
-    def __init__(self, name: str, spec: WeightsSpec, choices: Mapping[str, ChoiceSpec]) -> None:
-        super().__init__()
-        self.name, self.spec = name, spec
-        self.weight = nn.Parameter(torch.zeros(spec.shape))
-        self.bias = nn.Parameter(torch.zeros(spec.shape[0])) if spec.bias else None
-        quantized = bool(spec.widths) or spec.assigned is not None
-        self.quantizer = WeightQuantizer(spec.widths, spec.shape[0], spec.assigned) if quantized else None
-        self.pattern = patterns.made(spec.pattern, spec.shape) if spec.pattern else None
-        if spec.masked:
-            self.register_buffer("mask", torch.ones(spec.shape, dtype=torch.bool))
-        for role, choice in spec.taps.items():
-            masks = kernel_taps.masks(role, spec.shape[2:], choices[choice].options)
-            self.register_buffer(f"{role}_masks", masks, persistent=False)
-
-    @property
-    def is_patterned(self) -> bool:
-        return self.pattern is not None or self.spec.masked
-
-    def patterned(self, inputs: Tensor | None = None) -> Tensor:
-        """The weights in their pattern. inputs: indices of those that are open, where not all are."""
-        if self.spec.masked:
-            return self.weight * self.mask
-        return self.weight if self.pattern is None else self.pattern(self.weight, inputs)
-
-    def tap_mask(self, share: Mapping[str, Tensor]) -> Tensor | None:
-        """(*kernel), differentiable in the shares of the choices of taps; None where there are none."""
-        mask = None
-        for role, choice in self.spec.taps.items():
-            masks = getattr(self, f"{role}_masks")
-            part = (share[choice].to(masks.device) @ masks.flatten(1).to(share[choice].dtype)).view(masks.shape[1:])
-            mask = part if mask is None else mask * part
-        return mask
-
-
 class Block(nn.Module):
     """One node. Subclasses give `combine` (the float operator), `integers` and `fixed`."""
 
     def __init__(
         self,
         spec: BlockSpec,
-        inputs: list[ActivationQuantizer | ActivationChoice | None],
-        output: ActivationQuantizer | ActivationChoice | None,
+        inputs: list[Quantizer | None],
+        output: Quantizer | None,
         weights: Weights | None = None,
         norm: Norm | None = None,
     ) -> None:
@@ -178,6 +67,11 @@ class Block(nn.Module):
     @property
     def norm(self) -> Norm | None:
         return self._shared["norm"]
+
+    def inherit(self, old: "Block") -> None:
+        """Takes what is its own, and no other block's, of the block that it was before something was decided."""
+        if self.pre is not None and old.pre is not None:
+            self.pre.inherit(old.pre)
 
     def combine(self, selection: Selection, *inputs: Tensor) -> Tensor:
         raise NotImplementedError

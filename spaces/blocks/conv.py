@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from spaces.blocks.block import FLOAT, Block, Fixed, Selection
+from spaces.blocks.block import Block, Fixed
 from spaces.blocks.fixed_point import exact_dtype, multiplier_and_shift
 from spaces.blocks.norm import is_distributed, plain_norm, synchronized_norm
+from spaces.decisions.selection import Selection
+from spaces.modes import FLOAT
 from spaces.quantizers.tail import Codes, norm_tail
 
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}

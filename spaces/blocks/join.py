@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from spaces.blocks.block import Block, Fixed, Selection
+from spaces.blocks.block import Block, Fixed
 from spaces.blocks.fixed_point import common_shift, multiplier_and_shift, requantize
+from spaces.decisions.selection import Selection
 
 
 def _ratios(values: list[float], like: Tensor) -> Tensor:

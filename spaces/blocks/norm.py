@@ -1,6 +1,6 @@
 """Batch norm that stays a batch norm until lowering, over any number of dimensions."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -10,6 +10,9 @@ from torch.nn import functional as F
 
 class Norm(nn.Module):
     """Statistics and affine of `channels` channels. `frozen` keeps the statistics though the module is in training."""
+
+    running_mean: Tensor
+    running_var: Tensor
 
     def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
         super().__init__()
@@ -24,18 +27,46 @@ class Norm(nn.Module):
         gain = self.weight.double() / (self.running_var.double() + self.eps).sqrt()
         return gain, self.bias.double() - gain * self.running_mean.double()
 
+    @torch.no_grad()
+    def inherit(self, old: "Norm", channels: Tensor) -> None:
+        """Takes the numbers of a larger norm. channels: (C,), indices of those that stay."""
+        self.weight.copy_(old.weight.cpu()[channels])
+        self.bias.copy_(old.bias.cpu()[channels])
+        self.running_mean.copy_(old.running_mean.cpu()[channels])
+        self.running_var.copy_(old.running_var.cpu()[channels])
+
 
 @contextmanager
-def unmoved(norms: Iterable[Norm]) -> Iterator[None]:
-    """Running statistics stay as they are, whatever passes; a norm in training still normalises by its batch."""
+def momentum_kept(norms: Iterable[Norm]) -> Iterator[None]:
+    """Whatever momentum they are given inside it, behind it norms have the one that they had."""
     momenta = {norm: norm.momentum for norm in norms}
     try:
-        for norm in momenta:
-            norm.momentum = 0.0
         yield
     finally:
         for norm, momentum in momenta.items():
             norm.momentum = momentum
+
+
+@contextmanager
+def unmoved(norms: Collection[Norm]) -> Iterator[None]:
+    """Running statistics stay as they are, whatever passes; a norm in training still normalises by its batch."""
+    with momentum_kept(norms):
+        for norm in norms:
+            norm.momentum = 0.0
+        yield
+
+
+@contextmanager
+def frozen(norms: Collection[Norm], frozen: bool = True) -> Iterator[None]:
+    """Inside it norms in training normalise by their running statistics; with frozen=False by the batch's."""
+    before = {norm: norm.frozen for norm in norms}
+    try:
+        for norm in norms:
+            norm.frozen = frozen
+        yield
+    finally:
+        for norm, value in before.items():
+            norm.frozen = value
 
 
 def is_distributed() -> bool:

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from spaces.blocks.block import Block, Fixed, Selection
+from spaces.blocks.block import Block, Fixed
 from spaces.blocks.fixed_point import multiplier_and_shift
+from spaces.decisions.selection import Selection
 
 MAX_POOLS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 AVG_POOLS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}

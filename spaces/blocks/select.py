@@ -2,7 +2,8 @@
 
 from torch import Tensor
 
-from spaces.blocks.block import Block, Selection
+from spaces.blocks.block import Block
+from spaces.decisions.selection import Selection
 
 
 class SelectBlock(Block):

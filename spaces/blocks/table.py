@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from spaces.blocks.activations import activate
-from spaces.blocks.block import Block, Selection, activation_table
+from spaces.blocks.block import Block, activation_table
+from spaces.decisions.selection import Selection
 
 
 class TableBlock(Block):

@@ -1,39 +1,23 @@
 """Branches that were not picked are gone, with what only they had; a select is the branch that it picks."""
 
 import copy
+from collections.abc import Mapping
 
 from spaces.spec import SpaceSpec
 
 
-def resolved(space):
-    """A Space without choices of branches; all other decisions, and all numbers, are as they were."""
-    from spaces.space import Space
-
-    picks = {name: space.choices[name].pick()[0] for name, c in space.spec.choices.items() if c.branches}
-    if not picks:
-        return space
-    spec, kept = _resolved_spec(space.spec, picks)
-    small = Space(spec)
-    old = space.state_dict()
-    place = {str(new): str(before) for new, before in enumerate(kept)}
-    state = {}
-    for key in small.state_dict():
-        kind, name, *rest = key.split(".")
-        state[key] = old[".".join(["blocks", place[name], *rest]) if kind == "blocks" else key]
-    small.load_state_dict(state)
-    small.set_mode(space.mode)
-    for name, choice in small.choices.items():
-        choice.temperature = space.choices[name].temperature
-    small.train(space.training)
-    return small.to(next(space.parameters()).device)
+def resolved(spec: SpaceSpec, picks: Mapping[str, tuple[int, ...]]) -> SpaceSpec:
+    """The description without choices of branches; all other decisions, and all names, are as they were."""
+    branches = {name: picks[name][0] for name, choice in spec.choices.items() if choice.branches}
+    return _without(spec, branches) if branches else spec
 
 
-def _resolved_spec(spec: SpaceSpec, picks: dict[str, int]) -> tuple[SpaceSpec, list[int]]:
-    """The description, and the places that its blocks had."""
+def _without(spec: SpaceSpec, picks: Mapping[str, int]) -> SpaceSpec:
+    """picks: choice of branches -> the branch that it took."""
     spec = copy.deepcopy(spec)
     passes_on: dict[str, str] = {}
     kept = []
-    for place, block in enumerate(spec.blocks):
+    for block in spec.blocks:
         if any(picks[choice] != option for choice, option in block.when):
             continue
         block.inputs = tuple(passes_on.get(name, name) for name in block.inputs)
@@ -41,8 +25,8 @@ def _resolved_spec(spec: SpaceSpec, picks: dict[str, int]) -> tuple[SpaceSpec, l
         if block.operator.picks:
             passes_on[block.name] = block.inputs[picks[block.attributes["choice"]]]
         else:
-            kept.append(place)
-    spec.blocks = [spec.blocks[place] for place in kept]
+            kept.append(block)
+    spec.blocks = kept
     spec.output = passes_on.get(spec.output, spec.output)
     stays = {spec.input, *(block.name for block in spec.blocks)}
     scales = {name: _scale(spec, passes_on, name) for name in stays}
@@ -55,7 +39,7 @@ def _resolved_spec(spec: SpaceSpec, picks: dict[str, int]) -> tuple[SpaceSpec, l
     named |= {choice for w in spec.weights.values() for choice in w.taps.values()}
     spec.choices = {name: choice for name, choice in spec.choices.items() if name in named}
     spec.left_alone = {name: why for name, why in spec.left_alone.items() if name.split("/")[0] in stays}
-    return spec, kept
+    return spec
 
 
 def _scale(spec: SpaceSpec, passes_on: dict[str, str], name: str) -> str:

@@ -1,18 +1,34 @@
 """What a pass runs: which blocks, with which weights, and how long each tensor is needed."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 
 from spaces.spec import BlockSpec, SpaceSpec
 
 
 class Schedule:
-    """Attributes: everything: all branches run, whatever was drawn."""
+    """Of each pass what runs.
+
+    Attributes:
+        branches: the choices of branches.
+        everything: all branches run, whatever was drawn; see `all_branches`.
+    """
 
     def __init__(self, spec: SpaceSpec) -> None:
         self._spec = spec
         self.branches = [name for name, choice in spec.choices.items() if choice.branches]
         self.everything = False
+
+    @contextmanager
+    def all_branches(self) -> Iterator[None]:
+        """Inside it all branches run in every pass, whatever was drawn."""
+        before = self.everything
+        self.everything = True
+        try:
+            yield
+        finally:
+            self.everything = before
 
     def runs(self, block: BlockSpec, paths: Mapping[str, int]) -> bool:
         """paths: choice of branches -> the branch that runs."""

@@ -1,6 +1,8 @@
 """Activations: unsigned codes, one step and zero point a tensor and precision, the step learned (LSQ)."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,8 @@ class ActivationQuantizer(nn.Module):
         nonnegative: the tensor comes out of a ReLU: zero point 0, and quantizing it does the ReLU's work.
         ceiling: largest real value (6 for ReLU6), or None.
     """
+
+    zero: Tensor
 
     def __init__(self, bits: int, nonnegative: bool = False, ceiling: float | None = None) -> None:
         super().__init__()
@@ -41,7 +45,7 @@ class ActivationQuantizer(nn.Module):
             self._zero_point = int(self.zero)
         return self._zero_point
 
-    def _load_from_state_dict(self, *args) -> None:
+    def _load_from_state_dict(self, *args: Any) -> None:
         super()._load_from_state_dict(*args)
         self._zero_point = None
 
@@ -83,6 +87,22 @@ class ActivationQuantizer(nn.Module):
         stride = max(1, flat.numel() // (SAMPLES // 4))
         self._seen.append(torch.cat([flat[::stride], flat.min()[None], flat.max()[None]]))
 
+    def forget(self) -> None:
+        """What was observed is gone."""
+        self._seen.clear()
+
+    @torch.no_grad()
+    def inherit(self, old: "Quantizer") -> None:
+        """Takes step and zero point of another quantizer, or of the one of a choice that has its bits."""
+        if isinstance(old, ActivationChoice):
+            member = old.members[old.widths.index(self.bits)]
+            log_step, zero = member.log_step.cpu() + old.drift.cpu(), member.zero
+        else:
+            log_step, zero = old.log_step, old.zero
+        self.log_step.copy_(log_step)
+        self.zero.copy_(zero)
+        self._zero_point = None
+
     @torch.no_grad()
     def calibrate(self, method: str) -> None:
         """Sets step and zero point from what was observed.
@@ -93,7 +113,7 @@ class ActivationQuantizer(nn.Module):
         if not self._seen:
             raise RuntimeError("quantizer: calibrate() before any observe(); run a batch through the network first.")
         self.fit(torch.cat(self._seen), method)
-        self._seen.clear()
+        self.forget()
 
     @torch.no_grad()
     def fit(self, sample: Tensor, method: str) -> None:
@@ -118,8 +138,10 @@ class ActivationChoice(nn.Module):
     def __init__(self, choice: str, widths: Sequence[int], nonnegative: bool, ceiling: float | None) -> None:
         super().__init__()
         self.choice = choice
-        self.members = nn.ModuleList(ActivationQuantizer(bits, nonnegative, ceiling) for bits in widths)
-        self.members.requires_grad_(False)
+        members = nn.ModuleList(ActivationQuantizer(bits, nonnegative, ceiling) for bits in widths).requires_grad_(
+            False
+        )
+        self.members = cast("Sequence[ActivationQuantizer]", members)
         self.drift = nn.Parameter(torch.tensor(0.0))
 
     def precision(self, index: int) -> tuple[Tensor, Codes]:
@@ -143,10 +165,29 @@ class ActivationChoice(nn.Module):
     def observe(self, x: Tensor) -> None:
         self.members[-1].observe(x)
 
+    def forget(self) -> None:
+        self.members[-1].forget()
+
     @torch.no_grad()
     def calibrate(self, method: str) -> None:
         sample = torch.cat(self.members[-1]._seen)
         for member in self.members:
             member.fit(sample, method)
         self.drift.zero_()
-        self.members[-1]._seen.clear()
+        self.forget()
+
+
+Quantizer = ActivationQuantizer | ActivationChoice
+
+
+@contextmanager
+def observing(quantizers: Collection[Quantizer]) -> Iterator[None]:
+    """Inside it quantizers remember samples of what passes, and of nothing that passed before."""
+    try:
+        for quantizer in quantizers:
+            quantizer.forget()
+            quantizer.observing = True
+        yield
+    finally:
+        for quantizer in quantizers:
+            quantizer.observing = False

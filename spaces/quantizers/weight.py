@@ -124,8 +124,8 @@ class WeightQuantizer(nn.Module):
         self.log_step = nn.Parameter(torch.full(bits.shape, -4.0))
 
     def forward(self, w: Tensor, share: Tensor | None, probability: Tensor | None) -> Tensor:
-        """Fake-quantized weights, like w. Arguments: see Layer."""
-        return quantized([Layer(self, w, share, probability)])[0]
+        """Fake-quantized weights, like w. Arguments: see WeightUse."""
+        return quantized([WeightUse(self, w, share, probability)])[0]
 
     @torch.no_grad()
     def calibrate(self, w: Tensor, method: str) -> None:
@@ -136,6 +136,16 @@ class WeightQuantizer(nn.Module):
             self.log_step[p].copy_(steps.log())
 
     @torch.no_grad()
+    def inherit(self, old: "WeightQuantizer", rows: Tensor) -> None:
+        """Takes the steps of channels that stay, each that of the precision which is now its own.
+
+        Args:
+            rows: (C,), indices of the channels among the old quantizer's.
+        """
+        precision = [old.widths.index(bits) if old.widths else 0 for bits in self.bits[0].tolist()]
+        self.log_step.copy_(old.log_step.cpu()[precision, rows][None])
+
+    @torch.no_grad()
     def integers(self, w: Tensor) -> tuple[Tensor, Tensor]:
         """Of a decided layer: codes (float, like w) and steps (C,)."""
         if len(self.log_step) != 1:
@@ -144,8 +154,8 @@ class WeightQuantizer(nn.Module):
         return _codes(_rows(w), step, self.bound[0], self.one_bit).view_as(w), step
 
 
-class Layer(NamedTuple):
-    """Weights to quantize.
+class WeightUse(NamedTuple):
+    """Weights to quantize in a pass.
 
     Attributes:
         weight: (C, ...). share: (C, P) or (1, P), rows sum to 1; None where there is one precision.
@@ -158,7 +168,7 @@ class Layer(NamedTuple):
     probability: Tensor | None
 
 
-def quantized(layers: Sequence[Layer]) -> list[Tensor]:
+def quantized(layers: Sequence[WeightUse]) -> list[Tensor]:
     """Fake-quantized weights of each layer, in one pass over all with the same fan-in and number of precisions."""
     out: list[Tensor | None] = [None] * len(layers)
     forms: dict[tuple, list[int]] = {}
@@ -173,7 +183,7 @@ def quantized(layers: Sequence[Layer]) -> list[Tensor]:
     return out
 
 
-def _quantized_rows(layers: Sequence[Layer]) -> Tensor:
+def _quantized_rows(layers: Sequence[WeightUse]) -> Tensor:
     rows = torch.cat([_rows(layer.weight) for layer in layers])
     log_step = torch.cat([layer.quantizer.log_step for layer in layers], 1)
     bound = torch.cat([layer.quantizer.bound for layer in layers], 1)
@@ -191,6 +201,6 @@ def _quantized_rows(layers: Sequence[Layer]) -> Tensor:
     return _Single.apply(rows, log_step.gather(0, picked), bound.gather(0, picked), one_bit)
 
 
-def _by_channel(tensors: Sequence[Tensor], layers: Sequence[Layer]) -> Tensor:
+def _by_channel(tensors: Sequence[Tensor], layers: Sequence[WeightUse]) -> Tensor:
     """(channels of all layers, P)."""
     return torch.cat([t.expand(len(layer.weight), -1) for layer, t in zip(layers, tensors, strict=True)])

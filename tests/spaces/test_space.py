@@ -8,9 +8,10 @@ from torch import nn
 
 from cost_models import COST_MODELS
 from spaces.architecture import Architecture
+from spaces.memory_format import as_convolutions_like
 from spaces.quantizers import ActivationQuantizer
 from spaces.searchable import Options, searchable
-from spaces.space import Space, as_convolutions_like
+from spaces.space import Space
 from tests.spaces.small import IMAGE, Plain, images, space_of
 
 IS_OPEN = torch.tensor([1, 0, 1, 1, 0, 0, 1, 1], dtype=torch.bool)  # of stem
@@ -155,7 +156,7 @@ def test_evaluation_is_never_held():
 def test_images_and_what_convolutions_make_of_them_have_channels_last(channels):
     stem = nn.Conv2d(channels, 4, 3)
     space = space_of(nn.Sequential(stem, nn.ReLU(), nn.Conv2d(4, 2, 1)), (2, channels, 6, 6))
-    kept = space._run(torch.randn(2, channels, 6, 6), keep=True)
+    kept = space.tensors(torch.randn(2, channels, 6, 6))
     assert all(tensor.is_contiguous(memory_format=torch.channels_last) for tensor in kept.values())
     assert kept[space.spec.output].stride() == (32, 1, 8, 2)
 

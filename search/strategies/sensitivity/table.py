@@ -16,10 +16,10 @@ from search.atomic import write_text
 from search.budgets.feasibility import fixed, seed_architecture
 from search.budgets.repair import Hurts
 from search.files.documents import FINITE, NUMBER, OBJECT, TEXT, WHOLE, check_format, json_object, listed, unlike
-from search.objective.tried_options import difference_of
+from search.objective.tried_options import difference_of, in_use
 from search.training.dry_run import watched
-from spaces.blocks import GATES
 from spaces.decisions.decision import Decision, Gate
+from spaces.decisions.selection import GATES
 from spaces.space import FAKE, Space
 
 FILE, UNFINISHED, FORMAT = "sensitivity.json", "sensitivity.part.json", 1
@@ -162,10 +162,9 @@ def measured(
     Raises:
         ValueError: it would take longer, as the first pass shows.
     """
-    seed, mode, began = seed_architecture(space), space.mode, time.perf_counter()
+    seed, began = seed_architecture(space), time.perf_counter()
     increases = dict(known or {})
-    space.set_mode(FAKE)
-    with fixed(space, seed):
+    with space.running(FAKE), fixed(space, seed):
         reached = _mean_loss(space, batches, loss)
         left = [decision for name, decision in space.decisions.items() if name not in increases]
         expected = sum(map(_tries, left)) * (time.perf_counter() - began)
@@ -177,7 +176,6 @@ def measured(
         for decision in left:
             increases[decision.name] = _increases(decision, lambda: _mean_loss(space, batches, loss) - reached)
             keep(_table(space, increases))
-    space.set_mode(mode)
     return _table(space, increases)
 
 
@@ -233,7 +231,7 @@ def _tried(space: Space, images: Tensor, loss: Callable[[Tensor], Tensor], reach
     """(1, options), the loss with each other option, less what was reached."""
     now, options = int(space.selection.share[name][0].argmax()), range(len(space.choices[name].options))
     tried = [
-        0.0 if i == now or not space.in_use(name) else difference_of(space, images, loss, reached, name, i)
+        0.0 if i == now or not in_use(space, name) else difference_of(space, images, loss, reached, name, i)
         for i in options
     ]
     return torch.tensor([tried], device=images.device)

@@ -7,7 +7,7 @@ from cost_models import COST_MODELS
 from search.objective.fisher import Curvature
 from search.objective.objective import REFRESH, AugmentedLagrangian, Duccio, Objective
 from search.training.shared_adam import SharedAdam
-from spaces.blocks import GATES, Selection
+from spaces.decisions.selection import GATES, Selection
 from spaces.searchable import searchable
 from spaces.space import FAKE
 from tests.search.small import Small

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from search.objective import tried_options
 from search.objective.objective import Objective
-from search.objective.tried_options import Trials
+from search.objective.tried_options import Trials, in_use, tried
 from spaces.one_of import OneOf
 from spaces.searchable import Options, searchable
 from spaces.space import FAKE
@@ -61,7 +62,7 @@ def test_a_trial_is_the_pass_with_that_option(space, name):
     now = int(space.selection.share[name][0].argmax())
     other = 1 - now
     before, random = buffers(space), torch.get_rng_state()
-    found = loss(space.tried(IMAGES, name, other))
+    found = loss(tried(space, IMAGES, name, other))
     assert all(torch.equal(value, before[key]) for key, value in buffers(space).items())  # norms' statistics too
     assert torch.equal(torch.get_rng_state(), random) and not found.requires_grad
     choice.logits.data.copy_(60.0 * F.one_hot(torch.tensor([other]), 2))
@@ -73,21 +74,25 @@ def test_what_did_not_run_is_not_tried(space):
     space.choices["body/branch"].logits.data.copy_(torch.tensor([[0.0, 60.0]]))
     trials = Trials()
     trials.observe(space, IMAGES, loss, loss(space(IMAGES)).item())
-    assert space.in_use("stem/kernel") and not space.in_use("body.alternatives.0.0/kernel")
+    assert in_use(space, "stem/kernel") and not in_use(space, "body.alternatives.0.0/kernel")
     assert "stem/kernel" in trials.values and "body.alternatives.0.0/kernel" not in trials.values
 
 
 def test_all_options_are_tried_at_first_and_one_a_pass_then(space, monkeypatch):
-    trials, tried = Trials(), []
-    original = space.tried
-    monkeypatch.setattr(space, "tried", lambda x, name, i: (tried.append((name, i)), original(x, name, i))[1])
+    trials, seen = Trials(), []
+
+    def watched(space, x, choice, option):
+        seen.append((choice, option))
+        return tried(space, x, choice, option)
+
+    monkeypatch.setattr(tried_options, "tried", watched)
     reached = loss(space(IMAGES)).item()
     trials.observe(space, IMAGES, loss, reached)
-    first = list(tried)
+    first = list(seen)
     assert len(first) == len(set(first)) == len(space.selection.whole)  # two options each, of which one is in use
     for _ in first:
         trials.observe(space, IMAGES, loss, reached)
-    assert tried[len(first) :] == first
+    assert seen[len(first) :] == first
 
 
 def test_a_choice_moves_neither_way_before_its_options_are_known(space):
@@ -96,7 +101,7 @@ def test_a_choice_moves_neither_way_before_its_options_are_known(space):
     assert not trials.gradient("stem/kernel", costs).any()
     reached = loss(space(IMAGES)).item()
     trials.observe(space, IMAGES, loss, reached)
-    worth = loss(space.tried(IMAGES, "stem/kernel", 0)).item() - reached
+    worth = loss(tried(space, IMAGES, "stem/kernel", 0)).item() - reached
     found = trials.gradient("stem/kernel", costs)[0]
     assert found.tolist() == pytest.approx([-1.0 + worth, 5.0])
 

@@ -1,0 +1,149 @@
+"""Stored weights of convolutions and linear layers: what is trained, and what a pass uses of it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from spaces import patterns
+from spaces.blocks import kernel_taps
+from spaces.decisions.selection import Selection
+from spaces.quantizers.weight import WeightQuantizer, WeightUse, quantized
+from spaces.spec import ChoiceSpec, WeightsSpec
+
+
+class Kept(NamedTuple):
+    """What stays of weights (C_out, C_in / groups, *kernel).
+
+    Attributes:
+        rows: indices of the output channels; those of a copied channel stand there several times.
+        columns: indices of the input channels of a group, in the same way.
+        taps: of each dimension of the kernel the indices; () where all stay.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    taps: Sequence[Tensor] = ()
+
+    def of(self, values: Tensor) -> Tensor:
+        """The part of (C_out, C_in / groups, *kernel) that stays."""
+        values = values[self.rows][:, self.columns]
+        for dimension, stays in enumerate(self.taps, start=2):
+            values = values.index_select(dimension, stays)
+        return values
+
+    def parts(self) -> Tensor:
+        """(columns,), of each column its part in the one that it is a copy of; they sum to 1.
+
+        Copies give what they gave together (Net2Net, arXiv 1511.05641), in unequal parts, or they would train alike.
+        """
+        order = self.columns.argsort(stable=True)
+        counts = torch.bincount(self.columns)
+        before = counts.cumsum(0) - counts
+        rank = torch.empty_like(self.columns)
+        rank[order] = torch.arange(len(self.columns)) - before[self.columns[order]]
+        count = counts[self.columns]
+        return 2 * (rank + 1) / (count * (count + 1))
+
+
+class Weights(nn.Module):
+    """Parameters of one convolution or linear layer, with their quantizer."""
+
+    mask: Tensor
+
+    def __init__(self, name: str, spec: WeightsSpec, choices: Mapping[str, ChoiceSpec]) -> None:
+        super().__init__()
+        self.name, self.spec = name, spec
+        self.weight = nn.Parameter(torch.zeros(spec.shape))
+        self.bias = nn.Parameter(torch.zeros(spec.shape[0])) if spec.bias else None
+        has_codes = bool(spec.widths) or spec.assigned is not None
+        self.quantizer = WeightQuantizer(spec.widths, spec.shape[0], spec.assigned) if has_codes else None
+        self.pattern = patterns.made(spec.pattern, spec.shape) if spec.pattern else None
+        if spec.masked:
+            self.register_buffer("mask", torch.ones(spec.shape, dtype=torch.bool))
+        for role, choice in spec.taps.items():
+            masks = kernel_taps.masks(role, spec.shape[2:], choices[choice].options)
+            self.register_buffer(f"{role}_masks", masks, persistent=False)
+
+    @property
+    def is_patterned(self) -> bool:
+        return self.pattern is not None or self.spec.masked
+
+    @property
+    def reads_open_inputs(self) -> bool:
+        """Whether `patterned` is to be told which inputs are open."""
+        return isinstance(self.pattern, patterns.NM)
+
+    def patterned(self, inputs: Tensor | None = None) -> Tensor:
+        """The weights in their pattern. inputs: indices of those that are open, where not all are."""
+        if self.spec.masked:
+            return self.weight * self.mask
+        if self.pattern is None:
+            return self.weight
+        made: Tensor = self.pattern(self.weight, inputs if inputs is None else inputs.to(self.weight.device))
+        return made
+
+    def tap_mask(self, share: Mapping[str, Tensor]) -> Tensor | None:
+        """(*kernel), differentiable in the shares of the choices of taps; None where there are none."""
+        mask = None
+        for role, choice in self.spec.taps.items():
+            masks = self.get_buffer(f"{role}_masks")
+            part = (share[choice].to(masks.device) @ masks.flatten(1).to(share[choice].dtype)).view(masks.shape[1:])
+            mask = part if mask is None else mask * part
+        return mask
+
+    @torch.no_grad()
+    def calibrate(self, method: str, inputs: Tensor | None) -> None:
+        """First steps of the quantizer, if there is one, see spaces.quantizers.calibrate. inputs: as in `patterned`."""
+        if self.quantizer is not None:
+            self.quantizer.calibrate(self.patterned(inputs), method)
+
+    @torch.no_grad()
+    def inherit(self, old: "Weights", kept: Kept) -> None:
+        """Takes what stays of open weights; of a pattern its mask, and of the steps those of the precisions in use.
+
+        Where channels were copied, steps are calibrated anew: the weights that read them are smaller.
+        """
+        inputs = kept.columns.unique() if old.reads_open_inputs else None
+        values = old.weight if old.pattern is None else old.patterned(inputs)
+        parts = kept.parts()
+        shares = parts.view(1, -1, *(1,) * (values.dim() - 2))
+        self.weight.copy_(kept.of(values.cpu()) * shares)
+        if self.bias is not None and old.bias is not None:
+            self.bias.copy_(old.bias.cpu()[kept.rows])
+        if self.spec.masked:
+            mask = old.mask if old.pattern is None else old.pattern.mask(old.weight, inputs)
+            self.mask.copy_(kept.of(mask.cpu()))
+        if self.quantizer is not None and old.quantizer is not None:
+            self.quantizer.inherit(old.quantizer, kept.rows)
+            if parts.min() < 1:
+                self.quantizer.calibrate(self.weight, "mse")
+
+
+def weights_in_use(
+    weights: Mapping[str, Weights], selection: Selection, open_inputs: Callable[[str], Tensor | None]
+) -> dict[str, Tensor]:
+    """Weights as a pass uses them: fake-quantized, in their pattern, without the taps that are masked.
+
+    Args:
+        open_inputs: of stored weights the indices of the inputs that are open, see Selector.open_inputs.
+
+    Returns:
+        Weights name -> like the stored weights; those that are used as they are stored are left out.
+    """
+    patterned = {name: w for name, w in weights.items() if w.is_patterned}
+    used = {n: w.patterned(open_inputs(n) if w.reads_open_inputs else None) for n, w in patterned.items()}
+    share = selection.share.get
+    probability = {}.get if selection.held else selection.probability.get
+    uses = {
+        n: WeightUse(w.quantizer, used.get(n, w.weight), share(w.spec.bits), probability(w.spec.bits))
+        for n, w in weights.items()
+        if w.quantizer is not None
+    }
+    used |= dict(zip(uses, quantized(list(uses.values())), strict=True))
+    for name, w in weights.items():
+        mask = w.tap_mask(selection.share)
+        if mask is not None:
+            used[name] = used.get(name, w.weight) * mask
+    return used

@@ -1,0 +1,108 @@
+"""From decisions to what they say in a pass."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from spaces.decisions.decision import Choice, Gate, keeps, probabilities, shares
+from spaces.decisions.gate_places import Slots
+from spaces.decisions.schedule import Schedule
+from spaces.decisions.selection import Selection
+from spaces.modes import FLOAT
+from spaces.spec import SpaceSpec
+
+
+class Selector:
+    """Reads the decisions of a space, whose modules it shares, once a forward pass.
+
+    Attributes:
+        gates: in the order in which they lie in the vector of all gates.
+        choices: by name.
+        places: of every tensor's channels in that vector.
+        schedule: what a pass runs.
+    """
+
+    def __init__(self, spec: SpaceSpec, gates: Sequence[Gate], choices: Mapping[str, Choice], places: Slots) -> None:
+        self._spec, self.gates, self.choices, self.places = spec, tuple(gates), choices, places
+        self.schedule = Schedule(spec)
+        self._precisions = [q.choice for q in spec.quantizers.values() if q.choice is not None]
+
+    def select(self, mode: str, draw: bool) -> Selection:
+        """What the decisions say now, differentiable.
+
+        Args:
+            mode: of spaces.modes; in "float" only the choices of branches have a say.
+            draw: branches are drawn; if not, the likeliest run.
+        """
+        selection = self._branches(mode) if mode == FLOAT else self._all(mode)
+        self._draw(selection, draw)
+        return selection
+
+    def again(self, before: Selection, draw: bool) -> Selection:
+        """The same selection, held: its decisions are constants. Branches are drawn anew."""
+        selection = before.hold()
+        self._draw(selection, draw)
+        return selection
+
+    def having(self, selection: Selection, choice: str, option: int) -> Selection:
+        """The selection with another option, by its index, of a choice of one group.
+
+        It has the weights that were in use, but for those that the choice bears on: they are to be made anew.
+        """
+        changed = selection.having(choice, option)
+        same = {n: w for n, w in selection.weight.items() if choice not in self.schedule.chosen_by(n)}
+        changed.weight = same
+        return changed
+
+    def bears(self, choice: str, selection: Selection) -> bool:
+        """Whether a pass by this selection would compute otherwise with another option of the choice."""
+        return self.schedule.bears(choice, selection.paths)
+
+    def copies(self) -> Tensor:
+        """(places,), of every place of the vector of gates: how often an open channel is to stand in the network."""
+        return torch.cat([torch.ones_like(self.gates[0].copies[:1]), *(gate.copies for gate in self.gates)])
+
+    def open_inputs(self, weights: str) -> Tensor | None:
+        """Indices of the input channels (of a group, all are alike) that stored weights read; None without gates."""
+        if not self.gates:
+            return None
+        block = next(b for b in self._spec.blocks if b.weights == weights)
+        inputs = self._spec.weights[weights].shape[1]
+        places = torch.tensor(self._spec.slots[block.inputs[0]][:inputs])
+        is_open = torch.cat([gate.is_open() for gate in self.gates]).cpu()
+        is_open = torch.cat([torch.ones(1, dtype=torch.bool), is_open])
+        return is_open[places].nonzero()[:, 0]
+
+    def _branches(self, mode: str) -> Selection:
+        selection = Selection(mode)
+        for name in self.schedule.branches:
+            selection.share[name] = self.choices[name].share()
+            selection.probability[name] = self.choices[name].probability()
+        return selection
+
+    def _all(self, mode: str) -> Selection:
+        selection, choices = Selection(mode), list(self.choices.values())
+        if self.gates:
+            first = self.gates[0].shadow
+            selection.alpha = torch.cat([first.new_ones(1), keeps(self.gates)])
+            selection.keep = self.places.split(selection.alpha)
+        selection.learns = dict(zip(self.choices, shares(choices), strict=True))
+        selection.whole = frozenset(c.name for c in choices if c.whole)
+        selection.share = {n: s.detach() if n in selection.whole else s for n, s in selection.learns.items()}
+        selection.probability = dict(zip(self.choices, probabilities(choices), strict=True))
+        selection.soft = frozenset(c.name for c in choices if c.mode == "soft" and c.training)
+        if self._precisions:
+            picks = torch.cat([selection.share[name].argmax(1) for name in self._precisions])
+            selection.picked = dict(zip(self._precisions, picks.tolist(), strict=True))
+        return selection
+
+    def _draw(self, selection: Selection, draw: bool) -> None:
+        """Which branches run in this pass."""
+        for name in self.schedule.branches:
+            if not draw:
+                selection.paths[name] = int(self.choices[name].logits[0].argmax())
+            elif selection.held:
+                selection.paths[name] = int(torch.multinomial(selection.probability[name][0], 1))
+            else:
+                selection.paths[name] = int(selection.share[name][0].argmax())
