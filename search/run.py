@@ -121,8 +121,7 @@ class Run:
             self.notes.append(f"space.pattern '{options.pattern}': {DENSE}")
         example = self.data.normalise(self.data.train.images[:2])
         space = searchable(model, example, options, s.experiment)
-        shape = next(b.shape for b in space.spec.blocks if b.name == space.spec.output)
-        self.task.check_output(shape)
+        self.task.check_output(*(space.spec.shapes[name] for name in space.spec.outputs))
         s.target.check(space.describe())  # whatever is on offer, branches and all
         return space.to(self.device)
 

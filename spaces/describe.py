@@ -18,21 +18,19 @@ def describe(space, selection) -> Network:
     alpha = selection.alpha * space.selector.copies().double() if selection.alpha is not None else counts.new_ones(1)
     channels = dict(zip(space.spec.slots, (counts @ alpha).unbind(), strict=True))
     one = counts.new_ones(1)
-    layers, tensors = [], {}
-    sizes = {space.spec.input: tuple(space.spec.input_shape[1:])}
+    layers = []
+    shapes = space.spec.shapes
     bits = _all_bits(space, selection, one)
-    tensors[space.spec.input] = _tensor(space.spec.input, channels, space.spec.input_shape, bits)
     for block in space.blocks:
-        sizes[block.name] = tuple(block.spec.shape[1:])
-        layers.append(_layer(space, block, selection, alpha, channels, bits, sizes))
-        tensors[block.name] = _tensor(block.name, channels, block.spec.shape, bits)
+        layers.append(_layer(space, block, selection, alpha, channels, bits, shapes))
+    tensors = {name: _tensor(name, channels, shape, bits) for name, shape in shapes.items()}
     branches = {n: selection.share[n][0].double() for n, c in space.spec.choices.items() if c.branches}
-    return Network(tuple(layers), tensors, (space.spec.input,), (space.spec.output,), branches)
+    return Network(tuple(layers), tensors, space.spec.inputs, space.spec.outputs, branches)
 
 
 def _all_bits(space, selection, one: Tensor) -> dict[str, tuple[tuple[int, ...], Tensor]]:
     """Tensor -> widths on offer, and their shares; behind a select those of its inputs, as far as they are picked."""
-    found = {space.spec.input: _bits(space, selection, space.spec.input, one)}
+    found = {name: _bits(space, selection, name, one) for name in space.spec.inputs}
     for block in space.spec.blocks:
         scale = space.spec.scale_of[block.name]
         if block.operator.picks:
@@ -69,7 +67,7 @@ def _tensor(name: str, channels: dict, shape: tuple, bits: dict) -> TensorUse:
     return TensorUse(name, elements, widths, share)
 
 
-def _layer(space, block, selection, alpha: Tensor, channels: dict, bits: dict, sizes: dict) -> LayerUse:
+def _layer(space, block, selection, alpha: Tensor, channels: dict, bits: dict, shapes: dict) -> LayerUse:
     spec = block.spec
     source = spec.inputs[0]
     widths, per_width = _per_width(space, block, selection, alpha, channels[block.name])
@@ -83,8 +81,8 @@ def _layer(space, block, selection, alpha: Tensor, channels: dict, bits: dict, s
         out_channels=channels[block.name],
         kernel=tuple(spec.attributes.get("kernel", ())),
         groups=spec.attributes.get("groups", 1),
-        in_size=sizes[source],
-        out_size=sizes[block.name],
+        in_size=tuple(shapes[source][1:]),
+        out_size=tuple(shapes[block.name][1:]),
         weight_bits=widths,
         out_per_width=per_width,
         in_bits=in_bits,

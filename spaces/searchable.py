@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Any
@@ -93,39 +93,43 @@ class Options:
         return 0 in self.weight_bits
 
 
-def searchable(model: nn.Module, example_input: Tensor, options: Options | None = None, name: str = "") -> Space:
+def searchable(
+    model: nn.Module, example_input: Tensor | Sequence[Tensor], options: Options | None = None, name: str = ""
+) -> Space:
     """The model as a Space, with a copy of its weights. The model is not modified.
 
     Args:
-        example_input: (N, C, ...), floats.
+        example_input: (N, C, ...), floats; where forward takes several tensors, one of each, in order.
 
     Raises:
         UnsupportedNetwork: what cannot be traced or has no integer operator; names the module and the way out.
         ValueError: options that contradict each other, or an `exclude` that matches no layer.
     """
     options = options or Options()
-    if example_input.dtype != torch.float32 or any(p.dtype == torch.float64 for p in model.parameters()):
-        model, example_input = copy.deepcopy(model).float(), example_input.float()
-    calls, source, output = traced(model, example_input)
-    blocks, last = fuse(*operators(calls, output))
-    ties, left_alone = tie(blocks, source.shape[1], last)
+    examples = (example_input,) if isinstance(example_input, Tensor) else tuple(example_input)
+    if any(x.dtype != torch.float32 for x in examples) or any(p.dtype == torch.float64 for p in model.parameters()):
+        model, examples = copy.deepcopy(model).float(), tuple(x.float() for x in examples)
+    trace = traced(model, examples)
+    blocks, outputs = fuse(*operators(trace))
+    ties, left_alone = tie(blocks, {value.name: value.shape[1] for value in trace.inputs}, outputs)
     _exclude(blocks, ties, left_alone, options)
     _check_time(blocks, options)
     _check_kernels(blocks, options)
-    spec = _describe(blocks, source.shape[1:], last, ties, left_alone, options)
+    inputs = {value.name: value.shape[1:] for value in trace.inputs}
+    spec = _describe(blocks, inputs, outputs, ties, left_alone, options)
     spec.name = name or type(model).__name__
     space = Space(spec)
     _inherit(space, blocks)
-    _check_same(space, model, example_input)
+    _check_same(space, model, examples)
     for layer, reason in left_alone.items():
         log.info("left alone: %s (%s)", layer, reason)
     return space
 
 
 @torch.no_grad()
-def _check_same(space: Space, model: nn.Module, example_input: Tensor) -> None:
+def _check_same(space: Space, model: nn.Module, examples: Sequence[Tensor]) -> None:
     """The Space computes what the model computes, on every branch, or is refused: no rule is trusted blindly."""
-    model, x = copy.deepcopy(model).eval().cpu(), example_input.detach().cpu()
+    model = copy.deepcopy(model).eval().cpu()
     branches = [choice for name, choice in space.choices.items() if space.spec.choices[name].branches]
     space.eval()
     for pick in range(max((len(choice.options) for choice in branches), default=1)):
@@ -134,18 +138,24 @@ def _check_same(space: Space, model: nn.Module, example_input: Tensor) -> None:
                 module.select.pick = min(pick, len(module.alternatives) - 1)
         for choice in branches:
             choice.fix((min(pick, len(choice.options) - 1),))
-        wanted, found = model(x.clone()), space(x.clone())
-        distance, size = (wanted - found).abs().max().item(), wanted.abs().max().item()
-        if not distance <= TOLERANCE * max(size, 1e-6) + 1e-6:
-            raise UnsupportedNetwork(
-                type(model).__name__,
-                f"converts to a network whose output differs by {distance:.3g} (largest output {size:.3g}).",
-                "An operation that changes a tensor in place while others still read it is the usual cause: "
-                "use its plain form (inplace=False, x + y instead of x += y).",
-            )
+        wanted, found = (f(*[x.detach().cpu().clone() for x in examples]) for f in (model, space))
+        pairs = [(wanted, found)] if isinstance(wanted, Tensor) else zip(wanted, found, strict=True)
+        for one, other in pairs:
+            _refuse_difference(type(model).__name__, one, other)
     for choice in branches:
         choice.logits.zero_()
     space.train()
+
+
+def _refuse_difference(name: str, wanted: Tensor, found: Tensor) -> None:
+    distance, size = (wanted - found).abs().max().item(), wanted.abs().max().item()
+    if not distance <= TOLERANCE * max(size, 1e-6) + 1e-6:
+        raise UnsupportedNetwork(
+            name,
+            f"converts to a network whose output differs by {distance:.3g} (largest output {size:.3g}).",
+            "An operation that changes a tensor in place while others still read it is the usual cause: "
+            "use its plain form (inplace=False, x + y instead of x += y).",
+        )
 
 
 def _exclude(blocks: list[Op], ties: Ties, left_alone: dict[str, str], options: Options) -> None:
@@ -184,9 +194,14 @@ def _check_kernels(blocks: list[Op], options: Options) -> None:
 
 
 def _describe(
-    blocks: list[Op], input_shape: tuple, last: str, ties: Ties, left_alone: dict[str, str], options: Options
+    blocks: list[Op],
+    inputs: dict[str, tuple[int, ...]],
+    outputs: tuple[str, ...],
+    ties: Ties,
+    left_alone: dict[str, str],
+    options: Options,
 ) -> SpaceSpec:
-    whens = conditions(blocks, last)
+    whens = conditions(blocks, outputs)
     slots, gates = _gates(blocks, ties) if options.prunes else ({n: [0] * len(i) for n, i in ties.ids.items()}, {})
     choices = {
         op.attributes["choice"]: ChoiceSpec(tuple(range(len(op.inputs))), branches=True) for op in blocks if op.picks
@@ -194,18 +209,18 @@ def _describe(
     first = {op.weights: op for op in reversed(blocks) if op.weights}
     weights = {name: _weights(first[name], blocks, left_alone, options, choices) for name in reversed(first)}
     norms = {op.norm: {"eps": op.norm_module.eps, "momentum": op.norm_module.momentum} for op in blocks if op.norm}
-    scale_of = {"input": "input"}
+    scale_of = {name: name for name in inputs}
     for op in blocks:
         scale_of[op.name] = scale_of[op.inputs[0]] if operator(op.kind).keeps_codes else op.name
     return SpaceSpec(
         name="",
-        input="input",
-        output=last,
-        input_shape=tuple(input_shape),
+        inputs=tuple(inputs),
+        outputs=outputs,
+        input_shapes=tuple(inputs.values()),
         blocks=[_block(op, whens[op.name]) for op in blocks],
         weights=weights,
         norms=norms,
-        quantizers=_quantizers(blocks, scale_of, last, options, choices),
+        quantizers=_quantizers(blocks, scale_of, inputs, outputs, options, choices),
         scale_of=scale_of,
         slots=slots,
         gates=gates,
@@ -289,12 +304,18 @@ def _taps(
 
 
 def _quantizers(
-    blocks: list[Op], scale_of: dict[str, str], last: str, options: Options, choices: dict[str, ChoiceSpec]
+    blocks: list[Op],
+    scale_of: dict[str, str],
+    inputs: Iterable[str],
+    last: tuple[str, ...],
+    options: Options,
+    choices: dict[str, ChoiceSpec],
 ) -> dict[str, QuantizerSpec]:
     if not options.activation_widths:
         return {}
-    quantizers = {"input": QuantizerSpec((options.input_bits or max(options.activation_widths),))}
-    outputs = _outputs(blocks, scale_of, last)
+    widths = (options.input_bits or max(options.activation_widths),)
+    quantizers = {name: QuantizerSpec(widths) for name in inputs}
+    outputs = set().union(*(_outputs(blocks, scale_of, name) for name in last))
     for op in blocks:
         if scale_of[op.name] != op.name or op.picks:
             continue

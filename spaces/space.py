@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -188,19 +188,24 @@ class Space(nn.Module):
 
     # Running
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, *input_shape) -> logits. In integer mode every tensor on the way is what the Program computes."""
+    def forward(self, *inputs: Tensor) -> Any:
+        """(N, *input shape) each -> the output; of several outputs a tuple, in their order.
+
+        In integer mode every tensor on the way is what the Program computes.
+        """
         self._next_selection()
-        return self.run(x, self.selection)
+        return self.run(self.selection, *inputs)
 
-    def run(self, x: Tensor, selection: Selection) -> Tensor:
-        """The output of a pass by a selection: the last one, or one that was made of it, see Selector.having."""
-        return self._pass(x, selection)[self.spec.output]
+    def run(self, selection: Selection, *inputs: Tensor) -> Any:
+        """What forward returns, by a selection: the last one, or one that was made of it, see Selector.having."""
+        tensors = self._pass(inputs, selection)
+        outputs = tuple(tensors[name] for name in self.spec.outputs)
+        return outputs[0] if len(outputs) == 1 else outputs
 
-    def tensors(self, x: Tensor) -> dict[str, Tensor]:
+    def tensors(self, *inputs: Tensor) -> dict[str, Tensor]:
         """All tensors of a pass, by name."""
         self._next_selection()
-        return self._pass(x, self.selection, keep=True)
+        return self._pass(inputs, self.selection, keep=True)
 
     def _next_selection(self) -> None:
         draw = self.training and self.draws
@@ -209,15 +214,15 @@ class Space(nn.Module):
         else:
             self.selection = self.selector.select(self._mode, draw)
 
-    def _pass(self, x: Tensor, selection: Selection, keep: bool = False) -> dict[str, Tensor]:
+    def _pass(self, inputs: Sequence[Tensor], selection: Selection, keep: bool = False) -> dict[str, Tensor]:
         """Tensors by name: all of them, or those that the end needs."""
-        self._check_shape(x)
+        self._check_shapes(inputs)
         schedule = self.selector.schedule
         if selection.mode != FLOAT:
             lacking = schedule.weights(selection.paths) - selection.weight.keys()
             weights = {name: w for name, w in self.weights.items() if name in lacking}
             selection.weight |= weights_in_use(weights, selection, self.selector.open_inputs)
-        values = {self.spec.input: self._enter(x)}
+        values = {name: self._enter(name, x) for name, x in zip(self.spec.inputs, inputs, strict=True)}
         for block in self.blocks:
             if schedule.runs(block.spec, selection.paths):
                 values[block.name] = block(selection, *[values.get(name) for name in block.spec.inputs])
@@ -225,16 +230,19 @@ class Space(nn.Module):
                 values.pop(name, None)
         return values
 
-    def _check_shape(self, x: Tensor) -> None:
-        if tuple(x.shape[1:]) != self.spec.input_shape:
+    def _check_shapes(self, inputs: Sequence[Tensor]) -> None:
+        found = [tuple(x.shape) for x in inputs]
+        if len(found) != len(self.spec.inputs) or any(
+            shape[1:] != wanted for shape, wanted in zip(found, self.spec.input_shapes, strict=True)
+        ):
+            wanted = ", ".join(f"(N, {', '.join(map(str, shape))})" for shape in self.spec.input_shapes)
             raise ValueError(
-                f"space '{self.name}': input of shape {tuple(x.shape)}; "
-                f"expected (N, {', '.join(map(str, self.spec.input_shape))})."
+                f"space '{self.name}': input of shape {', '.join(map(str, found)) or 'none'}; expected {wanted}."
             )
 
-    def _enter(self, x: Tensor) -> Tensor:
+    def _enter(self, name: str, x: Tensor) -> Tensor:
         x = as_convolutions_like(x)
-        quantizer = cast("ActivationQuantizer | None", self.quantizer(self.spec.input))
+        quantizer = cast("ActivationQuantizer | None", self.quantizer(name))
         if quantizer is None:
             return x
         if self._mode == FLOAT:
@@ -244,28 +252,33 @@ class Space(nn.Module):
         return quantizer.on_grid(x)  # without gradient: there is nothing to learn about a pixel
 
     @torch.no_grad()
-    def codes(self, x: Tensor) -> dict[str, Tensor]:
+    def codes(self, *inputs: Tensor) -> dict[str, Tensor]:
         """Every tensor's integer codes, by integer semantics. int64, (N, ...) each.
 
         Raises:
             ValueError: as `set_mode`: decisions are open, or nothing is quantized.
         """
         with self.running(INTEGER, training=False):
-            values = self.tensors(x)
+            values = self.tensors(*inputs)
         return {name: cast(ActivationQuantizer, self.quantizer(name)).codes(value) for name, value in values.items()}
 
     @torch.no_grad()
-    def calibrate(self, batches: Iterable[Tensor], method: str = "mse") -> None:
-        """First steps of all quantizers, from the float network's tensors on some batches."""
+    def calibrate(self, batches: Iterable[Tensor | Sequence[Tensor]], method: str = "mse") -> None:
+        """First steps of all quantizers, from the float network's tensors on some batches.
+
+        Args:
+            batches: of each what forward takes: a tensor, or where it takes several one of each.
+        """
         if method not in METHODS:
             raise ValueError(f"calibration '{method}' is not one of {METHODS}.")
         quantizers = [*self.quantizers.values(), *(b.pre for b in self.blocks if b.pre is not None)]
         everything = self.selector.schedule.all_branches()
         with self.running(FLOAT, training=False), observing(quantizers), everything:
             for x in batches:
-                self(x)
+                self(*((x,) if isinstance(x, Tensor) else x))
+        entries = [self.quantizer(name) for name in self.spec.inputs]
         for q in quantizers:
-            q.calibrate("minmax" if q is self.quantizer(self.spec.input) else method)
+            q.calibrate("minmax" if any(q is entry for entry in entries) else method)
         for name, weights in self.weights.items():
             weights.calibrate(method, self.selector.open_inputs(name))
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from search.integer.operators import Operator, operator
 
-VERSION = 2
+VERSION = 3
+ONE_INPUT_ONE_OUTPUT = 2  # the version before, which is read too
 
 
 @dataclass
@@ -85,6 +86,8 @@ class SpaceSpec:
     """Everything but the numbers.
 
     Attributes:
+        inputs, outputs: names of tensors, in the order in which forward takes and returns them.
+        input_shapes: of each input, without the batch.
         slots: tensor -> for each channel (feature, behind a flatten) its place in the vector of all gates; place 0 is
             the channel that is always open.
         gates: gate name -> channels it decides, laid one gate behind the other in that vector, from place 1.
@@ -93,9 +96,9 @@ class SpaceSpec:
     """
 
     name: str
-    input: str
-    output: str
-    input_shape: tuple[int, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    input_shapes: tuple[tuple[int, ...], ...]
     blocks: list[BlockSpec]
     weights: dict[str, WeightsSpec]
     norms: dict[str, dict[str, float]]
@@ -109,15 +112,23 @@ class SpaceSpec:
     choice_options: dict[str, Any] = field(default_factory=dict)
     version: int = VERSION
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Tensor -> its shape without the batch, in the order in which they are computed."""
+        return dict(zip(self.inputs, self.input_shapes, strict=True)) | {b.name: b.shape for b in self.blocks}
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @staticmethod
     def from_json(document: dict[str, Any]) -> "SpaceSpec":
-        """Raises ValueError for a description of another version."""
+        """Raises ValueError for a description of another version than this one and the one before."""
+        if document.get("version") == ONE_INPUT_ONE_OUTPUT:
+            document = _of_this_version(document)
         if document.get("version") != VERSION:
             raise ValueError(
-                f"space: description has version {document.get('version')}; this picojoule reads {VERSION}."
+                f"space: description has version {document.get('version')}; this picojoule reads "
+                f"{ONE_INPUT_ONE_OUTPUT} and {VERSION}."
             )
         plain = dict(document)
         plain["blocks"] = [
@@ -127,8 +138,21 @@ class SpaceSpec:
         plain["choices"] = {name: ChoiceSpec(**_tuples(c)) for name, c in document["choices"].items()}
         plain["weights"] = {name: WeightsSpec(**_tuples(w)) for name, w in document["weights"].items()}
         plain["quantizers"] = {name: QuantizerSpec(**_tuples(q)) for name, q in document["quantizers"].items()}
-        plain["input_shape"] = tuple(document["input_shape"])
+        plain |= {key: tuple(document[key]) for key in ("inputs", "outputs")}
+        plain["input_shapes"] = tuple(map(tuple, document["input_shapes"]))
         return SpaceSpec(**plain)
+
+
+def _of_this_version(document: dict[str, Any]) -> dict[str, Any]:
+    """A description of the version before: one input, one output, and depthwise where groups say so."""
+    slots = document["slots"]
+    blocks = [
+        {**b, "depthwise": b["attributes"].get("groups", 1) == len(slots[b["inputs"][0]]) > 1}
+        for b in document["blocks"]
+    ]
+    rest = {key: value for key, value in document.items() if key not in ("input", "output", "input_shape")}
+    ends = {"inputs": [document["input"]], "outputs": [document["output"]], "input_shapes": [document["input_shape"]]}
+    return {**rest, **ends, "blocks": blocks, "version": VERSION}
 
 
 def _pairs(listed: list[list]) -> tuple[tuple[str, int], ...]:

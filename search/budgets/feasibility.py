@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from cost_models.rules import CostModel
+from search.budgets.layer_costs import cost_by_layer
 from spaces.architecture import Architecture
 from spaces.decisions.decision import Decision, Gate
 from spaces.decisions.selection import Selection
@@ -150,8 +151,6 @@ def refuse_impossible(space: Space, models: Mapping[str, CostModel], budgets: Ma
 
 
 def _floors(space: Space, model: CostModel) -> str:
-    from search.budgets.layer_costs import cost_by_layer
-
     with fixed(space, smallest(space, model)), torch.no_grad():
         rows = cost_by_layer(model, space.describe())
     return "\n".join(f"  {name}: {value:g} {model.unit}" for name, value in rows if value)

@@ -21,10 +21,11 @@ def cost_by_layer(model: CostModel, network: Network) -> list[tuple[str, float]]
     return [(layer.name, _alone(model, network, layer)) for layer in network.layers]
 
 
-def _alone(model: CostModel, network: Network, layer) -> float:
+def _alone(model: CostModel, network: Network, layer: LayerUse) -> float:
     """The model on a network of that layer alone; its other inputs are its first."""
     only = dataclasses.replace(layer, inputs=(layer.inputs[0],) * len(layer.inputs))
-    return model(Network((only,), network.tensors, layer.inputs[:1], (layer.output,))).item()
+    alone = Network((only,), network.tensors, layer.inputs[:1], (layer.output,), network.branches)
+    return model(alone).item()
 
 
 def operator(layer: LayerUse) -> str:

@@ -37,11 +37,11 @@ def lower(space: Space, metadata: dict[str, Any] | None = None) -> Program:
         nodes = tuple(_node(space, block, constants) for block in space.blocks)
     finally:
         space.train(training)
-    shapes = {space.spec.input: space.spec.input_shape} | {b.name: b.spec.shape for b in space.blocks}
+    shapes = space.spec.shapes
     tensors = {name: _tensor(space, name, shape) for name, shape in shapes.items()}
     program = Program(
-        inputs=(space.spec.input,),
-        outputs=(space.spec.output,),
+        inputs=space.spec.inputs,
+        outputs=space.spec.outputs,
         tensors=tensors,
         nodes=nodes,
         constants=constants,

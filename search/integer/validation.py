@@ -33,9 +33,10 @@ def validate(graph: Graph) -> None:
 
 
 def _check_ends(graph: Graph) -> None:
-    for what, names in (("input", graph.inputs), ("output", graph.outputs)):
-        if not names or len(set(names)) != len(names):
-            raise ProgramError(f"{what}s {list(names)} found; one or more different names are allowed")
+    if not graph.inputs or len(set(graph.inputs)) != len(graph.inputs):
+        raise ProgramError(f"inputs {list(graph.inputs)} found; one or more different names are allowed")
+    if not graph.outputs:
+        raise ProgramError("no output found; one or more names are allowed")
     for name in graph.inputs:
         if name not in graph.tensors:
             raise ProgramError(f"input '{name}' is not among the tensors {sorted(graph.tensors)}")

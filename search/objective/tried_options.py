@@ -86,4 +86,4 @@ def in_use(space: Space, choice: str) -> bool:
 def tried(space: Space, x: Tensor, choice: str, option: int) -> Tensor:
     """Logits of the last training pass, had one choice of one group taken another option, by its index."""
     with unmoved(space.norms.values()):
-        return space.run(x, space.selector.having(space.selection, choice, option))
+        return space.run(space.selector.having(space.selection, choice, option), x)

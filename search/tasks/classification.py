@@ -84,11 +84,12 @@ class Classification:
         share = (value * images + 1) / (images + 2)
         return math.sqrt(share * (1 - share) / images)
 
-    def check_output(self, shape: tuple[int, ...]) -> None:
-        if shape != (len(self.classes),):
+    def check_output(self, *shapes: tuple[int, ...]) -> None:
+        if shapes != ((len(self.classes),),):
+            found = " and ".join(f"(N, {', '.join(map(str, shape))})" for shape in shapes)
             raise ValueError(
-                f"model: its output has shape (N, {', '.join(map(str, shape))}); {self._data} has "
-                f"{len(self.classes)} classes, so (N, {len(self.classes)}) is needed. Change the last layer."
+                f"model: its output has shape {found}; {self._data} has {len(self.classes)} classes, so "
+                f"(N, {len(self.classes)}) is needed. Change the last layer."
             )
 
     def summary(self, scores: Mapping[str, ClassScores]) -> dict[str, Any]:

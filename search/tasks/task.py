@@ -75,8 +75,8 @@ class Task(Protocol):
     def standard_error(self, value: float, images: int) -> float:
         """Of the metric, measured on so many images; in the metric's own scale."""
 
-    def check_output(self, shape: tuple[int, ...]) -> None:
-        """Raises ValueError: a network whose last layer gives (N, *shape) cannot learn this task."""
+    def check_output(self, *shapes: tuple[int, ...]) -> None:
+        """Raises ValueError: a network whose outputs are (N, *shape) each cannot learn this task."""
 
     def summary(self, scores: Mapping[str, Scores]) -> dict[str, Any]:
         """What summary.json holds of an exported network beside the metric.

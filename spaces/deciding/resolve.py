@@ -27,8 +27,8 @@ def _without(spec: SpaceSpec, picks: Mapping[str, int]) -> SpaceSpec:
         else:
             kept.append(block)
     spec.blocks = kept
-    spec.output = passes_on.get(spec.output, spec.output)
-    stays = {spec.input, *(block.name for block in spec.blocks)}
+    spec.outputs = tuple(passes_on.get(name, name) for name in spec.outputs)
+    stays = {*spec.inputs, *(block.name for block in spec.blocks)}
     scales = {name: _scale(spec, passes_on, name) for name in stays}
     spec.scale_of = {name: scales[name] for name in spec.scale_of if name in stays}
     spec.slots = {name: places for name, places in spec.slots.items() if name in stays}

@@ -57,7 +57,7 @@ def _masked_later(spec: SpaceSpec, gated: Collection[str]) -> set[str]:
     for block in reversed(spec.blocks):
         readers = [reader for reader in spec.blocks if block.name in reader.inputs]
         masked = [_keeps_channels(r) and (r.name in gated or r.name in later) for r in readers]
-        if masked and all(masked) and block.name != spec.output:
+        if masked and all(masked) and block.name not in spec.outputs:
             later.add(block.name)
     return later
 

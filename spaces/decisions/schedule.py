@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 
+from search.integer.memory import Use, dead_after
 from spaces.spec import BlockSpec, SpaceSpec
 
 
@@ -65,9 +66,6 @@ class Schedule:
     @cached_property
     def dead(self) -> dict[str, list[str]]:
         """Block -> the tensors that no later block reads."""
-        last = {tensor: block.name for block in self._spec.blocks for tensor in block.inputs}
-        last.pop(self._spec.output, None)
-        found: dict[str, list[str]] = {block.name: [] for block in self._spec.blocks}
-        for tensor, block in last.items():
-            found[block].append(tensor)
-        return found
+        blocks = self._spec.blocks
+        each = dead_after([Use(block.inputs, (block.name,)) for block in blocks], keep=self._spec.outputs)
+        return dict(zip((block.name for block in blocks), each, strict=True))

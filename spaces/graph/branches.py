@@ -1,18 +1,20 @@
 """Which blocks belong to which alternative."""
 
+from collections.abc import Collection
+
 from spaces.graph.op import Op
 
 When = tuple[tuple[str, int], ...]
 
 
-def conditions(blocks: list[Op], output: str) -> dict[str, When]:
+def conditions(blocks: list[Op], outputs: Collection[str]) -> dict[str, When]:
     """Block -> the choices and options under which its result is read; () where it always is.
 
     A block is read under the conditions of its reader, and, through a select, if that picks the input. Those that hold
     on every way to the output are its own.
     """
     found: dict[str, set[tuple[str, int]] | None] = {op.name: None for op in blocks}
-    found[output] = set()
+    found |= {name: set() for name in outputs}
     for op in reversed(blocks):
         own = found[op.name] or set()
         for index, name in enumerate(op.inputs):

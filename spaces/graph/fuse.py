@@ -8,30 +8,30 @@ import torch
 from spaces.graph.errors import UnsupportedNetwork
 from spaces.graph.op import ACTIVATION, NORM, PAD, Op
 from spaces.graph.ops import translate
-from spaces.graph.trace import Call, Value
+from spaces.graph.trace import Call, Trace, Value
 
 
-def operators(calls: list[Call], output: Value) -> tuple[list[Op], str]:
-    """Operators in order without those that nothing reads, and the name of the output."""
+def operators(trace: Trace) -> tuple[list[Op], tuple[str, ...]]:
+    """Operators in order without those that nothing reads, and the names of the outputs."""
     passes_on: dict[str, str] = {}
     ops: list[Op] = []
-    for call in calls:
+    for call in trace.calls:
         made = translate(_resolved(call, passes_on))
         if isinstance(made, Value):
             passes_on[call.name] = passes_on.get(made.name, made.name)
         else:
             ops += made
-    last = passes_on.get(output.name, output.name)
-    ops = _padded(ops, last)
-    needed, kept = {last}, []
+    outputs = tuple(passes_on.get(output.name, output.name) for output in trace.outputs)
+    ops = _padded(ops, outputs)
+    needed, kept = set(outputs), []
     for op in reversed(ops):
         if op.name in needed:
             needed.update(op.inputs)
             kept.append(op)
-    return kept[::-1], last
+    return kept[::-1], outputs
 
 
-def _padded(ops: list[Op], output: str) -> list[Op]:
+def _padded(ops: list[Op], outputs: tuple[str, ...]) -> list[Op]:
     """Without pads: each convolution that reads one pads as much more itself.
 
     Raises:
@@ -46,8 +46,9 @@ def _padded(ops: list[Op], output: str) -> list[Op]:
             pairs = zip(op.attributes["padding"], pad.attributes["padding"], strict=True)
             op.attributes["padding"] = [[low + more, high + most] for (low, high), (more, most) in pairs]
             op.inputs = pad.inputs
-    if output in pads:
-        raise _unread(pads[output], "the network's output")
+    for name in outputs:
+        if name in pads:
+            raise _unread(pads[name], "the network's output")
     return [op for op in ops if op.kind != PAD]
 
 
@@ -67,9 +68,9 @@ def _resolved(call: Call, passes_on: dict[str, str]) -> Call:
     return replace(call, args=tuple(map(resolve, call.args)), kwargs=kwargs)
 
 
-def fuse(ops: list[Op], output: str) -> tuple[list[Op], str]:
-    """Blocks, each named by its first operator, and the name of the output."""
-    readers = Counter(name for op in ops for name in op.inputs) + Counter([output])
+def fuse(ops: list[Op], outputs: tuple[str, ...]) -> tuple[list[Op], tuple[str, ...]]:
+    """Blocks, each named by its first operator, and the names of the outputs."""
+    readers = Counter(name for op in ops for name in op.inputs) + Counter(outputs)
     blocks: list[Op] = []
     renamed: dict[str, str] = {}
     by_name: dict[str, Op] = {}
@@ -84,7 +85,7 @@ def fuse(ops: list[Op], output: str) -> tuple[list[Op], str]:
         op = _alone(op)
         blocks.append(op)
         by_name[op.name] = op
-    return blocks, renamed.get(output, output)
+    return blocks, tuple(renamed.get(name, name) for name in outputs)
 
 
 def _joins(op: Op, before: Op) -> bool:

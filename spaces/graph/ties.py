@@ -6,7 +6,7 @@ group of a grouped convolution (which must keep groups of equal size). Channels 
 fixed: they belong to the outside world.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
@@ -45,22 +45,28 @@ class Ties:
         self.union(ids, np.full(len(ids), FIXED))
 
 
-def tie(ops: list[Op], input_channels: int, output: str) -> tuple[Ties, dict[str, str]]:
-    """Ties of all tensors, and the layers whose channels are fixed, with the reason."""
+def tie(ops: list[Op], inputs: Mapping[str, int], outputs: Collection[str]) -> tuple[Ties, dict[str, str]]:
+    """Ties of all tensors, and the layers whose channels are fixed, with the reason.
+
+    Args:
+        inputs: name -> channels.
+    """
     ties, left_alone = Ties(), {}
     called: dict[str, np.ndarray] = {}
-    ties.ids["input"] = np.zeros(input_channels, dtype=np.int64)
+    for name, channels in inputs.items():
+        ties.ids[name] = np.zeros(channels, dtype=np.int64)
     for op in ops:
-        inputs = [ties.ids[name] for name in op.inputs]
-        ties.ids[op.name] = _rule(op)(ties, op, inputs)
+        read = [ties.ids[name] for name in op.inputs]
+        ties.ids[op.name] = _rule(op)(ties, op, read)
         for stored in filter(None, (op.weights, op.norm)):  # the same parameters again: the same channels
             if stored == op.weights:
-                ties.union(called.setdefault(f"{stored} in", inputs[0]), inputs[0])
+                ties.union(called.setdefault(f"{stored} in", read[0]), read[0])
             ties.union(called.setdefault(stored, ties.ids[op.name]), ties.ids[op.name])
-    ties.fix(ties.ids[output])
+    for name in outputs:
+        ties.fix(ties.ids[name])
     for op in ops:
         if op.weighted and (ties.find(ties.ids[op.name]) == FIXED).all():
-            outside = "the network's output" if op.name == output else "the network's input or output, by a tie"
+            outside = "the network's output" if op.name in outputs else "the network's input or output, by a tie"
             left_alone[op.name] = f"channels are fixed: they are {outside}"
     return ties, left_alone
 

@@ -1,6 +1,7 @@
 """Trace a module with torch.fx and run it once, so that every value in the graph is known."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,26 +59,38 @@ class _Tracer(fx.Tracer):
         return result
 
 
-def traced(model: nn.Module, example: Tensor) -> tuple[list[Call], Value, Value]:
-    """Calls in execution order, the input and the output.
+@dataclass(frozen=True)
+class Trace:
+    """A network as it ran: calls in execution order, and the values that it takes and returns."""
+
+    calls: list[Call]
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+
+
+def traced(model: nn.Module, examples: Sequence[Tensor]) -> Trace:
+    """The calls that a network makes.
 
     Args:
         model: left as it is; a copy is traced and run.
-        example: (N, C, ...), any batch.
+        examples: (N, C, ...) each, any batch; one for each tensor that forward takes, in order.
 
     Raises:
-        UnsupportedNetwork: data-dependent control flow, several inputs or outputs, a shape that does not fit.
+        UnsupportedNetwork: data-dependent control flow, another number of inputs, a shape that does not fit, or
+            something other than tensors returned.
     """
     model = copy.deepcopy(model).eval().cpu()
     graph = _graph(model)
     placeholders = [n for n in graph.nodes if n.op == "placeholder"]
     needed = [n for n in placeholders if not n.args]
-    if len(needed) != 1:
+    if len(needed) != len(examples):
         raise UnsupportedNetwork(
-            type(model).__name__, f"forward takes {len(needed)} tensors.", "Exactly one input is supported: wrap it."
+            type(model).__name__,
+            f"forward takes {len(needed)} tensors, and {len(examples)} examples are given.",
+            "Give an example of each, in a tuple in the order in which forward takes them.",
         )
-    results = _run(model, graph, placeholders, example.detach().cpu())
-    return _calls(model, graph, placeholders[0], results)
+    results = _run(model, graph, placeholders, dict(zip(needed, examples, strict=True)))
+    return _trace(model, graph, needed, results)
 
 
 def _graph(model: nn.Module) -> fx.Graph:
@@ -97,10 +110,13 @@ def _graph(model: nn.Module) -> fx.Graph:
         ) from error
 
 
-def _run(model: nn.Module, graph: fx.Graph, placeholders: list[fx.Node], example: Tensor) -> dict[fx.Node, Any]:
-    """Runs the graph on a batch of two, so that a batch folded into another dimension shows."""
+def _run(
+    model: nn.Module, graph: fx.Graph, placeholders: list[fx.Node], given: dict[fx.Node, Tensor]
+) -> dict[fx.Node, Any]:
+    """Runs the graph on batches of two, so that a batch folded into another dimension shows."""
     results: dict[fx.Node, Any] = {}
-    example = torch.cat([example[:1], example[:1]])
+    pairs = {node: torch.cat([x[:1], x[:1]]).detach().cpu() for node, x in given.items()}
+    shapes = ", ".join(str(tuple(x.shape)) for x in pairs.values())
 
     class Recorder(fx.Interpreter):
         def run_node(self, node: fx.Node) -> Any:
@@ -111,7 +127,7 @@ def _run(model: nn.Module, graph: fx.Graph, placeholders: list[fx.Node], example
                 reason = str(error).split("\n")[0].rstrip(".")
                 raise UnsupportedNetwork(
                     where,
-                    f"fails on an input of shape {tuple(example.shape)} ({reason}).",
+                    f"fails on an input of shape {shapes} ({reason}).",
                     "Give searchable() an example_input of the shape (batch first) and type that the network takes.",
                 ) from error
             return results[node]
@@ -119,7 +135,7 @@ def _run(model: nn.Module, graph: fx.Graph, placeholders: list[fx.Node], example
     with torch.no_grad():
         recorder = Recorder(fx.GraphModule(model, graph))
         recorder.extra_traceback = False  # the message is ours
-        recorder.run(*[example if not n.args else n.args[0] for n in placeholders])
+        recorder.run(*[pairs[n] if n in pairs else n.args[0] for n in placeholders])
     return results
 
 
@@ -131,13 +147,13 @@ def _where(node: fx.Node) -> str:
     return f"{inside} ({node.name})" if inside else node.name
 
 
-def _calls(model: nn.Module, graph: fx.Graph, source: fx.Node, results: dict[fx.Node, Any]):
+def _trace(model: nn.Module, graph: fx.Graph, inputs: list[fx.Node], results: dict[fx.Node, Any]) -> Trace:
     owned = {id(t): name for name, t in [*model.named_parameters(), *model.named_buffers()]}
-    active: dict[fx.Node, Value] = {source: Value("input", tuple(results[source].shape))}
-    calls, used, output = [], {"input"}, None
+    names = _input_names(graph, inputs)
+    active = {n: Value(name, tuple(results[n].shape)) for n, name in zip(inputs, names, strict=True)}
+    sources = tuple(active.values())
+    calls, used = [], set(names)
     for node in graph.nodes:
-        if node.op == "output":
-            output = node.args[0]
         if node.op in ("placeholder", "get_attr", "output") or not any(n in active for n in node.all_input_nodes):
             continue
         if not _holds_tensor(results[node]):
@@ -151,11 +167,31 @@ def _calls(model: nn.Module, graph: fx.Graph, source: fx.Node, results: dict[fx.
         calls.append(Call(name, _where(node), target, path, tuple(args), dict(kwargs), results[node], owned))
         shape = tuple(results[node].shape) if isinstance(results[node], Tensor) else ()
         active[node] = Value(name, shape)
-    if not isinstance(output, fx.Node) or output not in active or not isinstance(results[output], Tensor):
+    return Trace(calls, sources, _returned(model, graph, active, results))
+
+
+def _input_names(graph: fx.Graph, inputs: list[fx.Node]) -> list[str]:
+    """ "input", or of several those of forward's arguments; a module of the same name keeps its own."""
+    if len(inputs) == 1:
+        return ["input"]
+    modules = {str(node.target) for node in graph.nodes if node.op == "call_module"}
+    return [f"{node.name}_input" if node.name in modules else node.name for node in inputs]
+
+
+def _returned(
+    model: nn.Module, graph: fx.Graph, active: dict[fx.Node, Value], results: dict[fx.Node, Any]
+) -> tuple[Value, ...]:
+    """What forward returns: a tensor, or a tuple or list of tensors."""
+    (returned,) = next(node for node in reversed(graph.nodes) if node.op == "output").args
+    outputs = list(returned) if isinstance(returned, (tuple, list)) else [returned]
+    computed = [n for n in outputs if isinstance(n, fx.Node) and n in active and isinstance(results[n], Tensor)]
+    if not outputs or len(computed) != len(outputs):
         raise UnsupportedNetwork(
-            type(model).__name__, "forward does not return one tensor.", "Return the logits alone: wrap the model."
+            type(model).__name__,
+            "forward does not return a tensor that it computes, or a tuple of them.",
+            "Return the logits alone, or wrap the model.",
         )
-    return calls, active[source], active[output]
+    return tuple(active[n] for n in outputs)
 
 
 def _holds_tensor(result: Any) -> bool:

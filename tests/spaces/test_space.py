@@ -158,7 +158,7 @@ def test_images_and_what_convolutions_make_of_them_have_channels_last(channels):
     space = space_of(nn.Sequential(stem, nn.ReLU(), nn.Conv2d(4, 2, 1)), (2, channels, 6, 6))
     kept = space.tensors(torch.randn(2, channels, 6, 6))
     assert all(tensor.is_contiguous(memory_format=torch.channels_last) for tensor in kept.values())
-    assert kept[space.spec.output].stride() == (32, 1, 8, 2)
+    assert kept[space.spec.outputs[0]].stride() == (32, 1, 8, 2)
 
 
 # Decisions

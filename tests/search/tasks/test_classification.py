@@ -83,6 +83,13 @@ def test_a_last_layer_of_another_shape_than_the_classes_is_refused(shape):
         task_of(4, 4, 4).check_output(shape)
 
 
+def test_a_second_output_is_refused():
+    with pytest.raises(
+        ValueError, match=r"its output has shape \(N, 3\) and \(N, 1\); pets has 3 classes, so \(N, 3\)"
+    ):
+        task_of(4, 4, 4).check_output((3,), (1,))
+
+
 def test_a_last_layer_with_one_output_a_class_is_accepted():
     assert task_of(4, 4, 4).check_output((3,)) is None
 

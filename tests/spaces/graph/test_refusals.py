@@ -27,9 +27,9 @@ class TwoInputs(nn.Module):
         return x + y
 
 
-class TwoOutputs(nn.Module):
+class ANumberToo(nn.Module):
     def forward(self, x):
-        return F.relu(x), torch.tanh(x)
+        return F.relu(x), 3
 
 
 class Branches(nn.Module):
@@ -78,9 +78,9 @@ REFUSED = [
     (Net(lambda net, x: torch.cat((x, x), 2)), "cat", "concatenates along dimension 2", "dimension 1"),
     (Net(lambda net, x: torch.cat((x, torch.zeros(2, 1, 6, 6)), 1)), "cat", "concatenates .* constants", "dimension 1"),
     (Net(lambda net, x: F.conv2d(x, net.conv.weight.repeat(1, 4, 1, 1)[:, :4])), "conv2d", "computed", "parameter"),
-    (Net(lambda net, x: (x, x)), "Net", "does not return one tensor", "Return the logits alone"),
-    (TwoInputs(), "TwoInputs", "forward takes 2 tensors", "Exactly one input"),
-    (TwoOutputs(), "TwoOutputs", "does not return one tensor", "wrap the model"),
+    (Net(lambda net, x: {"y": x}), "Net", "does not return a tensor", "Return the logits alone"),
+    (TwoInputs(), "TwoInputs", "forward takes 2 tensors, and 1 examples", "an example of each"),
+    (ANumberToo(), "ANumberToo", "does not return a tensor", "wrap the model"),
     (Branches(), "Branches", "its path depends on the data", "split the model"),
     (nn.Sequential(nn.Flatten(), nn.BatchNorm1d(192)), "1", "does not follow a linear layer", "behind a Linear"),
 ]  # fmt: skip
