@@ -1,4 +1,7 @@
-"""What a network costs: pure, differentiable functions of its description, exact once it is decided."""
+"""What a network costs: pure, differentiable functions of its description.
+
+They are exact on a decided network. The formulas stand in docs/methods.md, section 8.
+"""
 
 from collections.abc import Callable
 

@@ -11,8 +11,8 @@ from search.integer.operators import Work
 def bit_operations(layer: LayerUse, network: Network) -> Tensor:
     """(), expected bit operations of one convolution or linear layer.
 
-    MACs * (b_a * b_w + b_a + b_w + log2(fan_in)): the products, and accumulators wide enough for fan_in of them.
-    b_a and b_w are chosen independently, so expected bits give the expectation.
+    MACs * (b_a * b_w + b_a + b_w + log2(fan_in)) counts the products, and accumulators that are wide enough for fan_in
+    of them. b_a and b_w are chosen independently, so the expected bits give the expectation.
     """
     channels, channel_bits, in_bits = layer.out_channels, layer.channel_bits, layer.mean_in_bits
     fan_in = layer.fan_in

@@ -2,15 +2,15 @@
 
 Source: Horowitz, "Computing's energy problem", ISSCC 2014, figure 1.1.9: 45 nm, 0.9 V, arithmetic and cache accesses.
 
-Arithmetic. A product of b_a by b_w bits costs b_a * b_w / 64 of the 8-bit multiplier, for a multiplier's area grows
-with both widths; it is added to a 32-bit accumulator. Elementwise adds and pools cost one 32-bit add for each element
-that they read.
+Arithmetic. A product of b_a by b_w bits costs b_a * b_w / 64 of an 8-bit product, because the area of a multiplier
+grows with both widths. It is added to a 32-bit accumulator. Elementwise sums and pools cost one 32-bit addition for
+each element that they read.
 
 Memory. Each weight bit is read once a call. Each bit of an activation tensor is written once by its producer and read
-once by each reader; the network's input is written by no layer. A table is read once for each element of its output.
+once by each reader. No layer writes the network's input. A table is read once for each element of its output.
 A bit costs 1/64 of a 64-bit access to a 32 kB cache.
 
-Not counted, for any op: requantization, reads of biases and multipliers, instruction fetch and control.
+Requantization, reads of biases and multipliers, instruction fetch and control are not counted for any operator.
 """
 
 from collections import Counter
@@ -30,7 +30,7 @@ MEMORY_PJ = ACCESS_PJ / 64  # one bit
 
 
 def accumulate(layer: LayerUse, network: Network) -> Tensor:
-    """(), every weight bit read once; every MAC a product of input and weight bits, and an addition."""
+    """(), every weight bit is read once, and every MAC is a product of input and weight bits and an addition."""
     a_weight_bit = (PRODUCT_PJ * layer.positions) * layer.mean_in_bits + MEMORY_PJ
     adds = (ADD_32_PJ * layer.positions) * layer.out_channels
     return layer.fan_in * (layer.channel_bits * a_weight_bit + adds)
@@ -48,7 +48,7 @@ def multiply(layer: LayerUse, network: Network) -> Tensor:
 
 
 def pool(layer: LayerUse, network: Network) -> Tensor:
-    """(), each element in a window is added, or compared at the price of an addition."""
+    """(), each element in a window is added, or compared, which is taken to cost as much as an addition."""
     return ADD_32_PJ * prod(layer.kernel) * layer.out_elements
 
 
@@ -63,7 +63,7 @@ RULES: Rules = {
 
 
 def activation_bits(network: Network) -> Tensor:
-    """(), activation bits written and read. Where no code runs nothing moves: the output is an input's memory."""
+    """(), activation bits that are written and read. Where no code runs, nothing moves: the output is its input."""
     always: Counter[str] = Counter()
     terms: list[Tensor | float] = []
     for layer in network.layers:

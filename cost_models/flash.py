@@ -15,7 +15,7 @@ WIDTHS_A_BYTE = 2  # 4-bit nibbles
 
 
 def stored_weights(layer: LayerUse) -> Tensor:
-    """(), bytes of the packed weights, each output channel's row starting on a byte, and of the list of widths.
+    """(), bytes of the packed weights and of the list of widths. The row of each output channel starts on a byte.
 
     sum_p out_per_width[p] * ceil(fan_in * bits_p / 8), plus ceil(out_channels / 2) where channels differ in width.
     """
@@ -38,7 +38,7 @@ def small_constants(layer: LayerUse) -> Tensor | float:
 
 
 def table_bytes(layer: LayerUse) -> Tensor:
-    """(), bytes of the activation table: one an entry, two where the output has more than 8 bits."""
+    """(), bytes of the activation table: an entry takes one byte, or two where the output has more than 8 bits."""
     entry_bytes = layer.out_share.new_tensor([1 if bits <= 8 else 2 for bits in layer.out_bits])
     return layer.table_entries * (layer.out_share @ entry_bytes)
 

@@ -11,7 +11,7 @@ from search.integer.operators import ELEMENTWISE, Work
 
 
 class Latency:
-    """Sum over layers; nothing overlaps. Any measured table does: the figure is as good as its source."""
+    """The sum over all layers, which do not overlap. Any measured table will do; the figure is as good as the table."""
 
     name = "latency_cycles"
     unit = "cycles"
@@ -26,7 +26,7 @@ class Latency:
         """(), cycles; differentiable in channels, widths and activation shares.
 
         Raises:
-            UnsupportedLayer: an op without a rule, or a combination on offer that the target's table lacks.
+            UnsupportedLayer: an operator has no rule, or the target's table lacks a combination that is on offer.
         """
         return summed(self.name, self._rules, network)
 
@@ -48,7 +48,7 @@ class Latency:
         return target.cycles_per_mac[key]
 
     def element_cycles(self, layer: LayerUse, network: Network) -> Tensor:
-        """(), cycles an element times output elements, or times elements in windows for a pool."""
+        """(), cycles an element times output elements; for a pool, times the elements in its windows."""
         target, key = self.target, layer.operator.priced_as or layer.op
         if key not in target.cycles_per_element:
             raise UnsupportedLayer(

@@ -14,26 +14,26 @@ Order = tuple[tuple[str, ...], tuple[str, ...], tuple[Step, ...]]  # the network
 
 
 class UnsupportedLayer(NotImplementedError):
-    """A cost model has no rule for an operator. A cost never defaults to zero."""
+    """A cost model has no rule for an operator. No cost is silently zero."""
 
 
 @dataclass(frozen=True, eq=False)
 class LayerUse:
-    """One execution of one operator. A module that is called twice is two uses with one `weights` name.
+    """One execution of one operator. A module that is called twice makes two uses with one `weights` name.
 
-    Tensors are float64 and differentiable. Channels by width are counts, not shares: n * (k / n) need not be k in
-    floating point, and the cost of a decided network is exact.
+    All tensors are float64 and differentiable. `out_per_width` holds counts and not shares: n * (k / n) need not be k
+    in floating point, and the cost of a decided network has to be exact.
     """
 
     name: str
     op: str  # of search.integer.operators
-    in_channels: Tensor  # (), of the first input that are read; features of a linear
+    in_channels: Tensor  # (), channels of the first input that are read; of a linear layer its features
     out_channels: Tensor  # ()
-    kernel: tuple[int, ...]  # () unless conv, depthwise or pool
-    groups: int  # of a conv, 1 elsewhere; of a depthwise one they go with its channels, and this may be out of date
-    in_size: tuple[int, ...]  # spatial, without channels
+    kernel: tuple[int, ...]  # () where the operator has no window
+    groups: int  # of a convolution, 1 elsewhere; a depthwise one loses groups with its channels, which is not seen here
+    in_size: tuple[int, ...]  # spatial sizes, without the channels
     out_size: tuple[int, ...]
-    weight_bits: tuple[int, ...]  # nonzero widths on offer; () without weights
+    weight_bits: tuple[int, ...]  # widths on offer without 0; () where there are no weights
     out_per_width: Tensor  # (n_widths,), output channels at each width; sums to out_channels
     in_bits: tuple[int, ...]
     in_share: Tensor  # (n_in_bits,), sums to 1
@@ -41,19 +41,19 @@ class LayerUse:
     out_share: Tensor  # (n_out_bits,), sums to 1
     inputs: tuple[str, ...]  # tensor names
     output: str
-    weights: str | None = None  # name of the stored weights; None: stored for this layer alone
+    weights: str | None = None  # name of the stored weights; None: they are stored for this layer alone
     table_entries: Tensor | int = 0  # of the activation table stored with this op
-    taps: Tensor | int | None = None  # of the kernel that are in use, where not all of them
+    taps: Tensor | int | None = None  # taps of the kernel that are in use; None: all of them
     depthwise: bool = False  # each output channel reads one input channel, however many are left
     when: tuple[tuple[str, int], ...] = ()  # the op runs if each of these choices takes this option
-    choice: str | None = None  # of a select: which of its inputs, in the order of the options, its output is
+    choice: str | None = None  # of a select: the choice whose option is the number of the input that it passes on
 
     @property
     def operator(self) -> Operator:
         """The specification of the layer's operator.
 
         Raises:
-            UnsupportedLayer: there is none, so that its costs are not known.
+            UnsupportedLayer: there is no such operator, so its costs are not known.
         """
         try:
             return operator(self.op)
@@ -62,10 +62,11 @@ class LayerUse:
 
     @property
     def runs_depthwise(self) -> bool:
-        """Whether a depthwise convolution's kernel runs it: it reads one channel an output, of several.
+        """Whether the kernel for depthwise convolutions runs it: each output reads one channel, out of several.
 
-        It follows from the channels that are left, so that an open network is seen as the one that is decided from it:
-        a grouped convolution of which one input a group is left is depthwise, a depthwise one with one channel is not.
+        This follows from the channels that are left, so that an open network costs what the decided one does. A grouped
+        convolution with one input left in each group runs as a depthwise one, and a depthwise one with one channel left
+        does not.
         """
         if not (self.depthwise or self.groups > 1):
             return False
@@ -73,7 +74,7 @@ class LayerUse:
 
     @property
     def fan_in(self) -> Tensor:
-        """(), weights of one output channel: taps * in_channels / groups; taps if depthwise."""
+        """(), weights of one output channel: taps * in_channels / groups, or taps where the layer is depthwise."""
         taps = prod(self.kernel) if self.taps is None else self.taps
         if self.depthwise:
             return taps if isinstance(taps, Tensor) else self.out_channels.new_tensor(taps)
@@ -92,7 +93,7 @@ class LayerUse:
 
     @property
     def channel_bits(self) -> Tensor:
-        """(), weight bits summed over output channels; times fan_in: all weight bits."""
+        """(), weight bits summed over the output channels. This times fan_in is the bits of all weights."""
         return self.out_per_width @ self.out_per_width.new_tensor(self.weight_bits)
 
     @property
@@ -130,7 +131,7 @@ class TensorUse:
 class Network:
     """Layers in execution order and every tensor that they read or write.
 
-    Where branches are open the layers of all of them are listed; `runs` says how far each counts.
+    Where branches are open, the layers of all branches are listed, and `runs` gives the probability of each.
 
     Raises:
         ValueError: a layer reads a tensor that nothing has written yet, or a name is not in `tensors`.
@@ -169,7 +170,7 @@ class Network:
         return self._shares[layer.when]
 
     def weighed(self, layer: LayerUse, cost: Tensor | float) -> Tensor | float:
-        """A cost of the layer, as far as it runs."""
+        """A cost of the layer, multiplied by the probability that the layer runs."""
         return cost * self.runs(layer) if layer.when else cost
 
     def stored(self, owner: LayerUse) -> Tensor | float:
@@ -195,7 +196,7 @@ class Network:
 
     @cached_property
     def order(self) -> Order:
-        """What of the network does not depend on sizes: who reads and writes what, when, in whose memory."""
+        """All that does not depend on sizes: which layer reads and writes which tensor, when, and in whose memory."""
         steps = ((e.op, e.name, e.inputs, e.output, e.when, e.choice) for e in self.layers)
         return self.inputs, self.outputs, tuple(steps)
 

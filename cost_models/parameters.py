@@ -1,4 +1,4 @@
-"""Weights and biases, as a count of numbers."""
+"""The number of weights and biases: a count, so no source is needed."""
 
 from torch import Tensor
 
@@ -8,7 +8,7 @@ from search.integer.operators import Work
 
 
 def biases(layer: LayerUse, network: Network) -> Tensor:
-    """(), one a channel. A second call of shared weights has its own: the bias holds the input's zero point."""
+    """(), one a channel. A second call of shared weights has biases of its own, which hold its input's zero point."""
     return layer.out_channels
 
 
@@ -16,7 +16,7 @@ RULES: Rules = {Work.PRODUCTS: biases, **dict.fromkeys(WITHOUT_PRODUCTS, nothing
 
 
 class Parameters:
-    """Weights, once for each stored set, and the biases of every call."""
+    """Each stored set of weights once, and the biases of every call."""
 
     name = "parameters"
     unit = "parameters"

@@ -1,4 +1,4 @@
-"""Peak RAM: the most bytes of activation tensors that are live at once, over the schedule."""
+"""Peak RAM: the most bytes of activation tensors that are live at once while a network runs layer by layer."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -19,7 +19,7 @@ def _runs(layer: LayerUse, picks: Picks) -> bool:
 
 
 def _use(layer: LayerUse, picks: Picks) -> Use | None:
-    """What a layer reads and writes; None where it does not run. Of a select it is the input that is picked."""
+    """What a layer reads and writes; None where it does not run. A select stands for the input that is picked."""
     if not _runs(layer, picks):
         return None
     if layer.choice is not None:
@@ -29,12 +29,13 @@ def _use(layer: LayerUse, picks: Picks) -> Use | None:
 
 
 def lifetimes(network: Network, picks: Picks | None = None) -> dict[str, tuple[int, int]]:
-    """First and last layer at which each memory is live, see search.integer.memory.
+    """First and last layer at which each memory is live; search.integer.memory says what that means.
 
-    Of branches those that are picked run, the likeliest if nothing else is said.
+    Args:
+        picks: choice of branches -> the branch that runs; None: the likeliest branches run.
 
     Raises:
-        UnsupportedLayer: an op whose use of memory is not known.
+        UnsupportedLayer: an operator is not known, so its use of memory is not known.
     """
     picks = network.picks() if picks is None else picks
     return memory.lifetimes(network.inputs, network.outputs, [_use(layer, picks) for layer in network.layers])
@@ -42,12 +43,12 @@ def lifetimes(network: Network, picks: Picks | None = None) -> dict[str, tuple[i
 
 @lru_cache(maxsize=64)
 def _plans(order: Order) -> dict[tuple[tuple[str, int], ...], Tensor]:
-    """Of networks of one order what `_live` has given, by picks: sizes change from step to step, that does not."""
+    """Picks -> what `_live` found for networks of this order. Sizes change from one step to the next, but not this."""
     return {}
 
 
 def _live(network: Network, picks: Picks, plans: dict[tuple[tuple[str, int], ...], Tensor]) -> Tensor:
-    """(n_layers, n_tensors) of zeros and ones: whose bytes are live while a layer runs, 0 where it does not run.
+    """(n_layers, n_tensors) of zeros and ones: whose bytes are live while a layer runs. A row is 0 where it does not.
 
     Tensors are the network's inputs and then each layer's output.
     """
@@ -71,13 +72,13 @@ def _sizes(network: Network) -> Tensor:
 
 
 def live_bytes(network: Network, picks: Picks | None = None) -> Tensor:
-    """(n_layers,), bytes live while each layer runs, 0 where it does not."""
+    """(n_layers,), bytes that are live while each layer runs, and 0 for a layer that does not run."""
     sizes = _sizes(network)
     return _live(network, network.picks() if picks is None else picks, _plans(network.order)).to(sizes) @ sizes
 
 
 def ram_by_layer(network: Network) -> list[tuple[str, Tensor]]:
-    """Layer names with the bytes live while each runs, in execution order."""
+    """Names of layers with the bytes that are live while each runs, in execution order."""
     return [(layer.name, bytes_) for layer, bytes_ in zip(network.layers, live_bytes(network), strict=True)]
 
 
@@ -87,16 +88,16 @@ def peak_layer(network: Network) -> str:
 
 
 class PeakRam:
-    """Largest sum of live activation tensors; weights stay in flash and scratch memory is the backend's."""
+    """The largest sum of live activation tensors. Weights stay in flash, and scratch memory is the backend's."""
 
     name = "peak_ram_bytes"
     unit = "B"
     source = "a count over the schedule"
 
     def __call__(self, network: Network) -> Tensor:
-        """(), bytes; the gradient is that of the layers where the peak is.
+        """(), bytes. The gradient is that of the layers where the peak is.
 
-        A branch's share has for gradient the peak that the network would have with that branch.
+        The gradient of a branch's share is the peak that the network would have with that branch.
         """
         picks, plans, sizes = network.picks(), _plans(network.order), _sizes(network)
         peak = (_live(network, picks, plans).to(sizes) @ sizes).max()

@@ -10,7 +10,7 @@ from cost_models.layer import LayerUse, Network, UnsupportedLayer
 from search.integer.operators import Work
 
 Rule = Callable[[LayerUse, Network], Tensor | float]
-Rules = Mapping[Work | str, Rule]  # by an operator's name where it is special, else by the work that it does
+Rules = Mapping[Work | str, Rule]  # key: the name of an operator that is special, or the work that operators do
 
 WITHOUT_PRODUCTS = (Work.SUM, Work.PRODUCT, Work.WINDOW, Work.LOOK_UP, Work.COPY, Work.NOTHING)
 
@@ -35,7 +35,7 @@ class CostModel(Protocol):
 
 
 def summed(model: str, rules: Rules, network: Network) -> Tensor:
-    """(), the sum over all layers of what their rules say, each as far as it runs.
+    """(), the sum over all layers of what their rules say, each times the probability that the layer runs.
 
     Raises:
         UnsupportedLayer: a layer's operator is unknown, or there is no rule for it and none for its work.
@@ -56,7 +56,7 @@ def _rule(model: str, rules: Rules, layer: LayerUse) -> Rule:
 
 
 def nothing(layer: LayerUse, network: Network) -> float:
-    """Such work is no part of the cost."""
+    """The rule for work that is no part of the cost."""
     return 0.0
 
 

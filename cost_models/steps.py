@@ -4,7 +4,7 @@ from torch import Tensor
 
 
 def ceil(x: Tensor) -> Tensor:
-    """Round up; the gradient is that of x itself (straight-through), so ceil(n / 8) has slope 1/8."""
+    """Rounds up. The gradient is that of x itself (straight-through), so ceil(n / 8) has slope 1/8."""
     return x + (x.ceil() - x).detach()
 
 
@@ -12,7 +12,7 @@ def exact(cost: Tensor) -> int:
     """The cost of a decided network as an integer.
 
     Raises:
-        ValueError: it is not one to the last bit.
+        ValueError: the cost is no whole number.
     """
     value = float(cost.detach())
     if not value.is_integer():

@@ -1,4 +1,4 @@
-"""A microcontroller: what it holds, what it can run, what that takes. Fields are the keys of conf/target/*.yaml."""
+"""A microcontroller: what it holds, what it can run, and what that costs. Fields are the keys of conf/target/*.yaml."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class IllegalLayer(ValueError):
 
 @dataclass
 class Target:
-    """One chip and its measured kernels. Not frozen: configuration tools fill it field by field.
+    """One chip and its measured kernels. It is not frozen, because configuration tools fill it field by field.
 
     Raises:
         ValueError: a field is out of range.
@@ -51,9 +51,9 @@ class Target:
             )
 
     def check(self, network: Network) -> None:
-        """Hold that the target can run every layer of a network, as its decisions stand, in all branches.
+        """Checks that the target can run every layer of a network as its decisions stand, in all branches.
 
-        Activations are checked where they are read: the network's output may have any width.
+        Activations are checked where they are read, so the network's output may have any width.
 
         Raises:
             IllegalLayer: names every layer that it cannot run.

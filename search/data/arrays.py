@@ -14,7 +14,7 @@ EXACT_IN_FLOAT32 = 2**24  # integers up to this magnitude
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of a .npz file. Pickled objects are refused: unpickling can run any code.
+    """All arrays of a .npz file. Pickled objects are refused, because unpickling can run any code.
 
     Raises:
         DataError: the file is missing, damaged or holds objects.
@@ -30,7 +30,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def image_tensor(place: str, array: np.ndarray, has_channels: bool) -> Tensor:
-    """Images as uint8 where they are that, else float32.
+    """Images as uint8 where they are uint8, and as float32 otherwise.
 
     Args:
         place: the file and key, as errors should name them.

@@ -1,4 +1,4 @@
-"""From raw splits to Data: check, carve what is missing, take a subset, measure mean and std."""
+"""From raw splits to Data: they are checked, missing ones are carved out of train, and mean and std are measured."""
 
 import logging
 from collections.abc import Iterator
@@ -20,16 +20,16 @@ log = logging.getLogger(__name__)
 def assemble(
     name: str, place: str, splits: dict[str, Split], classes: tuple[str, ...], train_images: int | None = None
 ) -> Data:
-    """Check the splits and complete them.
+    """Checks the splits and completes them.
 
-    A missing test or validation split is carved out of train: stratified, by a fixed seed, and logged.
+    A missing test or validation split is carved out of train: stratified, by a fixed seed. The log says so.
 
     Args:
-        name: of the data set.
+        name: name of the data set.
         place: where the data came from, as errors should name it.
         splits: "train" and, where they exist, "val" and "test".
         classes: the names of labels 0, 1, ...
-        train_images: keep only so many training images, stratified; None keeps all.
+        train_images: how many training images are kept, stratified; None: all.
 
     Raises:
         DataError: the data cannot be used.
@@ -71,7 +71,7 @@ def _subset(place: str, train: Split, count: int) -> Split:
 
 
 def _mean_and_std(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Per channel, in float64; two passes, for a difference of squares loses digits. images: (N, C, *size)."""
+    """Of each channel, in float64. It takes two passes: a difference of squares loses digits. images: (N, C, *size)."""
     count = images.numel() // images.shape[1]
     mean = sum(chunk.sum(dim=1) for chunk in _chunks(images)) / count
     squares = sum((chunk - mean[:, None]).square().sum(dim=1) for chunk in _chunks(images))

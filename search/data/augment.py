@@ -1,6 +1,7 @@
 """Random changes of training images, as tensor operations on a whole batch.
 
-Drawing is apart from applying, so that processes that share a batch can draw for all of it and apply to their part.
+Drawing is apart from applying. Processes that share a batch can therefore all draw for the whole batch, and each
+applies the changes to its own part.
 """
 
 from dataclasses import dataclass
@@ -13,24 +14,24 @@ from search.data.data import DataError
 
 @dataclass
 class Augment:
-    """What may change; as it stands, nothing does. Works in 1, 2 and 3 spatial dimensions."""
+    """What may change. By default nothing does. Images may have 1, 2 or 3 spatial dimensions."""
 
     shift: int = 0  # move by up to so many pixels along every dimension; zeros move in
     flip: bool = False  # mirror the last dimension of every other image, left to right
     cutout: int = 0  # side of a square of zeros around a random pixel (DeVries, Taylor, arXiv 1708.04552)
 
     def check(self, size: tuple[int, ...]) -> None:
-        """Check that something of an image of this size remains.
+        """Checks that something of an image of this size remains.
 
         Raises:
-            DataError: a negative value, or one as large as the image.
+            DataError: a value is negative, or as large as the image.
         """
         for name, value in (("shift", self.shift), ("cutout", self.cutout)):
             if not 0 <= value < min(size):
                 raise DataError(f"augment: {name} is {value} on images of size {size}; allowed are 0..{min(size) - 1}.")
 
     def draw(self, count: int, size: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        """Draw the changes of count images of this size.
+        """Draws the changes of `count` images of this size.
 
         Returns:
             (count, 2 * dims + 1), int64: offset of the shift along each dimension, 0..2*shift; flip, 0 or 1;
@@ -42,7 +43,7 @@ class Augment:
         return torch.cat([shifts, flips, *(centre - self.cutout // 2 for centre in centres)], dim=1)
 
     def apply(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Change the images.
+        """Changes the images.
 
         Args:
             images: (N, C, *size), any type.
@@ -63,7 +64,7 @@ class Augment:
 
 
 def _shift(images: Tensor, offsets: Tensor, reach: int) -> Tensor:
-    """Cut a window out of each image, padded by reach on all sides. offsets: (N, dims), 0..2*reach."""
+    """Cuts a window out of each image, which is padded by reach on all sides. offsets: (N, dims), 0..2*reach."""
     windows = nn.functional.pad(images, [reach] * (2 * offsets.shape[1]))
     for axis, side in enumerate(images.shape[2:], start=2):
         windows = windows.unfold(axis, side, 1)

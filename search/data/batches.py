@@ -1,4 +1,4 @@
-"""Batches of one split, from memory: shuffled by a seed, augmented, normalised, and shared out among processes."""
+"""Batches of one split, from memory. They are shuffled by a seed, augmented, normalised, and shared by processes."""
 
 from collections.abc import Iterator
 from copy import copy
@@ -14,8 +14,8 @@ from search.data.data import Data, DataError
 class Batches:
     """The batches of one split.
 
-    Order and augmentation are functions of (seed, epoch) alone: whoever resumes at an epoch sees it again bit for bit.
-    Each of world_size processes gets its contiguous part of every batch; together they see what one process would.
+    Order and augmentation depend on the seed and the epoch alone, so a run that resumes at an epoch sees the same bits.
+    Each of world_size processes gets a contiguous part of every batch. Together they see what one process would see.
     """
 
     def __init__(
@@ -31,21 +31,21 @@ class Batches:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        """Put the split on the device.
+        """Puts the split on the device.
 
         Args:
             data: the data set.
             split: "train", "val" or "test".
             batch_size: of all processes together.
             seed: not negative.
-            shuffle: for training: a new order every epoch, and a last incomplete batch is dropped.
-            augment: how to change the images; None: not at all.
+            shuffle: for training. Every epoch has a new order, and an incomplete last batch is dropped.
+            augment: how to change the images; None: they are not changed.
             device: where the images are held and the batches come out.
             rank: of this process, 0..world_size-1.
             world_size: number of processes.
 
         Raises:
-            DataError: a batch that does not divide among the processes or exceeds the training images.
+            DataError: a batch cannot be divided among the processes, or is larger than the training split.
         """
         images = data.split(split).images
         if batch_size < 1 or batch_size % world_size or not 0 <= rank < world_size:
@@ -70,17 +70,17 @@ class Batches:
         self._rank, self._world_size = rank, world_size
 
     def __len__(self) -> int:
-        """Steps an epoch."""
+        """The number of steps in an epoch."""
         whole, rest = divmod(len(self._labels), self._batch_size)
         return whole if self._shuffle or rest == 0 else whole + 1
 
     @property
     def images(self) -> int:
-        """How many the split has."""
+        """The number of images in the split."""
         return len(self._labels)
 
     def some(self, count: int) -> "Batches":
-        """Of so many images, spread evenly over the split; all where it has no more."""
+        """Batches of `count` images that are spread evenly over the split, or of all where it has no more."""
         part = copy(self)
         places = torch.linspace(0, self.images - 1, min(count, self.images)).long().to(self._labels.device)
         part._images, part._labels = self._images[places], self._labels[places]
@@ -89,10 +89,10 @@ class Batches:
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of one epoch, or this process's part of each.
 
-        Where the last batch is incomplete (never in training), parts differ by one image and can be empty.
+        The last batch can be incomplete, but not in training. The parts then differ by one image and can be empty.
 
         Args:
-            epoch: 0, 1, ...; any of them at any time.
+            epoch: 0, 1, ..., in any order.
 
         Yields:
             Images (n, C, *size), float32, normalised, and labels (n,), int64.
@@ -104,7 +104,7 @@ class Batches:
             yield self._part(batch, generator)
 
     def _part(self, batch: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """This process's part of the batch with these indices (n,); draws for the whole batch."""
+        """This process's part of the batch with these indices (n,). The changes of the whole batch are drawn."""
         first, last = (len(batch) * r // self._world_size for r in (self._rank, self._rank + 1))
         index = batch[first:last].to(self._images.device)
         images = self._images[index]
@@ -115,5 +115,5 @@ class Batches:
 
 
 def _mix(seed: int, epoch: int) -> int:
-    """One number from two, such that neighbours have unrelated ones."""
+    """One number from two. Neighbouring seeds and epochs give unrelated numbers."""
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])

@@ -1,4 +1,4 @@
-"""What every data set is checked for when it is loaded. All checks raise DataError and name the split and the index."""
+"""What every data set is checked for when it is loaded. Every check raises DataError with the split and the index."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from search.data.data import DataError, Split
 
 
 def check_split(place: str, split: Split, classes: tuple[str, ...]) -> None:
-    """Check one split by itself: types, lengths, labels in range, finite images.
+    """Checks one split by itself: its types, lengths, that labels are in range and that images are finite.
 
     Args:
         place: the data set and the split, as errors should name them.
@@ -35,10 +35,10 @@ def check_split(place: str, split: Split, classes: tuple[str, ...]) -> None:
 
 
 def check_together(place: str, splits: dict[str, Split], classes: tuple[str, ...]) -> None:
-    """Check that the splits fit each other and that every class can be learned.
+    """Checks that the splits fit each other and that every class can be learned.
 
     Raises:
-        DataError: another shape or type of image than in training, or a class without training images.
+        DataError: images differ in shape or type from those of training, or a class has no training image.
     """
     train = splits["train"]
     for name, split in splits.items():

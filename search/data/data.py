@@ -1,4 +1,4 @@
-"""What a data set is to the rest of the engine: three splits of images in memory, and how to normalise them."""
+"""What the rest of the engine knows of a data set: three splits of images in memory, and how to normalise them."""
 
 from dataclasses import dataclass
 

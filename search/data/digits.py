@@ -15,13 +15,13 @@ LEVELS = 16  # pixels are 0..16; images are float32 in 0..1
 
 @dataclass
 class DigitsOptions:
-    """Nothing to choose."""
+    """There is nothing to choose."""
 
     name: str = "digits"
 
 
 def load_digits(options: DigitsOptions) -> Data:
-    """Load the digits; validation and test images are carved.
+    """Loads the digits. Validation and test images are carved out of them.
 
     Raises:
         DataError: scikit-learn is not installed.

@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class FashionMnistOptions:
-    """Where the four IDX files are, and how many training images to keep."""
+    """Where the four IDX files are, and how many training images are kept."""
 
     name: str = "fashion_mnist"
     folder: str | None = None  # None: the Debian package's where it is installed, else downloaded to a cache
@@ -53,7 +53,7 @@ class FashionMnistOptions:
 
 
 def load_fashion_mnist(options: FashionMnistOptions) -> Data:
-    """Load the full data set.
+    """Loads the full data set.
 
     Raises:
         DataError: a file is missing, damaged or cannot be downloaded.
@@ -64,7 +64,7 @@ def load_fashion_mnist(options: FashionMnistOptions) -> Data:
 
 
 def read_split(folder: Path, prefix: str) -> Split:
-    """Read the images and labels called prefix, "train" or "t10k"; not checked against each other.
+    """Reads the images and labels called prefix, "train" or "t10k". They are not checked against each other.
 
     Raises:
         DataError: a file is missing or damaged.
@@ -85,7 +85,7 @@ def _default_folder() -> Path:
 
 
 def _download(name: str, folder: Path) -> None:
-    """Download one file into folder; it appears there whole and checked, or not at all."""
+    """Downloads one file into the folder. It appears there whole and checked, or not at all."""
     url = f"{URL}/{name}.gz"
     log.info("downloading %s to %s", url, folder)
     try:

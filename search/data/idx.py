@@ -17,7 +17,7 @@ UINT8 = 8
 
 
 def read_idx(folder: Path, name: str) -> np.ndarray:
-    """Read folder/name.gz, or folder/name where it is not compressed.
+    """Reads folder/name.gz, or folder/name where it is not compressed.
 
     Returns:
         uint8, in the shape that the file states.

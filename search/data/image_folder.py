@@ -1,4 +1,4 @@
-"""Images of the user's own: folder/train/CLASS/*.png or *.jpg, and where they exist folder/val, folder/test."""
+"""A user's own images: folder/train/CLASS/*.png or *.jpg, and folder/val and folder/test where they exist."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ class ImageFolderOptions:
 
 
 def load_image_folder(options: ImageFolderOptions) -> Data:
-    """Load all images into memory as uint8: one channel where all are grey, else three.
+    """Loads all images into memory as uint8, with one channel where all are grey and with three otherwise.
 
     The classes are the folders of train, in alphabetical order. Splits without a folder are carved out of train.
 

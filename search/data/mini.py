@@ -1,6 +1,6 @@
 """Fashion-MNIST mini, shipped with the package: 8,000 training, 2,000 validation and 2,000 test images.
 
-Made by `search.data.make_fashion_mnist_mini`; see fashion_mnist_mini/README.md.
+`search.data.make_fashion_mnist_mini` made it; see fashion_mnist_mini/README.md.
 """
 
 import hashlib
@@ -18,14 +18,14 @@ SHA256 = "5c4ea4a89022784c8eb723b287954c25cc3fd825731020b758d014638061b37b"
 
 @dataclass
 class FashionMnistMiniOptions:
-    """How many training images to keep."""
+    """How many training images are kept."""
 
     name: str = "fashion_mnist_mini"
     train_images: int | None = None  # stratified subset; None: all 8,000
 
 
 def load_fashion_mnist_mini(options: FashionMnistMiniOptions) -> Data:
-    """Load the shipped subset.
+    """Loads the shipped subset.
 
     Raises:
         DataError: the file is missing or not the one that was shipped.

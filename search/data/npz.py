@@ -1,4 +1,7 @@
-"""Arrays of the user's own, in a .npz file or in memory: x_train, y_train, and x_val, y_val, x_test, y_test or not."""
+"""A user's own arrays, in a .npz file or in memory.
+
+x_train and y_train are needed. x_val with y_val and x_test with y_test are optional.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +25,7 @@ class NpzOptions:
 
 
 def load_npz(options: NpzOptions) -> Data:
-    """Load the file. Images are uint8, or become float32; splits that it lacks are carved out of x_train.
+    """Loads the file. Images are uint8, or become float32. Splits that it lacks are carved out of x_train.
 
     Raises:
         DataError: the file or what it holds cannot be used.
@@ -32,10 +35,11 @@ def load_npz(options: NpzOptions) -> Data:
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray], classes: int | None = None, has_channels: bool | None = None) -> Data:
-    """The same from memory: what a .npz file may hold, under the same names.
+    """A data set from arrays in memory, under the names that they would have in a .npz file.
 
     Args:
-        arrays: x_train (N, C, *size) or (N, *size), y_train (N,); x_val, y_val, x_test, y_test alike, or carved.
+        arrays: x_train (N, C, *size) or (N, *size), y_train (N,). x_val, y_val, x_test and y_test have the same form;
+            a split that is missing is carved out of train.
         classes, has_channels: see NpzOptions.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Stratified choices of images: the same classes in the same shares, by a fixed seed."""
+"""Stratified choices of images: each class keeps its share, and a fixed seed draws the images."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ SPLIT_SEED = 0  # one for all: a split must not change with the seed of a run
 
 
 def stratified(labels: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Choose count images so that each class keeps its share, to within one image.
+    """Chooses `count` images so that each class keeps its share, to within one image.
 
     Args:
         labels: (N,), int64, not negative.
@@ -29,7 +29,7 @@ def stratified(labels: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def _quotas(sizes: Tensor, count: int) -> list[int]:
-    """Seats a class by largest remainder; they sum to count. sizes: (n_classes,), int64."""
+    """How many images each class gets, by the largest remainder; they sum to count. sizes: (n_classes,), int64."""
     products = sizes * count
     seats = products // sizes.sum()
     largest = (products % sizes.sum()).argsort(descending=True, stable=True)

@@ -1,1 +1,1 @@
-"""Files of a run: folders, results, documents that are checked when they are read back."""
+"""Files of a run: its folder, its results, and documents that are checked when they are read."""

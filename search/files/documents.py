@@ -1,4 +1,4 @@
-"""Files that are read back: whether their fields are what they are taken for, and their lines one by one."""
+"""JSON documents that are read: whether their fields are of the right kind, and files of lines, one line at a time."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -13,7 +13,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Kind:
-    """Of a value. Attributes: name: as messages have it, "a number", "{name: a number}", "[text, ...]"."""
+    """A kind of value.
+
+    Attributes:
+        name: what messages call it: "a number", "{name: a number}", "[text, ...]".
+        holds: whether a value is of this kind.
+    """
 
     name: str
     holds: Callable[[Any], bool]
@@ -28,6 +33,8 @@ def _is_finite(value: Any) -> bool:
 
 
 def by_name(kind: Kind) -> Kind:
+    """Objects whose fields may have any name and are all of one kind."""
+
     def holds(value: Any) -> bool:
         return isinstance(value, dict) and all(isinstance(k, str) and kind.holds(v) for k, v in value.items())
 
@@ -35,11 +42,12 @@ def by_name(kind: Kind) -> Kind:
 
 
 def listed(kind: Kind) -> Kind:
+    """Lists whose entries are all of one kind."""
     return Kind(f"[{kind.name}, ...]", lambda value: isinstance(value, list) and all(map(kind.holds, value)))
 
 
 def having(needed: Mapping[str, Kind], optional: Mapping[str, Kind] | None = None) -> Kind:
-    """Objects with these fields, and others besides."""
+    """Objects that have these fields; they may have others besides."""
 
     def holds(value: Any) -> bool:
         if not isinstance(value, dict):
@@ -50,6 +58,7 @@ def having(needed: Mapping[str, Kind], optional: Mapping[str, Kind] | None = Non
 
 
 def either(*kinds: Kind) -> Kind:
+    """Values of any of these kinds."""
     return Kind(" or ".join(kind.name for kind in kinds), lambda value: any(kind.holds(value) for kind in kinds))
 
 
@@ -63,7 +72,7 @@ NOTHING = Kind("null", lambda value: value is None)
 
 
 def unlike(document: Mapping[str, Any], kinds: Mapping[str, Kind]) -> dict[str, str]:
-    """Of the fields that are missing or of another kind: name -> what is there, and what should be."""
+    """For each field that is missing or of another kind: its name -> what is there, and what should be there."""
     found = {}
     for name, kind in kinds.items():
         if name not in document:
@@ -74,7 +83,11 @@ def unlike(document: Mapping[str, Any], kinds: Mapping[str, Kind]) -> dict[str, 
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """Raises ValueError: no JSON, or something other than an object."""
+    """The JSON object that a text holds.
+
+    Raises:
+        ValueError: the text is no JSON, or something other than an object.
+    """
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -85,7 +98,11 @@ def json_object(text: str) -> dict[str, Any]:
 
 
 def check_format(document: Mapping[str, Any], known: int) -> None:
-    """Raises ValueError: another version's."""
+    """Checks the number of a document's format.
+
+    Raises:
+        ValueError: another version wrote the document.
+    """
     if document.get("format") != known:
         raise ValueError(
             f"is of format {short(document.get('format'))}, this version reads {known}: "
@@ -94,10 +111,10 @@ def check_format(document: Mapping[str, Any], known: int) -> None:
 
 
 def read_lines(path: Path, read: Callable[[str], T]) -> tuple[list[T], list[str]]:
-    """All lines that can be read, and for every one that cannot be, where it is and why.
+    """All lines that can be read, and for every line that cannot be read, where it is and why.
 
     Args:
-        read: raises ValueError.
+        read: makes something of a line, or raises ValueError.
 
     Raises:
         ValueError: there is no such file.

@@ -1,4 +1,4 @@
-"""What every strategy leaves behind: a line of results.jsonl for each architecture that it measured."""
+"""What every strategy leaves: a line of results.jsonl for each architecture that it measured."""
 
 import json
 from collections.abc import Mapping
@@ -46,8 +46,9 @@ class Result:
 
     Attributes:
         metrics: "accuracy/val" (of the integers), "accuracy/val/decided" (before fine-tuning) ...
-        costs: name -> exact cost; units: name -> unit.
-        seconds: of this evaluation.
+        costs: name -> exact cost.
+        units: name -> unit of the cost.
+        seconds: how long this evaluation took.
         point: of the front; empty where a run has one alone.
         metric: the one that networks are chosen by, on validation data: "accuracy" chooses by "accuracy/val".
     """
@@ -77,7 +78,11 @@ class Result:
 
     @staticmethod
     def from_json(text: str) -> "Result":
-        """Raises ValueError: no JSON, of another format, or without what a Result has."""
+        """The result that a line holds.
+
+        Raises:
+            ValueError: the line is no JSON, is of another format, or lacks what a Result has.
+        """
         document = json_object(text)
         check_format(document, FORMAT)
         kinds = {name: kind for name, kind in KINDS.items() if name in document or name not in OPTIONAL}
@@ -113,7 +118,7 @@ def write_results(path: Path, results: list[Result]) -> None:
 
 
 def read_results(path: Path) -> tuple[list[Result], list[str]]:
-    """All results that can be read, and for every line that cannot be, where it is and why.
+    """All results that can be read, and for every line that cannot be read, where it is and why.
 
     Raises:
         ValueError: there is no such file.

@@ -6,14 +6,14 @@ from pathlib import Path
 
 
 class RunFolderError(ValueError):
-    """A run folder that is in the way, or that is none."""
+    """A run folder that holds something already, or a folder that is no run folder."""
 
 
 def new_folder(experiment: str, named: str | None, job: int | None = None) -> Path:
-    """The named folder, or runs/EXPERIMENT/TIME, which is made: of runs that begin in one second each has its own.
+    """The named folder, or a new runs/EXPERIMENT/TIME. Runs that begin in the same second get folders of their own.
 
     Args:
-        job: number in a multirun.
+        job: the number of the run in a multirun.
 
     Raises:
         RunFolderError: the named folder exists with something in it.
