@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from cost_models import COST_MODELS
+from search.budgets.feasibility import seed_architecture
 from search.deploy.lower import lower
 from search.integer.executor import Executor
 from spaces.decisions.decision import Gate
@@ -71,6 +72,13 @@ def test_torch_and_numpy_agree_to_the_bit(name):
     found, expected = Executor(lower(decided))(x.numpy(), intermediate=True), decided.codes(x)
     assert found.keys() == expected.keys()
     assert sum(int((found[tensor] != codes.numpy()).sum()) for tensor, codes in expected.items()) == 0
+
+
+def test_the_arena_is_as_small_as_what_lives_at_once(name):
+    space, _ = fixed_at_random(name)
+    for program in (lower(space.decide()), lower(space.decide(seed_architecture(space)))):
+        arena = program.arena()
+        assert arena.size == arena.bound == program.peak_ram_bytes()
 
 
 def test_costs_are_exact(name):
