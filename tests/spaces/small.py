@@ -43,3 +43,13 @@ def space_of(model: nn.Module, shape: tuple[int, ...] = IMAGE, options: Options 
 
 def images(shape: tuple[int, ...] = IMAGE, seed: int = 1) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+OPEN_STEM, OPEN_BODY = 5, 3  # channels of a network that is half closed
+
+
+def half_closed(options: Options | None = None) -> Space:
+    space = space_of(Plain(), options=options).train()
+    space.decisions["stem/channels"].fix((1, 0, 1, 1, 0, 0, 1, 1))
+    space.decisions["body/channels"].fix((0, 1, 1, 0, 1, 0))
+    return space

@@ -1,6 +1,6 @@
 """The Space itself: gradients on both sides of a channel, decisions, modes."""
 
-import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,22 +8,12 @@ from torch import nn
 
 from cost_models import COST_MODELS
 from spaces.architecture import Architecture
-from spaces.memory_format import as_convolutions_like
 from spaces.quantizers import ActivationQuantizer
 from spaces.searchable import Options, searchable
-from spaces.space import Space
-from tests.spaces.small import IMAGE, Plain, images, space_of
+from tests.search.small import TARGET
+from tests.spaces.small import IMAGE, OPEN_BODY, OPEN_STEM, Plain, half_closed, images, space_of
 
 IS_OPEN = torch.tensor([1, 0, 1, 1, 0, 0, 1, 1], dtype=torch.bool)  # of stem
-OPEN_STEM, OPEN_BODY = 5, 3
-
-
-def half_closed(options: Options | None = None) -> Space:
-    space = space_of(Plain(), options=options).train()
-    space.decisions["stem/channels"].fix((1, 0, 1, 1, 0, 0, 1, 1))
-    space.decisions["body/channels"].fix((0, 1, 1, 0, 1, 0))
-    return space
-
 
 # Gradients
 
@@ -203,6 +193,40 @@ def test_a_pick_of_another_length_is_refused():
         space.fix(Architecture(space.name, picks))
 
 
+def test_projecting_brings_a_shadow_back_to_where_it_gets_gradients():
+    space = half_closed()
+    with torch.no_grad():
+        space.gates["stem/channels"].shadow.copy_(torch.tensor([1.5, -0.5, 0.3, 1, 0, 0, 2, 1]))
+    before = space.architecture()
+    space.project()
+    assert space.gates["stem/channels"].shadow.tolist() == pytest.approx([1, 0, 0.3, 1, 0, 0, 1, 1])
+    assert space.architecture() == before
+
+
+# Costs
+
+
+def test_costs_are_those_of_the_cost_models_and_pull_at_decisions():
+    space = half_closed()
+    costs = space.costs()
+    assert {name: cost.item() for name, cost in costs.items()} == {
+        name: COST_MODELS[name](space.describe()).item() for name in ("flash_bytes", "peak_ram_bytes", "macs")
+    }
+    sum(costs.values()).backward()
+    assert all(gate.shadow.grad.any() for gate in space.gates.values())
+    assert space.costs(["parameters"])["parameters"] == COST_MODELS["parameters"](space.describe())
+
+
+def test_latency_needs_a_target():
+    with pytest.raises(ValueError, match="reads a target's tables and no target is given"):
+        half_closed().costs(["latency_cycles"])
+    rates = {f"{kernel}/a8w8": 2.0 for kernel in ("conv", "depthwise", "pointwise", "linear")}
+    target = replace(TARGET, cycles_per_mac=rates, cycles_per_element={"avg_pool": 1.0})
+    space = space_of(Plain(), options=Options((0, 8)))
+    cycles = 2 * space.costs()["macs"] + 6 * 36  # and the elements of the pool's windows
+    assert space.costs(["latency_cycles"], target)["latency_cycles"] == cycles
+
+
 @pytest.mark.parametrize(
     "options, message",
     [
@@ -219,60 +243,6 @@ def test_options_that_contradict_are_refused(options, message):
 def test_an_exclusion_that_matches_nothing_is_refused():
     with pytest.raises(ValueError, match=r"exclude 'conv\*' matches no layer; there are: stem, depthwise, body, head"):
         searchable(Plain(), torch.randn(IMAGE), Options(exclude=("conv*",)))
-
-
-# Modes
-
-
-def test_integer_mode_of_an_open_space_is_refused():
-    space = space_of(Plain()).train()
-    with pytest.raises(ValueError, match=r"integer semantics need a decided, quantized network; 6 decisions are open"):
-        space.set_mode("integer")
-    with pytest.raises(ValueError, match=r"Call decide\(\) first"):
-        space.codes(images())
-    assert space.mode == "fake" and space.training
-
-
-def test_integer_mode_of_a_float_network_is_refused():
-    with pytest.raises(ValueError, match="need a decided, quantized network"):
-        space_of(Plain(), options=Options((), activation_bits=None)).decide().set_mode("integer")
-
-
-def test_an_unknown_mode_is_refused():
-    with pytest.raises(ValueError, match=r"mode 'int' is not one of \('float', 'fake', 'integer'\)"):
-        space_of(Plain()).set_mode("int")
-
-
-@pytest.mark.parametrize("shape", [(2, 3, 6, 7), (2, 1, 6, 6), (3, 6, 6), (2, 108)])
-def test_an_input_of_another_shape_is_refused(shape):
-    with pytest.raises(ValueError, match=rf"input of shape {re.escape(str(shape))}; expected \(N, 3, 6, 6\)"):
-        space_of(Plain())(torch.zeros(shape))
-
-
-def test_float_mode_is_the_model():
-    model = Plain()
-    space = space_of(model)
-    space.set_mode("float")
-    with torch.no_grad():
-        assert torch.equal(space(images()), model(as_convolutions_like(images())))
-
-
-def test_fake_and_integer_differ_by_a_code_or_two():
-    decided = half_closed().eval().decide()
-    decided.set_mode("fake")
-    with torch.no_grad():
-        fake = decided(images((16, 3, 6, 6)))
-        decided.set_mode("integer")
-        exact = decided(images((16, 3, 6, 6)))
-    assert (fake - exact).abs().max() <= 2.01 * decided.quantizer("head").step
-    assert len(exact.unique()) > 10
-
-
-def test_codes_leave_mode_and_training_as_they_were():
-    decided = half_closed().decide().train()
-    decided.set_mode("fake")
-    decided.codes(images())
-    assert decided.mode == "fake" and decided.training
 
 
 # Activation precisions
