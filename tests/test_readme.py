@@ -19,6 +19,7 @@ from search.data import DataError
 from search.data.digits import DigitsOptions, load_digits
 from search.deploy.lower import LoweringError
 from search.files import run_folders
+from search.integer.executor import Executor
 from search.integer.program import Program, ProgramError
 from search.training import checkpoint, loop
 from spaces.graph.errors import UnsupportedNetwork
@@ -59,7 +60,7 @@ def in_folder(folder: Path, *command: str) -> str:
 
 
 def test_one_of_example_converts():
-    _, script = blocks("python")
+    _, _, script = blocks("python")
     names: dict = {}
     exec(script, names)
     space = searchable(names["net"], torch.zeros(2, 1, 8, 8))
@@ -74,12 +75,26 @@ def test_one_of_in_yaml_converts():
 
 
 def test_python_example_runs_and_keeps_its_budget(tmp_path):
-    script, _ = blocks("python")
+    script, _, _ = blocks("python")
     last = in_folder(tmp_path, "-c", script).splitlines()[-1]
     measured, reported = map(float, last.split())
     folder = tmp_path / "runs/digits"
     assert measured == reported > 0.8, [(folder / n).read_text() for n in ("summary.json", "architecture.json")]
     assert Program.load(folder / "program.safetensors").flash_bytes() <= 2048
+
+
+def test_a_loop_of_ones_own_finds_a_smaller_network_whose_integers_are_as_good():
+    _, script, _ = blocks("python")
+    data = load_digits(DigitsOptions())
+    images, labels = data.normalise(data.train.images), data.train.labels
+    batches = [*zip(images.split(32), labels.split(32), strict=True)] * 8
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 16, 3, 2), nn.BatchNorm2d(16), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
+    names = {"net": net, "images": images[:64], "batches": batches}
+    exec(script, names)
+    assert names["program"].flash_bytes() == names["small"].costs()["flash_bytes"] < 0.6 * names["seed_cost"]
+    found = Executor(names["program"])(data.normalise(data.test.images).numpy()).argmax(1)
+    assert (found == data.test.labels.numpy()).mean() > 0.8
 
 
 def test_yaml_example_runs(tmp_path):
