@@ -6,29 +6,36 @@ from benchmarks.lines import Line
 
 HEAD = """# Rivals at equal total epochs
 
-`{command}`
+`{command}` measures what stands here. `--table FILE.md` writes the table
+and, beside it, its lines: a JSON object for each run, with its settings.
 
-measures what stands here; `--table FILE.md` writes the table, and beside it its lines, a JSON object for each run, with
-its settings.
+**What is measured.** The test accuracy of the exported integers in percent: the mean and the standard deviation over
+seeds. Each run chose its network on validation data. All strategies of a seed start from one float network, whose
+epochs count for each of them.
 
-Test accuracy of the exported integers in percent, mean and standard deviation over seeds, of the network that each run
-chose on validation data. All strategies of a seed start from one float network, whose epochs count for each of them.
-Behind it all that search do so for a third of the epochs, and fine-tune what they decided for the rest; sensitivity
-takes less for its table, of one batch, and fine-tunes longer; uniform fine-tunes the widest network of each precision
-that fits. The split was chosen for all on validation data of seed 0. So were, in pilots with other seeds, the
-gradient's own settings; but those pilots showed accuracies on these test images as well, to whom chose.
+**How the epochs are spent.** After the float network, a strategy that searches does so for a third of the epochs, and
+fine-tunes what it decided for the rest. Sensitivity needs fewer epochs for its table, which is measured on one batch,
+and fine-tunes longer. Uniform fine-tunes the widest network of each precision that fits. This split was chosen for all
+strategies on validation data of seed 0. The gradient's own settings were chosen in pilots on validation data of other
+seeds. Those pilots also showed accuracies on these test images to the people who chose.
 
-All work on one space, but gradient and sensitivity choose a precision for every channel; random, TPE, NSGA-II and
-evolution one for every layer, and widths in eighths, on 1,000 validation images at most; magnitude keeps 4 bits
-everywhere; uniform has one precision, and widths in 64ths.
+**What each strategy decides.** All strategies work on one space. Gradient and sensitivity choose a precision for every
+channel. Random, TPE, NSGA-II and evolution choose one for every layer, and widths in eighths, on at most 1,000
+validation images. Magnitude keeps 4 bits everywhere. Uniform has one precision for all layers, and widths in 64ths.
 
-Hypervolume is the test accuracy that a limit on flash allows, 0 to 1, summed over octaves of that limit, from the least
-of the budgets to the unpruned network's size. At a limit counts the network of the largest budget that is within it;
-networks below the least budget count as if they filled it. In brackets are 95% bootstrap intervals over seeds, too
-narrow where seeds are few. "Behind" is by how much it is less than the gradient's of the same seed, below 0 where it is
-more, with Student's 95% interval. Seeds are those of training: validation and test images are the same for all, so the
-intervals do not say what other images would show. Seconds are those of a run on one core of a machine on which other
-work ran too, the float network's left out.
+**Hypervolume** is the test accuracy (0 to 1) that a limit on flash allows, summed over octaves (factors of 2) of that
+limit, from the smallest budget to the size of the unpruned network. At each limit, the network of the largest budget
+within the limit counts. A network below the smallest budget counts as if it filled that budget. In brackets are 95%
+bootstrap intervals over seeds, which are too narrow where seeds are few.
+
+**"Behind gradient by"** is how much smaller the hypervolume is than the gradient's of the same seed, with Student's
+95% interval. It is negative where the hypervolume is larger.
+
+**What the intervals leave out.** Seeds are those of training. Validation and test images are the same for all seeds,
+so the intervals do not say what other images would show.
+
+**Seconds** are those of a run on one core of a machine on which other work ran as well, without those of the float
+network.
 """
 
 

@@ -1,1 +1,1 @@
-"""Everything that a run can be told, as dataclasses."""
+"""Everything that can be set for a run, as dataclasses."""

@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Point:
-    """Attributes: name: of its folder and in results; empty where a run has one point alone."""
+    """Budgets and lambdas of one search.
+
+    Attributes:
+        name: of the point's folder, and in results. It is empty where a run has only one point.
+    """
 
     name: str
     budgets: Mapping[str, float]
@@ -16,12 +20,13 @@ class Point:
 
 @dataclass
 class Front:
-    """What `front` in a configuration says; nothing: one point, the run's own budgets and lambdas.
+    """What `front` in a configuration says. Without it a run has one point, with the run's own budgets and lambdas.
 
     Attributes:
-        budgets: cost -> limits, a point each; several costs' go together, the first with the first.
-        lambdas: cost -> lambdas, likewise.
-        points: so many, whose budgets lie between the seed network's costs and the run's budgets, even in logarithm.
+        budgets: cost -> limits, one for each point. Limits of several costs go together, the first with the first.
+        lambdas: cost -> lambdas, one for each point, in the same way.
+        points: how many points there are. Their budgets lie between the seed network's costs and the run's budgets, at
+            equal distances of their logarithms.
     """
 
     budgets: dict[str, list[float]] = field(default_factory=dict)
@@ -47,10 +52,10 @@ class Front:
 def points_of(
     front: Front, budgets: Mapping[str, float], lambdas: Mapping[str, float], seed_costs: Mapping[str, float]
 ) -> tuple[Point, ...]:
-    """The points in the order in which a search meets them: costs fall.
+    """The points in the order in which a search comes to them, in which costs fall.
 
     Raises:
-        ValueError: points between budgets that are not there, or too close; a point twice.
+        ValueError: there are no budgets for `points` to lie between, points are too close, or a point occurs twice.
     """
     if front.points is not None:
         if not budgets:
@@ -74,7 +79,11 @@ def points_of(
 
 
 def _spaced(points: int, budgets: Mapping[str, float], seed_costs: Mapping[str, float]) -> dict[str, list[float]]:
-    """Raises ValueError: so many are not apart from each other."""
+    """Cost -> the budgets of so many points.
+
+    Raises:
+        ValueError: so many points would not differ from each other.
+    """
 
     def spaced(count: int) -> dict[str, list[float]]:
         shares = [(k + 1) / count for k in range(count)]
@@ -91,7 +100,7 @@ def _spaced(points: int, budgets: Mapping[str, float], seed_costs: Mapping[str, 
 
 
 def _rows(axis: Mapping[str, list[float]]) -> list[dict[str, float]]:
-    """A point takes one of each list."""
+    """For each point one number of each list."""
     return [dict(zip(axis, values, strict=True)) for values in zip(*axis.values(), strict=True)]
 
 

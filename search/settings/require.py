@@ -4,6 +4,6 @@ from typing import Any
 
 
 def require(key: str, value: Any, holds: bool, allowed: str) -> None:
-    """Raises ValueError that names the key, where it does not hold."""
+    """Raises ValueError, with the key, its value and what is allowed, where a condition does not hold."""
     if not holds:
         raise ValueError(f"{key} is {value}; allowed: {allowed}.")

@@ -1,4 +1,4 @@
-"""What a run can be told: plain dataclasses, the schema of every YAML file. A key that is not here is refused."""
+"""What can be set for a run: plain dataclasses, the schema of every YAML file. A key that is not here is refused."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,7 @@ from spaces.quantizers.calibrate import METHODS as CALIBRATIONS
 
 @dataclass
 class SpaceSettings:
-    """See spaces.searchable.Options."""
+    """What is open in the space; spaces.searchable.Options says what each key means."""
 
     weight_bits: list[int] = field(default_factory=lambda: [0, 2, 4, 8])
     granularity: str = "channel"
@@ -40,9 +40,11 @@ class SpaceSettings:
 
 @dataclass
 class WarmupSettings:
-    """Training of the float network; `patience` epochs without a better validation accuracy end it.
+    """Training of the float network.
 
-    `source` is the folder of a run whose float network is taken over instead; what it took there counts.
+    Attributes:
+        patience: so many epochs without a better validation accuracy end the warm-up; null: it runs to its end.
+        source: folder of a run whose float network is taken over. The epochs and seconds that it took there count.
     """
 
     epochs: int = 10
@@ -58,9 +60,11 @@ class WarmupSettings:
 
 @dataclass
 class FinetuneSettings:
-    """Training of the decided network: quantized, then `integer_epochs` in integer semantics with frozen norms.
+    """Training of the decided network: first quantized, then in integer semantics with frozen norms.
 
-    `patience` counts integer epochs, among which the best is kept.
+    Attributes:
+        integer_epochs: how many of the epochs, at the end, train in integer semantics. The best of them is kept.
+        patience: so many integer epochs without a better validation accuracy end the fine-tuning.
     """
 
     epochs: int = 10
@@ -78,7 +82,10 @@ class FinetuneSettings:
 
 @dataclass
 class DistillationSettings:
-    """Loss = (1 - weight) cross-entropy + weight T^2 KL(teacher || student); the float network teaches. 0: off."""
+    """The float network as a teacher: (1 - weight) * task loss + weight * T^2 KL(teacher || student).
+
+    A weight of 0 turns it off.
+    """
 
     weight: float = 0.0
     temperature: float = 4.0
@@ -109,9 +116,11 @@ class TrainSettings:
 class LimitSettings:
     """What a whole run may take, warm-up and fine-tuning of all points included.
 
-    Searches use up epochs: the gradient's is as long as they leave, others measure candidates until then, and what
-    searches nothing trains the longer. Under `seconds` every phase gets its share and ends early where it has to;
-    reading data at the start and exporting what was found come on top.
+    Attributes:
+        epochs: of training. A search uses them up: the gradient's search is as long as they allow, other searches
+            measure candidates until they are used up, and a strategy that searches nothing trains longer.
+        seconds: every phase gets its share of them and ends early where it has to. The time to read data at the start
+            and to export at the end comes on top.
     """
 
     epochs: float | None = None

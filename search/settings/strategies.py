@@ -1,4 +1,4 @@
-"""What each strategy can be told; see search.settings.run."""
+"""What can be set for each strategy; see search.settings.run."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,14 +17,14 @@ class GradientSettings:
     """Differentiable search.
 
     Attributes:
-        epochs: of the search; null: what limits.epochs leaves, or 12.
-        next_epochs: of the search for each further point of a front; null: a third of epochs.
+        epochs: of the search; null: as many as limits.epochs leaves, or 12 without that limit.
+        next_epochs: of the search for each further point of a front; null: a third of `epochs`.
         method: of meeting budgets: "augmented_lagrangian" or "duccio".
-        ramp: share of the search in which the target moves from the seed network's cost to the budget; then decisions
-            settle, since each that turns costs the weights some steps.
-        final_temperature: of the choices at the end; they start at space.temperature.
-        pattern_decay: of the parameters of a pattern's structures, in the search.
-        expand: what was found grows to the budgets, all layers by one factor.
+        ramp: share of the search in which the target moves from the seed network's cost to the budget. After it the
+            decisions settle, because after each decision that changes the weights need some steps.
+        final_temperature: temperature of the choices at the end; they start at space.temperature.
+        pattern_decay: weight decay of the parameters of a pattern's structures, in the search.
+        expand: the result grows to the budgets, all layers by one factor.
     """
 
     name: str = "gradient"
@@ -52,7 +52,7 @@ class GradientSettings:
 
 @dataclass
 class FixedSettings:
-    """One precision for all weights: plain quantization-aware training. Several, and widths below 1, are a sweep."""
+    """One precision for all weights, by quantization-aware training. Several precisions and widths make a sweep."""
 
     name: str = "fixed"
     weight_bits: Any = 8  # an int, or several
@@ -78,10 +78,10 @@ class SensitivitySettings:
     """What each option hurts alone, and an integer program over the budgets.
 
     Attributes:
-        estimate: "measured": a forward pass for every option of every channel; "gradient": one pass,
-            by the Fisher information.
-        batches: of training data that it is measured on.
-        table: sensitivity.json of another run with the same float network, for new budgets; null: measured here.
+        estimate: "measured" takes a forward pass for every option of every channel; "gradient" takes one pass and the
+            Fisher information.
+        batches: how many batches of training data it is measured on.
+        table: sensitivity.json of another run with the same float network, for new budgets; null: this run measures it.
     """
 
     name: str = "sensitivity"
@@ -106,16 +106,19 @@ class MagnitudeSettings:
     """Pruning by a ranking, at one precision for all weights.
 
     Attributes:
-        structure: what goes: "channels", or single "weights", whose zeros stay in dense layers (space.pattern=weights).
-        criterion: what the ranking is by: "magnitude", |w|, or "gradient", |w dL/dw|.
-        fraction: of all channels or weights that go; threshold: what is below it goes, in units of its layer's mean.
-            Neither: channels go until the budgets are met.
-        scope: one ranking of all layers, "global", or the same share of each "layer".
-        order: "uniform": all layers at once; "energy": one after the other, the one that takes most energy first, each
-            until the loss has risen by `tolerance`.
-        steps: in which the amount is reached; epochs: of training behind them, in all; null: what limits.epochs leaves,
-            or 12. Each further point of a front takes one step, and a third of the epochs.
-        rewind: after each step the weights that are left are again what they were before warm-up.
+        structure: what is pruned: "channels", or single "weights", whose zeros stay in dense layers
+            (space.pattern=weights).
+        criterion: what the ranking is by: "magnitude", which is |w|, or "gradient", which is |w dL/dw|.
+        fraction: the share of all channels or weights that goes.
+        threshold: what is below it goes, in units of its layer's mean. Without a fraction and a threshold, channels go
+            until the budgets are met.
+        scope: "global" makes one ranking of all layers; "layer" takes the same share of each layer.
+        order: "uniform" prunes all layers at once; "energy" one after the other, the one that takes most energy first,
+            each until the loss has risen by `tolerance`.
+        steps: in how many steps the amount is reached.
+        epochs: of training after the steps, in all; null: as many as limits.epochs leaves, or 12 without that limit.
+            Each further point of a front takes one step and a third of the epochs.
+        rewind: after each step the weights that are left are set back to what they were before warm-up.
     """
 
     name: str = "magnitude"
@@ -157,16 +160,22 @@ class BlackBoxSettings:
 
     Attributes:
         name: the sampler: random, tpe, gp, nsga2, cmaes or evolution.
-        trials: candidates that are measured; attempts: those that are drawn, with all that are over a budget.
-        evaluation: "inherited": weights of the warmed-up network, norms estimated anew; "tuned": candidate_epochs of
-            training from there; "scratch": as many from the network as it was before warm-up.
-        val_images: that an inherited candidate is measured on, spread evenly over validation data; null: all.
-        pruner: ends the training of candidates that fall behind: "none", "median", "hyperband".
-        objectives: costs to minimize beside the accuracy, for fronts; of random, tpe, gp and nsga2.
-        networks: how many of the best are fine-tuned; of several objectives they are spread over the front.
-        population: of evolution and nsga2; tournament: how many of it compete to be the parent, in evolution.
-        storage: what several processes work on, with `study` as the name of what they share: URL of a database
-            (sqlite:///..., postgresql://...), or a journal's file; null: a journal in the run's folder.
+        trials: how many candidates are measured.
+        attempts: how many candidates are drawn at most, those over a budget included.
+        evaluation: how a candidate is measured. "inherited" takes the weights of the warmed-up network and estimates
+            the norms anew; "tuned" trains from there for candidate_epochs; "scratch" trains for as many epochs from the
+            network as it was before warm-up.
+        val_images: how many images an inherited candidate is measured on, spread evenly over validation data; null:
+            all.
+        pruner: ends the training of candidates that fall behind: "none", "median" or "hyperband".
+        objectives: costs that are minimized beside the accuracy, for fronts, with random, tpe, gp and nsga2.
+        networks: how many of the best candidates are fine-tuned. With several objectives they are spread over the
+            front.
+        population: of evolution and nsga2.
+        tournament: how many members of the population compete to be the parent, in evolution.
+        storage: where the study is that several processes work on: the URL of a database (sqlite:///..., postgresql://...)
+            or the file of a journal; null: a journal in the run's folder.
+        study: the name of the study in the storage.
     """
 
     name: str = "tpe"
@@ -198,7 +207,7 @@ class BlackBoxSettings:
         self._refuse_what_nothing_reads()
 
     def _refuse_what_nothing_reads(self) -> None:
-        """Raises ValueError for keys that do nothing in this search, unless they are as they come."""
+        """Raises ValueError for keys that do nothing in this search, unless they have their default values."""
         trained, pruned = self.evaluation != "inherited", self.pruner != "none"
         self._read_for("population", self.name in POPULATIONS, f"strategy={'|'.join(POPULATIONS)}")
         self._read_for("tournament", self.name == "evolution", "strategy=evolution")

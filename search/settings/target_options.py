@@ -1,4 +1,4 @@
-"""What of a space's options a target can run."""
+"""Which options of a space a target can run."""
 
 from dataclasses import replace
 
@@ -7,10 +7,10 @@ from spaces.searchable import Options
 
 
 def offered(options: Options, target: Target) -> tuple[Options, list[str]]:
-    """The options less what the target cannot run, and a note on each precision that is not offered.
+    """The options without what the target cannot run, and a note on each precision that is not offered.
 
     Raises:
-        ValueError: nothing would be left of what is asked for.
+        ValueError: nothing of what is asked for would be left.
     """
     faults, notes, changed = [], [], {}
     for key, asked, legal in (
