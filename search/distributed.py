@@ -29,7 +29,8 @@ def agreed(make: Callable[[], T]) -> T:
     values: list[Any] = [make() if rank() == 0 else None]
     if distributed.is_initialized():
         distributed.broadcast_object_list(values, src=0)
-    return values[0]
+    made: T = values[0]
+    return made
 
 
 def stop() -> None:

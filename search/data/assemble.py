@@ -73,8 +73,9 @@ def _subset(place: str, train: Split, count: int) -> Split:
 def _mean_and_std(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Of each channel, in float64. It takes two passes: a difference of squares loses digits. images: (N, C, *size)."""
     count = images.numel() // images.shape[1]
-    mean = sum(chunk.sum(dim=1) for chunk in _chunks(images)) / count
-    squares = sum((chunk - mean[:, None]).square().sum(dim=1) for chunk in _chunks(images))
+    zero = images.new_zeros(images.shape[1], dtype=torch.float64)
+    mean = sum((chunk.sum(dim=1) for chunk in _chunks(images)), zero) / count
+    squares = sum(((chunk - mean[:, None]).square().sum(dim=1) for chunk in _chunks(images)), zero)
     std = (squares / count).sqrt()
     unit = PIXEL_MAX if images.dtype == torch.uint8 else 1
     std = torch.where(std == 0, 1.0, std / unit)

@@ -70,7 +70,8 @@ def _shift(images: Tensor, offsets: Tensor, reach: int) -> Tensor:
         windows = windows.unfold(axis, side, 1)
     # windows: (N, C, *places, *size), a view; one place for each image
     every = torch.arange(len(images), device=images.device)
-    return windows[(every, slice(None), *offsets.unbind(dim=1))]
+    places: tuple[Tensor | slice, ...] = (every, slice(None), *offsets.unbind(dim=1))
+    return windows[places]
 
 
 def _boxes(corners: Tensor, side: int, size: torch.Size) -> Tensor:

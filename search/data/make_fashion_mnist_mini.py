@@ -5,6 +5,7 @@ test images from the original test images.
 """
 
 import hashlib
+from typing import Any
 
 import numpy as np
 
@@ -33,10 +34,10 @@ def choose(train: Split, test: Split) -> dict[str, Split]:
 def main() -> None:
     """Write the file, print its size and its checksum for `search.data.mini`."""
     splits = choose(read_split(DEBIAN_FOLDER, "train"), read_split(DEBIAN_FOLDER, "t10k"))
-    images = {f"x_{name}": split.images.squeeze(1).numpy() for name, split in splits.items()}
-    labels = {f"y_{name}": split.labels.numpy().astype(np.uint8) for name, split in splits.items()}
+    arrays: dict[str, Any] = {f"x_{name}": split.images.squeeze(1).numpy() for name, split in splits.items()}
+    arrays |= {f"y_{name}": split.labels.numpy().astype(np.uint8) for name, split in splits.items()}
     FILE.parent.mkdir(exist_ok=True)
-    np.savez_compressed(FILE, **images, **labels)
+    np.savez_compressed(FILE, **arrays)
     print(f"{FILE}: {FILE.stat().st_size} bytes, SHA-256 {hashlib.sha256(FILE.read_bytes()).hexdigest()}")
 
 

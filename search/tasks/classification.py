@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -10,10 +10,11 @@ from torch.nn import functional as F
 
 from search import distributed
 from search.data.data import Data
-from search.monitor.words import Metric
+from search.monitor.words import Metric, Words
 from search.settings.tasks import BALANCED, ClassificationSettings
 from search.tasks.class_scores import ClassScores
 from search.tasks.class_words import ClassWords
+from search.tasks.task import Scores
 
 IMBALANCE = 1.5  # images of the largest class over those of the smallest, from which the run says so
 
@@ -21,7 +22,7 @@ IMBALANCE = 1.5  # images of the largest class over those of the smallest, from 
 class Classification:
     """Targets are labels: (N,) int64, the number of the class of each image."""
 
-    words = ClassWords()
+    words: ClassVar[Words] = ClassWords()
 
     def __init__(
         self,
@@ -92,7 +93,7 @@ class Classification:
                 f"(N, {len(self.classes)}) is needed. Change the last layer."
             )
 
-    def summary(self, scores: Mapping[str, ClassScores]) -> dict[str, Any]:
+    def summary(self, scores: Mapping[str, Scores]) -> dict[str, Any]:
         """Names of the classes; of each split the balanced accuracy, and of test data all counts."""
         found: dict[str, Any] = {"names": list(self.classes)}
         for split, each in scores.items():

@@ -1,7 +1,7 @@
 """What a network is trained for. A task is all that a run knows of targets, which for classification are labels."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
@@ -23,6 +23,9 @@ class Scores(Protocol):
     def own_value(self) -> float:
         """The metric over the batches of this process."""
 
+    def figures(self) -> dict[str, Any]:
+        """All that was counted, over the batches of all processes, as values that JSON has."""
+
 
 class Task(Protocol):
     """Loss, metric and wording of what a network is trained for, on one data set.
@@ -34,7 +37,7 @@ class Task(Protocol):
         notes: what the user should know before training begins, a line each.
     """
 
-    words: Words
+    words: ClassVar[Words]
     facts: dict[str, Any]
     notes: list[str]
 
