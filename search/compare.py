@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from search.monitor.terminal import LITERAL
+from search.monitor.tables import LITERAL
 from search.report.document import document
 from search.report.runs import RunRecord, read_run
 from search.report.settings import differing, written

@@ -129,7 +129,7 @@ class Run:
         if distributed.rank() != 0:
             return Monitors([])
         history, done = self.folder / HISTORY_FILE, self._epochs_done()
-        monitors: list[Monitor] = [terminal_monitor(sys.stdout), HistoryMonitor(history, done)]
+        monitors: list[Monitor] = [terminal_monitor(sys.stdout, self.task.words), HistoryMonitor(history, done)]
         if self.settings.tensorboard:
             from search.monitor.tensorboard import TensorBoardMonitor
 

@@ -17,7 +17,7 @@ class Tick:
         step: number of this step in the epoch, or of this candidate in the phase, from 0.
         steps: number of steps in the epoch, or of candidates.
         loss: mean of this epoch so far, on training data; None of candidates.
-        accuracy: mean of this epoch so far, on training data, 0 to 1; the best candidate's, on validation data.
+        value: of the metric in this epoch so far, on training data; the best candidate's, on validation data.
         costs: name -> expected cost now.
         budgets: name -> limit; its names are among those of costs.
         units: name -> unit, for every name in costs.
@@ -30,7 +30,7 @@ class Tick:
     step: int
     steps: int
     loss: float | None
-    accuracy: float
+    value: float
     costs: dict[str, float]
     budgets: dict[str, float]
     units: dict[str, str]

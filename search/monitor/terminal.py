@@ -18,31 +18,34 @@ from rich.table import Table
 from rich.text import Text
 
 from search.monitor.events import Clock, EpochEnd, LayerRow, Monitor, Tick, Totals, duration
+from search.monitor.tables import ANY_WIDTH, LITERAL, closing_tables, emphasized, layer_table
+from search.monitor.words import Metric, Words
 
 REDRAW_SECONDS = 1 / 4  # a redraw takes about 3 ms
 BARS_FROM_WIDTH = 60  # columns; a narrower terminal shows numbers only
-LAYER_COLUMNS = ("layer", "op", "kept", "bits", "flash B", "MACs", "RAM B")
-DROPPED_FIRST = ("op", "MACs", "RAM B")  # columns of the layer table that a narrow terminal does without, in this order
-ANY_WIDTH = 1000
-LITERAL: Any = {"markup": False, "highlight": False, "emoji": False}  # a name with brackets is shown as it is
 SPLITS = ("train", "val")
 ITEM_GAP = "  "
 NO_BREAK_SPACE = "\u00a0"
 
 
-def terminal_monitor(stream: TextIO) -> Monitor:
-    """The monitor for a stream: live where someone looks at it, plain where it is a file or a pipe."""
+def terminal_monitor(stream: TextIO, words: Words) -> Monitor:
+    """The monitor for a stream: live where someone looks at it, plain where it is a file or a pipe.
+
+    Args:
+        words: of the task.
+    """
     console = Console(file=stream, **LITERAL)
     if stream.isatty() and not console.is_dumb_terminal:
-        return LiveMonitor(console)
-    return PlainMonitor(stream)
+        return LiveMonitor(console, words)
+    return PlainMonitor(stream, words)
 
 
 class LiveMonitor:
     """Redraws the state below the log, at most every REDRAW_SECONDS and only from tick(): there is no thread."""
 
-    def __init__(self, console: Console, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, console: Console, words: Words, now: Callable[[], float] = time.monotonic) -> None:
         self._console = console
+        self._words = words
         self._clock = Clock(now)
         self._tick: Tick | None = None
         self._next_draw = 0.0
@@ -66,7 +69,7 @@ class LiveMonitor:
         self._next_draw = self._clock.elapsed() + REDRAW_SECONDS
 
     def epoch(self, end: EpochEnd) -> None:
-        self._console.print(_emphasized(_wrapped(epoch_items(end, self._tick), self._console.width)))
+        self._console.print(emphasized(_wrapped(epoch_items(end, self._tick, self._words.metric), self._console.width)))
 
     def note(self, text: str) -> None:
         self._console.print(text)
@@ -79,21 +82,23 @@ class LiveMonitor:
         self._live.stop()
         atexit.unregister(self._live.stop)
         if summary:
-            self._console.print()
-            self._console.print(summary_table(summary))
+            for table in closing_tables(summary, self._words):
+                self._console.print()
+                self._console.print(table)
 
     def _view(self) -> RenderableType:
         if self._tick is None:
             return Text()
         width = self._console.width
-        return Group(_headline(self._tick, width), _gauges(self._tick, self._clock, width))
+        return Group(_headline(self._tick, width, self._words.metric), _gauges(self._tick, self._clock, width))
 
 
 class PlainMonitor:
     """Prints ASCII lines without escape codes, each at once: a log that can be followed."""
 
-    def __init__(self, stream: TextIO, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, stream: TextIO, words: Words, now: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
+        self._words = words
         self._console = Console(width=ANY_WIDTH, force_terminal=False, color_system=None, **LITERAL)
         self._clock = Clock(now)
         self._tick: Tick | None = None
@@ -103,7 +108,7 @@ class PlainMonitor:
         self._clock.advance(tick.run_fraction)
 
     def epoch(self, end: EpochEnd) -> None:
-        self.note(ITEM_GAP.join([*epoch_items(end, self._tick), f"time {self._clock}"]))
+        self.note(ITEM_GAP.join([*epoch_items(end, self._tick, self._words.metric), f"time {self._clock}"]))
 
     def note(self, text: str) -> None:
         print(text.encode("ascii", "backslashreplace").decode(), file=self._stream, flush=True)
@@ -113,8 +118,9 @@ class PlainMonitor:
 
     def close(self, summary: dict[str, Any]) -> None:
         if summary:
-            self.note("")
-            self._print(summary_table(summary))
+            for table in closing_tables(summary, self._words):
+                self.note("")
+                self._print(table)
 
     def _print(self, table: Table) -> None:
         with self._console.capture() as capture:
@@ -146,14 +152,14 @@ def _decimals(value: float, size: int) -> str:
     return f"{value / size:.1f}" if size > 1 else f"{value:.4g}"
 
 
-def epoch_items(end: EpochEnd, tick: Tick | None) -> list[str]:
+def epoch_items(end: EpochEnd, tick: Tick | None, metric: Metric) -> list[str]:
     """What a line says about an epoch; units and budgets are those of the last tick."""
     items = [f"{end.phase} epoch {end.epoch + 1}/{end.epochs}"]
     for split in SPLITS:
         if f"loss/{split}" in end.scalars:
             items.append(f"{split} loss {end.scalars[f'loss/{split}']:.4f}")
-        if f"accuracy/{split}" in end.scalars:
-            items.append(f"{split} acc {end.scalars[f'accuracy/{split}']:.2%}")
+        if metric.of(split) in end.scalars:
+            items.append(f"{split} {metric.short} {metric.written(end.scalars[metric.of(split)])}")
     costs = {name.removeprefix("cost/"): value for name, value in end.scalars.items() if name.startswith("cost/")}
     return items + [f"{name} {_cost(name, value, tick)}" for name, value in costs.items()]
 
@@ -166,29 +172,22 @@ def _cost(name: str, value: float, tick: Tick | None) -> str:
     return against(value, limit, unit) + (" OVER" if value > limit else "")
 
 
-def _emphasized(text: str) -> Text:
-    """A broken budget in red. The word says it too, for those without colours."""
-    line = Text(text)
-    line.highlight_words(["OVER"], "bold red")
-    return line
-
-
 def _wrapped(items: Sequence[str], width: int) -> str:
     """Items side by side; one is never broken over two lines unless it alone is too long for one."""
     unbroken = [item.replace(" ", NO_BREAK_SPACE) for item in items]
     return textwrap.fill(ITEM_GAP.join(unbroken), width, subsequent_indent=ITEM_GAP).replace(NO_BREAK_SPACE, " ")
 
 
-def _headline(tick: Tick, width: int) -> Text:
-    """Phase, how far it is, loss and accuracy."""
+def _headline(tick: Tick, width: int, metric: Metric) -> Text:
+    """Phase, how far it is, loss and metric."""
     if tick.loss is None:
-        items = [f"candidate {tick.step + 1}/{tick.steps}", f"best accuracy {tick.accuracy:.2%}"]
+        items = [f"candidate {tick.step + 1}/{tick.steps}", f"best {metric.name} {metric.written(tick.value)}"]
     else:
         items = [
             f"epoch {tick.epoch + 1}/{tick.epochs}",
             f"step {tick.step + 1}/{tick.steps}",
             f"loss {tick.loss:.4f}",
-            f"accuracy {tick.accuracy:.2%}",
+            f"{metric.name} {metric.written(tick.value)}",
         ]
     text = Text(_wrapped([tick.phase, *items], width))
     text.stylize("bold cyan", 0, len(tick.phase))
@@ -223,89 +222,3 @@ def _gauges(tick: Tick, clock: Clock, width: int) -> Table:
 def _bar(ratio: float, style: str) -> ProgressBar:
     """Full from 1 on; empty where the ratio is not a number, for rich draws that as 0."""
     return ProgressBar(total=1.0, completed=min(ratio, 1.0), complete_style=style, finished_style=style)
-
-
-def layer_table(rows: Sequence[LayerRow], totals: Totals, console: Console) -> Table:
-    """The decided network, a layer a row, as many columns as the console is wide enough for."""
-    cells = [dict(zip(LAYER_COLUMNS, _layer_cells(row), strict=True)) for row in rows]
-    kept, channels = sum(row.kept for row in rows), sum(row.channels for row in rows)
-    sums = (f"{totals.flash_bytes:,}", f"{totals.macs:,}", f"{totals.peak_ram_bytes:,}")
-    total = dict(zip(LAYER_COLUMNS, ("total", "", f"{kept}/{channels}", "", *sums), strict=True))
-    caption = f"8:12 is 12 channels with 8 bits. RAM peaks at {totals.peak_ram_layer}."
-    for dropped in range(len(DROPPED_FIRST) + 1):
-        names = [name for name in LAYER_COLUMNS if name not in DROPPED_FIRST[:dropped]]
-        table = _table(names, cells, total, caption)
-        if console.measure(table, options=console.options.update(width=ANY_WIDTH)).maximum <= console.width:
-            break
-    return table
-
-
-def _layer_cells(row: LayerRow) -> tuple[str, ...]:
-    bits = " ".join(f"{width}:{row.bits[width]}" for width in sorted(row.bits, reverse=True) if width > 0)
-    kept = f"{row.kept}/{row.channels}"
-    return row.name, row.op, kept, bits, f"{row.flash_bytes:,}", f"{row.macs:,}", f"{row.ram_bytes:,}"
-
-
-def _table(names: Sequence[str], cells: Sequence[dict[str, str]], total: dict[str, str], caption: str) -> Table:
-    table = Table(box=None, pad_edge=False, caption=caption, caption_justify="left", header_style="bold")
-    for name in names:
-        is_text = name in ("layer", "op", "bits")
-        table.add_column(name, justify="left" if is_text else "right", overflow="fold", no_wrap=not is_text)
-    for row in cells:
-        table.add_row(*(row[name] for name in names))
-    table.add_row(*(total[name] for name in names), style="bold")
-    return table
-
-
-def summary_table(summary: dict[str, Any]) -> Table:
-    """What `summary.json` says, two columns; what it lacks is left out."""
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="bold", overflow="fold")
-    grid.add_column(overflow="fold")
-    for label, value in _summary_rows(summary):
-        grid.add_row(label, _emphasized(value))
-    return grid
-
-
-def _summary_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
-    rows: list[tuple[str, str]] = [
-        (key, str(summary[key])) for key in ("experiment", "seed", "architecture") if key in summary
-    ]
-    for kind, splits in summary.get("accuracy", {}).items():
-        rows.append((f"accuracy, {kind}", ", ".join(f"{split} {value:.2%}" for split, value in splits.items())))
-    budgets = summary.get("budgets", {})
-    for name, cost in summary.get("costs", {}).items():
-        rows.append((name, _promise(cost, budgets.get(name))))
-    for point in summary.get("points", []):
-        rows.append((point["point"], _point(point)))
-    if "front" in summary:
-        front = summary["front"]
-        rows.append(("front", f"bends at {front['knee']}; hypervolume {front['hypervolume']['test']:.3f} on test"))
-    if "mismatches" in summary:
-        rows.append(("mismatches", _mismatches(summary["mismatches"])))
-    if "seconds" in summary:
-        rows.append(("seconds", ", ".join(f"{phase} {value:.1f}" for phase, value in summary["seconds"].items())))
-    if "folder" in summary:
-        rows.append(("run folder", str(summary["folder"])))
-    return rows
-
-
-def _point(point: dict[str, Any]) -> str:
-    """A point of a front in a line."""
-    accuracies = ", ".join(f"{split} {value:.2%}" for split, value in point["accuracy"]["integer"].items())
-    costs = ", ".join(f"{cost['found']:,.12g} {cost['unit']}" for cost in point["costs"].values())
-    return f"{accuracies}; {costs}; {'met' if all(b['met'] for b in point['budgets'].values()) else 'OVER'}"
-
-
-def _promise(cost: dict[str, Any], budget: dict[str, Any] | None) -> str:
-    text = f"{cost['found']:,.12g} {cost['unit']}, was {cost['seed_network']:,.12g}"
-    if budget is None:
-        return text
-    return f"{text}, limit {budget['limit']:,.12g}: {'met' if budget['met'] else 'OVER'}"
-
-
-def _mismatches(counts: dict[str, int]) -> str:
-    compared = ("tensors_compared", "elements_compared")
-    backends = ", ".join(f"{name} {count:,}" for name, count in counts.items() if name not in compared)
-    tensors, elements = (counts.get(name, 0) for name in compared)
-    return f"{backends} of {elements:,} elements in {tensors:,} tensors"

@@ -40,12 +40,14 @@ class Details:
         facts: name -> worded value, one line each.
         title: of the table; "" where there is no table.
         head: names of the table's columns.
+        is_text: of each column, whether it holds text; other columns hold numbers.
         rows: cells of the table, as many a row as the head has.
     """
 
     facts: Mapping[str, str]
     title: str = ""
     head: tuple[str, ...] = ()
+    is_text: tuple[bool, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
 
 
@@ -54,5 +56,9 @@ class Words(Protocol):
 
     metric: Metric
 
-    def details(self, summary: Mapping[str, Any]) -> Details:
-        """From what summary.json holds of one network; what the summary lacks is left out."""
+    def details(self, summary: Mapping[str, Any], most: int) -> Details:
+        """From what summary.json holds of one network; what the summary lacks is left out.
+
+        Args:
+            most: rows of the table; where there are more, the worst are shown.
+        """

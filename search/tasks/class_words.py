@@ -5,16 +5,16 @@ from typing import Any
 
 from search.monitor.words import Details, Metric
 
-MOST_ROWS = 10  # of the table of classes
 HEAD = ("class", "images", "recall", "precision", "most often taken for")
+IS_TEXT = (True, False, False, False, True)
 NOTHING = "-"
 
 
 class ClassWords:
     metric = Metric(name="accuracy", short="acc", unit="%", factor=100.0, digits=2)
 
-    def details(self, summary: Mapping[str, Any]) -> Details:
-        """Balanced accuracy, and a table with the classes: all of them, or the worst ten by recall."""
+    def details(self, summary: Mapping[str, Any], most: int) -> Details:
+        """Balanced accuracy, and a table with the classes: all of them, or those of lowest recall."""
         classes = summary.get("classes", {})
         splits = {split: classes[split]["balanced_accuracy"] for split in ("val", "test") if split in classes}
         worded = ", ".join(f"{split} {self.metric.written(value)}" for split, value in splits.items())
@@ -22,14 +22,10 @@ class ClassWords:
         if "test" not in classes:
             return Details(facts)
         test, names = classes["test"], classes["names"]
-        shown = worst(test["recall"], MOST_ROWS) if len(names) > MOST_ROWS else range(len(names))
-        title = f"classes on test data, the {MOST_ROWS} worst of {len(names)}" if len(names) > MOST_ROWS else ""
-        return Details(
-            facts,
-            title or "classes on test data",
-            HEAD,
-            tuple(self._row(names, test, i) for i in shown),
-        )
+        title, shown = "classes on test data", list(range(len(names)))
+        if len(names) > most:
+            title, shown = f"{title}, the {most} of lowest recall among {len(names)}", worst(test["recall"], most)
+        return Details(facts, title, HEAD, IS_TEXT, tuple(self._row(names, test, i) for i in shown))
 
     def _row(self, names: Sequence[str], test: Mapping[str, Any], number: int) -> tuple[str, ...]:
         shares = (test[key][number] for key in ("recall", "precision"))

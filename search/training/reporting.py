@@ -17,8 +17,8 @@ class Reporter:
     def resumed(self, epoch: int) -> None:
         self.monitor.note(f"{self.phase.label}: resumed after epoch {epoch} of {self.phase.schedule.epochs}")
 
-    def tick(self, epoch: int, step: int, steps: int, loss: float, accuracy: float) -> None:
-        """After a training step; loss and accuracy are means of this epoch so far, on training data."""
+    def tick(self, epoch: int, step: int, steps: int, loss: float, value: float) -> None:
+        """After a training step; loss and value, the metric, are those of this epoch so far, on training data."""
         objective, epochs = self.phase.learning.objective, self.phase.schedule.epochs
         limits = {} if objective is None else {n: c.budget for n, c in objective.constraints.items()}
         self.monitor.tick(
@@ -29,7 +29,7 @@ class Reporter:
                 step=step,
                 steps=steps,
                 loss=loss,
-                accuracy=accuracy,
+                value=value,
                 costs={} if objective is None else dict(objective.costs),
                 budgets=limits,
                 units={} if objective is None else {n: objective.models[n].unit for n in objective.costs},
@@ -41,7 +41,7 @@ class Reporter:
         """After an epoch, which the state counts already.
 
         Args:
-            scalars: the loss and the accuracies; costs, forces, rates and temperature are added here.
+            scalars: the loss and the metric; costs, forces, rates and temperature are added here.
         """
         objective, decisions = state.objective, state.space.decisions.values()
         if objective is not None:

@@ -225,7 +225,7 @@ class CandidateSearch:
                 step=tried - 1,
                 steps=int(expected),
                 loss=None,
-                accuracy=best,
+                value=best,
                 costs={},
                 budgets={},
                 units={},

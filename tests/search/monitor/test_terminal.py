@@ -7,18 +7,12 @@ import pytest
 from rich.console import Console
 
 from search.monitor.events import Clock, EpochEnd, LayerRow, Monitor, Monitors, Tick, Totals, duration
-from search.monitor.terminal import (
-    LITERAL,
-    REDRAW_SECONDS,
-    LiveMonitor,
-    PlainMonitor,
-    against,
-    layer_table,
-    quantity,
-    summary_table,
-    terminal_monitor,
-)
+from search.monitor.tables import LITERAL, layer_table
+from search.monitor.terminal import REDRAW_SECONDS, LiveMonitor, PlainMonitor, against, quantity, terminal_monitor
+from search.tasks.class_scores import figures_of
+from search.tasks.class_words import ClassWords
 
+WORDS = ClassWords()
 ESCAPE = re.compile(r"\x1b\[[?0-9;]*[A-Za-z]")
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-9][0-9;]*m")
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
@@ -69,6 +63,13 @@ mismatches         numpy 0, onnx 3 of 1,204,331 elements in 214 tensors
 seconds            search 100.0, total 150.3
 run folder         runs/kws/1
 """
+CLASSES = {"val": {"balanced_accuracy": 0.5}, "test": figures_of([[3, 1], [0, 0]]), "names": ["cat", "T-shirt/top"]}
+CLASSES_TEXT = """\
+classes on test data
+class        images  recall  precision  most often taken for
+cat               4  75.00%    100.00%  T-shirt/top, 25.00%
+T-shirt/top       0       -      0.00%  -
+"""
 TABLE_TEXT = """\
 layer               op       kept  bits          flash B     MACs   RAM B
 stem                conv    16/16  8:12 4:3 2:1    1,234  230,400  15,000
@@ -96,7 +97,7 @@ def live(width: int, now: Now | None = None, no_color: bool = False) -> tuple[Li
     size = {"width": width, "height": 30}
     colours = {"force_terminal": True, "color_system": "standard", "no_color": no_color}
     console = Console(file=terminal, **size, **colours, **LITERAL, legacy_windows=False, _environ={})
-    return LiveMonitor(console, now or Now()), terminal
+    return LiveMonitor(console, WORDS, now or Now()), terminal
 
 
 def test_candidates_are_counted_and_the_best_is_shown():
@@ -123,7 +124,7 @@ def printed(table, width: int) -> list[str]:
 def test_a_pipe_gets_plain_text_even_where_colour_is_forced(monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     stream = io.StringIO()
-    monitor = terminal_monitor(stream)
+    monitor = terminal_monitor(stream, WORDS)
     whole_run(monitor)
     assert isinstance(monitor, PlainMonitor)
     assert "\x1b" not in stream.getvalue()
@@ -132,14 +133,14 @@ def test_a_pipe_gets_plain_text_even_where_colour_is_forced(monkeypatch):
 @pytest.mark.parametrize("term, kind", [("xterm-256color", LiveMonitor), ("dumb", PlainMonitor)])
 def test_a_terminal_gets_the_live_display_unless_it_cannot_move_its_cursor(monkeypatch, term, kind):
     monkeypatch.setenv("TERM", term)
-    monitor = terminal_monitor(Terminal())
+    monitor = terminal_monitor(Terminal(), WORDS)
     assert isinstance(monitor, kind)
     monitor.close({})
 
 
 def test_plain_run_to_the_letter():
     stream, now = io.StringIO(), Now()
-    monitor = PlainMonitor(stream, now)
+    monitor = PlainMonitor(stream, WORDS, now)
     monitor.tick(replace(TICK, run_fraction=0.0))
     now.seconds = 61.0
     whole_run(monitor)
@@ -150,9 +151,26 @@ def test_plain_run_to_the_letter():
     assert stream.getvalue() == NOTE + "\n" + line + TABLE_TEXT + "\n" + SUMMARY_TEXT
 
 
+def test_classes_have_a_table_before_the_summary_and_a_line_in_it():
+    stream = io.StringIO()
+    PlainMonitor(stream, WORDS).close(SUMMARY | {"classes": CLASSES})
+    integer = "accuracy, integer  val 90.00%, test 87.50%\n"
+    balanced = "balanced accuracy  val 50.00%, test 75.00%\n"
+    summary = SUMMARY_TEXT.replace(integer, integer + balanced)
+    assert stream.getvalue() == "\n" + CLASSES_TEXT + "\n" + summary
+
+
+@pytest.mark.parametrize("width", [100, 60, 40])
+def test_the_table_of_classes_stays_within_the_width(width):
+    monitor, terminal = live(width)
+    monitor.close(SUMMARY | {"classes": CLASSES})
+    lines = [ESCAPE.sub("", line) for line in re.split(r"[\r\n]+", terminal.getvalue())]
+    assert max(map(len, lines)) <= width and any("75.00%" in line and "100.00%" in line for line in lines)
+
+
 def test_plain_is_ascii_on_any_stream():
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    monitor = PlainMonitor(stream)
+    monitor = PlainMonitor(stream, WORDS)
     monitor.note("layer 'größe'")
     monitor.table([replace(ROWS[0], name="größe")], TOTALS)
     assert stream.buffer.getvalue().decode("ascii").count(r"gr\xf6\xdfe") == 2
@@ -160,7 +178,7 @@ def test_plain_is_ascii_on_any_stream():
 
 def test_epoch_without_any_tick_has_no_units_and_no_budgets():
     stream = io.StringIO()
-    PlainMonitor(stream).epoch(replace(END, scalars={"cost/flash_bytes": 31949.0}))
+    PlainMonitor(stream, WORDS).epoch(replace(END, scalars={"cost/flash_bytes": 31949.0}))
     assert stream.getvalue() == "search epoch 3/40  flash_bytes 31.9 k  time 0:00, ? left\n"
 
 
@@ -249,9 +267,10 @@ def test_table_of_40_columns_folds_names_but_loses_nothing():
 
 def test_a_run_that_failed_shows_as_much_of_a_summary_as_there_is():
     stream = io.StringIO()
-    PlainMonitor(stream).close({})
+    PlainMonitor(stream, WORDS).close({})
     assert stream.getvalue() == ""
-    assert printed(summary_table({"seed": 3}), 80) == ["seed  3"]
+    PlainMonitor(stream, WORDS).close({"seed": 3})
+    assert stream.getvalue() == "\nseed  3\n"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ def test_a_value_is_written_in_percent():
 
 
 def test_each_class_has_a_row():
-    details = ClassWords().details(SUMMARY)
+    details = ClassWords().details(SUMMARY, 10)
     assert details.facts == {"balanced accuracy": "val 50.00%, test 87.50%"}
     assert details.title == "classes on test data"
     assert details.rows == (
@@ -33,13 +33,13 @@ def test_of_many_classes_the_worst_ten_have_rows():
     for label in range(11):  # class 0 has no image, and class 1 the highest recall
         confusion[label + 1][label + 1], confusion[label + 1][0] = 20 - label, label
     names = [f"class {label}" for label in range(12)]
-    details = ClassWords().details({"classes": {"names": names, "test": figures_of(confusion)}})
-    assert details.title == "classes on test data, the 10 worst of 12"
+    details = ClassWords().details({"classes": {"names": names, "test": figures_of(confusion)}}, 10)
+    assert details.title == "classes on test data, the 10 of lowest recall among 12"
     assert [row[0] for row in details.rows] == [f"class {label}" for label in range(11, 1, -1)]
 
 
 def test_a_summary_without_classes_has_no_details():
-    details = ClassWords().details({"accuracy": {}})
+    details = ClassWords().details({"accuracy": {}}, 10)
     assert not details.facts and not details.rows
 
 

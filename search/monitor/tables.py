@@ -1,0 +1,135 @@
+"""The tables that a run ends with: its layers, its summary, and what the task has to say."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from search.monitor.events import LayerRow, Totals
+from search.monitor.words import Details, Metric, Words
+
+LAYER_COLUMNS = ("layer", "op", "kept", "bits", "flash B", "MACs", "RAM B")
+DROPPED_FIRST = ("op", "MACs", "RAM B")  # columns of the layer table that a narrow terminal does without, in this order
+ANY_WIDTH = 1000
+LITERAL: Any = {"markup": False, "highlight": False, "emoji": False}  # a name with brackets is shown as it is
+MOST_ROWS = 10  # of the task's table
+
+
+def emphasized(text: str) -> Text:
+    """A broken budget in red. The word says it too, for those without colours."""
+    line = Text(text)
+    line.highlight_words(["OVER"], "bold red")
+    return line
+
+
+def layer_table(rows: Sequence[LayerRow], totals: Totals, console: Console) -> Table:
+    """The decided network, a layer a row, as many columns as the console is wide enough for."""
+    cells = [dict(zip(LAYER_COLUMNS, _layer_cells(row), strict=True)) for row in rows]
+    kept, channels = sum(row.kept for row in rows), sum(row.channels for row in rows)
+    sums = (f"{totals.flash_bytes:,}", f"{totals.macs:,}", f"{totals.peak_ram_bytes:,}")
+    total = dict(zip(LAYER_COLUMNS, ("total", "", f"{kept}/{channels}", "", *sums), strict=True))
+    caption = f"8:12 is 12 channels with 8 bits. RAM peaks at {totals.peak_ram_layer}."
+    for dropped in range(len(DROPPED_FIRST) + 1):
+        names = [name for name in LAYER_COLUMNS if name not in DROPPED_FIRST[:dropped]]
+        table = _layers(names, cells, total, caption)
+        if console.measure(table, options=console.options.update(width=ANY_WIDTH)).maximum <= console.width:
+            break
+    return table
+
+
+def _layer_cells(row: LayerRow) -> tuple[str, ...]:
+    bits = " ".join(f"{width}:{row.bits[width]}" for width in sorted(row.bits, reverse=True) if width > 0)
+    kept = f"{row.kept}/{row.channels}"
+    return row.name, row.op, kept, bits, f"{row.flash_bytes:,}", f"{row.macs:,}", f"{row.ram_bytes:,}"
+
+
+def _layers(names: Sequence[str], cells: Sequence[dict[str, str]], total: dict[str, str], caption: str) -> Table:
+    table = Table(box=None, pad_edge=False, caption=caption, caption_justify="left", header_style="bold")
+    for name in names:
+        is_text = name in ("layer", "op", "bits")
+        table.add_column(name, justify="left" if is_text else "right", overflow="fold", no_wrap=not is_text)
+    for row in cells:
+        table.add_row(*(row[name] for name in names))
+    table.add_row(*(total[name] for name in names), style="bold")
+    return table
+
+
+def closing_tables(summary: dict[str, Any], words: Words) -> Iterator[Table]:
+    """Of one network the task's table; last, what `summary.json` says."""
+    details = words.details(summary, MOST_ROWS)
+    if details.rows:
+        yield details_table(details)
+    yield summary_table(summary, words.metric, details)
+
+
+def summary_table(summary: dict[str, Any], metric: Metric, details: Details) -> Table:
+    """Two columns, a name and what is said of it; what the summary lacks is left out."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="bold", overflow="fold")
+    grid.add_column(overflow="fold")
+    for label, value in _summary_rows(summary, metric, details):
+        grid.add_row(label, emphasized(value))
+    return grid
+
+
+def details_table(details: Details) -> Table:
+    """The task's table, with its title above."""
+    table = Table(
+        box=None, pad_edge=False, title=details.title, title_justify="left", title_style="bold", header_style="bold"
+    )
+    for name, is_text in zip(details.head, details.is_text, strict=True):
+        table.add_column(name, justify="left" if is_text else "right", overflow="fold", no_wrap=not is_text)
+    for row in details.rows:
+        table.add_row(*row)
+    return table
+
+
+def _summary_rows(summary: dict[str, Any], metric: Metric, details: Details) -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = [
+        (key, str(summary[key])) for key in ("experiment", "seed", "architecture") if key in summary
+    ]
+    for kind, splits in summary.get(metric.name, {}).items():
+        rows.append((f"{metric.name}, {kind}", _by_split(splits, metric)))
+    rows += details.facts.items()
+    budgets = summary.get("budgets", {})
+    for name, cost in summary.get("costs", {}).items():
+        rows.append((name, _promise(cost, budgets.get(name))))
+    for point in summary.get("points", []):
+        rows.append((point["point"], _point(point, metric)))
+    if "front" in summary:
+        front = summary["front"]
+        rows.append(("front", f"bends at {front['knee']}; hypervolume {front['hypervolume']['test']:.3f} on test"))
+    if "mismatches" in summary:
+        rows.append(("mismatches", _mismatches(summary["mismatches"])))
+    if "seconds" in summary:
+        rows.append(("seconds", ", ".join(f"{phase} {value:.1f}" for phase, value in summary["seconds"].items())))
+    if "folder" in summary:
+        rows.append(("run folder", str(summary["folder"])))
+    return rows
+
+
+def _point(point: dict[str, Any], metric: Metric) -> str:
+    """A point of a front in a line."""
+    values = _by_split(point[metric.name]["integer"], metric)
+    costs = ", ".join(f"{cost['found']:,.12g} {cost['unit']}" for cost in point["costs"].values())
+    return f"{values}; {costs}; {'met' if all(b['met'] for b in point['budgets'].values()) else 'OVER'}"
+
+
+def _by_split(splits: dict[str, float], metric: Metric) -> str:
+    return ", ".join(f"{split} {metric.written(value)}" for split, value in splits.items())
+
+
+def _promise(cost: dict[str, Any], budget: dict[str, Any] | None) -> str:
+    text = f"{cost['found']:,.12g} {cost['unit']}, was {cost['seed_network']:,.12g}"
+    if budget is None:
+        return text
+    return f"{text}, limit {budget['limit']:,.12g}: {'met' if budget['met'] else 'OVER'}"
+
+
+def _mismatches(counts: dict[str, int]) -> str:
+    compared = ("tensors_compared", "elements_compared")
+    backends = ", ".join(f"{name} {count:,}" for name, count in counts.items() if name not in compared)
+    tensors, elements = (counts.get(name, 0) for name in compared)
+    return f"{backends} of {elements:,} elements in {tensors:,} tensors"
