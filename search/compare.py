@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.monitor.tables import LITERAL
+from search.monitor.words import Metric
 from search.report.document import document
 from search.report.runs import RunRecord, read_run
 from search.report.settings import differing, written
@@ -39,7 +40,7 @@ def compare(folders: Sequence[Path]) -> tuple[list[Table], list[str]]:
 
     Raises:
         RunFolderError: a folder is no run's.
-        ValueError: there is no network: none has been exported yet, or none can be read.
+        ValueError: there is no network: none has been exported yet, or none can be read; or runs are of several tasks.
     """
     runs = [read_run(folder) for folder in folders]
     shown = document(runs)
@@ -47,10 +48,10 @@ def compare(folders: Sequence[Path]) -> tuple[list[Table], list[str]]:
     columns = [_column(runs[p["run"]], short[p["run"]], p) for p in shown["points"] if p["exported"]]
     if not columns:
         raise ValueError(" ".join(["no network to compare.", *shown["faults"], *map(_alone, runs)]))
-    names = [column.name for column in columns]
+    names, metric = [column.name for column in columns], Metric(**shown["metric"])
     tables = [
         _table("settings that differ", short, _settings(runs)),
-        _table("accuracy", names, _accuracies(columns)),
+        _table(metric.name, names, _scores(columns, metric)),
         _table("cost / budget", names, _costs(columns, shown["units"])),
         _table("channels kept of the seed network's, channels by bits", names, _layers(columns)),
     ]
@@ -80,10 +81,10 @@ def _settings(runs: Sequence[RunRecord]) -> list[Row]:
     return [(key, *map(written, values)) for key, values in rows.items() if key not in NOT_SETTINGS]
 
 
-def _accuracies(columns: Sequence[Column]) -> list[Row]:
+def _scores(columns: Sequence[Column], metric: Metric) -> list[Row]:
     def cell(column: Column, kind: str, split: str) -> str:
-        value = column.point["accuracy"].get(kind, {}).get(split)
-        return NONE if value is None else f"{value:.2%}"
+        value = column.point["scores"].get(kind, {}).get(split)
+        return NONE if value is None else metric.written(value)
 
     rows = [(f"{kind}, {split}", *(cell(c, kind, split) for c in columns)) for kind in KINDS for split in SPLITS]
     return [row for row in rows if set(row[1:]) != {NONE}]

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from search.files.documents import Kind
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -15,6 +17,7 @@ class Metric:
         unit: behind a value that is written for people.
         factor: from the value as it is stored to the value that is written.
         digits: decimals of the value that is written.
+        highest: the best value that there can be; None: there is no limit.
     """
 
     name: str
@@ -22,6 +25,7 @@ class Metric:
     unit: str
     factor: float
     digits: int
+    highest: float | None = None
 
     def of(self, split: str) -> str:
         """The key of the metric on a split: "accuracy/val"."""
@@ -42,6 +46,7 @@ class Details:
         head: names of the table's columns.
         is_text: of each column, whether it holds text; other columns hold numbers.
         rows: cells of the table, as many a row as the head has.
+        caption: what the columns mean, in whole sentences, for who has the room to show it.
     """
 
     facts: Mapping[str, str]
@@ -49,12 +54,18 @@ class Details:
     head: tuple[str, ...] = ()
     is_text: tuple[bool, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
+    caption: str = ""
 
 
 class Words(Protocol):
-    """The wording of a task. It needs no data: the report words runs that have ended."""
+    """The wording of a task. It needs no data: the report words runs that have ended.
+
+    Attributes:
+        kinds: key of summary.json -> what the task writes there beside the metric, so that damage to it is found.
+    """
 
     metric: Metric
+    kinds: Mapping[str, Kind]
 
     def details(self, summary: Mapping[str, Any], most: int) -> Details:
         """From what summary.json holds of one network; what the summary lacks is left out.

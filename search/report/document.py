@@ -10,18 +10,23 @@ from search.report.layers import Layer, layers_of_model, layers_of_picks
 from search.report.rivals import Entry, Estimate
 from search.report.runs import HISTORY_FILE, MODEL_FILE, RESULTS_FILE, SENSITIVITY_FILE, Point, RunRecord
 from search.report.settings import ABSENT, flat
+from search.tasks import TASKS
 
 NOT_ALONE = "what sets them apart is not the strategy alone"
+MOST_DETAILS = 50  # rows of the task's table of a network
 FIRST_COSTS = ("flash_bytes", "peak_ram_bytes", "macs", "energy_pj", "latency_cycles")
 
 
 def document(runs: Sequence[RunRecord]) -> dict[str, Any]:
-    """Raises ValueError: in none of the runs there is anything to show."""
+    """Raises ValueError: in none of the runs there is anything to show, or they are of several tasks."""
     if not any(run.points or run.history for run in runs):
         raise ValueError(
             f"{', '.join(str(run.folder) for run in runs)}: nothing to show: no summary, and no line of {RESULTS_FILE} "
             f"or {HISTORY_FILE} that can be read. {' '.join(f for run in runs for f in run.faults)}"
         )
+    tasks = list(dict.fromkeys(run.task for run in runs))
+    if len(tasks) > 1:
+        raise ValueError(f"runs of different tasks ({', '.join(tasks)}) do not compare. Report each by itself.")
     names = rivals.labels(runs)
     faults = [fault for run in runs for fault in run.faults] + _incomparable(runs)
     owned = [(number, point) for number, run in enumerate(runs) for point in run.points]
@@ -33,12 +38,13 @@ def document(runs: Sequence[RunRecord]) -> dict[str, Any]:
         if first != second:
             faults.append(
                 f"{first} and {second}: the same strategy, settings, budgets and seed. In means and intervals the one "
-                "of better validation accuracy counts."
+                "that is better on validation data counts."
             )
     faults += rivals.incomplete(entries)
     units = _units(points)
     return {
         "title": " and ".join(dict.fromkeys(_subject(run) for run in runs)),
+        "metric": asdict(TASKS[tasks[0]].words.metric),
         "faults": faults,
         "units": units,
         "rivals": list(dict.fromkeys(names)),
@@ -54,7 +60,7 @@ def _incomparable(runs: Sequence[RunRecord]) -> list[str]:
     """That runs are of several data sets, models or lengths, where they are: one front holds them all."""
     found = []
     for what, each, so in (
-        ("data sets", [_of_group(run, "data", "name") for run in runs], "their accuracies are not comparable"),
+        ("data sets", [_of_group(run, "data", "name") for run in runs], "what they reach is not comparable"),
         ("models", [_of_group(run, "model", "_target_") for run in runs], NOT_ALONE),
         ("lengths", _lengths(runs), NOT_ALONE),
     ):
@@ -171,7 +177,8 @@ def _point(number: int, run: RunRecord, point: Point, faults: list[str]) -> dict
         "architecture": point.architecture.hash if point.architecture else "",
         "exported": point.folder is not None,
         "seed": point.summary.get("seed", run.seed),
-        "accuracy": point.accuracy,
+        "scores": point.scores,
+        "details": asdict(TASKS[run.task].words.details(point.summary, MOST_DETAILS)),
         "costs": point.costs,
         "budgets": point.budgets,
         "lambdas": point.lambdas,

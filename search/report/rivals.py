@@ -28,7 +28,8 @@ class Entry:
 
     Attributes:
         index: of the point in the report.
-        accuracy: of the integers: test, or where there is no test data validation; selected is always validation.
+        value: of the metric, of the integers: on test data, or where there is none on validation data; selected is
+            always that on validation data.
     """
 
     index: int
@@ -38,7 +39,7 @@ class Entry:
     costs: Mapping[str, float]
     seed_costs: Mapping[str, float]
     selected: float
-    accuracy: float
+    value: float
 
     def keeps(self, budgets: Budgets) -> bool:
         return all(self.costs.get(name, float("inf")) <= limit for name, limit in budgets)
@@ -74,7 +75,7 @@ def _own(key: str) -> bool:
 
 
 def entry(index: int, rival: str, run: RunRecord, point: Point) -> Entry | None:
-    """None: not exported, or without the accuracy of its integers."""
+    """None: not exported, or without the metric of its integers."""
     selected, test = point.of_integers("val"), point.of_integers("test")
     if point.folder is None or selected is None:
         return None
@@ -101,8 +102,7 @@ def at_budgets(entries: Sequence[Entry]) -> dict[Budgets, list[Estimate]]:
     for budgets in sorted({e.budgets for e in entries if e.budgets}):
         candidates = [e for e in entries if e.budgets == budgets or (not e.budgets and e.keeps(budgets))]
         found[budgets] = [
-            estimate(rival, [best.accuracy for best in by_seed.values()])
-            for rival, by_seed in _best(candidates).items()
+            estimate(rival, [best.value for best in by_seed.values()]) for rival, by_seed in _best(candidates).items()
         ]
     return found
 
@@ -119,7 +119,7 @@ def repeated(entries: Iterable[Entry]) -> list[tuple[Entry, Entry]]:
 
 
 def _best(entries: Iterable[Entry]) -> dict[str, dict[int, Entry]]:
-    """Rival -> seed -> its point of best validation accuracy."""
+    """Rival -> seed -> its point of the best metric on validation data."""
     found: dict[str, dict[int, Entry]] = {}
     for e in entries:
         best = found.setdefault(e.rival, {}).setdefault(e.seed, e)
@@ -170,8 +170,8 @@ def _by_seed(entries: Sequence[Entry]) -> dict[str, tuple[dict[int, list[Entry]]
 
 
 def _volume(entries: Sequence[Entry], cost: str, corner: float) -> float:
-    costs, selected, accuracies = zip(*((e.costs[cost], e.selected, e.accuracy) for e in entries), strict=True)
-    return front_volume(costs, selected, accuracies, corner)
+    costs, selected, values = zip(*((e.costs[cost], e.selected, e.value) for e in entries), strict=True)
+    return front_volume(costs, selected, values, corner)
 
 
 def estimate(rival: str, values: Sequence[float]) -> Estimate:

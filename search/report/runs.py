@@ -16,13 +16,15 @@ from search.monitor.history import HISTORY_FILE, read_history
 from search.report.summaries import SUMMARY_FILE, entries, read_summary
 from search.strategies.sensitivity.table import FILE as SENSITIVITY_FILE
 from search.strategies.sensitivity.table import decisions_of
+from search.tasks import TASKS
 from spaces.architecture import Architecture
 
 CONFIG_FILE = "config.yaml"
 ARCHITECTURE_FILE, MODEL_FILE = "architecture.json", "model.safetensors"
 RUN_FILES = (SUMMARY_FILE, RESULTS_FILE, HISTORY_FILE, CONFIG_FILE)
 UNKNOWN = "unknown strategy"
-SETTINGS = {name: OBJECT for name in ("data", "model", "space", "target", "strategy", "front")} | {
+FIRST_TASK = "classification"  # of runs from before there were others
+SETTINGS = {name: OBJECT for name in ("data", "model", "task", "space", "target", "strategy", "front")} | {
     "budgets": by_name(either(FINITE, NOTHING)),
     "seed": WHOLE,
 }
@@ -34,7 +36,7 @@ class Point:
 
     Attributes:
         folder: where its files are; None for one that was measured and not exported.
-        accuracy: "float", "decided", "integer" -> split -> 0 to 1.
+        scores: "float", "decided", "integer" -> split -> value of the metric.
         costs: name -> "found", "unit", and "seed_network" where it is known.
         summary: all of its summary.json.
     """
@@ -42,13 +44,13 @@ class Point:
     architecture: Architecture | None
     budgets: Mapping[str, float]
     costs: Mapping[str, Mapping[str, Any]]
-    accuracy: Mapping[str, Mapping[str, float]]
+    scores: Mapping[str, Mapping[str, float]]
     lambdas: Mapping[str, float] = field(default_factory=dict)
     folder: Path | None = None
     summary: Mapping[str, Any] = field(default_factory=dict)
 
     def of_integers(self, split: str) -> float | None:
-        return self.accuracy.get("integer", {}).get(split)
+        return self.scores.get("integer", {}).get(split)
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class RunRecord:
     """A run as its folder tells it.
 
     Attributes:
+        task: its name, one of TASKS.
         finished: it has a summary.
         settings: of config.yaml; empty where there is none.
         command: that started it, "" where that is not known.
@@ -64,6 +67,7 @@ class RunRecord:
     """
 
     folder: Path
+    task: str
     strategy: str
     seed: int
     finished: bool
@@ -79,7 +83,7 @@ class RunRecord:
 
 
 def read_run(folder: Path) -> RunRecord:
-    """Raises RunFolderError: no run folder, or one whose summary is damaged."""
+    """Raises RunFolderError: no run folder, one whose summary is damaged, or of a task that this version lacks."""
     if not any((folder / name).is_file() for name in RUN_FILES):
         below = sorted({str(path.parent) for name in RUN_FILES for path in folder.glob(f"*/{name}")})
         hint = f"Below it there are {', '.join(below)}." if below else "Name a folder that a run has written."
@@ -88,11 +92,13 @@ def read_run(folder: Path) -> RunRecord:
     summary = read_summary(folder / SUMMARY_FILE, faults)
     results = _lines(folder / RESULTS_FILE, read_results, faults)
     settings, text, command = _settings(folder / CONFIG_FILE, faults)
-    points = _exported(folder / SUMMARY_FILE, summary, faults)
+    task = _task(folder / CONFIG_FILE, settings)
+    points = _exported(folder / SUMMARY_FILE, summary, TASKS[task].words.metric.name, faults)
     known = {point.architecture.hash for point in points if point.architecture}
     points += [_measured(result) for result in results if result.architecture.hash not in known]
     return RunRecord(
         folder,
+        task,
         results[0].strategy if results else str(settings.get("strategy", {}).get("name", UNKNOWN)),
         summary.get("seed", settings.get("seed", 0)),
         bool(summary),
@@ -138,20 +144,29 @@ def _settings(path: Path, faults: list[str]) -> tuple[dict[str, Any], str, str]:
     return {key: value for key, value in settings.items() if key not in wrong}, "\n".join(lines[comment:]), command
 
 
-def _exported(path: Path, summary: Mapping[str, Any], faults: list[str]) -> list[Point]:
+def _task(path: Path, settings: Mapping[str, Any]) -> str:
+    name = str(settings.get("task", {}).get("name", FIRST_TASK))
+    if name not in TASKS:
+        raise RunFolderError(
+            f"{path}: task.name '{name}' is not one of {sorted(TASKS)}. Read the run with the version that wrote it."
+        )
+    return name
+
+
+def _exported(path: Path, summary: Mapping[str, Any], metric: str, faults: list[str]) -> list[Point]:
     """The run's one point, or those of its front, each in a folder of its own."""
     found = []
     for folder, entry in entries(path, summary, faults):
         point = entry | (_own_summary(folder / SUMMARY_FILE, faults) if folder != path.parent else {})
-        if "accuracy" not in point or "costs" not in point:
+        if metric not in point or "costs" not in point:
             faults.append(
-                f"{folder / SUMMARY_FILE}: no accuracy or costs there; the point is left out. Restore the file."
+                f"{folder / SUMMARY_FILE}: no {metric} or costs there; the point is left out. Restore the file."
             )
             continue
         limits = {name: b["limit"] if isinstance(b, dict) else b for name, b in point.get("budgets", {}).items()}
         architecture = _architecture(folder / ARCHITECTURE_FILE, faults)
         lambdas = point.get("lambdas", {})
-        found.append(Point(architecture, limits, point["costs"], point["accuracy"], lambdas, folder, point))
+        found.append(Point(architecture, limits, point["costs"], point[metric], lambdas, folder, point))
     return found
 
 

@@ -18,12 +18,12 @@ from search.files.documents import (
     unlike,
 )
 from search.files.run_folders import RunFolderError
+from search.tasks import TASKS
 
 SUMMARY_FILE = "summary.json"
 KINDS: dict[str, Kind] = {
     "experiment": TEXT,
     "seed": WHOLE,
-    "accuracy": by_name(by_name(FINITE)),
     "costs": by_name(having({"found": FINITE, "unit": TEXT}, {"seed_network": FINITE})),
     "budgets": by_name(either(FINITE, having({"limit": FINITE}))),
     "lambdas": by_name(FINITE),
@@ -37,6 +37,8 @@ KINDS: dict[str, Kind] = {
     "points": Kind("a list", lambda value: isinstance(value, list)),
     "point": TEXT,
 }
+for task in TASKS.values():
+    KINDS |= {task.words.metric.name: by_name(by_name(FINITE)), **task.words.kinds}
 
 
 def read_summary(path: Path, faults: list[str]) -> dict[str, Any]:

@@ -3,15 +3,40 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from search.files.documents import FINITE, TEXT, WHOLE, Kind, having, listed
 from search.monitor.words import Details, Metric
+from search.tasks.class_scores import figures_of
 
 HEAD = ("class", "images", "recall", "precision", "most often taken for")
 IS_TEXT = (True, False, False, False, True)
+CAPTION = (
+    "Recall is the share of a class's images that are answered right, precision the share of the answers of a class "
+    "that are right. The last column is the class that most of the wrong answers give, and their share of its images."
+)
 NOTHING = "-"
 
 
+BALANCED = {"balanced_accuracy": FINITE}
+SHAPE = having(
+    {"names": listed(TEXT)},
+    {"val": having(BALANCED), "test": having({**BALANCED, "confusion": listed(listed(WHOLE))})},
+)
+
+
+def _holds(value: Any) -> bool:
+    """Whether it is of this shape, with a confusion matrix of as many rows and columns as there are names."""
+    if not SHAPE.holds(value):
+        return False
+    rows, count = value.get("test", {}).get("confusion"), len(value["names"])
+    if rows is None:
+        return True
+    whole = len(rows) == count and all(len(row) == count and min(row, default=0) >= 0 for row in rows)
+    return whole and sum(map(sum, rows)) > 0
+
+
 class ClassWords:
-    metric = Metric(name="accuracy", short="acc", unit="%", factor=100.0, digits=2)
+    metric = Metric(name="accuracy", short="acc", unit="%", factor=100.0, digits=2, highest=1.0)
+    kinds: Mapping[str, Kind] = {"classes": Kind("names of classes and a confusion matrix of them", _holds)}
 
     def details(self, summary: Mapping[str, Any], most: int) -> Details:
         """Balanced accuracy, and a table with the classes: all of them, or those of lowest recall."""
@@ -21,11 +46,12 @@ class ClassWords:
         facts = {"balanced accuracy": worded} if worded else {}
         if "test" not in classes:
             return Details(facts)
-        test, names = classes["test"], classes["names"]
+        test, names = figures_of(classes["test"]["confusion"]), classes["names"]
         title, shown = "classes on test data", list(range(len(names)))
         if len(names) > most:
             title, shown = f"{title}, the {most} of lowest recall among {len(names)}", worst(test["recall"], most)
-        return Details(facts, title, HEAD, IS_TEXT, tuple(self._row(names, test, i) for i in shown))
+        rows = tuple(self._row(names, test, i) for i in shown)
+        return Details(facts, title, HEAD, IS_TEXT, rows, CAPTION)
 
     def _row(self, names: Sequence[str], test: Mapping[str, Any], number: int) -> tuple[str, ...]:
         shares = (test[key][number] for key in ("recall", "precision"))

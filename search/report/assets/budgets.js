@@ -16,7 +16,7 @@ function budgetsSection() {
     "All networks and their budgets",
     table(
       "rows",
-      "Accuracies are those of the integers. After the slash stands the budget.",
+      `${capital(METRIC.name)} is that of the integers. After the slash stands the budget.`,
       heads,
       points.map(([point, index]) => budgetRow(point, index, costs)),
     ),
@@ -45,8 +45,8 @@ function budgetRow(point, index, costs) {
     "tr",
     { "data-index": index },
     html("th", { scope: "row" }, button),
-    html("td", { "data-head": "test" }, percent(integers(point, "test"))),
-    html("td", { "data-head": "validation" }, percent(integers(point, "val"))),
+    html("td", { "data-head": "test" }, scored(integers(point, "test"))),
+    html("td", { "data-head": "validation" }, scored(integers(point, "val"))),
     cells,
   );
 }

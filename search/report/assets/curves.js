@@ -17,11 +17,12 @@ function curvesSection(run) {
   const costs = Object.keys(scalars).filter((name) => name.startsWith("cost/"));
   const charts = [
     {
-      title: "Accuracy, %",
-      series: pick("accuracy/train", "accuracy/val"),
-      value: (v) => 100 * v,
-      text: (v) => `${v.toFixed(2)}%`,
+      title: metricTitle(""),
+      series: pick(`${METRIC.name}/train`, `${METRIC.name}/val`),
+      value: (v) => METRIC.factor * v,
+      text: (v) => `${v.toFixed(METRIC.digits)}${METRIC.unit}`,
       tick: String,
+      highest: METRIC.highest === null ? Infinity : 1.01 * METRIC.factor * METRIC.highest,
     },
     {
       title: "Loss on training data",
@@ -53,7 +54,7 @@ function curvesSection(run) {
     html(
       "p",
       {},
-      "Each epoch once. In the search accuracies are those of the network as its decisions stand, in the last epochs of fine-tuning those of the integers. Arrow keys read a curve off.",
+      `Each epoch once. In the search ${METRIC.name} is that of the network as its decisions stand, in the last epochs of fine-tuning that of the integers. Arrow keys read a curve off.`,
     ),
     html(
       "div",
@@ -139,7 +140,7 @@ function verticalAxis(chart, known, range) {
   const [low, high] = extent(values, 0.06, Math.abs(known[0]) * 1e-3 || 1e-3);
   const domain = [
     Math.min(...known) >= 0 ? Math.max(0, low) : low,
-    chart.title.startsWith("Accuracy") ? Math.min(101, high) : high,
+    Math.min(chart.highest ?? Infinity, high),
   ];
   return { scale: linear(domain, range), ticks: ticks(...domain, 5), text: chart.tick };
 }

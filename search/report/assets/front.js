@@ -1,6 +1,7 @@
-// Accuracy against cost, a marker a point. Arrow keys go from point to point, Enter selects.
+// The metric against cost, a marker a point. Arrow keys go from point to point, Enter selects.
 
 let cost = Object.keys(UNITS)[0];
+const FRONT_LABEL = `${capital(METRIC.name)} of the integers against cost`;
 
 const hasCost = (point) => point.costs[cost]?.found > 0 && shown(point) !== null;
 
@@ -11,18 +12,18 @@ function frontSection() {
   const untested = POINTS.filter((point) => point.exported && !isTested(point)).length;
   section(
     "front",
-    "Accuracy and cost",
+    `${capital(METRIC.name)} and cost`,
     html(
       "p",
       {},
-      "Every point is a whole network, lowered to integers. Accuracy is that of the integers",
+      `Every point is a whole network, lowered to integers. ${capital(METRIC.name)} is that of the integers`,
       tested
         ? " on test data; which points make the front (the line) was settled on validation data alone."
         : " on validation data: there is no test data in these runs.",
-      tested && untested ? " Hollow markers are points without test data, at their validation accuracy." : "",
+      tested && untested ? " Hollow markers are points without test data, at what they reach on validation data." : "",
     ),
     costChoice(),
-    figure("Accuracy of the integers against cost", drawFront, { class: "chart tall" }),
+    figure(FRONT_LABEL, drawFront, { class: "chart tall" }),
     frontLegend(),
   );
 }
@@ -42,7 +43,7 @@ function costChoice() {
             cost = name;
             document
               .querySelector("#front .chart")
-              .replaceWith(figure("Accuracy of the integers against cost", drawFront, { class: "chart tall" }));
+              .replaceWith(figure(FRONT_LABEL, drawFront, { class: "chart tall" }));
           },
         },
       }),
@@ -60,7 +61,7 @@ function frontLegend() {
     { class: "legend" },
     items,
     html("li", {}, html("span", { class: "key line" }), "front of all"),
-    measured ? html("li", {}, html("span", { class: "key faint" }), "measured on the way, validation accuracy") : null,
+    measured ? html("li", {}, html("span", { class: "key faint" }), "measured on the way, on validation data") : null,
   );
 }
 
@@ -92,12 +93,12 @@ function drawFront(width, label) {
 
 function frontScales(points, frame) {
   const costs = points.map((point) => point.costs[cost].found);
-  const accuracies = [...points.map(shown), ...(floatAccuracy() ? [floatAccuracy()] : [])];
-  const [low, high] = extent(accuracies, 0.12, 0.02);
+  const values = [...points.map(shown), ...(floatValue() ? [floatValue()] : [])];
+  const [low, high] = extent(values, 0.12, 0.02);
   const spread = Math.max(Math.log(Math.max(...costs) / Math.min(...costs)), 0.7);
   const xs = [Math.min(...costs) * Math.exp(-0.07 * spread), Math.max(...costs) * Math.exp(0.07 * spread)];
   const domain = costs.length === 1 ? [costs[0] / 2, costs[0] * 2] : xs;
-  const ys = [Math.max(0, low), Math.min(1.002, high)];
+  const ys = within(values, low, high);
   const x = {
     scale: logarithmic(domain, [frame.left, frame.right]),
     ticks: logTicks(...domain, UNITS[cost], Math.floor((frame.right - frame.left) / 58)),
@@ -107,8 +108,8 @@ function frontScales(points, frame) {
   const y = {
     scale: linear(ys, [frame.bottom, frame.top]),
     ticks: ticks(...ys, 6),
-    text: (v) => `${Number((100 * v).toFixed(2))}`,
-    title: "Accuracy of the integers, %",
+    text: scoredTick,
+    title: metricTitle(" of the integers"),
   };
   return [x, y];
 }
@@ -117,7 +118,7 @@ function marker(point, x, y) {
   const index = POINTS.indexOf(point),
     rival = rivalOf(RUNS[point.run]);
   const over = Object.entries(point.budgets).some(([name, limit]) => point.costs[name]?.found > limit);
-  const name = `${pointName(point)}: ${splitName(point)} accuracy ${percent(shown(point))}, ${costName(cost)} ${quantity(point.costs[cost].found, UNITS[cost])}${over ? ", over budget" : ""}`;
+  const name = `${pointName(point)}: ${splitName(point)} ${METRIC.name} ${scored(shown(point))}, ${costName(cost)} ${quantity(point.costs[cost].found, UNITS[cost])}${over ? ", over budget" : ""}`;
   const classes = [
     "point",
     `r${rival % SHAPES.length}`,
@@ -154,14 +155,14 @@ function marker(point, x, y) {
 }
 
 function tipLines(point) {
-  const accuracy = ["test", "val"]
+  const scores = ["test", "val"]
     .filter((split) => integers(point, split) !== null)
-    .map((split) => `${split} ${percent(integers(point, split))}`);
+    .map((split) => `${split} ${scored(integers(point, split))}`);
   const costs = Object.entries(point.costs).map(
     ([name, value]) => `${costName(name)} ${quantity(value.found, value.unit)}`,
   );
   return [
-    `Integers: ${accuracy.join(", ")}`,
+    `Integers: ${scores.join(", ")}`,
     costs.join(" · "),
     point.exported ? "Enter or click shows the network" : "Measured, not exported",
   ];
@@ -227,8 +228,8 @@ function budgetLines(points, x, frame) {
     );
 }
 
-function floatAccuracy() {
-  const found = POINTS.map((point) => point.accuracy.float?.test ?? point.accuracy.float?.val).filter(
+function floatValue() {
+  const found = POINTS.map((point) => point.scores.float?.test ?? point.scores.float?.val).filter(
     (value) => value !== undefined && value !== null,
   );
   return found.length ? found.reduce((a, b) => a + b) / found.length : null;
@@ -236,7 +237,7 @@ function floatAccuracy() {
 
 // Its name stands on the side with fewer points.
 function floatLine(points, x, y, frame) {
-  const value = floatAccuracy();
+  const value = floatValue();
   if (value === null) return null;
   const height = y.scale(value),
     middle = (frame.left + frame.right) / 2;
@@ -251,7 +252,7 @@ function floatLine(points, x, y, frame) {
     svg(
       "text",
       { x: atLeft ? frame.left + 4 : frame.right, y: height - 5, "text-anchor": atLeft ? "start" : "end" },
-      `float network${RUNS.length > 1 ? "s, mean" : ""} ${percent(value)}`,
+      `float network${RUNS.length > 1 ? "s, mean" : ""} ${scored(value)}`,
     ),
   );
 }

@@ -22,28 +22,29 @@ function networkSection() {
       " architecture ",
       html("code", {}, point.architecture || "unknown"),
     ),
-    html("div", { class: "pair" }, costTable(point), accuracyTable(point)),
+    html("div", { class: "pair" }, costTable(point), scoreTable(point)),
     remarks(point),
     layerTable(point),
+    detailsTable(point),
   );
 }
 
-function accuracyTable(point) {
+function scoreTable(point) {
   const kinds = [
     ["float", "Float network"],
     ["decided", "Decided, before integers"],
     ["integer", "Integers, as exported"],
-  ].filter(([kind]) => point.accuracy[kind]);
+  ].filter(([kind]) => point.scores[kind]);
   const rows = kinds.map(([kind, name]) =>
     html(
       "tr",
       { class: kind === "integer" ? "strong" : "" },
       html("th", { scope: "row" }, name),
-      html("td", {}, percent(point.accuracy[kind].val)),
-      html("td", {}, percent(point.accuracy[kind].test)),
+      html("td", {}, scored(point.scores[kind].val)),
+      html("td", {}, scored(point.scores[kind].test)),
     ),
   );
-  return table("plain", "Accuracy", ["", "validation", "test"], rows);
+  return table("plain", capital(METRIC.name), ["", "validation", "test"], rows);
 }
 
 function costTable(point) {
@@ -81,6 +82,7 @@ function remarks(point) {
     compared
       ? `Of ${counted(compared, "element")} in ${counted(tensors, "tensor")} the NumPy executor computes ${numpy ? `${numpy.toLocaleString("en")} otherwise than training: a defect.` : "every one as training does."}`
       : null,
+    ...Object.entries(point.details.facts).map(([name, said]) => `${capital(name)}: ${said}.`),
     point.pattern.pattern
       ? `Pattern ${point.pattern.pattern}: ${counted(point.pattern.zeros, "zero")} in ${counted(point.pattern.weights, "weight")}; no cost falls by them.`
       : null,
@@ -109,6 +111,30 @@ function layerTable(point) {
     html("h3", {}, "Layer by layer"),
     bitLegend(widths),
     table("layers", layerCaption(point), heads, rows),
+  );
+}
+
+// What the task says of the network beside the metric: a table that it has worded.
+function detailsTable(point) {
+  const { title, head, rows, caption } = point.details;
+  if (!rows.length) return null;
+  return html(
+    "div",
+    {},
+    html("h3", {}, capital(title)),
+    table(
+      "rows details",
+      caption,
+      head,
+      rows.map(([name, ...cells]) =>
+        html(
+          "tr",
+          {},
+          html("th", { scope: "row" }, name),
+          cells.map((text, i) => html("td", { "data-head": head[i + 1] }, text)),
+        ),
+      ),
+    ),
   );
 }
 

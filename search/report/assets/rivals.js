@@ -12,9 +12,9 @@ function rivalsSection() {
     html(
       "p",
       {},
-      "Accuracy of the integers, test where there is test data; of each seed the network of best validation accuracy. Markers are means over seeds, small strokes the seeds, lines the 95% intervals of the means (Student's t, wide where seeds are few; none for one seed). A strategy without budgets stands where its network keeps them.",
+      `${capital(METRIC.name)} of the integers, on test data where there is some; of each seed the network that is best on validation data. Markers are means over seeds, small strokes the seeds, lines the 95% intervals of the means (Student's t, wide where seeds are few; none for one seed). A strategy without budgets stands where its network keeps them.`,
     ),
-    figure("Mean accuracy and interval of every rival at every budget", drawRivals),
+    figure(`Mean ${METRIC.name} and interval of every rival at every budget`, drawRivals),
     rivalTable(),
     hypervolumeTable(),
   );
@@ -31,12 +31,12 @@ function drawRivals(width, label) {
     group.rivals.flatMap((each) => [each.mean - (each.half ?? 0), each.mean + (each.half ?? 0), ...each.values]),
   );
   const [low, high] = extent(reach, 0.05, 0.01);
-  const domain = [Math.max(0, low), Math.min(1, high)];
+  const domain = within(reach, low, high);
   const x = {
     scale: linear(domain, [frame.left, frame.right]),
     ticks: ticks(...domain, (frame.right - frame.left) / 80),
-    text: (v) => `${Number((100 * v).toFixed(2))}`,
-    title: "Accuracy of the integers, %",
+    text: scoredTick,
+    title: metricTitle(" of the integers"),
   };
   const plot = svg("svg", {
     width,
@@ -101,7 +101,7 @@ const shortened = (text, most) => (text.length > most ? `${text.slice(0, most - 
 const meanText = (each, write) =>
   each.half === null
     ? `${write(each.mean)} (1 seed)`
-    : `${write(each.mean)} ± ${write(each.half).replace("%", "")} (${each.values.length} seeds)`;
+    : `${write(each.mean)} ± ${write(each.half).replace(METRIC.unit, "")} (${each.values.length} seeds)`;
 
 function rivalTable() {
   const heads = ["Budget", ...RIVALS];
@@ -112,7 +112,7 @@ function rivalTable() {
       html("th", { scope: "row" }, budgetText(group.budgets)),
       RIVALS.map((name) => {
         const found = group.rivals.find((each) => each.rival === name);
-        return html("td", { "data-head": name }, found ? meanText(found, percent) : "–");
+        return html("td", { "data-head": name }, found ? meanText(found, scored) : "–");
       }),
     ),
   );
@@ -144,7 +144,7 @@ function hypervolumeTable() {
     html(
       "p",
       {},
-      `The best accuracy that a limit on the cost allows, summed over octaves of that limit, up to the seed network's cost (${corners.join(", ")}): the corner is fixed, at that cost and an accuracy of 0. More is better. Compare only strategies with as many budgets a seed.`,
+      `The best ${METRIC.name} that a limit on the cost allows, summed over octaves of that limit, up to the seed network's cost (${corners.join(", ")}): the corner is fixed, at that cost and where ${METRIC.name} is 0. More is better. Compare only strategies with as many budgets a seed.`,
     ),
     table("rows", "Mean ± half of the 95% interval over seeds", heads, rows),
   );

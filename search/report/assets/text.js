@@ -1,7 +1,7 @@
 // The document, and how its numbers and names are written.
 
 const DATA = JSON.parse(document.getElementById("document").textContent);
-const { runs: RUNS, points: POINTS, units: UNITS, rivals: RIVALS } = DATA;
+const { runs: RUNS, points: POINTS, units: UNITS, rivals: RIVALS, metric: METRIC } = DATA;
 
 const COST_NAMES = {
   flash_bytes: "Flash",
@@ -31,6 +31,17 @@ function quantity(value, unit) {
 const exact = (value, unit) => `${value.toLocaleString("en", { maximumFractionDigits: 2 })}\u00a0${unit}`;
 const percent = (share, digits = 2) =>
   share === null || share === undefined ? "–" : `${(100 * share).toFixed(digits)}%`;
+// A value of the metric: 0.8715 -> "87.15%"; without the unit for an axis, whose title has it.
+const scored = (value) =>
+  value === null || value === undefined ? "–" : `${(METRIC.factor * value).toFixed(METRIC.digits)}${METRIC.unit}`;
+const scoredTick = (value) => `${Number((METRIC.factor * value).toFixed(METRIC.digits))}`;
+const metricTitle = (what) => [`${capital(METRIC.name)}${what}`, METRIC.unit].filter(Boolean).join(", ");
+// An axis of the metric: no lower than 0 without need, and hardly higher than the metric can be.
+const within = (values, low, high) => [
+  Math.max(Math.min(0, ...values), low),
+  Math.min(1.002 * (METRIC.highest ?? Infinity), high),
+];
+const capital = (text) => text[0].toUpperCase() + text.slice(1);
 const counted = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
 
 function duration(seconds) {
@@ -40,9 +51,9 @@ function duration(seconds) {
   return hours ? `${hours} h ${minutes} min` : `${minutes} min ${whole % 60} s`;
 }
 
-const integers = (point, split) => point.accuracy.integer?.[split] ?? null;
+const integers = (point, split) => point.scores.integer?.[split] ?? null;
 const isTested = (point) => integers(point, "test") !== null;
-// What a point is drawn at: test accuracy of the integers, and where there is none validation accuracy.
+// What a point is drawn at: the metric of the integers on test data, and where there is none on validation data.
 const shown = (point) => (isTested(point) ? integers(point, "test") : integers(point, "val"));
 const splitName = (point) => (isTested(point) ? "test" : "validation");
 const rivalOf = (run) => RIVALS.indexOf(run.rival);
@@ -52,7 +63,7 @@ const limits = (budgets) =>
 const lambdaText = (lambdas) => Object.entries(lambdas).map(([name, value]) => `λ of ${costName(name)} ${value}`);
 const budgetText = (budgets) => limits(budgets).join(", ") || "no budget";
 
-// Of a front the knee too: where less cost begins to take more accuracy.
+// Of a front the knee too: where less cost begins to take more of the metric.
 function pointName(point) {
   const run = RUNS[point.run];
   const lambdas = lambdaText(point.lambdas);

@@ -65,6 +65,12 @@ def test_points_are_selected_by_keyboard_and_by_mouse(opened):
     assert not opened.complaints()
 
 
+def test_the_classes_of_the_selected_network_have_a_table(opened):
+    rows = "[...document.querySelectorAll('#network .details tbody tr')].map(row => row.children.length)"
+    assert opened.run(rows) == [5] * 4
+    assert "Balanced accuracy: val" in opened.run("document.querySelector('#network').textContent")
+
+
 def test_cost_axis_and_run_can_be_chosen(opened):
     title = "[...document.querySelectorAll('#front .title')].map(t => t.textContent).join()"
     assert "Flash, log scale" in opened.run(title)

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from search.report.__main__ import main
 from search.report.page import ASSETS, SCRIPTS, STYLES, page
 from search.report.runs import read_run
 from search.settings.front import Front
+from search.tasks.class_scores import figures_of
 from tests.search.run_folders import LIMITS, change_json
 from tests.search.small import run, settings, write_stripes
 
@@ -58,11 +60,39 @@ def test_the_document_says_what_each_run_is(copied):
     assert shown["title"] == "Small on npz" and shown["rivals"] == ["gradient", "tpe"] and not shown["faults"]
     assert shown["runs"][0]["command"] == "python -m search data=npz 'model=a b' seed=0"
     assert list(shown["units"]) == ["flash_bytes", "peak_ram_bytes", "macs"]
-    assert [point["accuracy"]["integer"].get("test") for point in shown["points"]] == [0.75, None]
+    assert [point["scores"]["integer"].get("test") for point in shown["points"]] == [0.75, None]
     assert [(each["rival"], each["values"]) for group in shown["budgets"] for each in group["rivals"]] == [
         ("gradient", (0.75,)),
         ("tpe", (0.51,)),  # without test data validation accuracy counts
     ]
+
+
+def test_each_exported_network_says_how_its_classes_fare(copied):
+    folder = copied("gradient", 0)
+    confusion = [[3, 1, 0, 0], [0, 4, 0, 0], [0, 0, 0, 2], [0, 0, 0, 2]]
+    classes = {"names": ["cat", "dog", "owl", "</script>"], "test": figures_of(confusion)}
+    change_json(folder / "summary.json", {"classes": classes})
+    shown = document([read_run(folder)])
+    assert shown["metric"]["name"] == "accuracy" and shown["metric"]["unit"] == "%"
+    details = embedded(page(shown))["points"][0]["details"]
+    assert details["facts"] == {"balanced accuracy": "test 68.75%"}  # (3/4 + 1 + 0 + 1) / 4
+    assert details["rows"][2] == ["owl", "2", "0.00%", "-", "</script>, 100.00%"]
+
+
+def test_a_run_from_before_there_were_tasks_is_a_classification_without_classes(copied):
+    folder = copied("gradient", 0)
+    summary = json.loads((folder / "summary.json").read_text())
+    del summary["classes"]
+    (folder / "summary.json").write_text(json.dumps(summary))
+    run = read_run(folder)
+    assert "task" not in run.settings and run.task == "classification"
+    assert not document([run])["points"][0]["details"]["rows"]
+
+
+def test_runs_of_different_tasks_do_not_compare(copied):
+    runs = [read_run(copied("gradient", 0)), replace(read_run(copied("tpe", 0)), task="another")]
+    with pytest.raises(ValueError, match=r"runs of different tasks \(classification, another\) do not compare"):
+        document(runs)
 
 
 def test_a_front_is_one_run_with_a_network_a_budget(tmp_path, capsys):
@@ -107,8 +137,7 @@ def test_runs_of_other_data_or_models_are_called_not_comparable(copied, tmp_path
     (runs[1] / "config.yaml").write_text(config.replace("name: npz", "name: npz\n  file: other.npz"))
     _, errors = report(*runs)
     assert (
-        "picojoule: runs of different data sets (npz; npz file=other.npz): their accuracies are not comparable"
-        in errors
+        "picojoule: runs of different data sets (npz; npz file=other.npz): what they reach is not comparable" in errors
     )
     assert "different data sets" in embedded((tmp_path / "report.html").read_text())["faults"][0]
     (runs[1] / "config.yaml").write_text(config.replace("small.Small", "small.Other"))

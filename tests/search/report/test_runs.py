@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+import yaml
 
 from search.files.run_folders import RunFolderError
 from search.report import document
@@ -30,6 +31,13 @@ def test_a_whole_run(folder):
         "peak_ram_bytes": 700.0,
     }
     assert point.of_integers("test") == summary["accuracy"]["integer"]["test"]
+
+
+def test_a_task_that_this_version_lacks_is_refused(folder):
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    (folder / "config.yaml").write_text(yaml.safe_dump(config | {"task": {"name": "detection"}}))
+    with pytest.raises(RunFolderError, match=r"config.yaml: task.name 'detection' is not one of \['classification'\]"):
+        read_run(folder)
 
 
 def test_results_of_another_format_are_named_and_the_run_is_shown(folder):
@@ -101,6 +109,8 @@ def test_a_point_without_its_summary_is_left_out_and_named(folder):
         ({"seed": "one"}, "seed is 'one', not a whole number"),
         ({"seconds": None, "epochs": 3}, "epochs is 3, not {name: a number}"),
         ({"front": []}, "front is [], not {knee: text}"),
+        ({"classes": {"names": ["cat"]}, "accuracy": 1}, "accuracy is 1, not"),
+        ({"classes": {"names": 3}}, "classes is {'names': 3}, not names of classes and a confusion matrix"),
     ],
 )
 def test_a_summary_with_other_kinds_is_named_and_the_rest_is_shown(folder, change, said):

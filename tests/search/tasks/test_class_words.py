@@ -1,5 +1,7 @@
 """What people read of a classification."""
 
+import pytest
+
 from search.tasks.class_scores import figures_of
 from search.tasks.class_words import ClassWords, worst
 
@@ -45,3 +47,21 @@ def test_a_summary_without_classes_has_no_details():
 
 def test_the_worst_are_those_of_lowest_recall():
     assert worst([0.9, None, 0.1, 0.5], 2) == [2, 3]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"names": ["cat", "dog"]},
+        {"names": "cat, dog, owl"},
+        {"val": {}},
+        {"test": {"balanced_accuracy": 0.5}},
+        {"test": {"balanced_accuracy": 0.5, "confusion": [[1, 2], [3, 4]]}},
+        {"test": {"balanced_accuracy": 0.5, "confusion": [[0] * 3] * 3}},
+        {"test": {"balanced_accuracy": 0.5, "confusion": [[1, 0, -1]] * 3}},
+    ],
+)
+def test_damage_to_the_classes_is_found(change):
+    kind = ClassWords.kinds["classes"]
+    assert kind.holds(SUMMARY["classes"])
+    assert not kind.holds(SUMMARY["classes"] | change)
