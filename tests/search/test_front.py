@@ -1,19 +1,20 @@
 """A run of several points: one warm-up, each within its budget, limits held, and after a kill to the same bytes."""
 
+import io
 import json
 from dataclasses import replace
 from itertools import count
 
 import pytest
 import torch
-from rich.console import Console
 
 from search.budgets.pareto import front_volume
 from search.files.results import read_results
-from search.monitor.terminal import summary_table
+from search.monitor.terminal import PlainMonitor
 from search.settings.front import Front
 from search.settings.run import LimitSettings
 from search.strategies import SETTINGS
+from search.tasks.class_words import ClassWords
 from search.training.loop import PhaseRun
 from tests.search.kills import Killed
 from tests.search.small import prepared, run, settings
@@ -82,10 +83,9 @@ def test_validation_data_chooses_the_points_of_the_test_volume(data, tmp_path):
 
 
 def test_the_closing_table_has_a_line_for_every_point(done):
-    console = Console(width=200)
-    with console.capture() as capture:
-        console.print(summary_table(done[1]))
-    lines = capture.get().splitlines()
+    stream = io.StringIO()
+    PlainMonitor(stream, ClassWords()).close(done[1])
+    lines = stream.getvalue().splitlines()
     for point in done[1]["points"]:
         shown = next(line for line in lines if line.startswith(point["point"]))
         assert f"{point['costs']['flash_bytes']['found']:,} B" in shown and "met" in shown
