@@ -61,7 +61,7 @@ def smallest(space: Space, model: CostModel) -> Architecture:
 
 def _uniform(space: Space, index: int) -> Architecture:
     """One channel a gate, and of every choice the option of that place."""
-    picks = {}
+    picks: dict[str, tuple[int, ...]] = {}
     for name, decision in space.decisions.items():
         if isinstance(decision, Gate):
             picks[name] = (1,) + (0,) * (decision.groups - 1)
@@ -83,7 +83,7 @@ def _cheaper(space: Space, architecture: Architecture, model: CostModel) -> dict
     if not cost.requires_grad or not space.choices:
         return {}
     slopes = torch.autograd.grad(cost, [leaves[name] for name in space.choices], allow_unused=True)
-    picks = {}
+    picks: dict[str, tuple[int, ...]] = {}
     for (name, choice), slope in zip(space.choices.items(), slopes, strict=True):
         if slope is not None:
             now = torch.tensor([choice.options.index(pick) for pick in architecture.picks[name]])

@@ -74,7 +74,7 @@ def _checked(points: Points) -> Points:
         raise ValueError(f"points of shape {points.shape}; (n, coordinates) is needed.")
     if np.isnan(points).any():
         raise ValueError(
-            f"points {np.isnan(points).any(1).nonzero()[0].tolist()} have coordinates that are no numbers."
+            f"points {np.flatnonzero(np.isnan(points).any(1)).tolist()} have coordinates that are no numbers."
         )
     return points
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.optimize import LinearConstraint, milp
 from scipy.sparse import csr_array
 from torch import Tensor
@@ -32,6 +33,8 @@ TINY = 1e-9
 # What changes hurt, in units of the loss, 0 or more: of GATES, closing each; of a choice (groups, options).
 Hurts = Mapping[str, Tensor]
 
+Picks = Mapping[str, tuple[int, ...]]
+
 
 @dataclass(frozen=True)
 class Change:
@@ -43,6 +46,14 @@ class Change:
     hurt: float
     saved: tuple[float, ...]
     closes: bool = False  # a channel
+
+
+@dataclass(frozen=True)
+class Excess:
+    """A cost that is over its budget, by `need`; `slopes` are d cost / d share of what decisions bear on it."""
+
+    slopes: dict[str, Tensor]
+    need: float
 
 
 def repair(
@@ -81,7 +92,13 @@ def repair(
     return last
 
 
-def _shrunk(space: Space, architecture: Architecture, models, budgets, hurts: Hurts) -> Architecture:
+def _shrunk(
+    space: Space,
+    architecture: Architecture,
+    models: Mapping[str, CostModel],
+    budgets: Mapping[str, float],
+    hurts: Hurts,
+) -> Architecture:
     """Channels closed and choices changed until the budgets are met or nothing helps."""
     for _ in range(ROUNDS):
         excess = over(at(space, architecture, models), budgets)
@@ -89,9 +106,9 @@ def _shrunk(space: Space, architecture: Architecture, models, budgets, hurts: Hu
             break
         space.fix(architecture)
         space.eval()
-        rows = _constraint_rows(space, models, budgets, excess)
-        changes = _changes(space, architecture, [gradients for gradients, _ in rows], hurts)
-        chosen = _solve(changes, [need for _, need in rows])
+        rows = _excesses(space, models, budgets, excess)
+        changes = _changes(space, architecture, [row.slopes for row in rows], hurts)
+        chosen = _solve(changes, [row.need for row in rows])
         if not chosen:
             break
         architecture = _applied(architecture, chosen)
@@ -107,8 +124,10 @@ def _switched(space: Space, architecture: Architecture, hurts: Hurts) -> Iterato
                 yield architecture.having({name: (option,)}), hurt
 
 
-def _constraint_rows(space: Space, models, budgets, excess) -> list[tuple[dict[str, Tensor], float]]:
-    """For each violated budget d cost / d share and how much must go; peak RAM gives a row for each layer over it."""
+def _excesses(
+    space: Space, models: Mapping[str, CostModel], budgets: Mapping[str, float], excess: Mapping[str, float]
+) -> list[Excess]:
+    """One for each violated budget; of peak RAM one for each layer that is over it."""
     leaves = {name: leaf.detach().requires_grad_() for name, leaf in space.select(FAKE).leaves().items()}
     network = space.describe(Selection.of(FAKE, leaves))
     totals: list[tuple[Tensor, float]] = []
@@ -118,14 +137,14 @@ def _constraint_rows(space: Space, models, budgets, excess) -> list[tuple[dict[s
             totals += [(ram, need) for ram, need in peaks if need > 0]
         else:
             totals.append((models[name](network), excess[name]))
-    rows = []
+    found = []
     for total, need in totals:
         if not total.requires_grad:  # no decision bears on it
-            rows.append(({}, need))
+            found.append(Excess({}, need))
             continue
-        found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True, retain_graph=True)
-        rows.append(({n: g for n, g in zip(leaves, found, strict=True) if g is not None}, need))
-    return rows
+        slopes = torch.autograd.grad(total, list(leaves.values()), allow_unused=True, retain_graph=True)
+        found.append(Excess({n: g for n, g in zip(leaves, slopes, strict=True) if g is not None}, need))
+    return found
 
 
 def _changes(space: Space, architecture: Architecture, rows: list[dict[str, Tensor]], hurts: Hurts) -> list[Change]:
@@ -139,7 +158,9 @@ def _changes(space: Space, architecture: Architecture, rows: list[dict[str, Tens
     return [c for c in changes if any(s > 0 for s in c.saved)]
 
 
-def _closings(gate: Gate, pick, first: int, rows, hurts: Hurts) -> list[Change]:
+def _closings(
+    gate: Gate, pick: tuple[int, ...], first: int, rows: list[dict[str, Tensor]], hurts: Hurts
+) -> list[Change]:
     hurt = hurts[GATES]
     opened = [g for g in range(gate.groups) if pick[g]]
     if len(opened) < 2:
@@ -152,7 +173,7 @@ def _closings(gate: Gate, pick, first: int, rows, hurts: Hurts) -> list[Change]:
     return found
 
 
-def _lowerings(choice: Choice, picks, rows, hurts: Hurts) -> list[Change]:
+def _lowerings(choice: Choice, picks: Picks, rows: list[dict[str, Tensor]], hurts: Hurts) -> list[Change]:
     found, hurt = [], hurts[choice.name]
     saved_rows = [row.get(choice.name) for row in rows]
     for g, pick in enumerate(picks[choice.name]):
@@ -183,11 +204,12 @@ def _solve(changes: list[Change], needs: list[float]) -> list[Change]:
     if not changes:
         return []
     saved = np.array([c.saved for c in changes]).T  # (constraints, changes)
-    best: dict[tuple[str, int], np.ndarray] = {}
+    nothing = np.zeros(len(needs))
+    best: dict[tuple[str, int], NDArray[np.float64]] = {}
     for c in changes:
         key = (c.decision, c.group)
-        best[key] = np.maximum(best.get(key, 0), np.maximum(c.saved, 0))
-    reachable = 0.5 * sum(best.values())
+        best[key] = np.maximum(best.get(key, nothing), np.maximum(c.saved, 0))
+    reachable = 0.5 * sum(best.values(), nothing)
     needed = np.minimum(np.array(needs), reachable)
     groups = {key: i for i, key in enumerate(best)}
     rows = [groups[c.decision, c.group] for c in changes]
@@ -200,10 +222,8 @@ def _solve(changes: list[Change], needs: list[float]) -> list[Change]:
             constraints=constraints,
             integrality=np.ones(len(changes)),
             bounds=(0, 1),
-            options={
-                "node_limit": NODES,
-                "mip_rel_gap": GAP,
-            },  # no time limit: the result may not depend on the machine's load
+            # No time limit: the result may not depend on the machine's load.
+            options={"node_limit": NODES, "mip_rel_gap": GAP},
         )
     if solution.x is None:
         return []

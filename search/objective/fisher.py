@@ -8,6 +8,9 @@ g the difference of the two options' gradients. So decisions descend the secant 
 is for the many small ones, a channel each; what bears on a whole layer is tried, see search.objective.tried_options.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -46,6 +49,7 @@ class Curvature:
         """
         self._batch = batch
         for name, (root, given) in self._watched.items():
+            assert root.grad is not None  # `added` asked for it
             square, task = self.squares[name], distributed.mean_(root.grad - given)
             if name != GATES:  # against the option that is in use
                 task = task - (task * root).sum(1, keepdim=True)
@@ -56,9 +60,9 @@ class Curvature:
         """What each change would hurt as far as it is known: of GATES, closing each; of choices the other options."""
         return {name: square * (0.5 * self._batch) for name, square in self.squares.items()}
 
-    def state(self) -> dict:
+    def state(self) -> dict[str, Any]:
         return {"squares": self.squares, "batch": self._batch}
 
-    def load(self, state: dict, device: torch.device) -> None:
+    def load(self, state: Mapping[str, Any], device: torch.device) -> None:
         self.squares = {name: square.to(device) for name, square in state["squares"].items()}
         self._batch = state["batch"]

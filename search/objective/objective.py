@@ -4,6 +4,7 @@ The formulas stand in docs/methods.md, section 9.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,7 +34,7 @@ class AugmentedLagrangian:
 
     def target(self, progress: float) -> float:
         share = min(1.0, progress / self.ramp) if self.ramp > 0 else 1.0
-        return self.seed_cost * (self.budget / self.seed_cost) ** share
+        return float(self.seed_cost * (self.budget / self.seed_cost) ** share)
 
     def force(self, cost: float, task_loss: float, progress: float) -> float:
         """d loss / d cost."""
@@ -73,7 +74,9 @@ class Duccio:
         (self.strength,) = state
 
 
-METHODS: dict[str, Callable[[float, float, float], AugmentedLagrangian | Duccio]] = {
+Constraint = AugmentedLagrangian | Duccio
+
+METHODS: dict[str, Callable[[float, float, float], Constraint]] = {
     "augmented_lagrangian": AugmentedLagrangian,
     "duccio": Duccio,
 }
@@ -102,13 +105,15 @@ class Objective:
         if method not in METHODS:
             raise ValueError(f"strategy.method '{method}' is not one of {sorted(METHODS)}.")
         self.models, self.seed_costs, self.lambdas = models, seed_costs, lambdas
-        starts = dict(seed_costs) | ({n: c.budget for n, c in before.constraints.items()} if before else {})
-        self.constraints = {n: METHODS[method](b, starts[n], ramp) for n, b in budgets.items()}
+        earlier: Mapping[str, Constraint] = before.constraints if before else {}
+        starts = dict(seed_costs) | {n: c.budget for n, c in earlier.items()}
+        self.constraints: dict[str, Constraint] = {n: METHODS[method](b, starts[n], ramp) for n, b in budgets.items()}
         self.costs: dict[str, float] = dict(seed_costs)
         self.forces: dict[str, float] = {}
-        self.curvature, self.trials = (before.curvature, before.trials) if before else (Curvature(), Trials())
-        for name in self.constraints.keys() & (before.constraints.keys() if before else ()):
-            self.constraints[name].load(before.constraints[name].state())
+        self.curvature: Curvature = before.curvature if before else Curvature()
+        self.trials: Trials = before.trials if before else Trials()
+        for name in self.constraints.keys() & earlier.keys():
+            self.constraints[name].load(earlier[name].state())
         self._steps = 0
         self._gradients: dict[str, Tensor] = {}
 
@@ -164,7 +169,7 @@ class Objective:
         each = zip(leaves.items(), found, strict=True)
         return {name: torch.zeros_like(leaf) if g is None else g for (name, leaf), g in each}
 
-    def state(self) -> dict:
+    def state(self) -> dict[str, Any]:
         constraints = {name: c.state() for name, c in self.constraints.items()}
         return {
             "steps": self._steps,
@@ -175,7 +180,7 @@ class Objective:
             "trials": self.trials.state(),
         }
 
-    def load(self, state: dict, device: torch.device) -> None:
+    def load(self, state: Mapping[str, Any], device: torch.device) -> None:
         self._steps, self.costs = state["steps"], state["costs"]
         self._gradients = {name: gradient.to(device) for name, gradient in state["gradients"].items()}
         self.curvature.load(state["curvature"], device)

@@ -7,7 +7,8 @@ changed, in turn, and the difference of the two losses enters a running mean. No
 were tried.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -62,10 +63,10 @@ class Trials:
         values[option] += surprise * (1.0 if option not in known else WEIGHT)
         known |= {option, now}
 
-    def state(self) -> dict:
+    def state(self) -> dict[str, Any]:
         return {"values": self.values, "known": self._known, "next": self._next, "passes": self.passes}
 
-    def load(self, state: dict) -> None:
+    def load(self, state: Mapping[str, Any]) -> None:
         self.values, self._known, self._next = state["values"], state["known"], state["next"]
         self.passes = state["passes"]
 
@@ -86,4 +87,5 @@ def in_use(space: Space, choice: str) -> bool:
 def tried(space: Space, x: Tensor, choice: str, option: int) -> Tensor:
     """Logits of the last training pass, had one choice of one group taken another option, by its index."""
     with unmoved(space.norms.values()):
-        return space.run(space.selector.having(space.selection, choice, option), x)
+        logits: Tensor = space.run(space.selector.having(space.selection, choice, option), x)
+    return logits
