@@ -155,7 +155,7 @@ def _of_this_version(document: dict[str, Any]) -> dict[str, Any]:
     return {**rest, **ends, "blocks": blocks, "version": VERSION}
 
 
-def _pairs(listed: list[list]) -> tuple[tuple[str, int], ...]:
+def _pairs(listed: list[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
     return tuple((choice, option) for choice, option in listed)
 
 

@@ -1,6 +1,7 @@
 """Which options of a space a target can run."""
 
 from dataclasses import replace
+from typing import Any
 
 from cost_models.target import Target
 from spaces.searchable import Options
@@ -12,7 +13,9 @@ def offered(options: Options, target: Target) -> tuple[Options, list[str]]:
     Raises:
         ValueError: nothing of what is asked for would be left.
     """
-    faults, notes, changed = [], [], {}
+    faults: list[str] = []
+    notes: list[str] = []
+    changed: dict[str, Any] = {}  # field of the options -> its value
     for key, asked, legal in (
         ("weight_bits", options.widths, target.weight_bits),
         ("activation_bits", options.activation_widths, target.activation_bits),

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -59,7 +60,7 @@ def _unread(pad: Op, reader: str) -> UnsupportedNetwork:
 
 
 def _resolved(call: Call, passes_on: dict[str, str]) -> Call:
-    def resolve(argument):
+    def resolve(argument: Any) -> Any:
         if isinstance(argument, Value):
             return Value(passes_on.get(argument.name, argument.name), argument.shape)
         return tuple(map(resolve, argument)) if isinstance(argument, (list, tuple)) else argument

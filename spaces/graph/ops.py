@@ -1,5 +1,7 @@
 """Which rule a module class, a function or a method follows: one table of all."""
 
+from typing import Any
+
 from torch import nn
 
 from spaces.graph.op import Op
@@ -16,6 +18,7 @@ def translate(call: Call) -> list[Op] | Value:
     Raises:
         UnsupportedNetwork: there is no rule for it.
     """
+    key: Any
     if isinstance(call.target, nn.Module):
         key, what = type(call.target), type(call.target).__name__
     elif isinstance(call.target, str):

@@ -9,8 +9,11 @@ fixed: they belong to the outside world.
 from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spaces.graph.op import Op
+
+Channels = NDArray[np.int64]  # ids of channels
 
 FIXED = 0  # union-find root of all that cannot be pruned
 
@@ -20,14 +23,14 @@ class Ties:
 
     def __init__(self) -> None:
         self.parent = np.zeros(1, dtype=np.int64)
-        self.ids: dict[str, np.ndarray] = {}
+        self.ids: dict[str, Channels] = {}
 
-    def fresh(self, count: int) -> np.ndarray:
+    def fresh(self, count: int) -> Channels:
         start = len(self.parent)
         self.parent = np.concatenate([self.parent, np.arange(start, start + count)])
         return np.arange(start, start + count)
 
-    def find(self, ids: np.ndarray) -> np.ndarray:
+    def find(self, ids: Channels) -> Channels:
         roots = self.parent[ids]
         while True:
             above = self.parent[roots]
@@ -35,13 +38,13 @@ class Ties:
                 return roots
             roots = above
 
-    def union(self, a: np.ndarray, b: np.ndarray) -> None:
+    def union(self, a: Channels, b: Channels) -> None:
         for x, y in zip(a, b, strict=True):
             x, y = self.find(np.array([x, y]))
             low, high = min(x, y), max(x, y)  # FIXED is the lowest: what is tied to it is fixed
             self.parent[high] = low
 
-    def fix(self, ids: np.ndarray) -> None:
+    def fix(self, ids: Channels) -> None:
         self.union(ids, np.full(len(ids), FIXED))
 
 
@@ -52,7 +55,7 @@ def tie(ops: list[Op], inputs: Mapping[str, int], outputs: Collection[str]) -> t
         inputs: name -> channels.
     """
     ties, left_alone = Ties(), {}
-    called: dict[str, np.ndarray] = {}
+    called: dict[str, Channels] = {}
     for name, channels in inputs.items():
         ties.ids[name] = np.zeros(channels, dtype=np.int64)
     for op in ops:
@@ -71,7 +74,8 @@ def tie(ops: list[Op], inputs: Mapping[str, int], outputs: Collection[str]) -> t
     return ties, left_alone
 
 
-def _weighted(ties: Ties, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
+def _weighted(ties: Ties, op: Op, inputs: list[Channels]) -> Channels:
+    assert op.weight is not None  # as of every operator with weights
     outputs, groups = op.weight.shape[0], op.attributes.get("groups", 1)
     source = inputs[0]
     if groups == 1:
@@ -85,7 +89,7 @@ def _weighted(ties: Ties, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
     return np.tile(ties.fresh(outputs // groups), groups)
 
 
-def _elementwise(ties: Ties, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
+def _elementwise(ties: Ties, op: Op, inputs: list[Channels]) -> Channels:
     a, b = inputs
     if len(a) != len(b):  # one channel spread over many: a map of attention, say
         many, one = (a, b) if len(a) > len(b) else (b, a)
@@ -95,25 +99,25 @@ def _elementwise(ties: Ties, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
     return a
 
 
-def _stacked(ties: Ties, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
+def _stacked(ties: Ties, op: Op, inputs: list[Channels]) -> Channels:
     return np.concatenate(inputs)
 
 
-def _picked(ties: Ties, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
+def _picked(ties: Ties, op: Op, inputs: list[Channels]) -> Channels:
     for other in inputs[1:]:
         ties.union(inputs[0], other)
     return inputs[0]
 
 
-def _reshaped(ties: Ties, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
+def _reshaped(ties: Ties, op: Op, inputs: list[Channels]) -> Channels:
     return np.repeat(inputs[0], op.shape[0] // len(inputs[0]))
 
 
-def _same(ties: Ties, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
+def _same(ties: Ties, op: Op, inputs: list[Channels]) -> Channels:
     return inputs[0]
 
 
-def _rule(op: Op) -> Callable[[Ties, Op, list[np.ndarray]], np.ndarray]:
+def _rule(op: Op) -> Callable[[Ties, Op, list[Channels]], Channels]:
     """By what the operator does to channels; where it does nothing to them they are its input's."""
     operator = op.operator
     assert operator is not None, op.kind  # fusing has joined all others

@@ -1,7 +1,7 @@
 """Trace a module with torch.fx and run it once, so that every value in the graph is known."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +52,9 @@ class _Tracer(fx.Tracer):
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
         return isinstance(module, Select) or super().is_leaf_module(module, name)
 
-    def call_module(self, module, forward, args, kwargs):
+    def call_module(
+        self, module: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         self.where.append(self.path_of_module(module))
         result = super().call_module(module, forward, args, kwargs)
         self.where.pop()

@@ -43,4 +43,5 @@ class MobileNetV1(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) -> (N, classes) logits."""
-        return self.classifier(self.blocks(self.stem(x)).mean((2, 3)))
+        logits: Tensor = self.classifier(self.blocks(self.stem(x)).mean((2, 3)))
+        return logits

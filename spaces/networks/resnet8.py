@@ -40,4 +40,5 @@ class ResNet8(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) -> (N, classes) logits."""
         x = self.stages(F.relu(self.norm(self.conv(x))))
-        return self.classifier(x.mean((2, 3)))
+        logits: Tensor = self.classifier(x.mean((2, 3)))
+        return logits

@@ -23,4 +23,5 @@ def each_dimension(value: Any, dims: int) -> list[int]:
 
 def identity(call: Call) -> Value:
     """The tensor that goes in comes out."""
-    return call.args[0] if call.args else call.kwargs["input"]
+    value: Value = call.args[0] if call.args else call.kwargs["input"]
+    return value

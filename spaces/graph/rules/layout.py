@@ -64,12 +64,7 @@ def dropout(call: Call) -> Value:
     a = call.bind("input", "p", "training", p=0.5, training=True)
     if a["training"] and a["p"]:
         raise call.refuse("drops in evaluation too.", "Pass training=self.training.")
-    return a["input"]
-
-
-def interface(call: Call) -> Value:
-    """x.contiguous(), x.to(...): nothing on integers."""
-    return call.args[0]
+    return identity(call)
 
 
 RULES: Rules = {
@@ -81,5 +76,5 @@ RULES: Rules = {
     Select: select,
     **dict.fromkeys((nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout), identity),
     **dict.fromkeys((F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout), dropout),
-    **dict.fromkeys((torch.clone, "contiguous", "clone", "float"), interface),
+    **dict.fromkeys((torch.clone, "contiguous", "clone", "float"), identity),  # nothing to do on integers
 }

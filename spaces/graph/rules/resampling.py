@@ -11,14 +11,16 @@ from spaces.graph.rules.common import Rules, each_dimension, identity, made
 from spaces.graph.trace import Call, Value
 
 
-def _pool_padding(size: list[int], kernel: list[int], stride: list[int], padding: list[int], out: tuple[int, ...]):
+def _pool_padding(
+    size: list[int], kernel: list[int], stride: list[int], padding: list[int], out: tuple[int, ...]
+) -> list[list[int]]:
     """Padding on both sides; ceil_mode shows as more of it at the end."""
     ends = [max(p, (o - 1) * s + k - n - p) for n, k, s, p, o in zip(size, kernel, stride, padding, out, strict=True)]
     return [[p, e] for p, e in zip(padding, ends, strict=True)]
 
 
 def pool(kind: str, dims: int) -> Callable[[Call], Op]:
-    names = ("input", "kernel_size", "stride", "padding")
+    names: tuple[str, ...] = ("input", "kernel_size", "stride", "padding")
     names += ("dilation", "ceil_mode") if kind == "max_pool" else ("ceil_mode", "count_include_pad", "divisor_override")
     defaults = {"stride": None, "padding": 0, "dilation": 1, "ceil_mode": False}
     defaults |= {"count_include_pad": True, "divisor_override": None, "return_indices": False}
