@@ -36,6 +36,9 @@ class OneOf(nn.Module):
         self.select = Select()
 
     def forward(self, x: Tensor) -> Tensor:
+        made: Tensor
         if isinstance(x, fx.Proxy):
-            return self.select(*[alternative(x) for alternative in self.alternatives])
-        return self.alternatives[self.select.pick](x)
+            made = self.select(*[alternative(x) for alternative in self.alternatives])
+        else:
+            made = self.alternatives[self.select.pick](x)
+        return made

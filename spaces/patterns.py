@@ -16,10 +16,13 @@ The zeros stay in the layer, which is stored and computed as a dense one.
 """
 
 import re
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
+
+from spaces.autograd import applied
 
 THRESHOLD = 0.1
 MASKED_DECAY = 2e-4
@@ -71,12 +74,12 @@ class _StraightDecayed(Function):
     """w * mask; backward the gradient of all, and a pull to 0 for what is masked."""
 
     @staticmethod
-    def forward(ctx, weight: Tensor, mask: Tensor) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, mask: Tensor) -> Tensor:
         ctx.save_for_backward(weight, mask)
         return weight * mask
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         weight, mask = ctx.saved_tensors
         return grad + MASKED_DECAY * (weight - weight * mask), None
 
@@ -91,7 +94,7 @@ class NM(nn.Module):
         self.n, self.m = n, m
 
     def forward(self, weight: Tensor, inputs: Tensor | None) -> Tensor:
-        return _StraightDecayed.apply(weight, self.mask(weight, inputs).to(weight.dtype))
+        return applied(_StraightDecayed, weight, self.mask(weight, inputs).to(weight.dtype))
 
     @torch.no_grad()
     def mask(self, weight: Tensor, inputs: Tensor | None) -> Tensor:
@@ -111,11 +114,11 @@ class _Cut(Function):
     """v where |v| > THRESHOLD max |v|, 0 elsewhere; backward the identity."""
 
     @staticmethod
-    def forward(ctx, v: Tensor) -> Tensor:
+    def forward(ctx: Any, v: Tensor) -> Tensor:
         return v * (v.abs() > THRESHOLD * v.abs().max())
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         return grad
 
 
@@ -133,12 +136,12 @@ class Structured(nn.Module):
         self.v = nn.Parameter(torch.ones(counts))
 
     def forward(self, weight: Tensor, inputs: Tensor | None) -> Tensor:
-        return weight * self._spread(_Cut.apply(self.v))
+        return weight * self._spread(applied(_Cut, self.v))
 
     @torch.no_grad()
     def mask(self, weight: Tensor, inputs: Tensor | None) -> Tensor:
         """Bool, like weight."""
-        return self._spread(_Cut.apply(self.v)) != 0
+        return self._spread(applied(_Cut, self.v)) != 0
 
     def _spread(self, alpha: Tensor) -> Tensor:
         """A value for each weight: (C_out, C_in / groups, *kernel)."""
@@ -153,6 +156,8 @@ class Single(nn.Module):
     Attributes:
         kept: bool, like weight.
     """
+
+    kept: Tensor
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()

@@ -4,10 +4,13 @@ None, relu and relu6 are clamps of the integer codes; any other becomes a table 
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+Activation = tuple[str, dict[str, Any]]  # a name out of ACTIVATIONS, and its arguments
 
 CLAMPS = ("none", "relu", "relu6")
 
@@ -33,11 +36,11 @@ ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def activate(x: Tensor, activation: tuple[str, dict]) -> Tensor:
+def activate(x: Tensor, activation: Activation) -> Tensor:
     name, arguments = activation
     return ACTIVATIONS[name](x, **arguments)
 
 
-def moves_zero(activation: tuple[str, dict]) -> bool:
+def moves_zero(activation: Activation) -> bool:
     """Whether f(0) is not 0, so that a closed channel must be masked once more behind it."""
     return activate(torch.zeros(()), activation).item() != 0.0

@@ -1,12 +1,14 @@
 """What every block is made of: stored weights, quantizers at its edges, and three ways to run."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from spaces.blocks.activations import CLAMPS, activate, moves_zero
+from spaces.blocks.activations import CLAMPS, Activation, activate, moves_zero
 from spaces.blocks.fixed_point import requantize
 from spaces.blocks.norm import Norm
 from spaces.blocks.weights import Weights
@@ -33,8 +35,26 @@ class Fixed:
     table: Tensor | None = None
 
 
+class _Shared(NamedTuple):
+    """What the Space owns and blocks share. In a tuple, since a block that registered it would store it twice."""
+
+    sources: tuple[Quantizer, ...]
+    quantizer: Quantizer | None
+    weights: Weights | None
+    norm: Norm | None
+
+
 class Block(nn.Module):
-    """One node. Subclasses give `combine` (the float operator), `integers` and `fixed`."""
+    """One node.
+
+    Attributes:
+        combine: of subclasses: (selection, *inputs) -> the float operator's result.
+        integers: of subclasses: int64 codes, zero points subtracted, to int64 accumulators.
+        pre: the quantizer of the codes that index a table, where the activation is one behind a norm or a sum.
+    """
+
+    combine: Callable[..., Tensor]
+    integers: Callable[..., Tensor]
 
     def __init__(
         self,
@@ -46,9 +66,7 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         self.spec, self.name = spec, spec.name
-        self.sources = [q for q in inputs if q is not None]
-        # The Space owns what blocks share; a block that registered it would store it twice.
-        self._shared = {"output": output, "weights": weights, "norm": norm}
+        self._shared = _Shared(tuple(q for q in inputs if q is not None), output, weights, norm)
         self.clamped = spec.activation[0] in CLAMPS
         self.moves_zero = moves_zero(spec.activation)
         # Behind a norm or a sum the table is indexed by codes of its own.
@@ -57,31 +75,38 @@ class Block(nn.Module):
         self._cached: Fixed | None = None
 
     @property
-    def output(self) -> ActivationQuantizer | None:
-        return self._shared["output"]
+    def quantizer(self) -> Quantizer | None:
+        """The output's, or its choice of some; None where nothing is quantized."""
+        return self._shared.quantizer
 
     @property
     def weights(self) -> Weights | None:
-        return self._shared["weights"]
+        return self._shared.weights
 
     @property
     def norm(self) -> Norm | None:
-        return self._shared["norm"]
+        return self._shared.norm
+
+    # Of a decided, quantized Space alone
+
+    @property
+    def output(self) -> ActivationQuantizer:
+        return cast(ActivationQuantizer, self._shared.quantizer)
+
+    @property
+    def sources(self) -> tuple[ActivationQuantizer, ...]:
+        """Quantizers of the inputs."""
+        return cast("tuple[ActivationQuantizer, ...]", self._shared.sources)
+
+    # Of every Space
 
     def inherit(self, old: "Block") -> None:
         """Takes what is its own, and no other block's, of the block that it was before something was decided."""
         if self.pre is not None and old.pre is not None:
             self.pre.inherit(old.pre)
 
-    def combine(self, selection: Selection, *inputs: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def integers(self, *codes: Tensor) -> Tensor:
-        """int64 codes to int64 accumulators; inputs have their zero points subtracted."""
-        raise NotImplementedError
-
     def fixed(self) -> Fixed:
-        raise NotImplementedError
+        raise NotImplementedError(f"block '{self.name}': {self.spec.op} requantizes nothing.")
 
     def forward(self, selection: Selection, *inputs: Tensor) -> Tensor:
         """Values to values. In integer mode they lie on the grid, and equal the Program's to the bit."""
@@ -101,15 +126,15 @@ class Block(nn.Module):
 
     def finish(self, selection: Selection, y: Tensor, keep: Tensor | None) -> Tensor:
         """Mask, activation and quantization of a sum."""
-        plain = selection.mode == FLOAT or self.output is None
+        quantizer = None if selection.mode == FLOAT else self.quantizer
         if self.clamped:
             if selection.mode == FLOAT:
                 return self._watch(activate(y, self.spec.activation))
-            if plain:
+            if quantizer is None:
                 return tail(y, keep, None, self.real_bounds())
-            return selection.quantize(self.output, partial(tail, y, keep))
+            return selection.quantize(quantizer, partial(tail, y, keep))
         if self.pre is not None:
-            y = self._watch(y, self.pre) if plain else selection.quantize(self.pre, partial(tail, y, keep))
+            y = self._watch(y, self.pre) if quantizer is None else selection.quantize(self.pre, partial(tail, y, keep))
         return self._after_table(selection, y, keep)
 
     def _after_table(self, selection: Selection, y: Tensor, keep: Tensor | None) -> Tensor:
@@ -119,12 +144,12 @@ class Block(nn.Module):
         return self._onto_grid(selection, y)
 
     def _onto_grid(self, selection: Selection, y: Tensor) -> Tensor:
-        if selection.mode == FLOAT or self.output is None:
+        if selection.mode == FLOAT or self.quantizer is None:
             return self._watch(y)
-        return selection.quantize(self.output, partial(tail, y, None))
+        return selection.quantize(self.quantizer, partial(tail, y, None))
 
-    def _watch(self, y: Tensor, quantizer: ActivationQuantizer | None = None) -> Tensor:
-        quantizer = quantizer or self.output
+    def _watch(self, y: Tensor, quantizer: Quantizer | None = None) -> Tensor:
+        quantizer = quantizer or self.quantizer
         if quantizer is not None and quantizer.observing:
             quantizer.observe(y)
         return y
@@ -171,7 +196,7 @@ class Block(nn.Module):
         return activation_table(self.pre, self.output, self.spec.activation) if self.pre is not None else None
 
 
-def activation_table(source: ActivationQuantizer, output: ActivationQuantizer, activation: tuple[str, dict]) -> Tensor:
+def activation_table(source: ActivationQuantizer, output: ActivationQuantizer, activation: Activation) -> Tensor:
     """(2^bits,) int64: clip(floor(f(step_in * (code - z_in)) / step_out + 0.5) + z_out), in float64."""
     codes = torch.arange(2**source.bits, dtype=torch.float64)
     values = activate((codes - source.zero_point) * source.step, activation)

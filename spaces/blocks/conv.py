@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 from spaces.blocks.block import Block, Fixed
 from spaces.blocks.fixed_point import exact_dtype, multiplier_and_shift
 from spaces.blocks.norm import is_distributed, plain_norm, synchronized_norm
+from spaces.blocks.weights import Weights
 from spaces.decisions.selection import Selection
 from spaces.modes import FLOAT
 from spaces.quantizers.tail import Codes, norm_tail
@@ -21,12 +23,17 @@ UNBOUNDED = Codes(float("-inf"), float("inf"))
 
 def _every(x: Tensor, stride: Sequence[int]) -> Tensor:
     """The places that a kernel of one tap reads."""
-    x = x[(..., *(slice(None, None, step) for step in stride))]
+    for dimension, step in enumerate(stride, start=2):
+        x = x[(slice(None),) * dimension + (slice(None, None, step),)]
     return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x.contiguous()
 
 
 class ConvBlock(Block):
     """act(norm(conv(x))), quantized."""
+
+    @property
+    def weights(self) -> Weights:
+        return cast(Weights, self._shared.weights)
 
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         a = self.spec.attributes
@@ -42,9 +49,9 @@ class ConvBlock(Block):
         y = CONVOLUTIONS[len(stride)](x, weight, None, stride, padding, a["dilation"], a["groups"])
         return y if bias is None else y + bias.view(1, -1, *(1,) * (y.dim() - 2))
 
-    def fake(self, selection: Selection, x: Tensor) -> Tensor:
-        weight = selection.weight.get(self.spec.weights, self.weights.weight)
-        y = self.convolve(x, weight, self.weights.bias)
+    def fake(self, selection: Selection, *inputs: Tensor) -> Tensor:
+        weights, quantizer = self.weights, self.pre if self.pre is not None else self.quantizer
+        y = self.convolve(inputs[0], selection.weight.get(weights.name, weights.weight), weights.bias)
         keep = selection.keep.get(self.name)
         if self.norm is None:
             return self.finish(selection, y, keep)
@@ -53,16 +60,17 @@ class ConvBlock(Block):
         if selection.mode == FLOAT:
             return self.finish(selection, plain_norm(y, self.norm), None)
         onto = partial(norm_tail, y, self.norm, keep)
-        if self.output is None:
+        if quantizer is None:
             y = onto(None, self.real_bounds())
-        elif selection.soft and getattr(self.sum_quantizer(), "choice", None) in selection.soft:
+        elif selection.mixes(quantizer):
             return self.finish(selection, onto(None, UNBOUNDED), None)  # once, and each precision of it
         else:
-            y = selection.quantize(self.sum_quantizer(), onto)
+            y = selection.quantize(quantizer, onto)
         return y if self.clamped else self._after_table(selection, y, keep)
 
     def integers(self, x: Tensor) -> Tensor:
         fixed = self.parameters_fixed()
+        assert fixed.codes is not None and fixed.bias is not None
         magnitude = fixed.codes.abs().flatten(1).sum(1).max().item() * (2 ** self.sources[0].bits - 1)
         dtype = torch.float64 if x.is_cuda else exact_dtype(magnitude)  # on CUDA float32 may be TF32 or Winograd
         acc = self.convolve(x.to(dtype), fixed.codes.to(dtype), None).long()
@@ -76,6 +84,7 @@ class ConvBlock(Block):
         is so small that the bias would leave 30 bits, the channel is a constant in all but name: the multiplier is
         raised until the bias fits.
         """
+        assert self.weights.quantizer is not None
         codes, step = self.weights.quantizer.integers(self.weights.weight)
         gain, offset = (t.to(step.device) for t in self._affine(len(step)))
         if self.weights.bias is not None:

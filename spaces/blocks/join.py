@@ -1,5 +1,7 @@
 """Blocks of two or more inputs: sum, product, concatenation."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -8,7 +10,7 @@ from spaces.blocks.fixed_point import common_shift, multiplier_and_shift, requan
 from spaces.decisions.selection import Selection
 
 
-def _ratios(values: list[float], like: Tensor) -> Tensor:
+def _ratios(values: Sequence[float], like: Tensor) -> Tensor:
     return torch.tensor(values, dtype=torch.float64, device=like.device)
 
 

@@ -2,10 +2,13 @@
 
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional as F
+
+from spaces.autograd import applied
 
 
 class Norm(nn.Module):
@@ -77,13 +80,13 @@ class _Summed(torch.autograd.Function):
     """The sum over all processes; so is its gradient, since every process's loss reads it."""
 
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         total = x.clone()
         distributed.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         total = grad.clone()
         distributed.all_reduce(total)
         return total
@@ -97,9 +100,9 @@ def synchronized_norm(x: Tensor, norm: Norm, keep: Tensor | None) -> Tensor:
     dims = [d for d in range(x.dim()) if d != 1]
     shape = (1, -1, *(1,) * (x.dim() - 2))
     count = x.numel() // x.shape[1] * distributed.get_world_size()
-    mean = _Summed.apply(x.sum(dims)) / count
+    mean = applied(_Summed, x.sum(dims)) / count
     centred = x - mean.view(shape)
-    variance = _Summed.apply(centred.square().sum(dims)) / count
+    variance = applied(_Summed, centred.square().sum(dims)) / count
     with torch.no_grad():
         norm.running_mean.lerp_(mean, norm.momentum)
         norm.running_var.lerp_(variance * (count / (count - 1)), norm.momentum)

@@ -10,7 +10,9 @@ class SelectBlock(Block):
     """The output of the branch that runs."""
 
     def forward(self, selection: Selection, *inputs: Tensor | None) -> Tensor:
-        return inputs[selection.paths[self.spec.attributes["choice"]]]
+        taken = inputs[selection.paths[self.spec.attributes["choice"]]]
+        assert taken is not None  # the branch that runs made it
+        return taken
 
 
 BLOCKS: dict[str, type[Block]] = {"select": SelectBlock}

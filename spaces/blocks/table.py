@@ -11,8 +11,8 @@ from spaces.decisions.selection import Selection
 class TableBlock(Block):
     """f(x) for each of the input's codes, looked up."""
 
-    def fake(self, selection: Selection, x: Tensor) -> Tensor:
-        y, keep = activate(x, self.spec.activation), selection.keep.get(self.name)
+    def fake(self, selection: Selection, *inputs: Tensor) -> Tensor:
+        y, keep = activate(inputs[0], self.spec.activation), selection.keep.get(self.name)
         if keep is not None and self.moves_zero:
             y = y * keep.view(1, -1, *(1,) * (y.dim() - 2))
         return self._onto_grid(selection, y)
@@ -21,8 +21,8 @@ class TableBlock(Block):
     def table(self) -> Tensor:
         return activation_table(self.sources[0], self.output, self.spec.activation)
 
-    def exact(self, x: Tensor) -> Tensor:
-        return self.output.decode(self.table()[self.sources[0].codes(x)])
+    def exact(self, *inputs: Tensor) -> Tensor:
+        return self.output.decode(self.table()[self.sources[0].codes(inputs[0])])
 
 
 BLOCKS: dict[str, type[Block]] = {"table": TableBlock}

@@ -134,13 +134,12 @@ def weights_in_use(
     """
     patterned = {name: w for name, w in weights.items() if w.is_patterned}
     used = {n: w.patterned(open_inputs(n) if w.reads_open_inputs else None) for n, w in patterned.items()}
-    share = selection.share.get
-    probability = {}.get if selection.held else selection.probability.get
-    uses = {
-        n: WeightUse(w.quantizer, used.get(n, w.weight), share(w.spec.bits), probability(w.spec.bits))
-        for n, w in weights.items()
-        if w.quantizer is not None
-    }
+    uses = {}
+    for name, w in weights.items():
+        if w.quantizer is not None:
+            bits = w.spec.bits or ""
+            probability = None if selection.held else selection.probability.get(bits)
+            uses[name] = WeightUse(w.quantizer, used.get(name, w.weight), selection.share.get(bits), probability)
     used |= dict(zip(uses, quantized(list(uses.values())), strict=True))
     for name, w in weights.items():
         mask = w.tap_mask(selection.share)

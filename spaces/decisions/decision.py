@@ -1,9 +1,12 @@
 """Decisions: what a search may choose, and how gradients reach the choice (docs/methods.md, sections 1 and 3)."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from spaces.autograd import applied
 
 MODES = ("hard", "soft", "gumbel", "sampled")
 
@@ -12,12 +15,12 @@ class _Heaviside(torch.autograd.Function):
     """alpha = H(beta - t); backward is the identity, cut where beta lies outside [0, 1]."""
 
     @staticmethod
-    def forward(ctx, shadow: Tensor, threshold: Tensor, is_open: Tensor) -> Tensor:
+    def forward(ctx: Any, shadow: Tensor, threshold: Tensor, is_open: Tensor) -> Tensor:
         ctx.save_for_backward(shadow)
         return is_open.to(shadow.dtype)
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
         (shadow,) = ctx.saved_tensors
         grad = grad * ((shadow >= 0) & (shadow <= 1))
         return grad, (-grad if ctx.needs_input_grad[1] else None), None
@@ -34,12 +37,14 @@ class Decision(nn.Module):
         whole: it takes one option for a whole layer or tensor, whose others can be tried.
     """
 
-    whole = False
-
     def __init__(self, name: str, options: Sequence[int], groups: int, start: int) -> None:
         super().__init__()
         self.name, self.options, self.groups, self.start = name, tuple(options), groups, start
         self.role = name.rsplit("/", 1)[-1].split("@")[0]
+
+    @property
+    def whole(self) -> bool:
+        return False
 
     def share(self) -> Tensor:
         """(groups, n_options), differentiable, rows sum to 1."""
@@ -66,6 +71,9 @@ class Decision(nn.Module):
     def _wrong(self, pick: Sequence[int]) -> list[int]:
         return sorted(set(pick) - set(self.options))
 
+    def _fix(self, pick: Sequence[int]) -> None:
+        raise NotImplementedError
+
     def project(self) -> None:
         """Called after each optimizer step: back into the domain of the parameters."""
 
@@ -76,6 +84,9 @@ class Gate(Decision):
     At least one group stays open: a layer without channels is no network. A gate that was fixed may say 2 or more: the
     channel is to stand in the decided network as often.
     """
+
+    was_open: Tensor
+    copies: Tensor
 
     def __init__(
         self,
@@ -141,7 +152,7 @@ def keeps(gates: Sequence[Gate]) -> Tensor:
         if gate.training and gate.hysteresis:
             gate.was_open.copy_(is_open)
     thresholds = torch.cat([gate.threshold.expand(gate.groups) for gate in gates])
-    return _Heaviside.apply(torch.cat([gate.shadow for gate in gates]), thresholds, torch.cat(opened))
+    return applied(_Heaviside, torch.cat([gate.shadow for gate in gates]), thresholds, torch.cat(opened))
 
 
 def select(logits: Tensor, mode: str, temperature: float) -> Tensor:
@@ -157,24 +168,24 @@ def select(logits: Tensor, mode: str, temperature: float) -> Tensor:
         return soft
     index = torch.multinomial(soft.detach(), 1)[:, 0] if mode == "sampled" else logits.argmax(-1)
     hard = nn.functional.one_hot(index, logits.shape[-1]).to(soft.dtype)
-    return _Straight.apply(soft, hard)
+    return applied(_Straight, soft, hard)
 
 
 class _Straight(torch.autograd.Function):
     """Value of the second argument to the bit, gradient to the first."""
 
     @staticmethod
-    def forward(ctx, through: Tensor, value: Tensor) -> Tensor:
+    def forward(ctx: Any, through: Tensor, value: Tensor) -> Tensor:
         return value.view_as(value)
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return grad, None
 
 
 def straight_through(through: Tensor, value: Tensor) -> Tensor:
     """`value`, exactly, with the gradient of `through`."""
-    return _Straight.apply(through, value)
+    return applied(_Straight, through, value)
 
 
 class Choice(Decision):
@@ -231,8 +242,8 @@ def probabilities(choices: Sequence[Choice]) -> list[Tensor]:
 
 def _by_form(choices: Sequence[Choice], function: Callable[[Tensor, str, float], Tensor]) -> list[Tensor]:
     """function(logits, mode, temperature) of each choice, called once for all choices that are alike."""
-    out: list[Tensor | None] = [None] * len(choices)
-    forms: dict[tuple, list[int]] = {}
+    out: dict[int, Tensor] = {}
+    forms: dict[tuple[int, str, float], list[int]] = {}
     for i, choice in enumerate(choices):
         mode = choice.mode if choice.training else "hard"
         forms.setdefault((len(choice.options), mode, choice.temperature), []).append(i)
@@ -241,4 +252,4 @@ def _by_form(choices: Sequence[Choice], function: Callable[[Tensor, str, float],
         parts = function(logits, mode, temperature).split([choices[i].groups for i in members])
         for i, part in zip(members, parts, strict=True):
             out[i] = part
-    return out
+    return [out[i] for i in range(len(choices))]

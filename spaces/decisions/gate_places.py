@@ -18,6 +18,9 @@ class Slots(nn.Module):
         places: of all masked blocks behind one another.
     """
 
+    counts: Tensor
+    places: Tensor
+
     def __init__(self, spec: SpaceSpec) -> None:
         super().__init__()
         counts = torch.zeros(len(spec.slots), 1 + sum(spec.gates.values()), dtype=torch.float64)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from spaces.quantizers.activation import ActivationQuantizer, Quantizer
+from spaces.quantizers.activation import ActivationChoice, ActivationQuantizer, Quantizer
 from spaces.quantizers.tail import Codes
 
 GATES = "gates"  # all gates, among what the decisions say; every choice has its own name, "stem/bits"
@@ -71,12 +71,16 @@ class Selection:
         """What `onto(log_step, codes)` makes of a tensor, for the precision in use or the soft mixture."""
         if isinstance(quantizer, ActivationQuantizer):
             return onto(self._step(quantizer.log_step), quantizer.bounds())
-        if quantizer.choice in self.soft:
+        if self.mixes(quantizer):
             share = self.share[quantizer.choice]
             each = [onto(*quantizer.precision(p)) for p in range(len(quantizer.members))]
             return sum((share[0, p] * y for p, y in enumerate(each)), torch.zeros(()))
         log_step, codes = quantizer.precision(self.picked[quantizer.choice])
         return onto(self._step(log_step), codes)
+
+    def mixes(self, quantizer: Quantizer) -> bool:
+        """Whether a tensor is a mixture of precisions, each computed."""
+        return isinstance(quantizer, ActivationChoice) and quantizer.choice in self.soft
 
     def _step(self, log_step: Tensor) -> Tensor:
         return log_step.detach() if self.held else log_step

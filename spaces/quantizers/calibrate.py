@@ -1,5 +1,7 @@
 """First steps of the quantizers, from the tensors they will quantize (docs/methods.md, section 4)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -47,17 +49,17 @@ def activation_range(sample: Tensor, bits: int, method: str, nonnegative: bool) 
     if method == "lsq" and nonnegative:
         return 2 * sample.abs().mean().item() / top**0.5, 0
     ratios = [1.0] if method == "minmax" else [r.item() for r in RATIOS]
-    best: tuple[float, float, int] | None = None
+    tried: list[tuple[float, float, int]] = []  # error, step, zero point
     for ratio in ratios:
         step = (high - low) * ratio / top
         zero = round(-low * ratio / step)
         error = _error(sample, sample.new_tensor(step), -zero, top - zero, 0).item()
-        if best is None or error < best[0]:
-            best = (error, step, zero)
-    return best[1], best[2]
+        tried.append((error, step, zero))
+    _, step, zero = min(tried, key=lambda one: one[0])
+    return step, zero
 
 
-def _error(x: Tensor, step: Tensor, low, high, dim: int) -> Tensor:
-    codes = (x / step).round()
-    codes = codes.clamp(low, high) if not isinstance(low, Tensor) else torch.minimum(torch.maximum(codes, low), high)
+def _error(x: Tensor, step: Tensor, low: Any, high: Any, dim: int) -> Tensor:
+    """Squared error of rounding, summed along a dimension. low, high: numbers, or tensors that broadcast against x."""
+    codes = (x / step).round().clamp(low, high)
     return (codes * step - x).square().sum(dim)

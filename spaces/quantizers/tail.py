@@ -9,17 +9,32 @@ torch's comparisons, `where`, and products with more than one broadcast factor r
 used here runs on vectors.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
+
+from spaces.autograd import applied
 
 SLICE = 4  # every fourth sample serves the step's gradient
 EDGE = 2.0**-20  # what lies on a bound counts as inside; torch's kernels cut there
 SMALL = 2**16  # elements
 LANES = 16  # float32 numbers in a vector
 aten = torch.ops.aten
+
+
+class BatchNorm(Protocol):
+    """What is read of a spaces.blocks.norm.Norm, which lies above."""
+
+    weight: Any
+    bias: Any
+    running_mean: Tensor
+    running_var: Tensor
+    eps: float
+    momentum: float
+    training: bool
+    frozen: bool
 
 
 class Codes(NamedTuple):
@@ -40,7 +55,8 @@ def _cut(grad: Tensor, v: Tensor, codes: Codes, out: Tensor) -> Tensor:
     A closed channel reaches a sum or a pool behind it as zeros, on the bound of the ReLU: cut there, it never reopens.
     """
     low, high = codes.low - EDGE, codes.high + EDGE * max(1.0, codes.high)
-    return aten.hardtanh_backward.grad_input(grad, v, low, high, grad_input=out)
+    aten.hardtanh_backward.grad_input(grad, v, low, high, grad_input=out)
+    return out
 
 
 def _step_gradient(grad: Tensor, v: Tensor, keep: Tensor | None, step: Tensor, codes: Codes) -> Tensor:
@@ -53,7 +69,8 @@ def _step_gradient(grad: Tensor, v: Tensor, keep: Tensor | None, step: Tensor, c
     slope = v.clamp(*codes).round_().mul_(grad)
     slope.addcmul_(v, _cut(grad, v, codes, torch.empty_like(slope)), value=-1)
     total = slope.sum() if keep is None else slope.sum(_others(slope)).dot(keep)
-    return total * step * (every / (v[0].numel() * max(codes.high, 1.0)) ** 0.5)
+    scale: float = every / (v[0].numel() * max(codes.high, 1.0)) ** 0.5
+    return total * step * scale
 
 
 def _others(x: Tensor) -> list[int]:
@@ -67,7 +84,7 @@ def _channels(vector: Tensor, like: Tensor) -> Tensor:
 
 class _Tail(Function):
     @staticmethod
-    def forward(ctx, x, keep, log_step, codes: Codes):
+    def forward(ctx: Any, x: Tensor, keep: Tensor | None, log_step: Tensor | None, codes: Codes) -> Tensor:
         step = log_step if log_step is None else log_step.exp()
         ctx.save_for_backward(x, keep, step)
         ctx.codes = codes
@@ -75,7 +92,7 @@ class _Tail(Function):
         return y.clamp(*codes) if step is None else _to_grid_(y / step, step, codes)
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
         x, keep, step = ctx.saved_tensors
         v = x if step is None else x / step
         d_keep, d_step = None, None
@@ -89,7 +106,9 @@ class _Tail(Function):
         return dx, d_keep, d_step, None
 
 
-def _normalize(x: Tensor, norm, scale: Tensor, shift: Tensor, training: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _normalize(
+    x: Tensor, norm: BatchNorm, scale: Tensor, shift: Tensor, training: bool
+) -> tuple[Tensor, Tensor, Tensor]:
     """scale * (x - mean) / sqrt(variance + eps) + shift, the mean, and 1 / sqrt(variance + eps), (C,).
 
     torch's own norm sums element by element on CPUs, unless whole vectors of channels lie side by side in memory:
@@ -114,7 +133,7 @@ def _native_is_fast(x: Tensor) -> bool:
     return x.shape[1] % LANES == 0 and x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
 
 
-def _statistics(x: Tensor, norm) -> tuple[Tensor, Tensor]:
+def _statistics(x: Tensor, norm: BatchNorm) -> tuple[Tensor, Tensor]:
     """Mean and variance (C,) of a batch; the running ones move."""
     mean = x.mean(_others(x))
     variance = (x - _channels(mean, x)).square_().mean(_others(x))
@@ -130,7 +149,17 @@ def _apply(x: Tensor, mean: Tensor, variance: Tensor, scale: Tensor, shift: Tens
 
 class _NormTail(Function):
     @staticmethod
-    def forward(ctx, x, gamma, beta, keep, log_step, norm, training: bool, codes: Codes):
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        gamma: Tensor,
+        beta: Tensor,
+        keep: Tensor | None,
+        log_step: Tensor | None,
+        norm: BatchNorm,
+        training: bool,
+        codes: Codes,
+    ) -> Tensor:
         step = None if log_step is None else log_step.exp()
         scale, shift = (gamma, beta) if step is None else (gamma / step, beta / step)
         masked = (scale, shift) if keep is None else (scale * keep, shift * keep)
@@ -140,7 +169,7 @@ class _NormTail(Function):
         return _to_grid_(v, step, codes)
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, gamma, beta, keep, step, mean, inverse, scale, shift = ctx.saved_tensors
         variance = inverse.pow(-2)  # eps included
         v = _apply(x, mean, variance, scale, shift, 0.0)
@@ -159,10 +188,10 @@ class _NormTail(Function):
 
 def tail(x: Tensor, keep: Tensor | None, log_step: Tensor | None, codes: Codes) -> Tensor:
     """Channel mask, clamp and quantization of x (N, C, ...)."""
-    return _Tail.apply(x, keep, log_step, codes)
+    return applied(_Tail, x, keep, log_step, codes)
 
 
-def norm_tail(x: Tensor, norm, keep: Tensor | None, log_step: Tensor | None, codes: Codes) -> Tensor:
+def norm_tail(x: Tensor, norm: BatchNorm, keep: Tensor | None, log_step: Tensor | None, codes: Codes) -> Tensor:
     """Batch norm, channel mask, clamp and quantization of x (N, C, ...).
 
     Args:
@@ -170,4 +199,4 @@ def norm_tail(x: Tensor, norm, keep: Tensor | None, log_step: Tensor | None, cod
         keep: (C,) or None; log_step: () or None (then only the clamp).
     """
     training = norm.training and not norm.frozen
-    return _NormTail.apply(x, norm.weight, norm.bias, keep, log_step, norm, training, codes)
+    return applied(_NormTail, x, norm.weight, norm.bias, keep, log_step, norm, training, codes)

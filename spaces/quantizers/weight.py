@@ -4,12 +4,13 @@ Of one bit the codes are -1 and 1, the sign (XNOR-Net, arXiv 1603.05279): gradie
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
+from spaces.autograd import applied
 from spaces.quantizers.calibrate import weight_steps
 from spaces.quantizers.tail import EDGE
 
@@ -67,7 +68,9 @@ class _Mixed(Function):
     """
 
     @staticmethod
-    def forward(ctx, rows, log_step, bound, share, probability, one_bit: bool):
+    def forward(
+        ctx: Any, rows: Tensor, log_step: Tensor, bound: Tensor, share: Tensor, probability: Tensor, one_bit: bool
+    ) -> Tensor:
         ctx.one_bit = one_bit
         picked = share.argmax(1)[None]  # (1, C)
         step = log_step.gather(0, picked)[0].exp()
@@ -75,7 +78,7 @@ class _Mixed(Function):
         return _codes(rows, step, bound.gather(0, picked)[0], one_bit).mul_(step[:, None])
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, Tensor, None, None]:
         rows, log_step, bound, probability, picked = ctx.saved_tensors
         each, d_share, d_log = _backward(rows, grad, log_step.exp(), bound, ctx.one_bit)
         dw = each.gather(0, picked[..., None].expand(1, *rows.shape))[0]
@@ -86,14 +89,14 @@ class _Single(Function):
     """Q(W) with one precision a channel."""
 
     @staticmethod
-    def forward(ctx, rows, log_step, bound, one_bit: bool):
+    def forward(ctx: Any, rows: Tensor, log_step: Tensor, bound: Tensor, one_bit: bool) -> Tensor:
         ctx.one_bit = one_bit
         ctx.save_for_backward(rows, log_step, bound)
         step = log_step[0].exp()
         return _codes(rows, step, bound[0], one_bit).mul_(step[:, None])
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
         rows, log_step, bound = ctx.saved_tensors
         dw, _, d_log = _backward(rows, grad, log_step.exp(), bound, ctx.one_bit)
         return dw[0], d_log, None, None
@@ -107,6 +110,9 @@ class WeightQuantizer(nn.Module):
         channels: output channels.
     """
 
+    bits: Tensor
+    bound: Tensor
+
     def __init__(self, widths: Sequence[int], channels: int, assigned: Sequence[int] | None = None) -> None:
         super().__init__()
         wrong = sorted(set(widths) - set(WIDTHS))
@@ -119,7 +125,8 @@ class WeightQuantizer(nn.Module):
             else torch.tensor(self.widths)[:, None].expand(-1, channels)
         )
         self.register_buffer("bits", bits.clone().long())  # (P, C)
-        self.register_buffer("bound", (2.0 ** (self.bits - 1) - 1).clamp_min(ONE_BIT), persistent=False)
+        levels: Tensor = 2.0 ** (self.bits - 1)
+        self.register_buffer("bound", (levels - 1).clamp_min(ONE_BIT), persistent=False)
         self.one_bit = 1 in (self.widths if assigned is None else assigned)
         self.log_step = nn.Parameter(torch.full(bits.shape, -4.0))
 
@@ -170,8 +177,8 @@ class WeightUse(NamedTuple):
 
 def quantized(layers: Sequence[WeightUse]) -> list[Tensor]:
     """Fake-quantized weights of each layer, in one pass over all with the same fan-in and number of precisions."""
-    out: list[Tensor | None] = [None] * len(layers)
-    forms: dict[tuple, list[int]] = {}
+    out: dict[int, Tensor] = {}
+    forms: dict[tuple[int, int, bool], list[int]] = {}
     for i, layer in enumerate(layers):
         form = (layer.weight[0].numel(), len(layer.quantizer.bound), layer.share is None)
         forms.setdefault(form, []).append(i)
@@ -180,7 +187,7 @@ def quantized(layers: Sequence[WeightUse]) -> list[Tensor]:
         parts = _quantized_rows(alike).split([len(layer.weight) for layer in alike])
         for i, layer, part in zip(members, alike, parts, strict=True):
             out[i] = part.view_as(layer.weight)
-    return out
+    return [out[i] for i in range(len(layers))]
 
 
 def _quantized_rows(layers: Sequence[WeightUse]) -> Tensor:
@@ -189,16 +196,17 @@ def _quantized_rows(layers: Sequence[WeightUse]) -> Tensor:
     bound = torch.cat([layer.quantizer.bound for layer in layers], 1)
     one_bit = any(layer.quantizer.one_bit for layer in layers)
     if layers[0].share is None:
-        return _Single.apply(rows, log_step, bound, one_bit)
-    share = _by_channel([layer.share for layer in layers], layers)
+        return applied(_Single, rows, log_step, bound, one_bit)
+    share = _by_channel([layer.share for layer in layers if layer.share is not None], layers)
     if share.amax(1).min() < 1:  # soft mixture
-        each = [_Single.apply(rows, s[None], b[None], one_bit) for s, b in zip(log_step, bound, strict=True)]
-        return sum(q * share[:, p, None] for p, q in enumerate(each))
-    if layers[0].probability is not None and torch.is_grad_enabled():
-        probability = _by_channel([layer.probability for layer in layers], layers)
-        return _Mixed.apply(rows, log_step, bound, share, probability, one_bit)
+        each = [applied(_Single, rows, s[None], b[None], one_bit) for s, b in zip(log_step, bound, strict=True)]
+        return sum((q * share[:, p, None] for p, q in enumerate(each)), torch.zeros(()))
+    probabilities = [layer.probability for layer in layers if layer.probability is not None]
+    if probabilities and torch.is_grad_enabled():
+        probability = _by_channel(probabilities, layers)
+        return applied(_Mixed, rows, log_step, bound, share, probability, one_bit)
     picked = share.argmax(1)[None]
-    return _Single.apply(rows, log_step.gather(0, picked), bound.gather(0, picked), one_bit)
+    return applied(_Single, rows, log_step.gather(0, picked), bound.gather(0, picked), one_bit)
 
 
 def _by_channel(tensors: Sequence[Tensor], layers: Sequence[WeightUse]) -> Tensor:
