@@ -59,6 +59,7 @@ class WeightsSpec:
         bits: the choice among the widths, of one group for the tensor or one a channel; None: nothing to choose.
         taps: role in spaces.blocks.kernel_taps.ROLES -> the choice that masks taps of the kernel.
         pattern: of spaces.patterns; masked: decided, with a mask of its own of what stays.
+        excluded: the options say that the layer keeps its channels and the highest precision.
     """
 
     shape: tuple[int, ...]
@@ -69,6 +70,7 @@ class WeightsSpec:
     taps: dict[str, str] = field(default_factory=dict)
     pattern: str = ""
     masked: bool = False
+    excluded: bool = False
 
 
 @dataclass

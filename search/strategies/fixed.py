@@ -74,7 +74,7 @@ class Fixed:
 def check_offered(space: Space, bits: int) -> None:
     """Raises ValueError for a layer that cannot have weights of so many bits."""
     for name, weights in space.spec.weights.items():
-        if bits not in weights.widths and not space.spec.left_alone.get(name, "").startswith("excluded"):
+        if bits not in weights.widths and not weights.excluded:
             raise ValueError(
                 f"strategy.weight_bits {bits}: the space offers {list(weights.widths)} for '{name}'. "
                 "Add it to space.weight_bits."

@@ -11,6 +11,9 @@ from search.integer.operators import OPERATORS, Operator
 NORM, ACTIVATION, PAD = "norm", "activation", "pad"
 
 
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
+
+
 @dataclass
 class Op:
     """An operator before fusion. `weight`, `bias`, `norm` are the model's own tensors and modules.
@@ -30,9 +33,19 @@ class Op:
     weight: Tensor | None = None
     bias: Tensor | None = None
     norm: str | None = None
-    norm_module: nn.Module | None = None
+    norm_module: BatchNorm | None = None
     activation: tuple[str, dict[str, Any]] = ("none", {})
     depthwise: bool = False
+
+    def weight_shape(self) -> tuple[int, ...]:
+        """(C_out, C_in / groups, *kernel) of an operator that has weights."""
+        assert self.weight is not None, self.name
+        return tuple(self.weight.shape)
+
+    def norm_settings(self) -> dict[str, float]:
+        """Of the batch norm that has joined the operator: eps and momentum."""
+        assert self.norm_module is not None and self.norm_module.momentum is not None, self.name
+        return {"eps": self.norm_module.eps, "momentum": self.norm_module.momentum}
 
     @property
     def operator(self) -> Operator | None:
