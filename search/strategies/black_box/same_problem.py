@@ -56,7 +56,7 @@ def known_before(settings: BlackBoxSettings, space: Space, models: Mapping[str, 
             "lowest options": at(space, _lowest_options(space), compared),
         },
         "space.blocks": {block["name"]: block for block in spec["blocks"]},
-        **{f"space.{part}": spec[part] for part in ("input_shape", "weights", "quantizers", "choices", "left_alone")},
+        **{f"space.{part}": spec[part] for part in ("input_shapes", "weights", "quantizers", "choices", "left_alone")},
     }
     return _plain(facts)
 
@@ -108,14 +108,18 @@ def refuse_other(study: str, own: Facts, known: Mapping[str, Any], advice: str) 
 
 
 def _differences(name: str, own: Any, known: Any) -> Iterator[tuple[str, Any, Any]]:
-    """(name, own, known) of all parts that differ; what one of them lacks is None."""
+    """(name, own, known) of all parts that differ; what one of them lacks is None.
+
+    A value that one of them lacks and that says nothing in the other, an empty list say, is the default of a key that
+    another version does not know: the two are of one problem.
+    """
     if isinstance(own, dict) and isinstance(known, dict):
         for key in dict.fromkeys([*own, *known]):
             yield from _differences(f"{name}.{key}", own.get(key), known.get(key))
     elif isinstance(own, float) and isinstance(known, float):
         if not math.isclose(own, known, rel_tol=CLOSE):
             yield name, own, known
-    elif own != known:
+    elif own != known and not (own is None and not known or known is None and not own):
         yield name, own, known
 
 
