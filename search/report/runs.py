@@ -1,7 +1,7 @@
 """What a run folder holds, as plain values; what of it is damaged is named, and the rest is read."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from search.files.urls import without_password
 from search.monitor.events import EpochEnd
 from search.monitor.history import HISTORY_FILE, read_history
 from search.report.summaries import SUMMARY_FILE, entries, read_summary
+from search.settings.tasks import ClassificationSettings
 from search.strategies.sensitivity.table import FILE as SENSITIVITY_FILE
 from search.strategies.sensitivity.table import decisions_of
 from search.tasks import TASKS
@@ -23,7 +24,7 @@ CONFIG_FILE = "config.yaml"
 ARCHITECTURE_FILE, MODEL_FILE = "architecture.json", "model.safetensors"
 RUN_FILES = (SUMMARY_FILE, RESULTS_FILE, HISTORY_FILE, CONFIG_FILE)
 UNKNOWN = "unknown strategy"
-FIRST_TASK = "classification"  # of runs from before there were others
+FIRST_TASK = asdict(ClassificationSettings())  # of runs from before tasks were among the settings
 SETTINGS = {name: OBJECT for name in ("data", "model", "task", "space", "target", "strategy", "front")} | {
     "budgets": by_name(either(FINITE, NOTHING)),
     "seed": WHOLE,
@@ -141,11 +142,12 @@ def _settings(path: Path, faults: list[str]) -> tuple[dict[str, Any], str, str]:
         return {}, "", command
     wrong = unlike(settings, {name: kind for name, kind in SETTINGS.items() if name in settings})
     faults += [f"{path}: {fault}; the report does without it. Restore it." for fault in wrong.values()]
-    return {key: value for key, value in settings.items() if key not in wrong}, "\n".join(lines[comment:]), command
+    known = {key: value for key, value in settings.items() if key not in wrong}
+    return {"task": FIRST_TASK, **known} if known else {}, "\n".join(lines[comment:]), command
 
 
 def _task(path: Path, settings: Mapping[str, Any]) -> str:
-    name = str(settings.get("task", {}).get("name", FIRST_TASK))
+    name = str(settings.get("task", FIRST_TASK).get("name"))
     if name not in TASKS:
         raise RunFolderError(
             f"{path}: task.name '{name}' is not one of {sorted(TASKS)}. Read the run with the version that wrote it."

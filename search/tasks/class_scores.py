@@ -54,7 +54,7 @@ class ClassScores:
 
 
 def figures_of(confusion: Sequence[Sequence[int]]) -> dict[str, Any]:
-    """What a confusion matrix says, as values that JSON has.
+    """What a confusion matrix says (docs/methods.md, section 11), as values that JSON has.
 
     Args:
         confusion: [label][answer], images.

@@ -52,7 +52,7 @@ class Classification:
         return self.words.metric
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy; with class weights sum(w_i loss_i) / sum(w_i) over the images of the batch.
+        """Cross-entropy, with class weights a weighted mean (docs/methods.md, section 11).
 
         Args:
             outputs: (N, classes), logits. targets: (N,), labels.
@@ -81,7 +81,7 @@ class Classification:
         return ClassScores(len(self.classes))
 
     def standard_error(self, value: float, images: int) -> float:
-        """Of a share, sqrt(p (1 - p) / n); p with one more right and one more wrong answer, so that it is never 0."""
+        """Of a share (docs/methods.md, section 11); it is never 0."""
         share = (value * images + 1) / (images + 2)
         return math.sqrt(share * (1 - share) / images)
 

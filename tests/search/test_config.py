@@ -8,6 +8,7 @@ from omegaconf.errors import OmegaConfBaseException
 from search.config import model_maker, parse, read_config, write_config
 from search.data.data import Data, Split
 from search.settings.strategies import FixedSettings, GradientSettings
+from search.settings.tasks import ClassificationSettings
 from spaces.networks import MobileNetV1
 
 EXPERIMENT = "+experiment=mobilenet_mcu"
@@ -37,6 +38,19 @@ def test_costs_without_a_number_are_neither_budgets_nor_lambdas(composed):
 def test_strategy_brings_its_own_settings(composed):
     settings = parse(composed("strategy=fixed", "space=precision", "strategy.weight_bits=4"))
     assert settings.strategy == FixedSettings(weight_bits=4)
+
+
+@pytest.mark.parametrize("given, read", [("balanced", "balanced"), ("[1,2.5]", [1, 2.5]), ("null", None)])
+def test_class_weights_are_a_word_a_list_or_nothing(composed, given, read):
+    assert parse(composed(f"task.class_weights={given}")).task == ClassificationSettings(class_weights=read)
+
+
+def test_a_run_folder_from_before_there_were_tasks_is_a_classification(composed, tmp_path):
+    settings = parse(composed(EXPERIMENT))
+    del settings.plain_values["task"]
+    write_config(settings, tmp_path, "a command")
+    assert "task" not in (tmp_path / "config.yaml").read_text()
+    assert read_config(tmp_path).task == ClassificationSettings()
 
 
 def test_run_folder_gives_its_settings_back(composed, tmp_path):
@@ -70,6 +84,8 @@ def test_folder_that_is_no_run_is_refused(tmp_path):
         ("seed=one", "seed"),
         ("strategy.epochs=few", "strategy.epochs"),
         ("space.weight_bits=[two]", "weight_bits"),
+        ("task.weights=balanced", "task.weights"),
+        ("task=detection", "detection"),
     ],
 )
 def test_wrong_key_or_value_is_refused_by_name(composed, override, named):

@@ -3,15 +3,18 @@
 import json
 import re
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
+import yaml
 
 from search.report import document, write_report
 from search.report.__main__ import main
 from search.report.page import ASSETS, SCRIPTS, STYLES, page
 from search.report.runs import read_run
+from search.report.settings import differing
 from search.settings.front import Front
+from search.settings.tasks import ClassificationSettings
 from search.tasks.class_scores import figures_of
 from tests.search.run_folders import LIMITS, change_json
 from tests.search.small import run, settings, write_stripes
@@ -84,9 +87,15 @@ def test_a_run_from_before_there_were_tasks_is_a_classification_without_classes(
     summary = json.loads((folder / "summary.json").read_text())
     del summary["classes"]
     (folder / "summary.json").write_text(json.dumps(summary))
+    new = copied("tpe", 0)
+    config = yaml.safe_load((new / "config.yaml").read_text())
+    (new / "config.yaml").write_text(yaml.safe_dump(config | {"task": asdict(ClassificationSettings())}))
     run = read_run(folder)
-    assert "task" not in run.settings and run.task == "classification"
-    assert not document([run])["points"][0]["details"]["rows"]
+    assert run.task == "classification" and "task:" not in (folder / "config.yaml").read_text()
+    shown = document([run, read_run(new)])
+    assert not shown["points"][0]["details"]["rows"]
+    assert shown["rivals"] == ["gradient", "tpe"]
+    assert not [row for row in differing([run.settings, read_run(new).settings]) if row.startswith("task")]
 
 
 def test_runs_of_different_tasks_do_not_compare(copied):

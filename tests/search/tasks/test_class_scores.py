@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from search import distributed
 from search.tasks.class_scores import ClassScores, figures_of
 
 CONFUSION = [[3, 1, 0], [0, 0, 2], [0, 0, 0]]  # of the last class there are no images
@@ -22,6 +23,13 @@ def scores():
 
 def test_the_metric_is_the_share_of_right_answers(scores):
     assert scores.value == scores.own_value == 3 / 6
+
+
+def test_all_processes_count_and_each_knows_its_own(scores, monkeypatch):
+    monkeypatch.setattr(distributed, "summed", lambda own, device: [2.0 * value for value in own])
+    scores.add(logits(1), torch.tensor([1]))
+    assert scores.value == 8 / 14 and scores.own_value == 4 / 7
+    assert scores.confusion() == [[6, 2, 0], [0, 2, 4], [0, 0, 0]]
 
 
 def test_a_part_of_a_batch_may_be_empty(scores):

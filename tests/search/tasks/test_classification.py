@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from search import distributed
 from search.data.data import Data, Split
 from search.settings.tasks import ClassificationSettings
 from search.tasks import SETTINGS, TASKS
@@ -53,6 +54,17 @@ def test_a_weighted_loss_is_that_of_torch(batch, label_smoothing):
     loss = task_of(4, 4, 4, weights=[0.5, 2, 1], label_smoothing=label_smoothing).loss(*batch)
     weighted = nn.CrossEntropyLoss(torch.tensor([0.5, 2.0, 1.0]), label_smoothing=label_smoothing)
     torch.testing.assert_close(loss, weighted(*batch))
+
+
+def test_over_several_processes_a_weighted_loss_is_that_of_the_whole_batch(batch, monkeypatch):
+    outputs, labels = batch[0][:6], batch[1][:6]
+    weights = [0.5, 2.0, 7.0]
+    parts = [(outputs[:3], labels[:3]), (outputs[3:], labels[3:])]
+    mean = torch.tensor(weights)[labels].sum() / 2  # over two processes
+    monkeypatch.setattr(distributed, "mean_", lambda own: mean)
+    together = sum(task_of(4, 4, 4, weights=weights).loss(*part) for part in parts) / 2
+    monkeypatch.undo()
+    torch.testing.assert_close(together, task_of(4, 4, 4, weights=weights).loss(outputs, labels))
 
 
 def test_balanced_weights_make_every_class_count_the_same():
