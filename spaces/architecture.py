@@ -5,6 +5,8 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+Picks = Mapping[str, tuple[int, ...]]  # decision name -> an option a group
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -16,7 +18,7 @@ class Architecture:
     """
 
     space: str
-    picks: Mapping[str, tuple[int, ...]]
+    picks: Picks
     left_alone: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def to_json(self) -> str:
@@ -41,7 +43,7 @@ class Architecture:
             )
         return found
 
-    def having(self, picks: Mapping[str, tuple[int, ...]]) -> "Architecture":
+    def having(self, picks: Picks) -> "Architecture":
         """This one with some other picks."""
         return replace(self, picks={**self.picks, **picks})
 

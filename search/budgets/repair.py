@@ -21,7 +21,7 @@ from torch import Tensor
 from cost_models.peak_ram import PeakRam, ram_by_layer
 from cost_models.rules import CostModel
 from search.budgets.feasibility import BudgetError, at, over, smallest
-from spaces.architecture import Architecture
+from spaces.architecture import Architecture, Picks
 from spaces.decisions.decision import Choice, Gate
 from spaces.decisions.selection import GATES, Selection
 from spaces.space import FAKE, Space
@@ -32,8 +32,6 @@ TINY = 1e-9
 
 # What changes hurt, in units of the loss, 0 or more: of GATES, closing each; of a choice (groups, options).
 Hurts = Mapping[str, Tensor]
-
-Picks = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)

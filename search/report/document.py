@@ -5,11 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from search.files.results import RESULTS_FILE
+from search.monitor.history import HISTORY_FILE
 from search.report import rivals, trajectories
 from search.report.layers import Layer, layers_of_model, layers_of_picks
 from search.report.rivals import Entry, Estimate
-from search.report.runs import HISTORY_FILE, MODEL_FILE, RESULTS_FILE, SENSITIVITY_FILE, Point, RunRecord
+from search.report.runs import MODEL_FILE, Point, RunRecord
 from search.report.settings import ABSENT, flat
+from search.strategies.sensitivity.table import FILE as SENSITIVITY_FILE
 from search.tasks import TASKS
 
 NOT_ALONE = "what sets them apart is not the strategy alone"

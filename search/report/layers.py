@@ -12,10 +12,10 @@ from cost_models.layer import LayerUse, Network, UnsupportedLayer
 from cost_models.peak_ram import peak_layer
 from search.budgets.layer_costs import bit_counts, cost_by_layer, operator
 from search.monitor.events import EpochEnd
+from spaces.architecture import Picks
 from spaces.space import Space
 
 COSTS = ("flash_bytes", "macs", "energy_pj", "peak_ram_bytes")
-Picks = Mapping[str, Sequence[int]]
 
 
 @dataclass(frozen=True)

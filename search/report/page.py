@@ -27,7 +27,8 @@ def write_report(folders: Sequence[Path], path: Path) -> list[str]:
     """
     shown = document([read_run(folder) for folder in folders])
     write_text(path, page(shown))
-    return shown["faults"]
+    faults: list[str] = shown["faults"]
+    return faults
 
 
 def write_run_report(folder: Path, note: Callable[[str], None]) -> None:

@@ -109,7 +109,7 @@ def at_budgets(entries: Sequence[Entry]) -> dict[Budgets, list[Estimate]]:
 
 def repeated(entries: Iterable[Entry]) -> list[tuple[Entry, Entry]]:
     """Pairs of one rival, seed and budgets: the same run twice, of which one counts."""
-    seen: dict[tuple, Entry] = {}
+    seen: dict[tuple[str, int, Budgets], Entry] = {}
     pairs = []
     for e in entries:
         first = seen.setdefault((e.rival, e.seed, e.budgets), e)

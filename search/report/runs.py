@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -16,9 +16,11 @@ from search.monitor.history import HISTORY_FILE, read_history
 from search.report.summaries import SUMMARY_FILE, entries, read_summary
 from search.settings.tasks import ClassificationSettings
 from search.strategies.sensitivity.table import FILE as SENSITIVITY_FILE
-from search.strategies.sensitivity.table import decisions_of
+from search.strategies.sensitivity.table import LossIncreases, decisions_of
 from search.tasks import TASKS
 from spaces.architecture import Architecture
+
+T = TypeVar("T")
 
 CONFIG_FILE = "config.yaml"
 ARCHITECTURE_FILE, MODEL_FILE = "architecture.json", "model.safetensors"
@@ -79,7 +81,7 @@ class RunRecord:
     versions: Mapping[str, str]
     history: list[EpochEnd]
     points: list[Point]
-    sensitivity: Mapping[str, Mapping[str, list]]
+    sensitivity: Mapping[str, LossIncreases]
     faults: list[str]
 
 
@@ -115,7 +117,7 @@ def read_run(folder: Path) -> RunRecord:
     )
 
 
-def _lines(path: Path, read: Callable[[Path], tuple[list, list[str]]], faults: list[str]) -> list:
+def _lines(path: Path, read: Callable[[Path], tuple[list[T], list[str]]], faults: list[str]) -> list[T]:
     """What can be read of the lines of a file that may be missing."""
     if not path.is_file():
         return []
@@ -195,7 +197,7 @@ def _measured(result: Result) -> Point:
     return Point(result.architecture, result.budgets, costs, {"integer": {"val": result.selected}})
 
 
-def _sensitivity(path: Path, faults: list[str]) -> dict[str, dict[str, list]]:
+def _sensitivity(path: Path, faults: list[str]) -> dict[str, LossIncreases]:
     """Of the decisions whose part of the file is whole."""
     if not path.is_file():
         return {}

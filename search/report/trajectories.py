@@ -8,6 +8,7 @@ from statistics import mean
 from typing import Any
 
 from search.monitor.events import EpochEnd
+from search.strategies.sensitivity.table import LossIncreases
 
 MOST_CURVE_EPOCHS, MOST_SEARCH_EPOCHS = 600, 96
 DECIDED_PHASES = ("warmup", "finetune")  # in which nothing is decided
@@ -47,7 +48,7 @@ def decisions(ends: Sequence[EpochEnd]) -> dict[str, Any]:
     return {"epochs": [end.global_epoch for end in kept], "bits": bits, "gates": gates}
 
 
-def sensitivities(decisions: Mapping[str, Mapping[str, list]]) -> list[dict[str, Any]]:
+def sensitivities(decisions: Mapping[str, LossIncreases]) -> list[dict[str, Any]]:
     """Of each decision and option how far the loss rises: mean, least and most over its groups."""
     found = []
     for name, decision in decisions.items():

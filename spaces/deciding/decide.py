@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from spaces.architecture import Picks
 from spaces.blocks.kernel_taps import cropped
 from spaces.blocks.weights import Kept
 from spaces.deciding.resolve import resolved
 from spaces.spec import BlockSpec, QuantizerSpec, SpaceSpec, WeightsSpec
 
-Picks = Mapping[str, tuple[int, ...]]
 Channels = Mapping[str, Tensor]  # tensor -> indices of the channels that stay, a copied one several times
 
 

@@ -3,10 +3,11 @@
 import copy
 from collections.abc import Mapping
 
+from spaces.architecture import Picks
 from spaces.spec import SpaceSpec
 
 
-def resolved(spec: SpaceSpec, picks: Mapping[str, tuple[int, ...]]) -> SpaceSpec:
+def resolved(spec: SpaceSpec, picks: Picks) -> SpaceSpec:
     """The description without choices of branches; all other decisions, and all names, are as they were."""
     branches = {name: picks[name][0] for name, choice in spec.choices.items() if choice.branches}
     return _without(spec, branches) if branches else spec

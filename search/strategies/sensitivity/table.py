@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from reprlib import repr as short
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
@@ -24,6 +24,14 @@ from spaces.space import FAKE, Space
 
 FILE, UNFINISHED, FORMAT = "sensitivity.json", "sensitivity.part.json", 1
 DECISION = {"options": listed(WHOLE), "loss_increase": listed(listed(NUMBER))}
+
+
+class LossIncreases(TypedDict):
+    """Of one decision, as the file holds it: `loss_increase` has a row a group, with a number an option."""
+
+    options: list[int]
+    loss_increase: list[list[float]]
+
 
 Batch = tuple[Tensor, Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -99,8 +107,8 @@ class Table:
         )
 
 
-def decisions_of(document: Mapping[str, Any]) -> tuple[dict[str, dict[str, list]], list[str]]:
-    """Decision -> "options" and "loss_increase", a row a group with a number an option; and what of them is damaged.
+def decisions_of(document: Mapping[str, Any]) -> tuple[dict[str, LossIncreases], list[str]]:
+    """Decision -> what the file holds of it, where that is whole; and what of the others is damaged.
 
     Raises:
         ValueError: of another format, or without decisions.
@@ -109,7 +117,8 @@ def decisions_of(document: Mapping[str, Any]) -> tuple[dict[str, dict[str, list]
     wrong = unlike(document, {"decisions": OBJECT})
     if wrong:
         raise ValueError(wrong["decisions"])
-    found, faults = {}, []
+    found: dict[str, LossIncreases] = {}
+    faults: list[str] = []
     for name, entry in document["decisions"].items():
         fault = _fault(entry)
         if fault:
