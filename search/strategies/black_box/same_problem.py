@@ -119,7 +119,7 @@ def _differences(name: str, own: Any, known: Any) -> Iterator[tuple[str, Any, An
     elif isinstance(own, float) and isinstance(known, float):
         if not math.isclose(own, known, rel_tol=CLOSE):
             yield name, own, known
-    elif own != known and not (own is None and not known or known is None and not own):
+    elif own != known and not ((own is None and not known) or (known is None and not own)):
         yield name, own, known
 
 
