@@ -2,10 +2,10 @@
 
 import inspect
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
@@ -59,9 +59,9 @@ class ConfigSchema:
     seed: int = 0
     folder: str | None = None
     resume: str | None = None
-    budgets: CostSchema = field(default_factory=CostSchema)
-    lambdas: CostSchema = field(default_factory=CostSchema)
-    front: FrontSchema = field(default_factory=FrontSchema)
+    budgets: CostSchema = field(default_factory=CostSchema)  # type: ignore[valid-type]  # made as the costs say
+    lambdas: CostSchema = field(default_factory=CostSchema)  # type: ignore[valid-type]
+    front: FrontSchema = field(default_factory=FrontSchema)  # type: ignore[valid-type]
     limits: LimitSettings = field(default_factory=LimitSettings)
     costs: list[str] = field(default_factory=lambda: ["flash_bytes", "peak_ram_bytes", "macs"])
     tensorboard: bool = True
@@ -95,7 +95,7 @@ def parse(config: DictConfig) -> Settings:
     Raises:
         OmegaConf's errors: a key that nothing reads, a value of the wrong type, or a missing one.
     """
-    values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    values = cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
     values.pop("resume", None)
     for key in ("budgets", "lambdas"):
         values[key] = {name: value for name, value in values[key].items() if value is not None}
@@ -125,7 +125,7 @@ def _front(values: dict[str, Any]) -> Front:
     return Front(budgets, values["lambdas"], values.get("points"))
 
 
-def _named(group: str, values: dict[str, Any], schemas: dict[str, type]) -> type:
+def _named(group: str, values: Mapping[str, Any], schemas: Mapping[str, type]) -> type:
     if values.get("name") not in schemas:
         raise ValueError(f"{group}.name '{values.get('name')}' is not one of {sorted(schemas)}.")
     return schemas[values["name"]]
@@ -157,7 +157,8 @@ def model_maker(model: dict[str, Any]) -> Callable[[Data], nn.Module]:
         if unknown and not any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
             raise ValueError(f"model: {sorted(unknown)} not taken by {model['_target_']}; it takes {sorted(accepted)}.")
         try:
-            return instantiate(arguments)
+            made: nn.Module = instantiate(arguments)
+            return made
         except InstantiationException as error:
             raise ValueError(f"model: {error}") from error
 
@@ -180,13 +181,13 @@ def read_config(folder: Path) -> Settings:
     if not path.is_file():
         raise ValueError(f"resume '{folder}': no config.yaml there, so it is no run folder. Name runs/EXPERIMENT/TIME.")
     try:
-        values = OmegaConf.to_container(OmegaConf.load(path))
-        known = isinstance(values, dict) and isinstance(values.get("data"), dict) and "name" in values["data"]
+        values: Any = OmegaConf.to_container(OmegaConf.load(path))
     except (YAMLError, OmegaConfBaseException):
-        known = False
-    if not known:
+        values = None
+    data = values.get("data") if isinstance(values, dict) else None
+    if not isinstance(data, dict) or "name" not in data:
         raise ValueError(f"resume '{folder}': {path} is damaged. Restore it, or start a new run.")
-    if values["data"]["name"] not in OPTIONS:
+    if data["name"] not in OPTIONS:
         raise ValueError(f"resume '{folder}': its data was given in Python. Call compress(..., resume=True) there.")
     values.setdefault("task", {"name": "classification"})  # runs of earlier versions had no other task
-    return parse(OmegaConf.merge(OmegaConf.structured(ConfigSchema), values))
+    return parse(cast("DictConfig", OmegaConf.merge(OmegaConf.structured(ConfigSchema), values)))
