@@ -57,7 +57,7 @@ class Exporter:
         return found | {"files": {name: (folder / name).stat().st_size for name in files}}
 
     def _measured(self, point: Point, best: Result, network: Space, program: Program) -> dict[str, Any]:
-        costs = {
+        costs: dict[str, dict[str, Any]] = {
             name: {"seed_network": _number(self.seed_costs[name]), "found": _number(best.costs[name]), "unit": m.unit}
             for name, m in self.models.items()
         }

@@ -4,13 +4,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from search.integer.packing import pack_rows, pack_widths
 from search.integer.program import Node, Program, TensorInfo
 from spaces.blocks.block import Block, Fixed
 from spaces.blocks.fixed_point import INT32_MAX
+from spaces.quantizers import ActivationQuantizer
 from spaces.space import Space
+
+Array = NDArray[Any]
+Constants = dict[str, Array]  # name -> what the Program stores
 
 
 class LoweringError(ValueError):
@@ -32,7 +37,7 @@ def lower(space: Space, metadata: dict[str, Any] | None = None) -> Program:
         raise LoweringError(f"space '{space.name}': cannot be lowered, {what}. Decide it, and quantize it.")
     training = space.training
     space.eval()
-    constants: dict[str, np.ndarray] = {}
+    constants: Constants = {}
     try:
         nodes = tuple(_node(space, block, constants) for block in space.blocks)
     finally:
@@ -53,16 +58,15 @@ def lower(space: Space, metadata: dict[str, Any] | None = None) -> Program:
 
 def _tensor(space: Space, name: str, shape: tuple[int, ...]) -> TensorInfo:
     quantizer = space.quantizer(name)
+    assert isinstance(quantizer, ActivationQuantizer)  # the space is decided and quantized
     scale = float(np.float32(quantizer.log_step.detach().exp().item()))
     return TensorInfo(tuple(shape), quantizer.bits, scale, quantizer.zero_point)
 
 
-def _node(space: Space, block: Block, constants: dict[str, np.ndarray]) -> Node:
+def _node(space: Space, block: Block, constants: Constants) -> Node:
     spec = block.spec
     attributes = dict(spec.attributes)
     roles: dict[str, str] = {}
-    if spec.operator.looks_up:
-        _store(constants, roles, block.name, "table", _table(block, block.table()))
     if spec.operator.requantizes:
         fixed = _fixed(block)
         attributes |= {"zero_point": fixed.zero_point, "clip": list(fixed.clip)}
@@ -70,8 +74,9 @@ def _node(space: Space, block: Block, constants: dict[str, np.ndarray]) -> Node:
             attributes |= _weights(block, fixed, constants, roles)
         _store(constants, roles, block.name, "multiplier", _array(fixed.multiplier, np.int16))
         _store(constants, roles, block.name, "shift", _array(fixed.shift, np.uint8))
-        if fixed.table is not None:
-            _store(constants, roles, block.name, "table", _table(block, fixed.table))
+    table = block.table()
+    if table is not None:
+        _store(constants, roles, block.name, "table", _array(table, np.uint8 if block.output.bits <= 8 else np.uint16))
     return Node(
         name=block.name,
         op=spec.op,
@@ -90,30 +95,28 @@ def _fixed(block: Block) -> Fixed:
         raise LoweringError(f"{error} Calibrate on more data, or train longer with integers.") from error
 
 
-def _store(constants: dict[str, np.ndarray], roles: dict[str, str], owner: str, role: str, value: np.ndarray) -> None:
+def _store(constants: Constants, roles: dict[str, str], owner: str, role: str, value: Array) -> None:
     constants[f"{owner}.{role}"] = value
     roles[role] = f"{owner}.{role}"
 
 
-def _array(values: Tensor, dtype: type) -> np.ndarray:
+def _array(values: Tensor, dtype: type) -> Array:
     """As dtype, without loss."""
     plain = values.cpu().numpy()
-    narrow = plain.astype(dtype)
+    narrow: Array = plain.astype(dtype)
     if not np.array_equal(narrow, plain):
         raise LoweringError(f"a constant of {plain.min()} .. {plain.max()} does not fit {np.dtype(dtype).name}.")
     return narrow
 
 
-def _table(block: Block, table: Tensor) -> np.ndarray:
-    return _array(table, np.uint8 if block.output.bits <= 8 else np.uint16)
-
-
-def _weights(block: Block, fixed: Fixed, constants: dict[str, np.ndarray], roles: dict[str, str]) -> dict[str, Any]:
+def _weights(block: Block, fixed: Fixed, constants: Constants, roles: dict[str, str]) -> dict[str, Any]:
     """Stores packed rows, widths and the folded bias; returns the attributes that go with them."""
-    rows = fixed.codes.flatten(1).long().cpu()
-    widths = block.weights.quantizer.bits[0].cpu().numpy().astype(np.uint8)
+    weights, codes, folded = block.weights, fixed.codes, fixed.bias
+    assert weights is not None and weights.quantizer is not None and codes is not None and folded is not None
+    rows = codes.flatten(1).long().cpu()
+    widths = weights.quantizer.bits[0].cpu().numpy().astype(np.uint8)
     source = block.sources[0]
-    bias = fixed.bias.cpu() - source.zero_point * rows.sum(1)
+    bias = folded.cpu() - source.zero_point * rows.sum(1)
     # Partial sums of codes stay within sum|w| * largest code, whatever the order; the bias comes on top.
     bound = int((rows.abs().sum(1) * (2**source.bits - 1) + bias.abs()).max())
     if bound > INT32_MAX:
@@ -121,9 +124,9 @@ def _weights(block: Block, fixed: Fixed, constants: dict[str, np.ndarray], roles
             f"block '{block.name}': a sum could reach {bound}, over int32's {INT32_MAX}. Fewer inputs a channel, fewer "
             "bits, or a larger batch-norm scale there."
         )
-    _store(constants, roles, block.weights.name, "weight", pack_rows(rows.numpy().astype(np.int8), widths))
+    _store(constants, roles, weights.name, "weight", pack_rows(rows.numpy().astype(np.int8), widths))
     uniform = len(set(widths.tolist())) == 1
     if not uniform:
-        _store(constants, roles, block.weights.name, "widths", pack_widths(widths))
+        _store(constants, roles, weights.name, "widths", pack_widths(widths))
     _store(constants, roles, block.name, "bias", _array(bias, np.int32))
     return {"weight_bits": int(widths[0])} if uniform else {}

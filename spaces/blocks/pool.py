@@ -15,8 +15,8 @@ AVG_POOLS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 class _KeepsScale(Block):
     """The output's codes are the input's: nothing to requantize."""
 
-    def forward(self, selection: Selection, x: Tensor) -> Tensor:
-        return self._watch(self.combine(selection, x))
+    def forward(self, selection: Selection, *inputs: Tensor) -> Tensor:
+        return self._watch(self.combine(selection, *inputs))
 
 
 class MaxPoolBlock(_KeepsScale):
@@ -65,8 +65,8 @@ class AvgPoolBlock(Block):
     def fixed(self) -> Fixed:
         quantizer = self.sum_quantizer()
         ratio = self.sources[0].step / quantizer.step / self.window
-        ratio = torch.tensor([ratio], dtype=torch.float64, device=quantizer.log_step.device)
-        multiplier, shift = multiplier_and_shift(ratio)
+        ratios = torch.tensor([ratio], dtype=torch.float64, device=quantizer.log_step.device)
+        multiplier, shift = multiplier_and_shift(ratios)
         return Fixed(multiplier, shift, quantizer.zero_point, self.clip(), table=self.table())
 
     def integers(self, x: Tensor) -> Tensor:
