@@ -12,34 +12,39 @@ from search import distributed
 class ClassScores:
     """Counts answers; an answer is the class of the highest logit, of equals the first.
 
-    A batch costs no more than counting its right answers. Its answers are kept where they are, and the confusion matrix
-    is counted when it is asked for.
+    Adding a batch finds its answers and leaves them on the device. They are counted when a figure is asked for, so that
+    the device is waited for once a figure and not once a batch.
     """
 
     def __init__(self, classes: int) -> None:
         self._classes = classes
-        self._right = torch.zeros((), dtype=torch.int64)
-        self._seen = 0
         self._answers: list[Tensor] = []
         self._labels: list[Tensor] = []
+        self._right, self._seen, self._counted = 0, 0, 0
 
     def add(self, outputs: Tensor, targets: Tensor) -> None:
         """Args: outputs: (N, classes), logits. targets: (N,), labels, on the same device."""
-        answers = outputs.detach().argmax(1)
-        self._right = self._right.to(answers.device) + (answers == targets).sum()
-        self._seen += len(targets)
-        self._answers.append(answers)
+        self._answers.append(outputs.detach().argmax(1))
         self._labels.append(targets)
+        self._seen += len(targets)
 
     @property
     def value(self) -> float:
         """Accuracy over all processes, 0..1."""
-        right, seen = distributed.summed([int(self._right), self._seen], self._right.device)
+        right, seen = distributed.summed([self._own_right(), self._seen], self._labels[0].device)
         return right / seen
 
     @property
     def own_value(self) -> float:
-        return int(self._right) / self._seen
+        return self._own_right() / self._seen
+
+    def _own_right(self) -> int:
+        """Right answers of this process; batches that were counted before are not counted again."""
+        answers, labels = self._answers[self._counted :], self._labels[self._counted :]
+        if labels:
+            self._right += int((torch.cat(answers) == torch.cat(labels)).sum())
+            self._counted = len(self._labels)
+        return self._right
 
     def confusion(self) -> list[list[int]]:
         """[label][answer], images over all processes."""

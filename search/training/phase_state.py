@@ -20,7 +20,7 @@ class PhaseState:
 
     Attributes:
         epoch: epochs that are done. seconds: what they took.
-        best: the best validation accuracy so far, and the numbers of the network that reached it.
+        best: the best value of the metric on validation data so far, and the numbers of the network that reached it.
         since_best: epochs since then.
     """
 
@@ -33,12 +33,12 @@ class PhaseState:
     best: tuple[float, dict[str, Tensor]] | None = None
     since_best: int = 0
 
-    def compare(self, accuracy: float) -> None:
-        """An epoch whose validation accuracy is that of the best so far, or better, replaces it."""
-        better = self.best is None or accuracy > self.best[0]
+    def compare(self, value: float) -> None:
+        """An epoch that is as good on validation data as the best so far, or better, replaces it."""
+        better = self.best is None or value > self.best[0]
         self.since_best = 0 if better else self.since_best + 1
-        if self.best is None or accuracy >= self.best[0]:
-            self.best = accuracy, self.copied()
+        if self.best is None or value >= self.best[0]:
+            self.best = value, self.copied()
 
     def take_best(self) -> None:
         if self.best is not None:

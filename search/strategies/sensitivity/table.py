@@ -207,7 +207,7 @@ def _increases(decision: Decision, increase: Callable[[], float]) -> Tensor:
 def estimated(space: Space, batches: list[Batch], loss: Loss) -> Table:
     """By the empirical Fisher information (see search.objective.fisher); whole choices are tried. One pass."""
     with fixed(space, seed_architecture(space)), watched(space, frozen_norms=True):
-        seen = [_of_batch(space, images, labels, loss) for images, labels in batches]
+        seen = [_of_batch(space, images, targets, loss) for images, targets in batches]
     found = {name: torch.stack([each[name] for each in seen]).mean(0).double().cpu() for name in seen[0]}
     increases, first = {}, 1
     for name, decision in space.decisions.items():
@@ -220,15 +220,15 @@ def estimated(space: Space, batches: list[Batch], loss: Loss) -> Table:
     return _table(space, increases)
 
 
-def _of_batch(space: Space, images: Tensor, labels: Tensor, loss: Loss) -> dict[str, Tensor]:
+def _of_batch(space: Space, images: Tensor, targets: Tensor, loss: Loss) -> dict[str, Tensor]:
     """Of GATES (places,), what closing each does to the loss; of choices (groups, options), what the others do."""
-    value = loss(space(images), labels)
+    value = loss(space(images), targets)
     leaves = space.selection.leaves()
     found = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
     changes = {}
     for (name, leaf), gradient in zip(leaves.items(), found, strict=True):
         if name in space.selection.whole:
-            changes[name] = _tried(space, images, lambda logits: loss(logits, labels), value.item(), name)
+            changes[name] = _tried(space, images, lambda outputs: loss(outputs, targets), value.item(), name)
             continue
         gradient = torch.zeros_like(leaf) if gradient is None else gradient
         change = -gradient if name == GATES else gradient - (gradient * leaf.detach()).sum(1, keepdim=True)
@@ -262,4 +262,4 @@ def _table(space: Space, increases: dict[str, Tensor]) -> Table:
 
 
 def _mean_loss(space: Space, batches: list[Batch], loss: Loss) -> float:
-    return sum(loss(space(images), labels).item() for images, labels in batches) / len(batches)
+    return sum(loss(space(images), targets).item() for images, targets in batches) / len(batches)

@@ -25,6 +25,13 @@ def test_the_metric_is_the_share_of_right_answers(scores):
     assert scores.value == scores.own_value == 3 / 6
 
 
+def test_figures_may_be_read_between_batches(scores):
+    assert scores.own_value == scores.value == 3 / 6
+    scores.add(logits(1, 1), torch.tensor([1, 0]))
+    assert scores.own_value == scores.value == 4 / 8
+    assert scores.confusion() == [[3, 2, 0], [0, 1, 2], [0, 0, 0]]
+
+
 def test_all_processes_count_and_each_knows_its_own(scores, monkeypatch):
     monkeypatch.setattr(distributed, "summed", lambda own, device: [2.0 * value for value in own])
     scores.add(logits(1), torch.tensor([1]))
