@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
+import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -16,10 +17,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from search import distributed
 from search.config import model_maker, parse, read_config, register, write_config
-from search.files.run_folders import give_back, new_folder
-from search.run import Run
+from search.experiment import prepare
+from search.files.run_folders import new_folder, refuse_taken
+from search.run import execute, run
 from search.settings.run import Settings
-from search.training.runtime import device_of
+from search.training.process import process_for
 
 register()
 
@@ -44,14 +46,23 @@ def _command() -> str:
     return shlex.join([*program, "-m", "search", *folders, *ours.overrides.task])
 
 
-def _accepted(settings: Settings, folder: Path) -> Run:
-    """A run that is refused leaves nothing."""
-    try:
-        return Run(settings, model_maker(settings.model), folder)
-    except BaseException:
-        if settings.folder is None and distributed.rank() == 0:
-            give_back(folder)
-        raise
+def _begin(settings: Settings) -> None:
+    """A new run. One that is refused leaves nothing: its folder is made when all is accepted."""
+    if settings.folder is not None:
+        refuse_taken(Path(settings.folder))
+    with process_for(settings.train) as device:
+        experiment = prepare(settings, model_maker(settings.model))
+        name, job = settings.experiment, _job_number()
+        folder = Path(distributed.agreed(lambda: str(new_folder(name, settings.folder, job))))
+        if distributed.rank() == 0:
+            write_config(settings, folder, _command(), torch.get_num_threads())
+        execute(experiment, folder, device)
+
+
+def _go_on(folder: Path) -> None:
+    _refuse_others(HydraConfig.get().overrides.task)
+    settings = read_config(folder)
+    run(settings, model_maker(settings.model), folder)
 
 
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")
@@ -59,19 +70,9 @@ def main(config: DictConfig) -> None:
     logging.getLogger("spaces").setLevel(logging.WARNING)  # what is left alone, the monitor says
     try:
         if config.resume:
-            _refuse_others(HydraConfig.get().overrides.task)
-            folder = Path(config.resume)
-            settings = read_config(folder)
+            _go_on(Path(config.resume))
         else:
-            settings = parse(config)
-            distributed.start(device_of(settings.train.device))
-            folder = Path(
-                distributed.agreed(lambda: str(new_folder(settings.experiment, settings.folder, _job_number())))
-            )
-        run = _accepted(settings, folder)
-        if not config.resume and distributed.rank() == 0:
-            write_config(settings, folder, _command())  # not before Run has accepted it: a refused run leaves nothing
-        run()
+            _begin(parse(config))
     except (ValueError, OSError, RuntimeError, NotImplementedError, HydraException, OmegaConfBaseException) as error:
         if os.environ.get("HYDRA_FULL_ERROR"):
             raise

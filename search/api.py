@@ -5,15 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from search import distributed
-from search.config import composed, write_config
+from search.config import CONFIG_FILE, composed, recorded, write_config
 from search.data import Data
-from search.files.run_folders import new_folder
-from search.run import Run
+from search.experiment import prepare
+from search.files.run_folders import refuse_taken
+from search.run import execute
 from search.settings.run import Settings
-from search.training.runtime import device_of
+from search.training.process import process_for
 
 
 def compress(
@@ -43,14 +45,16 @@ def compress(
     """
     folder = Path(folder)
     settings = _settings(model, data, budgets, folder, overrides)
-    distributed.start(device_of(settings.train.device))
-    if not resume:
-        distributed.agreed(lambda: str(new_folder(settings.experiment, settings.folder)))
-    run = Run(settings, lambda _: model, folder)
-    if not resume and distributed.rank() == 0:
-        call = f"search.api.compress(model, data, {dict(budgets)}, {str(folder)!r}, {list(overrides)})"
-        write_config(settings, folder, call)
-    return run()
+    if resume and (folder / CONFIG_FILE).is_file():
+        settings = _as_begun(settings, recorded(folder))
+    with process_for(settings.train) as device:
+        if not resume:
+            distributed.agreed(lambda: refuse_taken(folder))
+        experiment = prepare(settings, lambda _: model, folder)
+        if not resume and distributed.rank() == 0:
+            call = f"search.api.compress(model, data, {dict(budgets)}, {str(folder)!r}, {list(overrides)})"
+            write_config(settings, folder, call, torch.get_num_threads())
+        return execute(experiment, folder, device)
 
 
 def _settings(
@@ -66,3 +70,10 @@ def _settings(
     }
     plain = {**settings.plain_values, **given, "data": {"name": data.name}}
     return replace(settings, **given, data=data, plain_values=plain)
+
+
+def _as_begun(settings: Settings, begun: Mapping[str, Any]) -> Settings:
+    """With the name and the number of threads that a run began with, whatever its folder is called now."""
+    threads = begun.get("train", {}).get("threads", settings.train.threads)
+    name = begun.get("experiment", settings.experiment)
+    return replace(settings, experiment=name, train=replace(settings.train, threads=threads))

@@ -27,6 +27,8 @@ from search.settings.run import LimitSettings, Settings, SpaceSettings, TrainSet
 from search.strategies import SETTINGS
 from search.tasks import SETTINGS as TASK_SETTINGS
 
+CONFIG_FILE = "config.yaml"
+
 # A key for every cost that there is: budgets.flash_bytes=24576 works, budgets.flash_kb=24 is refused.
 CostSchema = make_dataclass(
     "CostSchema", [(name, float | None, field(default=None)) for name in (*COST_MODELS, *TARGET_COST_MODELS)]
@@ -165,10 +167,17 @@ def model_maker(model: dict[str, Any]) -> Callable[[Data], nn.Module]:
     return make
 
 
-def write_config(settings: Settings, folder: Path, command: str) -> None:
-    """All settings; above them, as a comment, the command that the run was started by."""
+def write_config(settings: Settings, folder: Path, command: str, threads: int | None = None) -> None:
+    """All settings; above them, as a comment, the command that the run was started by.
+
+    Args:
+        threads: with which the run computes; sums depend on it, so a run that goes on takes as many. None: as set.
+    """
+    values = dict(settings.plain_values)
+    if threads is not None:
+        values["train"] = {**values["train"], "threads": threads}
     text = textwrap.indent(command, "# ", lambda line: True)
-    write_text(folder / "config.yaml", f"{text}\n{OmegaConf.to_yaml(OmegaConf.create(settings.plain_values))}")
+    write_text(folder / CONFIG_FILE, f"{text}\n{OmegaConf.to_yaml(OmegaConf.create(values))}")
 
 
 def read_config(folder: Path) -> Settings:
@@ -177,7 +186,19 @@ def read_config(folder: Path) -> Settings:
     Raises:
         ValueError: the folder is no run, or one whose data was given in Python.
     """
-    path = folder / "config.yaml"
+    values = recorded(folder)
+    if values["data"]["name"] not in OPTIONS:
+        raise ValueError(f"resume '{folder}': its data was given in Python. Call compress(..., resume=True) there.")
+    return parse(cast("DictConfig", OmegaConf.merge(OmegaConf.structured(ConfigSchema), values)))
+
+
+def recorded(folder: Path) -> dict[str, Any]:
+    """What config.yaml of an earlier run holds, as plain values.
+
+    Raises:
+        ValueError: the folder is no run, or its config.yaml is damaged.
+    """
+    path = folder / CONFIG_FILE
     if not path.is_file():
         raise ValueError(f"resume '{folder}': no config.yaml there, so it is no run folder. Name runs/EXPERIMENT/TIME.")
     try:
@@ -187,7 +208,6 @@ def read_config(folder: Path) -> Settings:
     data = values.get("data") if isinstance(values, dict) else None
     if not isinstance(data, dict) or "name" not in data:
         raise ValueError(f"resume '{folder}': {path} is damaged. Restore it, or start a new run.")
-    if data["name"] not in OPTIONS:
-        raise ValueError(f"resume '{folder}': its data was given in Python. Call compress(..., resume=True) there.")
-    values.setdefault("task", {"name": "classification"})  # runs of earlier versions had no other task
-    return parse(cast("DictConfig", OmegaConf.merge(OmegaConf.structured(ConfigSchema), values)))
+    found: dict[str, Any] = values
+    found.setdefault(\"task\", {\"name\": \"classification\"})  # runs of earlier versions had no other task
+    return found

@@ -1,8 +1,10 @@
-"""Data-parallel runs under torchrun: who am I, and what do we all have together."""
+"""Data-parallel runs under torchrun: which process this is, and what all of them have together."""
 
 import os
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, distributed
@@ -10,10 +12,62 @@ from torch import Tensor, distributed
 T = TypeVar("T")
 
 
-def start(device: torch.device) -> None:
-    """Joins the process group that torchrun describes in the environment; nothing without torchrun."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+@dataclass
+class _Membership:
+    """Attributes: ours: the process group was made here. alone: this process has left the others behind."""
+
+    ours: bool = False
+    alone: bool = False
+
+
+_here = _Membership()
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[None]:
+    """In the process group that torchrun describes in the environment; without torchrun this process is alone.
+
+    A group that exists already is the caller's: it serves, and stays. On CUDA the device becomes the current one, since
+    NCCL sends objects by way of it.
+    """
+    if not distributed.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    with _current(device):
+        if not distributed.is_initialized():
+            distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            _here.ours = True
+        try:
+            yield
+        finally:
+            _stop()
+            _here.alone = False
+
+
+@contextmanager
+def _current(device: torch.device) -> Iterator[None]:
+    """The device is CUDA's current one, where it is a CUDA device."""
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.cuda.current_device()
+    torch.cuda.set_device(device)
+    try:
+        yield
+    finally:
+        torch.cuda.set_device(before)
+
+
+def _stop() -> None:
+    if _here.ours and distributed.is_initialized():
+        distributed.destroy_process_group()
+    _here.ours = False
+
+
+def leave() -> None:
+    """From here to the end of `joined` this process counts as one alone; a group that was made there ends."""
+    _stop()
+    _here.alone = True
 
 
 def mean_(x: Tensor) -> Tensor:
@@ -26,24 +80,23 @@ def mean_(x: Tensor) -> Tensor:
 
 def agreed(make: Callable[[], T]) -> T:
     """What rank 0 makes, on every process."""
-    values: list[Any] = [make() if rank() == 0 else None]
-    if distributed.is_initialized():
-        distributed.broadcast_object_list(values, src=0)
-    made: T = values[0]
-    return made
-
-
-def stop() -> None:
-    if distributed.is_initialized():
-        distributed.destroy_process_group()
+    if world_size() == 1:
+        return make()
+    values: list[T | None] = [make() if rank() == 0 else None]
+    distributed.broadcast_object_list(values, src=0)
+    return cast(T, values[0])
 
 
 def rank() -> int:
-    return distributed.get_rank() if distributed.is_initialized() else 0
+    return distributed.get_rank() if _grouped() else 0
 
 
 def world_size() -> int:
-    return distributed.get_world_size() if distributed.is_initialized() else 1
+    return distributed.get_world_size() if _grouped() else 1
+
+
+def _grouped() -> bool:
+    return distributed.is_initialized() and not _here.alone
 
 
 def summed(values: list[float], device: torch.device) -> list[float]:

@@ -1,12 +1,20 @@
 """Folders of runs."""
 
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 
 class RunFolderError(ValueError):
     """A run folder that holds something already, or a folder that is no run folder."""
+
+
+def refuse_taken(folder: Path) -> None:
+    """Raises RunFolderError for a folder with something in it."""
+    if folder.exists() and any(folder.iterdir()):
+        raise RunFolderError(
+            f"folder '{folder}' exists and is not empty: nothing there is overwritten. "
+            f"Continue it with resume={folder}, or name another folder."
+        )
 
 
 def new_folder(experiment: str, named: str | None, job: int | None = None) -> Path:
@@ -18,16 +26,11 @@ def new_folder(experiment: str, named: str | None, job: int | None = None) -> Pa
     Raises:
         RunFolderError: the named folder exists with something in it.
     """
-    if named is None:
-        stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S") + ("" if job is None else f"_{job}")
-        return _made(Path("runs") / experiment / stamp)
-    folder = Path(named)
-    if folder.exists() and any(folder.iterdir()):
-        raise RunFolderError(
-            f"folder '{folder}' exists and is not empty: nothing there is overwritten. "
-            f"Continue it with resume={folder}, or name another folder."
-        )
-    return folder
+    if named is not None:
+        refuse_taken(Path(named))
+        return Path(named)
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S") + ("" if job is None else f"_{job}")
+    return _made(Path("runs") / experiment / stamp)
 
 
 def _made(folder: Path) -> Path:
@@ -40,10 +43,3 @@ def _made(folder: Path) -> Path:
         except FileExistsError:
             number += 1
             path = folder.with_name(f"{folder.name}+{number}")
-
-
-def give_back(folder: Path) -> None:
-    """Removes a folder that `new_folder` made where nothing is in it yet, and those above it that were for it alone."""
-    with suppress(OSError):  # not empty
-        for path in (folder, folder.parent, folder.parent.parent):
-            path.rmdir()

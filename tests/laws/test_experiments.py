@@ -10,7 +10,7 @@ from omegaconf import MissingMandatoryValue
 from cost_models import cost_model
 from search.budgets.feasibility import BudgetError
 from search.config import model_maker, parse
-from search.run import Run
+from search.experiment import Experiment, prepare
 from search.strategies import STRATEGIES
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -46,7 +46,7 @@ def test_experiment_parses_and_names_its_own_folder(composed, name):
         cost_model(cost, settings.target)
 
 
-def prepared(composed, folder: Path, *overrides: str) -> Run:
+def prepared(composed, *overrides: str) -> Experiment:
     """A run that is ready for its first epoch: data read, network converted, all that can be refused not refused.
 
     Images that would be downloaded are replaced by those of the same shape and classes that come with the package.
@@ -54,16 +54,16 @@ def prepared(composed, folder: Path, *overrides: str) -> Run:
     settings = parse(composed(*overrides))
     if settings.data.name == "fashion_mnist":
         settings = parse(composed(*overrides, "data=fashion_mnist_mini", "data.train_images=null"))
-    return Run(settings, model_maker(settings.model), folder)
+    return prepare(settings, model_maker(settings.model))
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_experiment_can_be_run_with_any_strategy(composed, tmp_path, name, strategy):
+def test_experiment_can_be_run_with_any_strategy(composed, name, strategy):
     overrides = [f"+experiment={name}", f"strategy={strategy}"]
     if strategy == "fixed":  # it searches nothing, so it must be told what fits
         overrides += ["strategy.weight_bits=4", "strategy.widths=[0.5,0.25]"]
-    run = prepared(composed, tmp_path, *overrides)
+    run = prepared(composed, *overrides)
     budgets = run.settings.budgets
     assert budgets and all(run.seed_costs[cost] > limit for cost, limit in budgets.items())  # there is work to do
     assert run.plan["warmup"] == run.settings.train.warmup.epochs > 0
@@ -72,9 +72,9 @@ def test_experiment_can_be_run_with_any_strategy(composed, tmp_path, name, strat
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_fixed_is_refused_where_it_does_not_fit_and_says_what_to_set(composed, tmp_path, name):
+def test_fixed_is_refused_where_it_does_not_fit_and_says_what_to_set(composed, name):
     with pytest.raises(BudgetError, match=r"at 8 bits and width 1 .* Lower strategy\.weight_bits or strategy\.widths"):
-        prepared(composed, tmp_path, f"+experiment={name}", "strategy=fixed")
+        prepared(composed, f"+experiment={name}", "strategy=fixed")
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

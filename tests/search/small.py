@@ -10,10 +10,13 @@ from torch import nn
 
 from cost_models.target import Target
 from search.data import OPTIONS
-from search.run import Run
+from search.experiment import Experiment, prepare
+from search.run import execute
+from search.run import run as run_in_folder
 from search.settings.run import FinetuneSettings, Settings, SpaceSettings, TrainSettings, WarmupSettings
 from search.settings.strategies import GradientSettings
 from search.strategies import SETTINGS
+from search.training.process import process_for
 
 TARGET = Target(
     name="bench",
@@ -81,19 +84,20 @@ def settings(data: Path, strategy: str = "gradient", **changes: Any) -> Settings
     return Settings(**(plain | changes))
 
 
-def prepared(folder: Path, chosen: Settings, make: Callable[[], nn.Module] = Small) -> Run:
+def prepared(folder: Path, chosen: Settings, make: Callable[[], nn.Module] = Small) -> Experiment:
     """A run before its first epoch: what can be refused is refused."""
-    return Run(chosen, lambda _: make(), folder)
+    return prepare(chosen, lambda _: make(), folder)
 
 
 def prepared_and_run(
     folder: Path, chosen: Settings, make: Callable[[], nn.Module] = Small
-) -> tuple[Run, dict[str, Any]]:
+) -> tuple[Experiment, dict[str, Any]]:
     """What was prepared, and the summary of the run."""
-    made = prepared(folder, chosen, make)
-    return made, made()
+    with process_for(chosen.train) as device:
+        experiment = prepared(folder, chosen, make)
+        return experiment, execute(experiment, folder, device)
 
 
 def run(folder: Path, chosen: Settings, make: Callable[[], nn.Module] = Small) -> dict[str, Any]:
     """The summary of a whole run."""
-    return prepared(folder, chosen, make)()
+    return run_in_folder(chosen, lambda _: make(), folder)

@@ -1,6 +1,7 @@
 """A search from Python is the one of the command line, on what exists already."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from search.config import composed, read_config
 from search.data import DataError, from_arrays
 from search.data.npz import NpzOptions, load_npz
 from search.files.run_folders import RunFolderError
+from search.training.checkpoint import CheckpointError
 from tests.search.small import Small, write_stripes
 
 BUDGETS = {"flash_bytes": 500.0}
@@ -52,6 +54,24 @@ def test_the_model_is_not_modified(done):
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+def test_the_callers_torch_is_as_it_was(data, tmp_path):
+    """Also where the run fails: here at a checkpoint that is damaged."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    model = Small()
+    state = torch.get_rng_state()
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / "checkpoints" / "warmup.pt").write_bytes(b"damaged")
+    try:
+        compress(model, data, BUDGETS, tmp_path / "whole", [*OVERRIDES, "train.threads=1"])
+        assert torch.get_num_threads() == 2 and torch.equal(torch.get_rng_state(), state)
+        with pytest.raises(CheckpointError):
+            compress(model, data, BUDGETS, tmp_path / "run", [*OVERRIDES, "train.threads=1"], resume=True)
+        assert torch.get_num_threads() == 2 and torch.equal(torch.get_rng_state(), state)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_training_starts_from_the_models_weights(done, data, tmp_path):
     torch.manual_seed(1)
     other = compress(Small(), data, BUDGETS, tmp_path / "other", OVERRIDES)
@@ -64,6 +84,21 @@ def test_resume_goes_on_and_otherwise_the_folder_is_refused(done, data):
         compress(model, data, BUDGETS, folder, OVERRIDES)
     again = compress(model, data, BUDGETS, folder, OVERRIDES, resume=True)
     assert again["accuracy"] == summary["accuracy"] and again["architecture"] == summary["architecture"]
+
+
+def test_a_folder_that_was_renamed_is_gone_on_with(done, data, tmp_path):
+    folder, model, _, summary = done
+    shutil.copytree(folder, tmp_path / "renamed")
+    again = compress(model, data, BUDGETS, tmp_path / "renamed", OVERRIDES, resume=True)
+    assert again["experiment"] == "small" and again["architecture"] == summary["architecture"]
+
+
+def test_other_arguments_than_a_run_began_with_are_refused_by_name(done, data):
+    folder, model, _, _ = done
+    with pytest.raises(RunFolderError, match=r"budgets was \{'flash_bytes': 500.0, .*, is \{'flash_bytes': 900.0"):
+        compress(model, data, {"flash_bytes": 900.0}, folder, OVERRIDES, resume=True)
+    with pytest.raises(RunFolderError, match="the first weights differ"):
+        compress(Small(), data, BUDGETS, folder, OVERRIDES, resume=True)
 
 
 def test_the_command_line_cannot_resume_data_that_it_never_had(done):

@@ -11,6 +11,7 @@ import torch
 from search.budgets.pareto import front_volume
 from search.files.results import read_results
 from search.monitor.terminal import PlainMonitor
+from search.run import whole_summary
 from search.settings.front import Front
 from search.settings.run import LimitSettings
 from search.strategies import SETTINGS
@@ -77,7 +78,7 @@ def test_validation_data_chooses_the_points_of_the_test_volume(data, tmp_path):
         }
         for name, octaves, val, test in (("large", 1, 0.5, 0.9), ("small", 2, 0.75, 0.5))
     ]
-    front = made._whole_summary(found)["front"]
+    front = whole_summary(made, found)["front"]
     assert front["hypervolume"] == {"val": 2 * 0.75, "test": 2 * 0.5}
     assert front["knee"] == "small"
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from search.budgets.feasibility import BudgetError
-from search.files.run_folders import RunFolderError, give_back, new_folder
+from search.files.run_folders import RunFolderError, new_folder
 from search.integer.executor import Executor
 from search.integer.program import Program
 from search.tasks.class_scores import ClassScores
@@ -139,7 +139,7 @@ def test_precisions_that_the_target_cannot_run_are_not_offered_and_the_log_says_
     chosen = settings(more_data)
     chosen.space.weight_bits, chosen.space.activation_bits = [0, 3, 4, 8], [8, 2, 5]
     made = prepared(tmp_path / "run", chosen)
-    assert made.notes == [
+    assert list(made.notes) == [
         "not offered: space.weight_bits [3], which target 'bench' cannot run",
         "not offered: space.activation_bits [2, 5], which target 'bench' cannot run",
     ]
@@ -158,13 +158,6 @@ def test_runs_that_begin_in_one_second_have_folders_of_their_own(more_data, tmp_
     folders = [new_folder("small", None) for _ in range(3)] + [new_folder("small", None, job) for job in range(2)]
     assert [f.name for f in folders] == ["now", "now+2", "now+3", "now_0", "now_1"]
     assert all(folder.is_dir() for folder in folders)
-    (folders[0] / "config.yaml").write_text("")
-    for folder in folders:
-        give_back(folder)
-    assert [f.name for f in (tmp_path / "runs" / "small").iterdir()] == ["now"]
-    (folders[0] / "config.yaml").unlink()
-    give_back(folders[0])
-    assert not (tmp_path / "runs").exists()
 
 
 class Stopped:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from search.data import OPTIONS
+from search.run import execute
 from search.settings.run import SpaceSettings
 from search.settings.strategies import BlackBoxSettings, MagnitudeSettings
 from search.strategies.pruning.magnitude import Magnitude
@@ -31,7 +32,7 @@ def problem_of(chosen, model, folder):
 
     made.strategy.run = stopped
     with pytest.raises(Reached) as reached:
-        made()
+        execute(made, folder, torch.device("cpu"))
     return reached.value.args[0]
 
 

@@ -1,0 +1,194 @@
+"""An experiment: all that a run is made from, as one value; whatever can be refused is refused before it exists."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cost_models import cost_model
+from cost_models.rules import CostModel
+from cost_models.target import Target
+from search import data as data_sets
+from search.budgets.feasibility import BudgetError, at, refuse_impossible, seed_architecture
+from search.data.data import Data
+from search.settings.front import Point, points_of
+from search.settings.run import Settings
+from search.settings.target_options import offered
+from search.strategies import STRATEGIES
+from search.strategies.strategy import Strategy
+from search.tasks import TASKS, Task
+from search.training import checkpoint
+from search.training.checkpoint import checkpoint_file
+from search.training.fingerprint import fingerprint_of
+from search.training.float_network import float_network
+from search.training.process import seeded
+from spaces.patterns import DENSE, SINGLE
+from spaces.searchable import Options, searchable
+from spaces.space import Space
+
+ModelMaker = Callable[[Data], nn.Module]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What a run is made from. Nothing here changes while a run goes on.
+
+    Attributes:
+        space: the network in which decisions are open, with its first numbers; a run trains a copy of it.
+        random_state: of torch's generator behind the first numbers; a run draws on from there.
+        models: cost -> its model, of all costs that the settings name.
+        seed_costs: cost -> what the seed network comes to: all channels, the highest precision.
+        points: of the front, in the order in which a search meets them; without a front it is one.
+        plan: label of a phase -> its epochs, in the order in which phases run.
+        notes: what those who watch a run should know of it.
+        fingerprint: name -> what tells this experiment from others, see search.training.fingerprint.
+        seconds: what it took to prepare.
+    """
+
+    settings: Settings
+    data: Data
+    task: Task
+    space: Space
+    random_state: Tensor
+    models: Mapping[str, CostModel]
+    seed_costs: Mapping[str, float]
+    points: tuple[Point, ...]
+    strategy: Strategy
+    plan: Mapping[str, int]
+    notes: tuple[str, ...]
+    fingerprint: Mapping[str, Any]
+    seconds: float
+
+
+def prepare(settings: Settings, make_model: ModelMaker, folder: Path | None = None) -> Experiment:
+    """The experiment of these settings. Writes nothing, and gives torch's generators back as they were.
+
+    Args:
+        make_model: makes the network once the data is known.
+        folder: of a run that may have begun: it can hold a float network that was taken over from another run.
+
+    Raises:
+        BudgetError: a cost that does not exist, or a budget that nothing meets.
+        DataError: the data cannot be used.
+        UnsupportedNetwork: the network cannot be searched.
+        CheckpointError: there is no float network to take over.
+        ValueError: anything else that the settings ask for and that cannot be done.
+    """
+    began = time.perf_counter()
+    models = cost_models_of(settings)
+    strategy = STRATEGIES[settings.strategy.name](settings.strategy)
+    refuse_idle_lambdas(settings)
+    data = data_sets.load(settings.data)
+    task = TASKS[settings.task.name].of(settings.task, data, settings.train.label_smoothing)
+    with seeded(settings.seed):
+        space, notes = network_of(settings, data, task, make_model(data))
+        seed_costs = at(space, seed_architecture(space), models)
+        points = points_of(settings.front, settings.budgets, settings.lambdas, seed_costs)
+        refuse_more_than_the_target_holds(settings.target, points)
+        strategy.check(space, models, points)
+        refuse_impossible(space, models, tightest(points))
+        plan = plan_of(settings, strategy, len(points), warmup_epochs(settings, space, folder))
+        random_state = torch.get_rng_state()
+    return Experiment(
+        settings=settings,
+        data=data,
+        task=task,
+        space=space,
+        random_state=random_state,
+        models=models,
+        seed_costs=seed_costs,
+        points=points,
+        strategy=strategy,
+        plan=plan,
+        notes=tuple(notes),
+        fingerprint=fingerprint_of(settings, data, space, seed_costs),
+        seconds=time.perf_counter() - began,
+    )
+
+
+def cost_models_of(settings: Settings) -> dict[str, CostModel]:
+    """Cost -> model. Raises BudgetError: a cost that does not exist, or a limit that is not positive."""
+    s = settings
+    names = list(dict.fromkeys([*s.costs, *s.budgets, *s.lambdas, *s.front.budgets, *s.front.lambdas]))
+    try:
+        models = {name: cost_model(name, s.target) for name in names}
+    except ValueError as error:
+        raise BudgetError(f"budgets, lambdas, costs: {error}") from error
+    wrong = {n: v for n, v in {**s.budgets, **s.lambdas}.items() if not v > 0}
+    if wrong:
+        raise BudgetError(f"budgets, lambdas: {wrong}: must be positive. Leave a cost out to leave it free.")
+    return models
+
+
+def refuse_idle_lambdas(settings: Settings) -> None:
+    """Raises BudgetError for lambdas that the strategy does not read."""
+    lambdas = {**settings.lambdas, **settings.front.lambdas}
+    if lambdas and settings.strategy.name != "gradient":
+        raise BudgetError(
+            f"lambdas {sorted(lambdas)}: strategy '{settings.strategy.name}' has nothing to trade off. Leave them out."
+        )
+
+
+def network_of(settings: Settings, data: Data, task: Task, model: nn.Module) -> tuple[Space, list[str]]:
+    """The space of the model, with what of it is on offer, and notes on that.
+
+    Raises:
+        UnsupportedNetwork: the model cannot be searched.
+        IllegalLayer: the target cannot run a layer, whatever is decided.
+        ValueError: the options ask for what the target or the strategy cannot do, or the last layer does not fit.
+    """
+    s = settings
+    options, notes = offered(Options(**asdict(s.space)), s.target)
+    if options.pattern == SINGLE and s.strategy.name != "magnitude":
+        raise ValueError(
+            f"space.pattern 'weights': strategy '{s.strategy.name}' prunes no single weights. "
+            "Take strategy=magnitude strategy.structure=weights, or another pattern."
+        )
+    if options.pattern:
+        notes.append(f"space.pattern '{options.pattern}': {DENSE}")
+    space = searchable(model, data.normalise(data.train.images[:2]), options, s.experiment)
+    task.check_output(*(space.spec.shapes[name] for name in space.spec.outputs))
+    s.target.check(space.describe())  # whatever is on offer, branches and all
+    return space, notes
+
+
+def refuse_more_than_the_target_holds(target: Target, points: tuple[Point, ...]) -> None:
+    """Raises BudgetError for a budget over the target's own memory."""
+    holds = {"flash_bytes": target.flash_bytes, "peak_ram_bytes": target.ram_bytes}
+    limits = [(name, limit) for point in points for name, limit in point.budgets.items()]
+    beyond = {name: limit for name, limit in limits if limit > holds.get(name, limit)}
+    if beyond:
+        raise BudgetError(f"budgets {beyond}: more than target '{target.name}' holds, {holds}. Lower them.")
+
+
+def tightest(points: tuple[Point, ...]) -> dict[str, float]:
+    """Cost -> its lowest budget at any point."""
+    found: dict[str, float] = {}
+    for point in points:
+        for name, limit in point.budgets.items():
+            found[name] = min(limit, found.get(name, limit))
+    return found
+
+
+def warmup_epochs(settings: Settings, space: Space, folder: Path | None) -> int:
+    """Epochs of warm-up: as set, or as many as the run took whose float network is taken over.
+
+    Raises:
+        CheckpointError: there is no such float network, or it is of another network.
+    """
+    w = settings.train.warmup
+    if w.source is None:
+        return w.epochs
+    own = None if folder is None else checkpoint.load(checkpoint_file(folder, "warmup"))
+    return int((own or float_network(space, checkpoint_file(Path(w.source), "warmup")))["epoch"])
+
+
+def plan_of(settings: Settings, strategy: Strategy, points: int, warmup: int) -> dict[str, int]:
+    """Label of a phase -> its epochs, in order. Raises ValueError where a limit of epochs is too low."""
+    limit = settings.limits.epochs
+    left = None if limit is None else limit - warmup
+    return {"warmup": warmup, **strategy.plan(points, settings.train.finetune.epochs, left)}

@@ -1,0 +1,102 @@
+"""What a run is of: written into its folder as it begins, and compared when it goes on.
+
+Checkpoints of two experiments in one folder would make a run that is neither. So settings, data, first weights and
+costs of the seed network have to be those that the run began with. Where files lie does not matter, nor the device, nor
+what is only shown. Names that only one side has are not compared: other versions may write more.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from reprlib import Repr
+from typing import Any
+
+from torch import Tensor
+
+from search.atomic import write_text
+from search.data.data import Data
+from search.files.documents import json_object
+from search.files.run_folders import RunFolderError
+from search.settings.run import Settings
+from spaces.space import Space
+
+FINGERPRINT_FILE = "fingerprint.json"
+CHECKPOINTS = 1  # the format of what phases leave behind; a run of another cannot go on
+OF_THE_PLACE = ("train.device", "train.threads", "folder", "tensorboard", "plain_values", "model", "data")
+PLACES = ("train.warmup.source", "strategy.table", "strategy.storage")  # whether there is one matters, not where
+SHORT = Repr()
+SHORT.maxdict = SHORT.maxlist = 8
+SHORT.maxstring = SHORT.maxother = 60
+
+
+def fingerprint_of(settings: Settings, data: Data, space: Space, seed_costs: Mapping[str, float]) -> dict[str, Any]:
+    """Name -> a plain value or a digest: settings by their keys, data, first weights, costs of the seed network."""
+    found = {"checkpoints": CHECKPOINTS, "data": _digest(_tensors(data)), "first weights": _digest(_numbers(space))}
+    found |= {f"seed network's {name}": cost for name, cost in seed_costs.items()}
+    found |= {name: value is not None if name in PLACES else value for name, value in _settings("", settings)}
+    return json.loads(json.dumps(found, default=str))  # as it is read back
+
+
+def refuse_other(folder: Path, own: Mapping[str, Any]) -> None:
+    """Raises RunFolderError for a run that began as another experiment, and names what differs.
+
+    A run of a version that wrote no fingerprint may go on.
+    """
+    path = folder / FINGERPRINT_FILE
+    if not path.is_file():
+        return
+    try:
+        known = json_object(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunFolderError(f"{path}: {error}. Restore it, or start a new run in another folder.") from error
+    differing = [
+        _difference(name, known[name], own[name]) for name in own if name in known and known[name] != own[name]
+    ]
+    if differing:
+        raise RunFolderError(
+            f"folder '{folder}': its run began as another experiment: {'; '.join(differing)}. "
+            "Go on with what it began with, or start a new run in another folder."
+        )
+
+
+def write_fingerprint(folder: Path, own: Mapping[str, Any]) -> None:
+    write_text(folder / FINGERPRINT_FILE, json.dumps(own, indent=1))
+
+
+def _difference(name: str, was: Any, now: Any) -> str:
+    if name in ("data", "first weights"):
+        return f"the {name} differ"
+    return f"{name} was {SHORT.repr(was)}, is {SHORT.repr(now)}"
+
+
+def _settings(prefix: str, values: Any) -> Iterator[tuple[str, Any]]:
+    """Key -> value of all dataclasses within one another; "train.finetune.lr"."""
+    for field in fields(values):
+        name, value = f"{prefix}{field.name}", getattr(values, field.name)
+        if name in OF_THE_PLACE:
+            continue
+        if is_dataclass(value):
+            yield from _settings(f"{name}.", value)
+        else:
+            yield name, value
+
+
+def _tensors(data: Data) -> Iterator[tuple[str, Tensor]]:
+    for name in ("train", "val", "test"):
+        split = data.split(name)
+        yield f"{name} images", split.images
+        yield f"{name} labels", split.labels
+
+
+def _numbers(space: Space) -> Iterable[tuple[str, Tensor]]:
+    return space.state_dict().items()
+
+
+def _digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in tensors:
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().data)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,70 @@
+"""What a run needs of the process that it takes place in; all of it comes back to the caller as it was."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from search import distributed
+from search.settings.run import TrainSettings
+from search.training.runtime import device_of
+
+CUBLAS = "CUBLAS_WORKSPACE_CONFIG"  # without it cuBLAS may sum in another order each time
+
+
+@contextmanager
+def process_for(train: TrainSettings) -> Iterator[torch.device]:
+    """In torchrun's group where there is one, with as many threads as are set, deterministic; the device to run on.
+
+    Raises:
+        ValueError: this machine lacks the device.
+    """
+    device = device_of(train.device)
+    with distributed.joined(device), _threads(train.threads), _deterministic(device):
+        yield device
+
+
+@contextmanager
+def seeded(seed: int, state: Tensor | None = None) -> Iterator[None]:
+    """With torch's random generators seeded.
+
+    Args:
+        state: of the CPU's generator, as it was behind earlier draws of the same seed; None: nothing was drawn.
+    """
+    cuda = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []  # else there is no state to keep
+    with torch.random.fork_rng(cuda):
+        torch.manual_seed(seed)
+        if state is not None:
+            torch.set_rng_state(state)
+        yield
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    try:
+        if count:
+            torch.set_num_threads(count)
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _deterministic(device: torch.device) -> Iterator[None]:
+    """On CUDA with deterministic algorithms alone, and warnings where there is none; on a CPU sums are so anyway."""
+    if device.type != "cuda":
+        yield
+        return
+    enabled = torch.are_deterministic_algorithms_enabled()
+    warns, workspace = torch.is_deterministic_algorithms_warn_only_enabled(), os.environ.get(CUBLAS)
+    try:
+        os.environ.setdefault(CUBLAS, ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        yield
+    finally:
+        torch.use_deterministic_algorithms(enabled, warn_only=warns)
+        if workspace is None:
+            del os.environ[CUBLAS]

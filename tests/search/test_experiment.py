@@ -1,0 +1,39 @@
+"""What a run is made from is a value: preparing it touches nothing, and running it does not change it."""
+
+from dataclasses import FrozenInstanceError
+
+import pytest
+import torch
+
+from tests.search.small import prepared, prepared_and_run, settings, write_stripes
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_stripes(tmp_path_factory.mktemp("data") / "d.npz", count=160)
+
+
+def test_preparing_writes_nothing_and_draws_nothing_of_the_callers(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    prepared(tmp_path / "run", settings(data))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_same_settings_prepare_the_same_experiment(data, tmp_path):
+    one, other = (prepared(tmp_path, settings(data)) for _ in range(2))
+    assert one.fingerprint == other.fingerprint and torch.equal(one.random_state, other.random_state)
+    assert one.plan == other.plan == {"warmup": 2, "search": 4, "finetune": 3}
+
+
+def test_a_run_leaves_its_experiment_as_it_was(data, tmp_path):
+    before = prepared(tmp_path, settings(data))
+    experiment, summary = prepared_and_run(tmp_path / "run", settings(data))
+    assert summary["epochs"]["total"] == 9
+    with pytest.raises(FrozenInstanceError):
+        experiment.points = ()
+    numbers = before.space.state_dict()
+    assert all(torch.equal(value, numbers[name]) for name, value in experiment.space.state_dict().items())
+    assert experiment.plan == before.plan and experiment.space.training == before.space.training
