@@ -20,6 +20,7 @@ from search.monitor.terminal import terminal_monitor
 from search.report import write_run_report
 from search.settings.front import Point
 from search.settings.run import Settings
+from search.strategies.evaluator import Evaluator
 from search.strategies.problem import Problem
 from search.training import checkpoint
 from search.training.checkpoint import checkpoint_file
@@ -136,7 +137,7 @@ def _phases(experiment: Experiment, runtime: Runtime) -> dict[str, Any]:
     float_val = _warm_up(experiment, space, runtime)
     float_network = float_copy(space, lambda: Space(space.spec).to(runtime.device))
     problem = _problem(experiment, space, float_network, runtime)
-    problem.calibrate()
+    problem.calibrate(space)
     space.set_mode(FAKE)
     results = _results(experiment, problem)
     if distributed.rank() != 0:
@@ -187,22 +188,19 @@ def _warm_up(experiment: Experiment, space: Space, runtime: Runtime) -> float:
 
 def _problem(experiment: Experiment, space: Space, float_network: Space, runtime: Runtime) -> Problem:
     s, d = experiment.settings, experiment.settings.train.distillation
+    teacher = Teacher(float_network, d.weight, d.temperature) if d.weight > 0 else None
     return Problem(
+        settings=s,
         space=space,
+        initial=experiment.space.state_dict(),
         models=experiment.models,
         seed_costs=experiment.seed_costs,
-        budgets=s.budgets,
-        lambdas=s.lambdas,
-        settings=s.train,
-        target=s.target,
-        runtime=runtime,
-        seed=s.seed,
-        strategy=s.strategy.name,
-        teacher=Teacher(float_network, d.weight, d.temperature) if d.weight > 0 else None,
-        initial=experiment.space.state_dict(),
         points=experiment.points,
+        point=experiment.points[0],
         plan=experiment.plan,
-        limits=s.limits,
+        teacher=teacher,
+        runtime=runtime,
+        evaluator=Evaluator(s, space, experiment.models, experiment.plan, teacher, runtime),
     )
 
 
@@ -232,7 +230,7 @@ def _exported(
     for point in points:
         best = max((r for r in results if r.point == point.name), key=lambda r: r.selected)
         folder = runtime.folder / "points" / point.name if point.name else runtime.folder
-        network, _ = problem.found[best.architecture.hash]
+        network, _ = problem.evaluator.found[best.architecture.hash]
         summary = exporter.export(folder, point, best, network)
         summary[metric] = {"float": floats, **summary[metric]}
         if point.name:

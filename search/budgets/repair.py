@@ -20,7 +20,7 @@ from torch import Tensor
 
 from cost_models.peak_ram import PeakRam, ram_by_layer
 from cost_models.rules import CostModel
-from search.budgets.feasibility import BudgetError, at, over, smallest
+from search.budgets.feasibility import BudgetError, at, fixed, over, smallest
 from spaces.architecture import Architecture, Picks
 from spaces.decisions.decision import Choice, Gate
 from spaces.decisions.selection import GATES, Selection
@@ -63,7 +63,8 @@ def repair(
 ) -> Architecture:
     """The architecture, changed as little as its budgets ask for; as it is where it meets them.
 
-    Where that is not enough, another branch is taken that comes nearest to the budgets, and the rest done again.
+    Where that is not enough, another branch is taken that comes nearest to the budgets, and the rest done again. The
+    space stays as it is.
 
     Raises:
         BudgetError: no change helps any more; `refuse_impossible` rules this out beforehand for a single budget.
@@ -102,10 +103,9 @@ def _shrunk(
         excess = over(at(space, architecture, models), budgets)
         if not excess:
             break
-        space.fix(architecture)
-        space.eval()
-        rows = _excesses(space, models, budgets, excess)
-        changes = _changes(space, architecture, [row.slopes for row in rows], hurts)
+        with fixed(space, architecture):
+            rows = _excesses(space, models, budgets, excess)
+            changes = _changes(space, architecture, [row.slopes for row in rows], hurts)
         chosen = _solve(changes, [row.need for row in rows])
         if not chosen:
             break

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from cost_models.rules import CostModel
-from search.budgets.feasibility import at, fixed, over
+from search.budgets.feasibility import at, over
 from search.budgets.repair import repair
 from search.budgets.widen import widened
 from search.files.results import Result
@@ -72,12 +72,20 @@ class Gradient:
             searched = self._search(at_point, objective, number)
             found = self._found(at_point, objective)
             result = at_point.evaluate(found, at_point.last_finetune(), goes_on=True)
+            problem.space.fix(found)  # the search of the next point goes on from what was found
             own = {problem.runtime.task.metric.of("val/searched"): searched}
             yield replace(result, metrics={**result.metrics, **own})
 
     def _objective(self, problem: Problem, before: Objective | None) -> Objective:
-        method, ramp = self.settings.method, self.settings.ramp
-        return Objective(problem.models, problem.seed_costs, problem.budgets, problem.lambdas, method, ramp, before)
+        return Objective(
+            models=problem.models,
+            seed_costs=problem.seed_costs,
+            budgets=problem.budgets,
+            lambdas=problem.point.lambdas,
+            method=self.settings.method,
+            ramp=self.settings.ramp,
+            before=before,
+        )
 
     def _search(self, problem: Problem, objective: Objective, number: int) -> float:
         """Trains the space, and returns its metric on validation data as it is then, mixtures and all."""
@@ -86,7 +94,7 @@ class Gradient:
         schedule = Schedule(
             epochs=problem.plan[label("search", number)],
             lr=s.lr,
-            steady=problem.settings.finetune.epochs > 0,
+            steady=problem.settings.train.finetune.epochs > 0,
             temperature=(start if number == 1 else s.final_temperature, s.final_temperature),
         )
         learning = Learning(
@@ -105,11 +113,10 @@ class Gradient:
     def _found(self, problem: Problem, objective: Objective) -> Architecture:
         """What the search came to, within the budgets; the space stays as it is."""
         space = problem.space
-        space.eval()
-        found = space.architecture()
         shadows = {gate.name: gate.shadow.tolist() for gate in space.gates.values()}
-        if over(at(space, found, problem.models), problem.budgets):
-            with fixed(space, found):
+        with space.running(training=False):  # in training, what is read of choices would be drawn
+            found = space.architecture()
+            if over(at(space, found, problem.models), problem.budgets):
                 found = repair(space, found, problem.models, problem.budgets, objective.hurts(space))
         if self.settings.expand:
             found = widened(space, found, problem.models, problem.budgets, shadows)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -16,6 +17,7 @@ from search.run import run as run_in_folder
 from search.settings.run import FinetuneSettings, Settings, SpaceSettings, TrainSettings, WarmupSettings
 from search.settings.strategies import GradientSettings
 from search.strategies import SETTINGS
+from search.strategies.problem import Problem
 from search.training.process import process_for
 
 TARGET = Target(
@@ -101,3 +103,21 @@ def prepared_and_run(
 def run(folder: Path, chosen: Settings, make: Callable[[], nn.Module] = Small) -> dict[str, Any]:
     """The summary of a whole run."""
     return run_in_folder(chosen, lambda _: make(), folder)
+
+
+class Reached(BaseException):
+    """The strategy is to begin; with the problem that it is given."""
+
+
+def problem_of(folder: Path, chosen: Settings, make: Callable[[], nn.Module] = Small) -> Problem:
+    """What the strategy of a run is given, behind warm-up."""
+
+    def stopped(problem: Problem) -> None:
+        raise Reached(problem)
+
+    with process_for(chosen.train) as device:
+        experiment = prepared(folder, chosen, make)
+        experiment.strategy.run = stopped
+        with pytest.raises(Reached) as reached:
+            execute(experiment, folder, device)
+    return reached.value.args[0]

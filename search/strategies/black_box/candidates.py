@@ -20,10 +20,10 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from search.budgets.feasibility import at, over
 from search.files.results import Result
 from search.monitor.events import EpochEnd, Monitors, Tick
-from search.settings.front import Point
 from search.settings.strategies import BlackBoxSettings
 from search.strategies.black_box.encoding import Encoding
 from search.strategies.black_box.fronts import spread
+from search.strategies.black_box.proxy import Proxy
 from search.strategies.black_box.random_draws import RandomDraws
 from search.strategies.black_box.same_problem import known_after, known_before
 from search.strategies.black_box.samplers import PRUNERS, SAMPLERS, WANT_VALUES, Sampling, distributions
@@ -50,10 +50,9 @@ class CandidateSearch:
 
     def __init__(self, settings: BlackBoxSettings, problem: Problem, number: int) -> None:
         self.settings, self.problem, self.label = settings, problem, label("search", number)
-        self.encoding = Encoding(problem.space)
+        self.encoding, self.proxy = Encoding(problem.space), Proxy(problem, settings)
         self.distributions = distributions(problem.space, self.encoding)
-        point = Point(problem.point, problem.budgets, problem.lambdas)
-        facts = known_before(settings, problem.space, problem.models, point) | known_after(problem)
+        facts = known_before(settings, problem.space, problem.models, problem.point) | known_after(problem)
         self.study = Study(settings, problem, facts, PRUNERS[settings.pruner](settings.candidate_epochs))
         self.epochs = self._allowed(number)
         self.seconds, before = problem.runtime.ledger.allotted(self.label), self.study.seconds()
@@ -66,7 +65,7 @@ class CandidateSearch:
         if left is None:
             return math.inf
         ahead = len(problem.points) - number + 1
-        reserved = ahead * self.settings.networks * problem.settings.finetune.epochs
+        reserved = ahead * self.settings.networks * problem.settings.train.finetune.epochs
         return (left - reserved) / ahead
 
     def run(self) -> Iterator[Result]:
@@ -114,7 +113,7 @@ class CandidateSearch:
 
     def _point(self, result: Result) -> str:
         """What a network is called; those of a front that one study found, by what their objectives came to."""
-        s, names = self.settings, [self.problem.point]
+        s, names = self.settings, [self.problem.point.name]
         if s.networks > 1:
             names += [f"{name}={result.costs[name]:.12g}" for name in s.objectives]
         return ",".join(filter(None, names))
@@ -131,16 +130,17 @@ class CandidateSearch:
 
     def _ended(self) -> str:
         """By what, as people name it; "": the search goes on."""
-        s, trials, each = self.settings, self.study.finished(), self.problem.epochs_of_proxy(self.settings)
+        s, trials, each = self.settings, self.study.finished(), self.proxy.epochs
+        whole = self.problem.settings.limits
         running = 1 + self.study.others()
         again = len(trials) >= IN_A_ROW and all(REPEATS in t.user_attrs for t in trials[-IN_A_ROW:])
         limits = {
             f"strategy.trials, {s.trials:,}": len(measured(trials, pruned=True)) >= s.trials,
             f"strategy.attempts, {s.attempts:,}": self._attempts_left(trials) <= 0,
             f"{IN_A_ROW} candidates in a row that were known": again,
-            f"limits.epochs, {self.problem.limits.epochs}, which leaves {self.epochs:.1f} epochs for candidates of "
+            f"limits.epochs, {whole.epochs}, which leaves {self.epochs:.1f} epochs for candidates of "
             f"{each:.2f} each": _epochs(trials) + running * each > self.epochs,
-            f"limits.seconds, {self.problem.limits.seconds}": self._late(),
+            f"limits.seconds, {whole.seconds}": self._late(),
         }
         return next((limit for limit, reached in limits.items() if reached), "")
 
@@ -163,7 +163,7 @@ class CandidateSearch:
             trial = self.study.begin()
             left = self._attempts_left(self.study.finished()) - 1
             sampling = Sampling(s, self.distributions, self._fits, left, self._late)
-            sampler = SAMPLERS[s.name](sampling, problem.seed * 1_000_003 + trial.number)
+            sampler = SAMPLERS[s.name](sampling, problem.settings.seed * 1_000_003 + trial.number)
             self.study.draw(trial, sampler, self.distributions)
             counts = isinstance(sampler, RandomDraws) and REFUSED not in trial.user_attrs
             drawn = {REFUSED: sampler.refused} if counts else {}
@@ -185,13 +185,13 @@ class CandidateSearch:
         return None if same is None else {SCORE: same.user_attrs[SCORE], REPEATS: same.number}
 
     def _measure(self, trial: Trial) -> dict[str, float]:
-        s = self.settings
-        watch = _Watch(self.study, trial, self.problem.runtime.task.metric.of("val")) if s.pruner != "none" else None
+        metric, prunes = self.problem.runtime.task.metric.of("val"), self.settings.pruner != "none"
+        watch = _Watch(self.study, trial, metric) if prunes else None
         try:
-            score, epochs = self.problem.proxy(self._architecture(trial), s, watch)
+            score = self.proxy.measure(self._architecture(trial), watch)
         except optuna.TrialPruned:
             return {EPOCHS: float(watch.epochs if watch else 0)}
-        return {SCORE: score, EPOCHS: epochs}
+        return {SCORE: score, EPOCHS: self.proxy.epochs}
 
     def _values(self, found: Mapping[str, float], costs: Mapping[str, float]) -> list[float] | None:
         """What the sampler learns; None: the candidate was cut short, or is over a budget that the sampler ignores.

@@ -70,9 +70,9 @@ def known_after(problem: Problem) -> Facts:
     is refused, and they have to take over one network by train.warmup.source. The training of warm-up is compared
     unless it is taken over.
     """
-    s = problem.settings
+    s = problem.settings.train
     facts = {
-        "seed": problem.seed,
+        "seed": problem.settings.seed,
         "data": _data(problem),
         "training": {
             "batch_size": s.batch_size,

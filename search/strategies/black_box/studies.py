@@ -70,7 +70,7 @@ class Study:
             self.optuna = optuna.create_study(
                 storage=storage_at(self._place),
                 pruner=pruner,
-                study_name=_name(settings, problem.point),
+                study_name=_name(settings, problem.point.name),
                 directions=directions(settings),
                 load_if_exists=True,
             )

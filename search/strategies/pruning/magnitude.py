@@ -116,7 +116,7 @@ class Magnitude:
 
     def run(self, problem: Problem) -> Iterator[Result]:
         s, space, points = self.settings, problem.space, problem.points
-        finetune, left = problem.settings.finetune.epochs, problem.epochs_left()
+        finetune, left = problem.settings.train.finetune.epochs, problem.epochs_left()
         start = uniform(space, s.weight_bits)
         _fix(space, start)
         parts = PARTS[s.structure](space, start)
@@ -138,7 +138,7 @@ class Magnitude:
             space.load_state_dict(problem.initial)
             _fix(space, start)
             parts.remove(gone)
-            problem.calibrate()
+            problem.calibrate(space)
         if epochs:
             PhaseRun(space, self._phase(problem, step, epochs), problem.runtime).run()
 
@@ -146,7 +146,7 @@ class Magnitude:
         s = self.settings
         return Phase(
             name="prune",
-            schedule=Schedule(epochs, s.lr, steady=problem.settings.finetune.epochs > 0),
+            schedule=Schedule(epochs, s.lr, steady=problem.settings.train.finetune.epochs > 0),
             learning=Learning(weight_decay=s.weight_decay),
             number=step,
             teacher=problem.teacher,

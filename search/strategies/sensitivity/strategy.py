@@ -54,13 +54,13 @@ class SensitivityProgram:
 
     def _left(self, problem: Problem, ahead: float = 0.0) -> int | None:
         """Epochs that a limit leaves for fine-tuning each point. Raises ValueError: none."""
-        whole = problem.epochs_left()
+        whole, limit = problem.epochs_left(), problem.settings.limits.epochs
         if whole is None:
             return None
         left = int((whole - ahead) / len(problem.points))
         if left < 1:
             raise ValueError(
-                f"limits.epochs: {problem.limits.epochs:g}, of which the table takes {ahead:.1f}, and nothing is left "
+                f"limits.epochs: {limit:g}, of which the table takes {ahead:.1f}, and nothing is left "
                 "to fine-tune. Raise it, or take strategy.estimate=gradient, strategy.batches=1 or the strategy.table "
                 "of another run."
             )

@@ -94,8 +94,14 @@ class Table:
             ) from error
         options = {name: tuple(entry["options"]) for name, entry in decisions.items()}
         increases = {n: torch.tensor(e["loss_increase"], dtype=torch.float64) for n, e in decisions.items()}
-        took = document["epochs"], document["seconds"]
-        return Table(document["fingerprint"], tuple(document["gates"]), options, increases, *took)
+        return Table(
+            fingerprint=document["fingerprint"],
+            gates=tuple(document["gates"]),
+            options=options,
+            increases=increases,
+            epochs=document["epochs"],
+            seconds=document["seconds"],
+        )
 
     def fits(self, space: Space) -> bool:
         """Whether it is of these weights and of what is open in this space."""

@@ -6,40 +6,27 @@ import pytest
 import torch
 
 from search.data import OPTIONS
-from search.run import execute
 from search.settings.run import SpaceSettings
 from search.settings.strategies import BlackBoxSettings, MagnitudeSettings
 from search.strategies.pruning.magnitude import Magnitude
 from search.strategies.pruning.parts import Channels, SingleWeights, over_layers_means
 from search.strategies.pruning.ranking import Probe, as_layers_shares, ascending, by_energy, scores
-from tests.search.small import Small, prepared, settings, write_stripes
+from tests.search.small import Small, problem_of, settings, write_stripes
 
 LAYERS = {"a": 3, "b": 2}
 
 
-class Reached(BaseException):
-    """The strategy is to begin; with the problem that it is given."""
-
-
-def problem_of(chosen, model, folder):
+def pruning_problem(chosen, model, folder):
     """What the strategy is given, with single weights and channels open."""
     chosen.space = SpaceSettings(weight_bits=[0, 8], pattern="weights")
     chosen.strategy = MagnitudeSettings(fraction=0.5)
-    made = prepared(folder, chosen, lambda: model)
-
-    def stopped(problem):
-        raise Reached(problem)
-
-    made.strategy.run = stopped
-    with pytest.raises(Reached) as reached:
-        execute(made, folder, torch.device("cpu"))
-    return reached.value.args[0]
+    return problem_of(folder, chosen, lambda: model)
 
 
 @pytest.fixture(scope="module")
 def problem(tmp_path_factory):
     data = write_stripes(tmp_path_factory.mktemp("data") / "stripes.npz", count=160)
-    return problem_of(settings(data, "magnitude"), Small(), tmp_path_factory.mktemp("run"))
+    return pruning_problem(settings(data, "magnitude"), Small(), tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +37,7 @@ def digits(tmp_path_factory):
         chosen = replace(settings(tmp_path_factory.mktemp("data"), "magnitude"), data=OPTIONS["digits"](), seed=seed)
         chosen.train.warmup.epochs = 8
         torch.manual_seed(seed)
-        found.append(problem_of(chosen, Small(channels=16, classes=10), tmp_path_factory.mktemp("run")))
+        found.append(pruning_problem(chosen, Small(channels=16, classes=10), tmp_path_factory.mktemp("run")))
     return found
 
 

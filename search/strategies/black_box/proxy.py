@@ -1,0 +1,74 @@
+"""What a candidate is worth, by less than a whole training."""
+
+from dataclasses import replace
+
+from search.budgets.feasibility import fixed
+from search.monitor.events import Monitor, Monitors
+from search.settings.strategies import BlackBoxSettings
+from search.strategies.problem import FORWARD, Problem
+from search.training.evaluation import measure, reestimate_norms
+from search.training.ledger import Ledger
+from search.training.loop import PhaseRun
+from search.training.phase import Learning, Phase, Schedule
+from spaces.architecture import Architecture
+from spaces.space import FAKE, Space
+
+NORM_BATCHES = 10  # of norms' statistics
+
+
+class Proxy:
+    """Measures candidates on validation data.
+
+    "inherited": with the weights of the warmed-up network and norms that are estimated anew. "tuned": after some epochs
+    of training from there. "scratch": after some epochs of training from the space's first numbers.
+    """
+
+    def __init__(self, problem: Problem, settings: BlackBoxSettings) -> None:
+        self.problem, self.settings = problem, settings
+
+    def measure(self, architecture: Architecture, watch: Monitor | None = None) -> float:
+        """The metric of a candidate.
+
+        Args:
+            watch: is told of every epoch of its training.
+        """
+        s, runtime = self.settings, self.problem.runtime
+        network = self._decided(architecture)
+        network.set_mode(FAKE)
+        if s.evaluation == "inherited":
+            reestimate_norms(network, runtime.whole, NORM_BATCHES)
+        else:
+            self._train(network, watch or Monitors([]))
+        images = runtime.val if s.val_images is None else runtime.val.some(s.val_images)
+        return measure(network, images, runtime.task, FAKE).value
+
+    @property
+    def epochs(self) -> float:
+        """What a candidate takes, in epochs of training.
+
+        Passes without a backward one count a third; those on validation data too, but for the one that every epoch of
+        training comes with.
+        """
+        s, runtime = self.settings, self.problem.runtime
+        if s.evaluation != "inherited":
+            return float(s.candidate_epochs)
+        steps, every = len(runtime.whole), runtime.val.images
+        images = every if s.val_images is None else min(every, s.val_images)
+        return FORWARD * (min(NORM_BATCHES, steps) / steps + images / runtime.whole.images)
+
+    def _decided(self, architecture: Architecture) -> Space:
+        problem, device = self.problem, self.problem.runtime.device
+        space = problem.space
+        if self.settings.evaluation == "scratch":
+            space = Space(problem.space.spec).to(device)
+            space.load_state_dict(problem.initial)
+            problem.calibrate(space)
+        with fixed(space, architecture):
+            return space.decide().to(device)
+
+    def _train(self, network: Space, monitor: Monitor) -> None:
+        s, f = self.settings, self.problem.settings.train.finetune
+        learning = Learning(weight_decay=f.weight_decay)
+        phase = Phase("candidate", Schedule(s.candidate_epochs, f.lr), learning=learning)
+        alone = replace(self.problem.runtime, monitor=monitor, ledger=Ledger())
+        PhaseRun(network, phase, alone, kept=False).run()
