@@ -62,7 +62,7 @@ def _settings(
 ) -> Settings:
     """The command line's, with what is given in Python in its place; config.yaml says what that was."""
     settings = composed(overrides)
-    given = {
+    given: dict[str, Any] = {
         "experiment": folder.name,
         "folder": str(folder),
         "model": {"_target_": f"{type(model).__module__}.{type(model).__qualname__}"},

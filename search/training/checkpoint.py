@@ -43,7 +43,8 @@ def load(path: Path) -> dict[str, Any] | None:
             f"{path}: the checkpoint is damaged (its checksum is of other content). "
             "Delete it to repeat this phase, and resume again."
         )
-    return torch.load(BytesIO(whole), weights_only=True, map_location="cpu")
+    state: dict[str, Any] = torch.load(BytesIO(whole), weights_only=True, map_location="cpu")
+    return state
 
 
 def checkpoint_file(folder: Path, phase: str) -> Path:

@@ -36,7 +36,7 @@ def fingerprint_of(settings: Settings, data: Data, space: Space, seed_costs: Map
     found = {"checkpoints": CHECKPOINTS, "data": _digest(_tensors(data)), "first weights": _digest(_numbers(space))}
     found |= {f"seed network's {name}": cost for name, cost in seed_costs.items()}
     found |= {name: value is not None if name in PLACES else value for name, value in _settings("", settings)}
-    return json.loads(json.dumps(found, default=str))  # as it is read back
+    return json_object(json.dumps(found, default=str))  # as it is read back
 
 
 def refuse_other(folder: Path, own: Mapping[str, Any]) -> None:

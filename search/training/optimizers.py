@@ -1,6 +1,7 @@
 """Which optimizer moves what in a phase."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -23,46 +24,60 @@ def optimizers_of(space: Space, phase: Phase) -> list[torch.optim.Optimizer]:
 
     What moves every `TURN` steps moves as much farther.
     """
-    schedule, learning = phase.schedule, phase.learning
-    decayed = [w.weight for w in space.weights.values()]
-    quantizers = [m for m in space.modules() if isinstance(m, ActivationQuantizer)]
+    fast, slow = _quantizer_steps(space)
+    optimizers = [_of_weights(space, phase, fast + slow)]
+    if (slow or fast) and phase.schedule.mode != FLOAT:
+        optimizers.append(_of_quantizers(fast, slow))
+    if phase.learning.decision_lr and space.decision_parameters():
+        optimizers.append(_of_decisions(space, phase.learning.decision_lr))
+    return optimizers
+
+
+def _quantizer_steps(space: Space) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The log steps of weights, which move in every step, and those of activations, which move every `TURN` steps."""
     slow = [m.drift for m in space.modules() if isinstance(m, ActivationChoice)]
+    quantizers = [m for m in space.modules() if isinstance(m, ActivationQuantizer)]
     slow += [m.log_step for m in quantizers if m.log_step.requires_grad]
     fast = [w.quantizer.log_step for w in space.weights.values() if w.quantizer is not None]
+    return fast, slow
+
+
+def _of_weights(space: Space, phase: Phase, elsewhere: list[nn.Parameter]) -> torch.optim.Optimizer:
+    """Of all that is no decision and not `elsewhere`."""
+    schedule, learning = phase.schedule, phase.learning
+    decayed = [w.weight for w in space.weights.values()]
     structures = [w.pattern.v for w in space.weights.values() if isinstance(w.pattern, Structured)]
-    known = {id(p) for p in [*decayed, *slow, *fast, *structures]}
+    known = {id(p) for p in [*decayed, *elsewhere, *structures]}
     others = [p for p in space.network_parameters() if id(p) not in known]
-    groups = [
-        {"params": decayed, "weight_decay": learning.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-        {"params": structures, "weight_decay": learning.pattern_decay},
+    each = ((decayed, learning.weight_decay), (others, 0.0), (structures, learning.pattern_decay))
+    groups: list[dict[str, Any]] = [
+        {"params": parameters, "weight_decay": decay, "initial_lr": schedule.lr, "decides": False}
+        for parameters, decay in each
+        if parameters
     ]
-    groups = [group for group in groups if group["params"]]
-    for group in groups:
-        group |= {"initial_lr": schedule.lr, "decides": False}
-    weights = torch.optim.SGD(groups, lr=schedule.lr, momentum=0.9, nesterov=True, fused=True)
+    optimizer = torch.optim.SGD(groups, lr=schedule.lr, momentum=0.9, nesterov=True, fused=True)
     for parameter in (p for group in groups for p in group["params"]):
         # The fused step cannot begin with some of them: a branch gets its first gradient when it is first drawn.
-        weights.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-    optimizers: list[torch.optim.Optimizer] = [weights]
-    if (slow or fast) and schedule.mode != FLOAT:
-        groups = [
-            {"params": fast, "initial_lr": STEP_RATE, "decides": False},
-            {"params": slow, "initial_lr": STEP_RATE * TURN, "decides": False},
-        ]
-        optimizers.append(torch.optim.Adam([g for g in groups if g["params"]], lr=STEP_RATE, fused=True))
-    if learning.decision_lr and space.decision_parameters():
-        # What a step of "stem/kernel" weighs and what one of "stem/bits" does differ by orders of magnitude.
-        kinds: dict[tuple[str, bool], list[Decision]] = {}
-        for decision in space.decisions.values():
-            kinds.setdefault((decision.role, decision.whole), []).append(decision)
-        groups = [
-            {"params": list(_parameters(members)), "initial_lr": learning.decision_lr, "decides": True}
-            | ({"least": LEAST} if whole else {})
-            for (_, whole), members in kinds.items()
-        ]
-        optimizers.append(SharedAdam(groups, lr=learning.decision_lr))
-    return optimizers
+        optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
+
+
+def _of_quantizers(fast: list[nn.Parameter], slow: list[nn.Parameter]) -> torch.optim.Optimizer:
+    each = ((fast, STEP_RATE), (slow, STEP_RATE * TURN))
+    groups = [{"params": steps, "initial_lr": rate, "decides": False} for steps, rate in each if steps]
+    return torch.optim.Adam(groups, lr=STEP_RATE, fused=True)
+
+
+def _of_decisions(space: Space, lr: float) -> torch.optim.Optimizer:
+    """A group a kind: what a step of "stem/kernel" weighs and one of "stem/bits" does differ by orders of magnitude."""
+    kinds: dict[tuple[str, bool], list[Decision]] = {}
+    for decision in space.decisions.values():
+        kinds.setdefault((decision.role, decision.whole), []).append(decision)
+    groups = [
+        {"params": list(_parameters(members)), "initial_lr": lr, "decides": True} | ({"least": LEAST} if whole else {})
+        for (_, whole), members in kinds.items()
+    ]
+    return SharedAdam(groups, lr=lr)
 
 
 def _parameters(decisions: list[Decision]) -> Iterator[nn.Parameter]:

@@ -42,7 +42,7 @@ class Schedule:
 
     def temperature_at(self, epoch: int) -> float:
         start, end = self.temperature
-        return start * (end / start) ** (epoch / max(1, self.epochs - 1))
+        return float(start * (end / start) ** (epoch / max(1, self.epochs - 1)))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ gradients are not worth a whole step.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,19 +28,19 @@ class SharedAdam(torch.optim.Optimizer):
     key `least`, the smallest sqrt(v) to divide by.
     """
 
-    def __init__(self, groups: Iterable[dict], lr: float, betas: tuple[float, float] = (0.8, 0.97)) -> None:
+    def __init__(self, groups: Iterable[dict[str, Any]], lr: float, betas: tuple[float, float] = (0.8, 0.97)) -> None:
         super().__init__(groups, {"lr": lr, "betas": betas, "least": 1e-12})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # it has no closure
         for group in self.param_groups:
             parameters = [p for p in group["params"] if p.grad is not None]
             if parameters:
                 self._step(group, parameters)
 
-    def _step(self, group: dict, parameters: list[Tensor]) -> None:
+    def _step(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
         b1, b2 = group["betas"]
-        gradients = _clipped([p.grad for p in parameters])
+        gradients = _clipped([p.grad for p in parameters if p.grad is not None])
         shared = self.state[parameters[0]]
         if "steps" not in shared:
             shared["steps"], shared["square"] = 0, torch.zeros((), device=parameters[0].device)

@@ -56,7 +56,8 @@ class Steps:
             raise TrainingDiverged(
                 f"{where}: the loss is {value}. Look at the data, or start a new run with a lower learning rate."
             )
-        roots, gradients = [], []
+        roots: list[Tensor] = []
+        gradients: list[Tensor] = []
         objective = None if self.space.held else self.phase.learning.objective
         if objective is not None:
             roots, gradients = objective.gradients(self.space, value, progress)
