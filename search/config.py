@@ -209,5 +209,5 @@ def recorded(folder: Path) -> dict[str, Any]:
     if not isinstance(data, dict) or "name" not in data:
         raise ValueError(f"resume '{folder}': {path} is damaged. Restore it, or start a new run.")
     found: dict[str, Any] = values
-    found.setdefault(\"task\", {\"name\": \"classification\"})  # runs of earlier versions had no other task
+    found.setdefault("task", {"name": "classification"})  # runs of earlier versions had no other task
     return found
