@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+import torch
+from torch import Tensor
 
 from spaces.architecture import Architecture
 from tests.search.small import write_stripes
@@ -19,7 +20,7 @@ TOGETHER = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 # tried, and all processes must try the same ones and share what they see.
 WHOLE_CHOICES = (
     *("model._target_=tests.search.test_branches.Branched", "space.kernel_sizes=[1]", "space.activation_bits=[4,8]"),
-    "target=mpic",
+    *("target=mpic", "strategy.epochs=2"),
 )
 
 
@@ -46,22 +47,42 @@ def summary_of(folder: Path) -> dict:
     return json.loads((folder / "summary.json").read_text())
 
 
-@pytest.mark.parametrize(
-    "more, decided",
-    [
-        ((), {"conv1/bits", "conv2/bits"}),
-        (WHOLE_CHOICES, {"body/branch", "stem.0/kernel", "stem.0/activation_bits"}),
-    ],
-    ids=["channels and precisions", "whole choices"],
-)
-def test_two_processes_find_what_one_finds(tmp_path, more, decided):
+def both(tmp_path: Path, *more: str) -> tuple[Path, Path]:
+    """The folders of a search by one process, and of the same one by two."""
     data = write_stripes(tmp_path / "stripes.npz")
-    alone, together = (search(tmp_path / n, data, by, more) for n, by in (("one", ALONE), ("two", TOGETHER)))
+    return search(tmp_path / "one", data, ALONE, more), search(tmp_path / "two", data, TOGETHER, more)
+
+
+def learnt(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    """At the end of a search: the decisions' parameters, the Fisher information, and the losses of tried options."""
+    state = torch.load(folder / "checkpoints" / "search.pt", weights_only=True)
+    decisions = {name: value for name, value in state["space"].items() if name.endswith((".logits", ".shadow"))}
+    return decisions, state["objective"]["curvature"]["squares"], state["objective"]["trials"]["values"]
+
+
+def assert_near(found: dict[str, Tensor], expected: dict[str, Tensor], share: float) -> None:
+    """Sums over two halves are rounded otherwise than sums over the whole; share: of the largest number of each."""
+    assert found.keys() == expected.keys() and expected
+    for name, values in expected.items():
+        assert (found[name] - values).abs().max() <= share * values.abs().max(), name
+
+
+def test_two_processes_find_the_architecture_of_one(tmp_path):
+    alone, together = both(tmp_path)
     found = architecture_of(together)
     assert found == architecture_of(alone)
-    assert decided <= found.picks.keys()
     assert len(set().union(*found.picks.values())) > 1  # something was decided
     one, two = summary_of(alone), summary_of(together)
     assert two["costs"] == one["costs"] and two["budgets"] == one["budgets"]
     assert two["budgets"]["flash_bytes"]["met"] and two["mismatches"] == one["mismatches"]
     assert two["mismatches"]["numpy"] == 0
+
+
+def test_two_processes_learn_about_whole_choices_and_channels_what_one_learns(tmp_path):
+    alone, together = both(tmp_path, *WHOLE_CHOICES)
+    (decisions, squares, tried), (found, found_squares, _) = learnt(alone), learnt(together)
+    assert_near(found, decisions, 1e-3)
+    assert_near(found_squares, squares, 0.1)
+    assert all(tried[name].any() for name in ("body/branch", "stem.0/kernel", "stem.0/activation_bits"))
+    assert architecture_of(together) == architecture_of(alone)
+    assert summary_of(together)["mismatches"]["numpy"] == 0
