@@ -21,8 +21,8 @@ from spaces.decisions.gate_places import Slots
 from spaces.decisions.selection import Selection
 from spaces.decisions.selector import Selector
 from spaces.describe import describe
+from spaces.entering import entered
 from spaces.files import load_tensors, save_tensors
-from spaces.memory_format import as_convolutions_like
 from spaces.modes import FAKE, FLOAT, INTEGER, MODES
 from spaces.parts import blocks_of, choices_of, gates_of, norms_of, quantizers_of, registered, weights_of
 from spaces.quantizers.activation import ActivationQuantizer, Quantizer, observing
@@ -32,6 +32,7 @@ from spaces.spec import SpaceSpec
 __all__ = ["FAKE", "FLOAT", "INTEGER", "Space"]
 
 SPEC = "picojoule.space"  # the description, in the metadata of a model file
+Entry = ActivationQuantizer | None  # a network's inputs have no choice of precisions
 COSTS = ("flash_bytes", "peak_ram_bytes", "macs")
 
 
@@ -216,40 +217,20 @@ class Space(nn.Module):
 
     def _pass(self, inputs: Sequence[Tensor], selection: Selection, keep: bool = False) -> dict[str, Tensor]:
         """Tensors by name: all of them, or those that the end needs."""
-        self._check_shapes(inputs)
+        self.spec.refuse_shapes([tuple(x.shape) for x in inputs])
         schedule = self.selector.schedule
         if selection.mode != FLOAT:
             lacking = schedule.weights(selection.paths) - selection.weight.keys()
             weights = {name: w for name, w in self.weights.items() if name in lacking}
             selection.weight |= weights_in_use(weights, selection, self.selector.open_inputs)
-        values = {name: self._enter(name, x) for name, x in zip(self.spec.inputs, inputs, strict=True)}
+        each = zip(self.spec.inputs, inputs, strict=True)
+        values = {name: entered(x, cast(Entry, self.quantizer(name)), self._mode) for name, x in each}
         for block in self.blocks:
             if schedule.runs(block.spec, selection.paths):
                 values[block.name] = block(selection, *[values.get(name) for name in block.spec.inputs])
             for name in () if keep else schedule.dead[block.name]:
                 values.pop(name, None)
         return values
-
-    def _check_shapes(self, inputs: Sequence[Tensor]) -> None:
-        found = [tuple(x.shape) for x in inputs]
-        if len(found) != len(self.spec.inputs) or any(
-            shape[1:] != wanted for shape, wanted in zip(found, self.spec.input_shapes, strict=True)
-        ):
-            wanted = ", ".join(f"(N, {', '.join(map(str, shape))})" for shape in self.spec.input_shapes)
-            raise ValueError(
-                f"space '{self.name}': input of shape {', '.join(map(str, found)) or 'none'}; expected {wanted}."
-            )
-
-    def _enter(self, name: str, x: Tensor) -> Tensor:
-        x = as_convolutions_like(x)
-        quantizer = cast("ActivationQuantizer | None", self.quantizer(name))
-        if quantizer is None:
-            return x
-        if self._mode == FLOAT:
-            if quantizer.observing:
-                quantizer.observe(x)
-            return x
-        return quantizer.on_grid(x)  # without gradient: there is nothing to learn about a pixel
 
     @torch.no_grad()
     def codes(self, *inputs: Tensor) -> dict[str, Tensor]:

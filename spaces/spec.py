@@ -1,5 +1,6 @@
 """The description of a Space as plain values: enough to build it again without the script that made it."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -118,6 +119,14 @@ class SpaceSpec:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Tensor -> its shape without the batch, in the order in which they are computed."""
         return dict(zip(self.inputs, self.input_shapes, strict=True)) | {b.name: b.shape for b in self.blocks}
+
+    def refuse_shapes(self, found: Sequence[tuple[int, ...]]) -> None:
+        """Raises ValueError where inputs are more or fewer, or have other shapes. found: with the batch."""
+        if [shape[1:] for shape in found] != list(self.input_shapes) or not all(found):
+            wanted = ", ".join(f"(N, {', '.join(map(str, shape))})" for shape in self.input_shapes)
+            raise ValueError(
+                f"space '{self.name}': input of shape {', '.join(map(str, found)) or 'none'}; expected {wanted}."
+            )
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -35,13 +35,9 @@ def lower(space: Space, metadata: dict[str, Any] | None = None) -> Program:
             else "its weights and activations are floats"
         )
         raise LoweringError(f"space '{space.name}': cannot be lowered, {what}. Decide it, and quantize it.")
-    training = space.training
-    space.eval()
     constants: Constants = {}
-    try:
+    with space.running(training=False):
         nodes = tuple(_node(space, block, constants) for block in space.blocks)
-    finally:
-        space.train(training)
     shapes = space.spec.shapes
     tensors = {name: _tensor(space, name, shape) for name, shape in shapes.items()}
     program = Program(

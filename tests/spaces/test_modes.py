@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from search.training.dry_run import watched
-from spaces.memory_format import as_convolutions_like
+from spaces.entering import as_convolutions_like
 from spaces.one_of import OneOf
 from spaces.searchable import Options
 from spaces.space import Space
