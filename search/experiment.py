@@ -13,7 +13,7 @@ from cost_models import cost_model
 from cost_models.rules import CostModel
 from cost_models.target import Target
 from search import data as data_sets
-from search.budgets.feasibility import BudgetError, at, refuse_impossible, seed_architecture
+from search.budgets.feasibility import BudgetError, costs_at, refuse_impossible, seed_architecture
 from search.data.data import Data
 from search.settings.front import Point, points_of
 from search.settings.run import Settings
@@ -86,7 +86,7 @@ def prepare(settings: Settings, make_model: ModelMaker, folder: Path | None = No
     task = TASKS[settings.task.name].of(settings.task, data, settings.train.label_smoothing)
     with seeded(settings.seed):
         space, notes = network_of(settings, data, task, make_model(data))
-        seed_costs = at(space, seed_architecture(space), models)
+        seed_costs = costs_at(space, seed_architecture(space), models)
         points = points_of(settings.front, settings.budgets, settings.lambdas, seed_costs)
         refuse_more_than_the_target_holds(settings.target, points)
         strategy.check(space, models, points)

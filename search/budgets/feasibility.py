@@ -1,7 +1,7 @@
 """Budgets as promises: the exact check, the feasible range, and the refusal that says why."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -47,12 +47,12 @@ def smallest(space: Space, model: CostModel) -> Architecture:
     """
     widths = [len(choice.options) for name, choice in space.choices.items() if not space.spec.choices[name].branches]
     starts = [_uniform(space, index) for index in range(max(widths, default=1))]
-    best = min(starts, key=lambda a: at(space, a, {"": model})[""])
-    cost = at(space, best, {"": model})[""]
+    best = min(starts, key=lambda a: costs_at(space, a, {"": model})[""])
+    cost = costs_at(space, best, {"": model})[""]
     while True:
         picks = _cheaper(space, best, model)
         candidates = [best.having(picks), *(best.having({name: pick}) for name, pick in picks.items())]
-        costs = [at(space, candidate, {"": model})[""] for candidate in candidates]
+        costs = [costs_at(space, candidate, {"": model})[""] for candidate in candidates]
         if min(costs) >= cost:
             return best
         cost = min(costs)
@@ -77,7 +77,7 @@ def _cheaper(space: Space, architecture: Architecture, model: CostModel) -> dict
 
     Costs are sums of products with at most one factor of a share, so a slope tells what an option costs.
     """
-    with fixed(space, architecture):
+    with decisions_as(space, architecture):
         leaves = {name: leaf.detach().requires_grad_() for name, leaf in space.select(FAKE).leaves().items()}
         cost = model(space.describe(Selection.of(FAKE, leaves)))
     if not cost.requires_grad or not space.choices:
@@ -99,33 +99,30 @@ def _state_of(decision: Decision) -> list[torch.Tensor]:
 
 
 @contextmanager
-def fixed(space: Space, architecture: Architecture) -> Iterator[None]:
-    """The space with its decisions set to the architecture, and as they were afterwards."""
+def decisions_as(space: Space, architecture: Architecture) -> Iterator[None]:
+    """Inside it the space is in evaluation, its decisions as in the architecture; both are given back behind it."""
     decisions = space.decisions
     before = {name: [value.clone() for value in _state_of(d)] for name, d in decisions.items()}
-    training = space.training
-    try:
-        if training:
-            space.eval()  # a search in training may sample; an architecture is its argmax
-        space.fix(architecture)
-        yield
-    finally:
-        if training:
-            space.train()
-        for name, decision in decisions.items():
-            for value, kept in zip(_state_of(decision), before[name], strict=True):
-                value.data.copy_(kept)
+    # A search in training may sample; an architecture is its argmax. Walking over all modules would take its time.
+    with space.running(training=False) if space.training else nullcontext():
+        try:
+            space.fix(architecture)
+            yield
+        finally:
+            for name, decision in decisions.items():
+                for value, kept in zip(_state_of(decision), before[name], strict=True):
+                    value.data.copy_(kept)
 
 
-def at(space: Space, architecture: Architecture, models: Mapping[str, CostModel]) -> dict[str, float]:
+def costs_at(space: Space, architecture: Architecture, models: Mapping[str, CostModel]) -> dict[str, float]:
     """Exact costs of an architecture; the space's own decisions are left as they were."""
-    with fixed(space, architecture):
+    with decisions_as(space, architecture):
         return costs_of(space, models)
 
 
 def ranges(space: Space, models: Mapping[str, CostModel]) -> dict[str, Range]:
-    start = at(space, seed_architecture(space), models)
-    floors = {name: at(space, smallest(space, model), {name: model})[name] for name, model in models.items()}
+    start = costs_at(space, seed_architecture(space), models)
+    floors = {name: costs_at(space, smallest(space, model), {name: model})[name] for name, model in models.items()}
     return {name: Range(floors[name], start[name]) for name in models}
 
 
@@ -151,6 +148,6 @@ def refuse_impossible(space: Space, models: Mapping[str, CostModel], budgets: Ma
 
 
 def _floors(space: Space, model: CostModel) -> str:
-    with fixed(space, smallest(space, model)), torch.no_grad():
+    with decisions_as(space, smallest(space, model)), torch.no_grad():
         rows = cost_by_layer(model, space.describe())
     return "\n".join(f"  {name}: {value:g} {model.unit}" for name, value in rows if value)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from cost_models.peak_ram import PeakRam, ram_by_layer
 from cost_models.rules import CostModel
-from search.budgets.feasibility import BudgetError, at, fixed, over, smallest
+from search.budgets.feasibility import BudgetError, costs_at, decisions_as, over, smallest
 from spaces.architecture import Architecture, Picks
 from spaces.decisions.decision import Choice, Gate
 from spaces.decisions.selection import GATES, Selection
@@ -72,7 +72,7 @@ def repair(
 
     def distance(candidate: Architecture) -> float:
         """What is over, in units of its budget."""
-        return sum(excess / budgets[n] for n, excess in over(at(space, candidate, models), budgets).items())
+        return sum(excess / budgets[n] for n, excess in over(costs_at(space, candidate, models), budgets).items())
 
     start = architecture
     while True:
@@ -86,7 +86,7 @@ def repair(
         start = nearest
     last = min((smallest(space, models[name]) for name in budgets), key=distance)
     if distance(last):
-        left = over(at(space, found, models), budgets)
+        left = over(costs_at(space, found, models), budgets)
         raise BudgetError(f"budgets: nothing of the network can go any more, and still over: {left}. Raise them.")
     return last
 
@@ -100,10 +100,10 @@ def _shrunk(
 ) -> Architecture:
     """Channels closed and choices changed until the budgets are met or nothing helps."""
     for _ in range(ROUNDS):
-        excess = over(at(space, architecture, models), budgets)
+        excess = over(costs_at(space, architecture, models), budgets)
         if not excess:
             break
-        with fixed(space, architecture):
+        with decisions_as(space, architecture):
             rows = _excesses(space, models, budgets, excess)
             changes = _changes(space, architecture, [row.slopes for row in rows], hurts)
         chosen = _solve(changes, [row.need for row in rows])

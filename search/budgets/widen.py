@@ -7,7 +7,7 @@ copied first; a copy shares its readers' weights with its original, so the netwo
 from collections.abc import Mapping, Sequence
 
 from cost_models.rules import CostModel
-from search.budgets.feasibility import at, over
+from search.budgets.feasibility import costs_at, over
 from spaces.architecture import Architecture
 from spaces.space import Space
 
@@ -33,7 +33,7 @@ def widened(
         candidate = architecture.having(
             {name: _copied(architecture.picks[name], values, factor) for name, values in importance.items()}
         )
-        if over(at(space, candidate, models), budgets):
+        if over(costs_at(space, candidate, models), budgets):
             high = factor
         else:
             best, low = candidate, factor

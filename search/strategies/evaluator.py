@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from cost_models.rules import CostModel
-from search.budgets.feasibility import BudgetError, costs_of, fixed, over
+from search.budgets.feasibility import BudgetError, costs_of, decisions_as, over
 from search.files.results import Result
 from search.settings.front import Point
 from search.settings.run import Settings
@@ -77,7 +77,7 @@ class Evaluator:
         return result
 
     def _decided(self, architecture: Architecture) -> Space:
-        with fixed(self.space, architecture):
+        with decisions_as(self.space, architecture):
             return self.space.decide()
 
     def _trained(self, network: Space, finetuning: Phase) -> dict[str, float]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 from cost_models.rules import CostModel
-from search.budgets.feasibility import BudgetError, at, over
+from search.budgets.feasibility import BudgetError, costs_at, over
 from search.files.results import Result
 from search.settings.front import Point
 from search.settings.strategies import FixedSettings
@@ -50,7 +50,7 @@ class Fixed:
                 least = uniform(space, min(self.settings.each_bits), min(self.settings.widths))
                 raise BudgetError(
                     f"strategy 'fixed': at {min(self.settings.each_bits)} bits and width "
-                    f"{min(self.settings.widths):g} costs are {at(space, least, models)}, budgets "
+                    f"{min(self.settings.widths):g} costs are {costs_at(space, least, models)}, budgets "
                     f"{dict(point.budgets)}. Lower strategy.weight_bits or strategy.widths, or raise the budgets."
                 )
         self._networks = len(different)
@@ -67,7 +67,7 @@ class Fixed:
         for bits in self.settings.each_bits:
             widest_first = sorted(self.settings.widths, reverse=True)
             sweep = (uniform(space, bits, width) for width in widest_first)
-            fitting = (a for a in sweep if not over(at(space, a, models), budgets))
+            fitting = (a for a in sweep if not over(costs_at(space, a, models), budgets))
             yield from islice(fitting, 1) if budgets else fitting
 
 

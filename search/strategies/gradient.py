@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from cost_models.rules import CostModel
-from search.budgets.feasibility import at, over
+from search.budgets.feasibility import costs_at, over
 from search.budgets.repair import repair
 from search.budgets.widen import widened
 from search.files.results import Result
@@ -116,7 +116,7 @@ class Gradient:
         shadows = {gate.name: gate.shadow.tolist() for gate in space.gates.values()}
         with space.running(training=False):  # in training, what is read of choices would be drawn
             found = space.architecture()
-            if over(at(space, found, problem.models), problem.budgets):
+            if over(costs_at(space, found, problem.models), problem.budgets):
                 found = repair(space, found, problem.models, problem.budgets, objective.hurts(space))
         if self.settings.expand:
             found = widened(space, found, problem.models, problem.budgets, shadows)

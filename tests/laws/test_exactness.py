@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cost_models import COST_MODELS
-from search.budgets.feasibility import fixed
+from search.budgets.feasibility import decisions_as
 from search.deploy.lower import lower
 from search.integer.executor import Executor
 from search.integer.program import Program
@@ -204,7 +204,7 @@ def test_costs_of_the_fixed_picks_are_those_of_the_decided_network(case):
 def test_costs_of_the_narrowest_picks_are_those_of_the_decided_network(case):
     """One channel a gate: grouped convolutions read as many channels as they have groups, depthwise ones read one."""
     gates = {gate.name: (1,) + (0,) * (gate.groups - 1) for gate in case.space.gates.values()}
-    with fixed(case.space, case.architecture.having(gates)):
+    with decisions_as(case.space, case.architecture.having(gates)):
         assert_open_equals_decided(case.space, case.space.decide())
 
 

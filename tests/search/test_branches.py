@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from cost_models import COST_MODELS, cost_model
-from search.budgets.feasibility import at, ranges, refuse_impossible, seed_architecture, smallest
+from search.budgets.feasibility import costs_at, ranges, refuse_impossible, seed_architecture, smallest
 from search.budgets.repair import repair
 from search.config import composed
 from search.strategies.sensitivity.table import estimated
@@ -52,8 +52,8 @@ def test_seed_network_has_the_first_alternatives_and_the_floor_the_cheapest(cost
     assert seed.picks["body/branch"] == (0,)
     least = smallest(space, MODELS[cost])
     found = ranges(space, MODELS)[cost]
-    assert found.seed == at(space, seed, MODELS)[cost]
-    each = [at(space, least.having({"body/branch": (option,)}), MODELS)[cost] for option in range(3)]
+    assert found.seed == costs_at(space, seed, MODELS)[cost]
+    each = [costs_at(space, least.having({"body/branch": (option,)}), MODELS)[cost] for option in range(3)]
     assert found.floor == min(each) < found.seed
     assert cost == "peak_ram_bytes" or each[2] < each[0] < each[1]
 
@@ -70,7 +70,7 @@ def test_every_budget_that_is_not_refused_is_met(cost, share):
         refuse_impossible(space, MODELS, budgets)
         start = seed_architecture(space).having({"body/branch": (1,)})
         repaired = repair(space, start, MODELS, budgets, hurts)
-        assert at(space, repaired, MODELS)[cost] <= budgets[cost]
+        assert costs_at(space, repaired, MODELS)[cost] <= budgets[cost]
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])
@@ -89,7 +89,7 @@ def test_of_the_branches_that_would_do_the_one_that_hurts_least_is_taken(order):
     for name, each in hurts.items():
         each.copy_(torch.zeros(3) if name == "body/branch" else torch.arange(each.shape[-1], 0, -1.0))
     hurts["body/branch"][0, place["nothing"]] = 1000.0
-    limit = at(space, start.having({"body/branch": (place["3x3"],)}), MODELS)["flash_bytes"]
+    limit = costs_at(space, start.having({"body/branch": (place["3x3"],)}), MODELS)["flash_bytes"]
     repaired = repair(space, start, MODELS, {"flash_bytes": limit}, hurts)
     assert repaired.picks["body/branch"] == (place["3x3"],)
 
@@ -106,7 +106,7 @@ def test_the_floor_of_cycles_mixes_options_of_different_places():
     each = []
     for picks in itertools.product(*options.values()):
         candidate = seed_architecture(space).having(closed | {n: (p,) for n, p in zip(options, picks, strict=True)})
-        each.append(at(space, candidate, {"latency_cycles": latency})["latency_cycles"])
+        each.append(costs_at(space, candidate, {"latency_cycles": latency})["latency_cycles"])
     assert floor == min(each)
 
 

@@ -17,7 +17,7 @@ from statistics import median
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from search.budgets.feasibility import at, over
+from search.budgets.feasibility import costs_at, over
 from search.files.results import Result
 from search.monitor.events import EpochEnd, Monitors, Tick
 from search.settings.strategies import BlackBoxSettings
@@ -153,7 +153,7 @@ class CandidateSearch:
     def _fits(self, places: Mapping[str, int]) -> bool:
         """Whether these parameters meet the budgets."""
         problem = self.problem
-        return not over(at(problem.space, self._stands_for(places), problem.models), problem.budgets)
+        return not over(costs_at(problem.space, self._stands_for(places), problem.models), problem.budgets)
 
     def _candidate(self) -> None:
         """One trial. Its number alone is the seed, so a search that was killed goes on as it would have."""
@@ -167,7 +167,7 @@ class CandidateSearch:
             self.study.draw(trial, sampler, self.distributions)
             counts = isinstance(sampler, RandomDraws) and REFUSED not in trial.user_attrs
             drawn = {REFUSED: sampler.refused} if counts else {}
-            costs = at(problem.space, self._architecture(trial), problem.models)
+            costs = costs_at(problem.space, self._architecture(trial), problem.models)
             excess = over(costs, problem.budgets)
             self.study.note(trial, {**drawn, COSTS: costs})
             found = self._excessive(excess) if excess else self._known(trial) or self._measure(trial)

@@ -13,7 +13,7 @@ from reprlib import Repr
 from typing import Any
 
 from cost_models.rules import CostModel
-from search.budgets.feasibility import at, seed_architecture
+from search.budgets.feasibility import costs_at, seed_architecture
 from search.settings.front import Point
 from search.settings.strategies import BlackBoxSettings
 from search.strategies.black_box.encoding import Encoding
@@ -52,8 +52,8 @@ def known_before(settings: BlackBoxSettings, space: Space, models: Mapping[str, 
         DIRECTIONS: directions(settings),
         "evaluation": {"evaluation": settings.evaluation, read: getattr(settings, read)},
         "costs": {
-            "seed network": at(space, seed_architecture(space), compared),
-            "lowest options": at(space, _lowest_options(space), compared),
+            "seed network": costs_at(space, seed_architecture(space), compared),
+            "lowest options": costs_at(space, _lowest_options(space), compared),
         },
         "space.blocks": {block["name"]: block for block in spec["blocks"]},
         **{f"space.{part}": spec[part] for part in ("input_shapes", "weights", "quantizers", "choices", "left_alone")},

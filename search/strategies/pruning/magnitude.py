@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from cost_models.rules import CostModel
-from search.budgets.feasibility import BudgetError, at, over
+from search.budgets.feasibility import BudgetError, costs_at, over
 from search.files.results import Result
 from search.settings.front import Point
 from search.settings.strategies import MagnitudeSettings
@@ -83,7 +83,7 @@ class Magnitude:
     def _check_budgets(self, space: Space, models, whole: Architecture, budgets: Mapping[str, float]) -> None:
         s = self.settings
         least = uniform(space, s.weight_bits, 0.0) if s.structure == "channels" else whole
-        costs = at(space, least, models)
+        costs = costs_at(space, least, models)
         if over(costs, budgets):
             left = "one channel a layer" if s.structure == "channels" else "all channels (zeros save nothing)"
             raise BudgetError(
@@ -198,7 +198,7 @@ class Magnitude:
         parts.remove(gone)
         architecture = problem.space.architecture()
         parts.remove(before)
-        return bool(over(at(problem.space, architecture, problem.models), problem.budgets))
+        return bool(over(costs_at(problem.space, architecture, problem.models), problem.budgets))
 
 
 def _fix(space: Space, architecture: Architecture) -> None:

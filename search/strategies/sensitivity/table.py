@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from search.atomic import write_text
-from search.budgets.feasibility import fixed, seed_architecture
+from search.budgets.feasibility import decisions_as, seed_architecture
 from search.budgets.repair import Hurts
 from search.files.documents import FINITE, NUMBER, OBJECT, TEXT, WHOLE, check_format, json_object, listed, unlike
 from search.objective.tried_options import difference_of, in_use
@@ -179,7 +179,7 @@ def measured(
     """
     seed, began = seed_architecture(space), time.perf_counter()
     increases = dict(known or {})
-    with space.running(FAKE), fixed(space, seed):
+    with space.running(FAKE), decisions_as(space, seed):
         reached = _mean_loss(space, batches, loss)
         left = [decision for name, decision in space.decisions.items() if name not in increases]
         expected = sum(map(_tries, left)) * (time.perf_counter() - began)
@@ -212,7 +212,7 @@ def _increases(decision: Decision, increase: Callable[[], float]) -> Tensor:
 
 def estimated(space: Space, batches: list[Batch], loss: Loss) -> Table:
     """By the empirical Fisher information (see search.objective.fisher); whole choices are tried. One pass."""
-    with fixed(space, seed_architecture(space)), watched(space, frozen_norms=True):
+    with decisions_as(space, seed_architecture(space)), watched(space, frozen_norms=True):
         seen = [_of_batch(space, images, targets, loss) for images, targets in batches]
     found = {name: torch.stack([each[name] for each in seen]).mean(0).double().cpu() for name in seen[0]}
     increases, first = {}, 1

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from cost_models import COST_MODELS
-from search.budgets.feasibility import at, over, ranges, refuse_impossible, seed_architecture
+from search.budgets.feasibility import costs_at, over, ranges, refuse_impossible, seed_architecture
 from search.budgets.repair import repair
 from search.strategies.sensitivity.table import estimated
 from spaces.networks import ResNet8
@@ -31,18 +31,31 @@ def test_repaired_architecture_meets_the_budget_exactly(cost, share):
     span = ranges(space, MODELS)[cost]
     budgets = {cost: span.floor + share * (span.seed - span.floor)}
     found = repair(space, seed_architecture(space), MODELS, budgets, hurts)
-    assert not over(at(space, found, MODELS), budgets)
+    assert not over(costs_at(space, found, MODELS), budgets)
     assert found != seed_architecture(space)
 
 
 def test_several_budgets_at_once_on_a_residual_network():
     space, hurts = prepared(ResNet8(1, 4, 8), (1, 8, 8))
-    seed = at(space, seed_architecture(space), MODELS)
+    seed = costs_at(space, seed_architecture(space), MODELS)
     budgets = {"flash_bytes": 0.15 * seed["flash_bytes"], "peak_ram_bytes": 0.6 * seed["peak_ram_bytes"]}
     found = repair(space, seed_architecture(space), MODELS, budgets, hurts)
-    costs = at(space, found, MODELS)
+    costs = costs_at(space, found, MODELS)
     assert all(costs[name] <= limit for name, limit in budgets.items())
     assert costs["flash_bytes"] > 0.5 * budgets["flash_bytes"]  # no more was taken than asked for, roughly
+
+
+def test_repair_leaves_the_space_as_it_was():
+    space, hurts = prepared(Small(), (1, 8, 8))
+    space.train()
+    with torch.no_grad():
+        for gate in space.gates.values():
+            gate.shadow.uniform_(0.2, 0.9)
+    before = {name: value.clone() for name, value in space.state_dict().items()}
+    seed = seed_architecture(space)
+    found = repair(space, seed, MODELS, {"flash_bytes": 0.5 * costs_at(space, seed, MODELS)["flash_bytes"]}, hurts)
+    assert found != seed and space.training
+    assert all(torch.equal(value, before[name]) for name, value in space.state_dict().items())
 
 
 def test_an_architecture_within_budget_is_left_as_it_is():
@@ -60,7 +73,7 @@ def test_dead_channels_go_first():
     space, hurts = prepared(model, (1, 8, 8))
     seed = seed_architecture(space)
     closed = seed.having({"conv1/channels": (0, 0, 0, 0, 1, 1, 1, 1)})
-    budgets = {"peak_ram_bytes": at(space, closed, MODELS)["peak_ram_bytes"]}
+    budgets = {"peak_ram_bytes": costs_at(space, closed, MODELS)["peak_ram_bytes"]}
     found = repair(space, seed, MODELS, budgets, hurts)
     assert found.picks["conv1/channels"][:4] == (0, 0, 0, 0)
 

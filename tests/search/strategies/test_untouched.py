@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from cost_models import COST_MODELS
-from search.budgets.feasibility import BudgetError, at, ranges, refuse_impossible, seed_architecture, smallest
+from search.budgets.feasibility import BudgetError, costs_at, ranges, refuse_impossible, seed_architecture, smallest
 from search.budgets.layer_costs import bit_counts, rows
 from search.budgets.repair import repair
 from search.budgets.widen import widened
@@ -62,7 +62,7 @@ def repaired(space):
     span = ranges(space, FLASH)["flash_bytes"]
     budgets = {"flash_bytes": span.floor + 0.3 * (span.seed - span.floor)}
     found = repair(space, seed_architecture(space), FLASH, budgets, hurts)
-    assert at(space, found, FLASH)["flash_bytes"] <= budgets["flash_bytes"]
+    assert costs_at(space, found, FLASH)["flash_bytes"] <= budgets["flash_bytes"]
 
 
 def refused(space):
@@ -95,7 +95,7 @@ LOOKS = {
     "a table that takes too long": too_slow,
     "a table": lambda space: measured(space, batches(), F.cross_entropy),
     "widened": widen,
-    "costs": lambda space: at(space, seed_architecture(space), FLASH),
+    "costs": lambda space: costs_at(space, seed_architecture(space), FLASH),
     "bits": bit_counts,
     "rows": lambda space: rows(space, space.decide()),
 }

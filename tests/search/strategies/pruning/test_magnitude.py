@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from search.budgets.feasibility import BudgetError, at
+from search.budgets.feasibility import BudgetError, costs_at
 from search.config import parse
 from search.integer.program import Program
 from search.integer.sparse import stored_bytes
@@ -107,7 +107,7 @@ def test_zeros_survive_to_the_integers_and_their_bytes_are_counted(data, tmp_pat
     assert found["stored_bytes"] == stored_bytes(program)
     assert found["stored_bytes"]["smallest_of_each_layer"] < found["stored_bytes"]["dense"]
     assert "no cost falls by them" in found["costs"] and "no cost falls by them" in capsys.readouterr().out
-    whole = at(decided, decided.architecture(), prepared(tmp_path / "other", config).models)
+    whole = costs_at(decided, decided.architecture(), prepared(tmp_path / "other", config).models)
     assert summary["costs"]["flash_bytes"]["found"] == whole["flash_bytes"] == program.flash_bytes()
     assert summary["costs"]["macs"]["found"] == summary["costs"]["macs"]["seed_network"]
 
