@@ -1,6 +1,7 @@
 """What a run leaves of the networks it found: integers, weights, architecture, and the summary that measures them."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from search.tasks import Task
 from search.training.evaluation import measure
 from spaces.patterns import DENSE
 from spaces.space import FAKE, FLOAT, INTEGER, Space
+
+PLAIN_LIST = re.compile(r"(\[\n[^][{}]*\])")  # in JSON with indents; text in it has no raw line break
 
 
 @dataclass
@@ -118,7 +121,9 @@ def refuse_mismatches(summary: Mapping[str, Any]) -> None:
 
 
 def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
-    write_text(folder / "summary.json", json.dumps(summary, indent=1))
+    """Writes summary.json, for programs and for people: a list of plain values stands in one line."""
+    text = json.dumps(summary, indent=1)
+    write_text(folder / "summary.json", PLAIN_LIST.sub(lambda found: re.sub(r"\s*\n\s*", " ", found[1]), text))
 
 
 def _check_program(program: Program, costs: dict[str, dict[str, Any]]) -> None:
