@@ -1,1 +1,1 @@
-"""What a run tells those who watch it: events, terminal, history, TensorBoard."""
+"""What a run tells those who watch it: its events, the terminal, the history and TensorBoard."""

@@ -1,4 +1,4 @@
-"""What a run tells those who watch it: plain values, sent to monitors while the run goes on. No torch is needed."""
+"""What a run tells those who watch it: plain values that go to monitors while it runs. No torch is needed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ class Tick:
         epochs: number of epochs in the phase.
         step: number of this step in the epoch, or of this candidate in the phase, from 0.
         steps: number of steps in the epoch, or of candidates.
-        loss: mean of this epoch so far, on training data; None of candidates.
-        value: of the metric in this epoch so far, on training data; the best candidate's, on validation data.
+        loss: mean of this epoch so far, on training data; None for candidates.
+        value: the metric of this epoch so far, on training data; for candidates that of the best on validation data.
         costs: name -> expected cost now.
         budgets: name -> limit; its names are among those of costs.
         units: name -> unit, for every name in costs.
-        run_fraction: share of the whole run, all phases, that is done; 0 to 1.
+        run_fraction: share of the whole run, over all phases, that is done; 0 to 1.
     """
 
     phase: str
@@ -45,7 +45,7 @@ class EpochEnd:
         phase: "warmup", "search", "finetune" ...
         epoch: number of this epoch in the phase, from 0.
         epochs: number of epochs in the phase.
-        global_epoch: number of this epoch in the run, all phases, from 0.
+        global_epoch: number of this epoch in the run, over all phases, from 0.
         scalars: "loss/train", "accuracy/val", "cost/flash_bytes", "lambda/flash_bytes", "temperature", "lr/weights" ...
         bits: layer -> {weight bits: output channels}; 0 bits are pruned channels.
         gates: gate -> shadow value of each channel.
@@ -72,7 +72,7 @@ class LayerRow:
         bits: {weight bits: output channels}; empty for a layer without weights.
         flash_bytes: bytes of its constants.
         macs: multiply-adds for one input.
-        ram_bytes: bytes of all tensors alive while it runs.
+        ram_bytes: bytes of all tensors that are alive while it runs.
     """
 
     name: str
@@ -87,13 +87,13 @@ class LayerRow:
 
 @dataclass(frozen=True)
 class Totals:
-    """The decided network as a whole, for the closing table. RAM is a peak, not a sum.
+    """The decided network as a whole, for the closing table. RAM is a peak and not a sum.
 
     Args:
         flash_bytes: bytes of all constants.
         macs: multiply-adds for one input.
-        peak_ram_bytes: the most bytes alive at once.
-        peak_ram_layer: the layer during which they are.
+        peak_ram_bytes: the most bytes that are alive at once.
+        peak_ram_layer: the layer during which they are alive.
     """
 
     flash_bytes: int
@@ -103,22 +103,22 @@ class Totals:
 
 
 class Monitor(Protocol):
-    """Whoever watches a run: the terminal, TensorBoard."""
+    """What watches a run: the terminal, for example, or TensorBoard."""
 
     def tick(self, tick: Tick) -> None:
-        """Take the state after a training step. Called often: has to return at once."""
+        """Takes the state after a training step. It is called often and has to return at once."""
 
     def epoch(self, end: EpochEnd) -> None:
-        """Take the state after an epoch."""
+        """Takes the state after an epoch."""
 
     def note(self, text: str) -> None:
-        """Show a line of text."""
+        """Shows a line of text."""
 
     def table(self, rows: Sequence[LayerRow], totals: Totals) -> None:
-        """Show the decided network."""
+        """Shows the decided network."""
 
     def close(self, summary: dict[str, Any]) -> None:
-        """End the watching.
+        """Ends the watching.
 
         Args:
             summary: what `summary.json` holds, as far as the run got; "folder", the run's folder, may be added.
@@ -126,7 +126,7 @@ class Monitor(Protocol):
 
 
 class Monitors:
-    """Several monitors as one; each is told in the order given."""
+    """Several monitors as one. Each of them is told, in the order in which they are given."""
 
     def __init__(self, monitors: Sequence[Monitor]) -> None:
         self._monitors = tuple(monitors)
@@ -153,7 +153,7 @@ class Monitors:
 
 
 class Clock:
-    """Seconds since the run, new or resumed, began, and an estimate of those that are left."""
+    """Seconds since this run, or its resumption, began, and an estimate of the seconds that are left."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
@@ -162,7 +162,7 @@ class Clock:
         self._fraction = 0.0
 
     def advance(self, fraction: float) -> None:
-        """Take the share of the run that is done; the first one seen was done before this clock began."""
+        """Takes the share of the run that is done. The first share was done before this clock began."""
         if self._first_fraction is None:
             self._first_fraction = fraction
         self._fraction = fraction
@@ -171,7 +171,7 @@ class Clock:
         return self._now() - self._start
 
     def left(self) -> float:
-        """Seconds, if the rest goes at the pace so far; infinite before there is a pace."""
+        """Seconds that are left at the pace so far; infinite before a pace is known."""
         done = self._fraction - (self._first_fraction or 0.0)
         return self.elapsed() * (1 - self._fraction) / done if done > 0 else inf
 

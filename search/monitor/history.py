@@ -1,6 +1,6 @@
-"""A run's epochs on disk: a line of history.jsonl for each, which the report and TensorBoard's pictures are drawn from.
+"""A run's epochs on disk: history.jsonl has a line for each. The report and TensorBoard's pictures are drawn from it.
 
-A run that is resumed goes on in the same file: what it holds of epochs that are done again is dropped first.
+A run that is resumed goes on in the same file. The lines of epochs that are done again are dropped first.
 """
 
 import json
@@ -27,11 +27,11 @@ KINDS = {
 
 
 class HistoryMonitor:
-    """Appends a line an epoch.
+    """Appends a line after every epoch.
 
     Args:
-        path: of the file; its folder is made if it does not exist.
-        first_epoch: the global epoch this run, new or resumed, starts with; lines from it on are dropped.
+        path: of the file. Its folder is made if it does not exist.
+        first_epoch: the global epoch that this run, new or resumed, starts with. Lines from it on are dropped.
     """
 
     def __init__(self, path: Path, first_epoch: int = 0) -> None:
@@ -40,24 +40,24 @@ class HistoryMonitor:
         write_text(path, "".join(_line(end) for end in ends if end.global_epoch < first_epoch))
 
     def tick(self, tick: Tick) -> None:
-        """Nothing: a line is an epoch."""
+        """Does nothing: a line stands for an epoch."""
 
     def epoch(self, end: EpochEnd) -> None:
         with self._path.open("a", encoding="utf-8") as file:
             file.write(_line(end))
 
     def note(self, text: str) -> None:
-        """Nothing: notes belong to the terminal."""
+        """Does nothing: notes belong to the terminal."""
 
     def table(self, rows: Sequence[LayerRow], totals: Totals) -> None:
-        """Nothing: the decided network is in files of its own."""
+        """Does nothing: the decided network is in files of its own."""
 
     def close(self, summary: dict[str, Any]) -> None:
-        """Nothing: the file is closed after every line."""
+        """Does nothing: the file is closed after every line."""
 
 
 def read_history(path: Path) -> tuple[list[EpochEnd], list[str]]:
-    """All epochs that can be read, and for every line that cannot be, where it is and why.
+    """All epochs that can be read, and for every line that cannot be read, where it is and why.
 
     Raises:
         ValueError: there is no such file.
@@ -71,7 +71,11 @@ def _line(end: EpochEnd) -> str:
 
 
 def _epoch(line: str) -> EpochEnd:
-    """Raises ValueError: no JSON, or without what an epoch has."""
+    """The epoch that a line holds.
+
+    Raises:
+        ValueError: the line is no JSON, or lacks what an epoch has.
+    """
     found = json_object(line)
     wrong = unlike(found, KINDS)
     if wrong:

@@ -1,4 +1,4 @@
-"""Pictures of what the search decides over time: a row an epoch, a column a channel. NumPy only."""
+"""Pictures of what the search decides over time: a row for each epoch, a column for each channel. NumPy only."""
 
 from collections.abc import Sequence
 
@@ -22,16 +22,16 @@ Image = NDArray[np.uint8]
 
 
 def gate_picture(history: Sequence[Sequence[float]]) -> Image:
-    """Shadow values over time: blue is kept, orange is dropped, white is undecided.
+    """Shadow values over time. Blue channels are kept, orange ones are dropped, and white ones are undecided.
 
     Args:
-        history: (epochs, channels), shadow values; those outside [0, 1] take the colour of the nearer end.
+        history: (epochs, channels), shadow values. Values outside [0, 1] take the colour of the nearer end.
 
     Returns:
         (epochs * cell, channels * cell, 3), 0 to 255.
 
     Raises:
-        ValueError: no epochs, no channels, or epochs with different numbers of channels.
+        ValueError: there are no epochs, no channels, or epochs with different numbers of channels.
     """
     values = np.clip(_rectangle(history), 0.0, 1.0)[..., None]  # (epochs, channels, 1)
     distance = np.abs(values - GATE_THRESHOLD) / GATE_THRESHOLD
@@ -40,17 +40,17 @@ def gate_picture(history: Sequence[Sequence[float]]) -> Image:
 
 
 def bits_picture(history: Sequence[dict[int, int]]) -> Image:
-    """A layer's weight bits over time: the darker the more bits; in each row the channels with the most come first.
+    """A layer's weight bits over time. More bits are darker. In each row the channels with the most bits come first.
 
     Args:
-        history: for each epoch {weight bits: channels}; 0 bits are pruned channels, drawn grey, as are channels that an
-            epoch lacks: once the network is decided, what was pruned is gone.
+        history: for each epoch {weight bits: channels}. Pruned channels have 0 bits and are grey. So are channels that
+            an epoch lacks, because pruned channels are gone once the network is decided.
 
     Returns:
         (epochs * cell, channels * cell, 3), 0 to 255.
 
     Raises:
-        ValueError: no epochs or no channels.
+        ValueError: there are no epochs or no channels.
     """
     widths = [[width for width in sorted(bits, reverse=True) for _ in range(bits[width])] for bits in history]
     channels = max(map(len, widths), default=0)

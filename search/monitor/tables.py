@@ -1,4 +1,4 @@
-"""The tables that a run ends with: its layers, its summary, and what the task has to say."""
+"""The tables that a run ends with: its layers, its summary, and the figures of its task."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -18,14 +18,14 @@ MOST_ROWS = 10  # of the task's table
 
 
 def emphasized(text: str) -> Text:
-    """A broken budget in red. The word says it too, for those without colours."""
+    """A broken budget in red. The word says it as well, for terminals without colours."""
     line = Text(text)
     line.highlight_words(["OVER"], "bold red")
     return line
 
 
 def layer_table(rows: Sequence[LayerRow], totals: Totals, console: Console) -> Table:
-    """The decided network, a layer a row, as many columns as the console is wide enough for."""
+    """The decided network, with a row for each layer and as many columns as the console has room for."""
     cells = [dict(zip(LAYER_COLUMNS, _layer_cells(row), strict=True)) for row in rows]
     kept, channels = sum(row.kept for row in rows), sum(row.channels for row in rows)
     sums = (f"{totals.flash_bytes:,}", f"{totals.macs:,}", f"{totals.peak_ram_bytes:,}")
@@ -57,7 +57,7 @@ def _layers(names: Sequence[str], cells: Sequence[dict[str, str]], total: dict[s
 
 
 def closing_tables(summary: dict[str, Any], words: Words) -> Iterator[Table]:
-    """Of one network the task's table; last, what `summary.json` says."""
+    """The table of the task, where the run found one network, and at last what `summary.json` says."""
     details = words.details(summary, MOST_ROWS)
     if details.rows:
         yield details_table(details)
@@ -65,7 +65,7 @@ def closing_tables(summary: dict[str, Any], words: Words) -> Iterator[Table]:
 
 
 def summary_table(summary: dict[str, Any], metric: Metric, details: Details) -> Table:
-    """Two columns, a name and what is said of it; what the summary lacks is left out."""
+    """Two columns: a name and what the summary says of it. What the summary lacks is left out."""
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="bold", overflow="fold")
     grid.add_column(overflow="fold")
@@ -111,7 +111,7 @@ def _summary_rows(summary: dict[str, Any], metric: Metric, details: Details) -> 
 
 
 def _point(point: dict[str, Any], metric: Metric) -> str:
-    """A point of a front in a line."""
+    """A point of a front in one line."""
     values = _by_split(point[metric.name]["integer"], metric)
     costs = ", ".join(f"{cost['found']:,.12g} {cost['unit']}" for cost in point["costs"].values())
     return f"{values}; {costs}; {'met' if all(b['met'] for b in point['budgets'].values()) else 'OVER'}"

@@ -1,8 +1,8 @@
-"""The run as TensorBoard events: scalars, weight bits of each layer, pictures of gates and bits.
+"""The run as TensorBoard events: scalars, the weight bits of each layer, and pictures of gates and bits.
 
 The step of an event is the epoch, counted over all phases.
 A run that is resumed writes into the same folder. The events of epochs that are done again are purged, and the rows of
-the pictures come from the run's history, whose monitor is to be told of an epoch before this one.
+the pictures come from the run's history, so the history's monitor has to be told of an epoch before this one.
 """
 
 from collections.abc import Sequence
@@ -23,9 +23,9 @@ class TensorBoardMonitor:
     """Writes a run's epochs into a folder that TensorBoard reads.
 
     Args:
-        folder: made if it does not exist.
+        folder: is made if it does not exist.
         history: the run's history.jsonl.
-        first_epoch: the global epoch this run, new or resumed, starts with; what the folder holds from it on is void.
+        first_epoch: the global epoch that this run, new or resumed, starts with. Events from it on are purged.
     """
 
     def __init__(self, folder: Path, history: Path, first_epoch: int = 0) -> None:
@@ -34,7 +34,7 @@ class TensorBoardMonitor:
         self._writer = SummaryWriter(str(folder), purge_step=first_epoch)
 
     def tick(self, tick: Tick) -> None:
-        """Nothing: the step of every event is an epoch."""
+        """Does nothing: the step of every event is an epoch."""
 
     def epoch(self, end: EpochEnd) -> None:
         for name, value in end.scalars.items():
@@ -46,16 +46,16 @@ class TensorBoardMonitor:
         self._writer.flush()
 
     def note(self, text: str) -> None:
-        """Nothing: notes belong to the terminal."""
+        """Does nothing: notes belong to the terminal."""
 
     def table(self, rows: Sequence[LayerRow], totals: Totals) -> None:
-        """Nothing: the closing table belongs to the terminal and the report."""
+        """Does nothing: the closing table belongs to the terminal and the report."""
 
     def close(self, summary: dict[str, Any]) -> None:
         self._writer.close()
 
     def _add_bits(self, tag: str, bits: dict[int, int], step: int) -> None:
-        """A histogram with one bucket a width, 0.5 to either side; the default buckets would smear the widths."""
+        """A histogram with a bucket for each width, 0.5 to either side. The default buckets would mix widths."""
         widths = range(min(bits), max(bits) + 1)
         self._writer.add_histogram_raw(
             tag,
@@ -83,6 +83,6 @@ class TensorBoardMonitor:
 
 
 def _is_picture_due(end: EpochEnd) -> bool:
-    """A picture holds all epochs before it, so a few a phase are enough; the phase's last epoch always has one."""
+    """A picture holds all epochs before it, so a few in a phase are enough. The phase's last epoch always has one."""
     done = end.epoch + 1
     return done == end.epochs or done % ceil(end.epochs / PICTURES_PER_PHASE) == 0

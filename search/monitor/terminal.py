@@ -1,4 +1,4 @@
-"""The run on a terminal: a live display on a TTY, a plain line an epoch anywhere else; the same tables at the end.
+"""The run on a terminal: a live display on a TTY, elsewhere a plain line for each epoch. Both end in the same tables.
 
 A kB is 1024 B, as in the data sheets of microcontrollers.
 """
@@ -29,7 +29,7 @@ NO_BREAK_SPACE = "\u00a0"
 
 
 def terminal_monitor(stream: TextIO, words: Words) -> Monitor:
-    """The monitor for a stream: live where someone looks at it, plain where it is a file or a pipe.
+    """The monitor for a stream: live on a terminal, and plain where the stream is a file or a pipe.
 
     Args:
         words: of the task.
@@ -41,7 +41,7 @@ def terminal_monitor(stream: TextIO, words: Words) -> Monitor:
 
 
 class LiveMonitor:
-    """Redraws the state below the log, at most every REDRAW_SECONDS and only from tick(): there is no thread."""
+    """Draws the state below the log, at most every REDRAW_SECONDS and only in tick(): there is no thread."""
 
     def __init__(self, console: Console, words: Words, now: Callable[[], float] = time.monotonic) -> None:
         self._console = console
@@ -94,7 +94,7 @@ class LiveMonitor:
 
 
 class PlainMonitor:
-    """Prints ASCII lines without escape codes, each at once: a log that can be followed."""
+    """Prints ASCII lines without escape codes, each of them at once, so that the log can be followed."""
 
     def __init__(self, stream: TextIO, words: Words, now: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
@@ -130,7 +130,7 @@ class PlainMonitor:
 
 
 def quantity(value: float, unit: str) -> str:
-    """31949, "B" -> "31.2 kB"; 1230000, "MAC" -> "1.2 M MAC"; a prefix only from 1024 B or 1000 of anything else."""
+    """31949, "B" -> "31.2 kB"; 1230000, "MAC" -> "1.2 M MAC". Prefixes start at 1024 B, and at 1000 of other units."""
     size, name = _scale(value, unit)
     return f"{_decimals(value, size)} {name}".rstrip()
 
@@ -153,7 +153,7 @@ def _decimals(value: float, size: int) -> str:
 
 
 def epoch_items(end: EpochEnd, tick: Tick | None, metric: Metric) -> list[str]:
-    """What a line says about an epoch; units and budgets are those of the last tick."""
+    """What a line says about an epoch. Units and budgets are those of the last tick."""
     items = [f"{end.phase} epoch {end.epoch + 1}/{end.epochs}"]
     for split in SPLITS:
         if f"loss/{split}" in end.scalars:
@@ -173,13 +173,13 @@ def _cost(name: str, value: float, tick: Tick | None) -> str:
 
 
 def _wrapped(items: Sequence[str], width: int) -> str:
-    """Items side by side; one is never broken over two lines unless it alone is too long for one."""
+    """Items side by side. An item is broken over two lines only if it is too long for one line by itself."""
     unbroken = [item.replace(" ", NO_BREAK_SPACE) for item in items]
     return textwrap.fill(ITEM_GAP.join(unbroken), width, subsequent_indent=ITEM_GAP).replace(NO_BREAK_SPACE, " ")
 
 
 def _headline(tick: Tick, width: int, metric: Metric) -> Text:
-    """Phase, how far it is, loss and metric."""
+    """The phase, how far it is, the loss and the metric."""
     if tick.loss is None:
         items = [f"candidate {tick.step + 1}/{tick.steps}", f"best {metric.name} {metric.written(tick.value)}"]
     else:
@@ -195,7 +195,7 @@ def _headline(tick: Tick, width: int, metric: Metric) -> Text:
 
 
 def _gauges(tick: Tick, clock: Clock, width: int) -> Table:
-    """A row for the time and one a cost: name, value, bar, percent."""
+    """A row for the time and one for each cost: name, value, bar, percent."""
     with_bars = width >= BARS_FROM_WIDTH
     grid = Table.grid(padding=(0, 2, 0, 0), expand=with_bars)
     grid.add_column(overflow="fold")
@@ -220,5 +220,5 @@ def _gauges(tick: Tick, clock: Clock, width: int) -> Table:
 
 
 def _bar(ratio: float, style: str) -> ProgressBar:
-    """Full from 1 on; empty where the ratio is not a number, for rich draws that as 0."""
+    """The bar is full from 1 on. It is empty where the ratio is not a number."""
     return ProgressBar(total=1.0, completed=min(ratio, 1.0), complete_style=style, finished_style=style)

@@ -12,11 +12,11 @@ class Metric:
     """The figure that networks are chosen by. A higher value is better.
 
     Attributes:
-        name: as in "accuracy/val" of results and histories, and as the key of summary.json.
-        short: the name in a line of the log.
-        unit: behind a value that is written for people.
-        factor: from the value as it is stored to the value that is written.
-        digits: decimals of the value that is written.
+        name: the first part of "accuracy/val" in results and histories, and a key of summary.json.
+        short: the name that a line of the log has room for.
+        unit: stands behind a value that is written for people.
+        factor: the value that is written is the value that is stored times this.
+        digits: number of decimals of the value that is written.
         highest: the best value that there can be; None: there is no limit.
     """
 
@@ -46,7 +46,7 @@ class Details:
         head: names of the table's columns.
         is_text: of each column, whether it holds text; other columns hold numbers.
         rows: cells of the table, as many a row as the head has.
-        caption: what the columns mean, in whole sentences, for who has the room to show it.
+        caption: what the columns mean, in whole sentences, where there is room to show it.
     """
 
     facts: Mapping[str, str]
@@ -58,7 +58,7 @@ class Details:
 
 
 class Words(Protocol):
-    """The wording of a task. It needs no data: the report words runs that have ended.
+    """The wording of a task. It needs no data, because the report words runs that have ended.
 
     Attributes:
         kinds: key of summary.json -> what the task writes there beside the metric, so that damage to it is found.
@@ -68,8 +68,8 @@ class Words(Protocol):
     kinds: Mapping[str, Kind]
 
     def details(self, summary: Mapping[str, Any], most: int) -> Details:
-        """From what summary.json holds of one network; what the summary lacks is left out.
+        """The details of one network, from its part of summary.json. What the summary lacks is left out.
 
         Args:
-            most: rows of the table; where there are more, the worst are shown.
+            most: the most rows of the table. Where there are more, the worst are shown.
         """

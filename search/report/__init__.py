@@ -1,4 +1,4 @@
-"""The report: from run folders to one HTML file that needs nothing else."""
+"""The report: from run folders to one HTML file that needs no other file."""
 
 from search.report.document import document
 from search.report.page import REPORT_FILE, write_report, write_run_report

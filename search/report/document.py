@@ -1,4 +1,4 @@
-"""All that a report shows, as one plain value: what the page's scripts draw, and nothing they have to work out."""
+"""All that a report shows, as one plain value. The scripts of the page draw it and compute nothing themselves."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -60,7 +60,7 @@ def document(runs: Sequence[RunRecord]) -> dict[str, Any]:
 
 
 def _incomparable(runs: Sequence[RunRecord]) -> list[str]:
-    """That runs are of several data sets, models or lengths, where they are: one front holds them all."""
+    """Faults that say where runs differ in data set, model or length, since one front shows all of them."""
     found = []
     for what, each, so in (
         ("data sets", [_of_group(run, "data", "name") for run in runs], "what they reach is not comparable"),
@@ -77,14 +77,14 @@ def _incomparable(runs: Sequence[RunRecord]) -> list[str]:
 
 
 def _of_group(run: RunRecord, group: str, name: str) -> str:
-    """What a group of settings is: its name and all that is set of it. "" where settings are not known."""
+    """What a group of settings is: its name and all its keys. It is "" where the settings are not known."""
     settings = flat(run.settings.get(group, {}))
     others = (f"{key}={value}" for key, value in settings.items() if key != name and value is not None)
     return " ".join([str(settings.get(name, "")), *others]).strip()
 
 
 def _lengths(runs: Sequence[RunRecord]) -> list[str]:
-    """Total epochs of those that found one network each, where they are not within a tenth of each other."""
+    """Total epochs of the runs that found one network each, where they differ by more than a tenth."""
     own = [run for run in runs if run.summary.get("epochs") and "front" not in run.summary]
     each = [(run.strategy, float(run.summary["epochs"]["total"])) for run in own]
     totals = [total for _, total in each]
@@ -130,7 +130,7 @@ def _run(run: RunRecord, rival: str) -> dict[str, Any]:
 
 
 def _yardstick(run: RunRecord) -> dict[str, Any]:
-    """What curves of costs are measured by: the budgets; of a front, whose budgets move, or without any, the seed's."""
+    """What curves of costs are divided by: the budgets, or on a front and without budgets the seed network's costs."""
     budgets = {name: limit for name, limit in run.settings.get("budgets", {}).items() if limit}
     if budgets and "front" not in run.summary and not any(flat(run.settings.get("front") or {}).values()):
         return {"of": "budget", "costs": budgets}
@@ -139,14 +139,14 @@ def _yardstick(run: RunRecord) -> dict[str, Any]:
 
 
 def _repeatable(command: str) -> str:
-    """Without the folder, which is taken; a call from Python as it was."""
+    """The command without the folder, which is taken by now. A call from Python stays as it was."""
     if "-m search" not in command:
         return command
     return shlex.join(word for word in shlex.split(command) if not word.startswith("folder="))
 
 
 def _left_out(run: RunRecord) -> list[dict[str, str]]:
-    """What the search did not decide: layers left alone, precisions the target cannot run, decisions that were shut."""
+    """What the search did not decide: layers left alone, precisions the target cannot run, and decisions not opened."""
     alone = next((p.architecture.left_alone for p in run.points if p.architecture), {})
     found = [{"what": f"layer {name}", "why": why} for name, why in alone.items()]
     settings = flat(run.settings)
@@ -169,7 +169,7 @@ def _left_out(run: RunRecord) -> list[dict[str, str]]:
 
 
 def _several(value: Any) -> list[Any]:
-    """A setting that is a list, one value, or nothing."""
+    """A setting that may be a list, one value or null, as a list."""
     return value if isinstance(value, list) else [] if value is None else [value]
 
 

@@ -1,4 +1,4 @@
-"""A found network layer by layer: channels, bits and costs, of the exported model; without one, of the picks alone."""
+"""A found network, layer by layer: its channels, bits and costs, of the exported model or of the picks alone."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,10 +23,12 @@ class Layer:
     """One operator.
 
     Attributes:
-        kept: output channels that are left, of `channels` in the seed network; None: not known.
+        kept: output channels that are left.
+        channels: output channels in the seed network; None: they are not known.
         bits: {weight bits: output channels}.
-        costs: name of COSTS -> its share; RAM: bytes alive while it runs. Empty for picks alone.
-        peak: RAM peaks here.
+        costs: name of COSTS -> the layer's part of the cost. For RAM it is the bytes that are alive while the layer
+            runs. It is empty where only the picks are known.
+        peak: whether the peak of RAM is here.
     """
 
     name: str
@@ -39,7 +41,7 @@ class Layer:
 
 
 def layers_of_model(path: Path, picks: Picks, ends: Sequence[EpochEnd]) -> tuple[list[Layer], list[str]]:
-    """Layers in execution order, and which costs cannot be told.
+    """Layers in execution order, and the costs that cannot be told.
 
     Raises:
         ValueError: the file is missing, damaged or of another version.
@@ -77,7 +79,7 @@ def _costs(network: Network, path: Path) -> tuple[dict[str, dict[str, float]], l
 
 
 def _seed_channels(network: Network, picks: Picks, ends: Sequence[EpochEnd]) -> dict[str, int | None]:
-    """Tensor -> its channels in the seed network: what the first epoch counted, or picks a channel; None: unknown."""
+    """Tensor -> its channels in the seed network, by the first epoch or by the picks; None: they are not known."""
     first = ends[0] if ends and not ends[0].phase.startswith("finetune") else None
     counted = {name: sum(counts.values()) for name, counts in first.bits.items()} if first else {}
     found: dict[str, int | None] = dict.fromkeys(network.inputs)
@@ -92,7 +94,7 @@ def _picked(layer: LayerUse, picks: Picks) -> int | None:
 
 
 def _passed_on(layer: LayerUse, found: Mapping[str, int | None]) -> int | None:
-    """What a layer without weights of its own has from its inputs."""
+    """What a layer without weights of its own takes over from its inputs."""
     given = [found.get(name) for name in layer.inputs]
     if layer.operator.weighted or layer.operator.aliases or None in given:
         return None
@@ -100,9 +102,10 @@ def _passed_on(layer: LayerUse, found: Mapping[str, int | None]) -> int | None:
 
 
 def layers_of_picks(picks: Picks) -> list[Layer]:
-    """Of an architecture that was measured and not exported: its decisions.
+    """The layers of an architecture that was measured and not exported, as far as its decisions tell.
 
-    A layer that shares another's gate is listed with all of its channels: picks do not say who shares.
+    A layer that shares the gate of another layer is listed with all of its channels, because picks do not say which
+    layers share a gate.
     """
     names = dict.fromkeys(name.rpartition("/")[0] for name in sorted(picks) if name.endswith(("/bits", "/channels")))
     found = []

@@ -1,4 +1,4 @@
-"""The HTML file: a template, its style and scripts, and the document they draw, all in one."""
+"""The HTML file: a template, its style and scripts, and the document that they draw, all in one file."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -19,10 +19,10 @@ SCRIPTS = ("draw", "text", "front", "network", "budgets", "rivals", "curves", "d
 
 
 def write_report(folders: Sequence[Path], path: Path) -> list[str]:
-    """Writes the file; returns what could not be read, and where.
+    """Writes the file. Returns what could not be read, and where.
 
     Raises:
-        RunFolderError: a folder is no run's.
+        RunFolderError: a folder is no run folder.
         ValueError: there is nothing to show.
     """
     shown = document([read_run(folder) for folder in folders])
@@ -32,7 +32,7 @@ def write_report(folders: Sequence[Path], path: Path) -> list[str]:
 
 
 def write_run_report(folder: Path, note: Callable[[str], None]) -> None:
-    """The report of a run that has just ended: the run is whole without it, so what goes wrong is noted."""
+    """Writes the report of a run that has just ended. The run is whole without it, so an error is only noted."""
     try:
         for fault in write_report([folder], folder / REPORT_FILE):
             note(f"report: {fault}")
@@ -59,13 +59,13 @@ def _asset(name: str) -> str:
 
 
 def _embedded(value: dict[str, Any]) -> str:
-    """JSON that no parser of HTML takes for markup."""
+    """JSON in which no parser of HTML finds markup."""
     text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
 
 
 def _finite(value: Any) -> Any:
-    """None for what is no number: JSON has none of them."""
+    """The value with None in the place of NaN and infinity, which JSON does not have."""
     if isinstance(value, dict):
         return {key: _finite(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

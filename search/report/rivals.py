@@ -1,4 +1,4 @@
-"""Rivals: runs alike in all but seed and budgets. What each reaches at fixed budgets and over all, over its seeds."""
+"""Rivals: runs that differ in nothing but seed and budgets. What each reaches at fixed budgets and over all of them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,12 +24,12 @@ Budgets = tuple[tuple[str, float], ...]
 
 @dataclass(frozen=True)
 class Entry:
-    """An exported point, with what it counts as in comparisons.
+    """An exported point, as comparisons see it.
 
     Attributes:
         index: of the point in the report.
-        value: of the metric, of the integers: on test data, or where there is none on validation data; selected is
-            always that on validation data.
+        value: the metric of the integers on test data, or on validation data where there is no test data.
+        selected: the metric of the integers on validation data, by which points are chosen.
     """
 
     index: int
@@ -47,7 +47,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds and half of its interval, None with one seed."""
+    """A mean over seeds and half of its 95% interval, which is None with one seed."""
 
     rival: str
     mean: float
@@ -56,7 +56,7 @@ class Estimate:
 
 
 def labels(runs: Sequence[RunRecord]) -> list[str]:
-    """A name for the rival of each run: the strategy, and the settings in which rivals of one strategy differ."""
+    """A name for the rival of each run: its strategy, and the settings in which rivals of one strategy differ."""
     shared = [{key: value for key, value in flat(run.settings).items() if not _own(key)} for run in runs]
     found = []
     for run, settings in zip(runs, shared, strict=True):
@@ -75,7 +75,7 @@ def _own(key: str) -> bool:
 
 
 def entry(index: int, rival: str, run: RunRecord, point: Point) -> Entry | None:
-    """None: not exported, or without the metric of its integers."""
+    """The point as comparisons see it; None: it was not exported, or the metric of its integers is missing."""
     selected, test = point.of_integers("val"), point.of_integers("test")
     if point.folder is None or selected is None:
         return None
@@ -87,7 +87,7 @@ def entry(index: int, rival: str, run: RunRecord, point: Point) -> Entry | None:
 
 
 def front(entries: Sequence[Entry], cost: str) -> list[int]:
-    """Indices of the points that none dominates in cost and validation error, by rising cost."""
+    """Indices of the points that no other point dominates in cost and validation error, in the order of their costs."""
     having = [e for e in entries if cost in e.costs]
     if not having:
         return []
@@ -97,7 +97,7 @@ def front(entries: Sequence[Entry], cost: str) -> list[int]:
 
 
 def at_budgets(entries: Sequence[Entry]) -> dict[Budgets, list[Estimate]]:
-    """Each rival at each set of budgets, over its seeds; a rival without budgets where it keeps them."""
+    """Each rival at each set of budgets, over its seeds. A rival without budgets counts wherever it keeps them."""
     found = {}
     for budgets in sorted({e.budgets for e in entries if e.budgets}):
         candidates = [e for e in entries if e.budgets == budgets or (not e.budgets and e.keeps(budgets))]
@@ -108,7 +108,7 @@ def at_budgets(entries: Sequence[Entry]) -> dict[Budgets, list[Estimate]]:
 
 
 def repeated(entries: Iterable[Entry]) -> list[tuple[Entry, Entry]]:
-    """Pairs of one rival, seed and budgets: the same run twice, of which one counts."""
+    """Pairs of runs with the same rival, seed and budgets, of which one counts."""
     seen: dict[tuple[str, int, Budgets], Entry] = {}
     pairs = []
     for e in entries:
@@ -129,12 +129,12 @@ def _best(entries: Iterable[Entry]) -> dict[str, dict[int, Entry]]:
 
 
 def seed_cost(entries: Sequence[Entry], cost: str) -> float | None:
-    """Of the largest seed network: a corner of hypervolumes that does not depend on what was found; None: not known."""
+    """The cost of the largest seed network: a corner of hypervolumes that no result changes; None: it is not known."""
     return max((e.seed_costs[cost] for e in entries if e.seed_costs.get(cost, 0) > 0), default=None)
 
 
 def hypervolumes(entries: Sequence[Entry], cost: str) -> list[Estimate]:
-    """Of each rival, over its seeds of which all budgets are there: see `front_volume`."""
+    """The hypervolume of each rival, over the seeds of which no budget is missing; see `front_volume`."""
     corner = seed_cost(entries, cost)
     if corner is None:
         return []
@@ -147,7 +147,7 @@ def hypervolumes(entries: Sequence[Entry], cost: str) -> list[Estimate]:
 
 
 def incomplete(entries: Sequence[Entry]) -> list[str]:
-    """Seeds that are in no hypervolume, since budgets that the rival has with other seeds are missing."""
+    """Seeds that count in no hypervolume, because they lack budgets that the rival has with other seeds."""
     return [
         f"rival '{rival}', seed {seed}: has no network for {', '.join(map(str, map(dict, lacking)))}, so it is in none "
         "of the hypervolumes. Run it for these budgets, too."
@@ -157,7 +157,7 @@ def incomplete(entries: Sequence[Entry]) -> list[str]:
 
 
 def _by_seed(entries: Sequence[Entry]) -> dict[str, tuple[dict[int, list[Entry]], dict[int, list[Budgets]]]]:
-    """Rival -> seed -> its points; and of seeds that have fewer budgets than the rival in all, those that lack."""
+    """Rival -> seed -> its points, and for each seed the budgets that it lacks and the rival has with other seeds."""
     by_rival: dict[str, dict[int, list[Entry]]] = {}
     for e in entries:
         by_rival.setdefault(e.rival, {}).setdefault(e.seed, []).append(e)

@@ -1,4 +1,4 @@
-"""What a run folder holds, as plain values; what of it is damaged is named, and the rest is read."""
+"""What a run folder holds, as plain values. Damaged parts are named, and the rest is read."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -38,10 +38,10 @@ class Point:
     """An architecture that was trained.
 
     Attributes:
-        folder: where its files are; None for one that was measured and not exported.
+        folder: where its files are; None for an architecture that was measured and not exported.
         scores: "float", "decided", "integer" -> split -> value of the metric.
         costs: name -> "found", "unit", and "seed_network" where it is known.
-        summary: all of its summary.json.
+        summary: what its summary.json holds.
     """
 
     architecture: Architecture | None
@@ -58,13 +58,13 @@ class Point:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run as its folder tells it.
+    """A run, as its folder shows it.
 
     Attributes:
-        task: its name, one of TASKS.
-        finished: it has a summary.
-        settings: of config.yaml; empty where there is none.
-        command: that started it, "" where that is not known.
+        task: the name of its task, one of TASKS.
+        finished: whether it has a summary.
+        settings: what config.yaml holds; empty where there is none.
+        command: the command that started it; "" where it is not known.
         sensitivity: decision -> "options" and "loss_increase", a row a group.
         faults: what could not be read, and where.
     """
@@ -86,7 +86,11 @@ class RunRecord:
 
 
 def read_run(folder: Path) -> RunRecord:
-    """Raises RunFolderError: no run folder, one whose summary is damaged, or of a task that this version lacks."""
+    """The run in a folder.
+
+    Raises:
+        RunFolderError: it is no run folder, its summary is damaged, or this version does not know its task.
+    """
     if not any((folder / name).is_file() for name in RUN_FILES):
         below = sorted({str(path.parent) for name in RUN_FILES for path in folder.glob(f"*/{name}")})
         hint = f"Below it there are {', '.join(below)}." if below else "Name a folder that a run has written."
@@ -118,7 +122,7 @@ def read_run(folder: Path) -> RunRecord:
 
 
 def _lines(path: Path, read: Callable[[Path], tuple[list[T], list[str]]], faults: list[str]) -> list[T]:
-    """What can be read of the lines of a file that may be missing."""
+    """The lines that can be read of a file, which may be missing."""
     if not path.is_file():
         return []
     found, wrong = read(path)
@@ -127,7 +131,7 @@ def _lines(path: Path, read: Callable[[Path], tuple[list[T], list[str]]], faults
 
 
 def _settings(path: Path, faults: list[str]) -> tuple[dict[str, Any], str, str]:
-    """Settings, the file's text, and the command in the comment that it begins with; all without passwords."""
+    """The settings, the text of the file, and the command in its first comment, all of them without passwords."""
     if not path.is_file():
         return {}, "", ""
     text = without_password(path.read_text(encoding="utf-8", errors="replace"))
@@ -158,7 +162,7 @@ def _task(path: Path, settings: Mapping[str, Any]) -> str:
 
 
 def _exported(path: Path, summary: Mapping[str, Any], metric: str, faults: list[str]) -> list[Point]:
-    """The run's one point, or those of its front, each in a folder of its own."""
+    """The one point of the run, or the points of its front, each in a folder of its own."""
     found = []
     for folder, entry in entries(path, summary, faults):
         point = entry | (_own_summary(folder / SUMMARY_FILE, faults) if folder != path.parent else {})
@@ -175,7 +179,7 @@ def _exported(path: Path, summary: Mapping[str, Any], metric: str, faults: list[
 
 
 def _own_summary(path: Path, faults: list[str]) -> dict[str, Any]:
-    """Of a point; the run's summary has most of it, so that a damaged one costs little."""
+    """The summary of a point. The run's summary has most of it as well, so little is lost where it is damaged."""
     try:
         return read_summary(path, faults)
     except RunFolderError as error:
@@ -192,13 +196,13 @@ def _architecture(path: Path, faults: list[str]) -> Architecture | None:
 
 
 def _measured(result: Result) -> Point:
-    """Trained and measured on validation data, not exported."""
+    """Points that were trained and measured on validation data, and not exported."""
     costs = {name: {"found": value, "unit": result.units.get(name, "")} for name, value in result.costs.items()}
     return Point(result.architecture, result.budgets, costs, {"integer": {"val": result.selected}})
 
 
 def _sensitivity(path: Path, faults: list[str]) -> dict[str, LossIncreases]:
-    """Of the decisions whose part of the file is whole."""
+    """The sensitivity of the decisions whose part of the file is whole."""
     if not path.is_file():
         return {}
     try:

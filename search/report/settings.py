@@ -1,4 +1,4 @@
-"""Settings of several runs side by side: flat keys, and in which they differ."""
+"""Settings of several runs side by side: their flat keys, and the keys in which they differ."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,12 +16,12 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def written(value: Any) -> str:
-    """As YAML has it: null, true, [2, 4]."""
+    """A value as YAML writes it: null, true, [2, 4]."""
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def differing(several: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Flat key -> its value in each of the settings, ABSENT where one lacks it; keys in which they differ alone."""
+    """Flat key -> its value in each of the settings, or ABSENT. Only keys in which the settings differ are there."""
     flats = [flat(settings) for settings in several]
     keys = dict.fromkeys(key for each in flats for key in each)
     rows = {key: [each.get(key, ABSENT) for each in flats] for key in keys}

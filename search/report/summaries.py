@@ -1,4 +1,4 @@
-"""summary.json, of a run or of a point of its front: fields that are of another kind are named and left out."""
+"""summary.json of a run or of a point of its front. Fields of the wrong kind are named and left out."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,7 +42,11 @@ for task in TASKS.values():
 
 
 def read_summary(path: Path, faults: list[str]) -> dict[str, Any]:
-    """Empty where there is no file. Raises RunFolderError: it is no JSON at all."""
+    """What the file holds; empty where there is no file.
+
+    Raises:
+        RunFolderError: the file is no JSON.
+    """
     if not path.is_file():
         return {}
     try:
@@ -54,14 +58,14 @@ def read_summary(path: Path, faults: list[str]) -> dict[str, Any]:
 
 
 def checked(path: Path, document: Mapping[str, Any], faults: list[str]) -> dict[str, Any]:
-    """The document without what is of another kind."""
+    """The document without fields of the wrong kind."""
     wrong = unlike(document, {name: kind for name, kind in KINDS.items() if name in document})
     faults += [f"{path}: {fault}; it is left out. Restore the file." for fault in wrong.values()]
     return {name: value for name, value in document.items() if name not in wrong}
 
 
 def entries(path: Path, summary: Mapping[str, Any], faults: list[str]) -> list[tuple[Path, dict[str, Any]]]:
-    """The folders of a run's one point, or of those of its front, and what its summary says of each."""
+    """The folder of the run's one point, or of each point of its front, and what the run's summary says of it."""
     if "points" not in summary:
         return [(path.parent, dict(summary))] if summary else []
     found = []

@@ -1,4 +1,4 @@
-"""A run's epochs as columns: curves of all phases, and of the search the bits and gates, thinned out."""
+"""A run's epochs as columns: the curves of all phases, and the bits and gates of the search, thinned out."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ DIGITS = 5
 
 
 def curves(ends: Sequence[EpochEnd]) -> dict[str, Any]:
-    """Scalars by name, a value or None an epoch, and where the phases begin and end."""
+    """Scalars by name, with a value or None for each epoch, and where the phases begin and end."""
     names = sorted({name for end in ends for name in end.scalars})
     phases = []
     for phase, members in groupby(ends, key=lambda end: end.phase):
@@ -28,7 +28,7 @@ def curves(ends: Sequence[EpochEnd]) -> dict[str, Any]:
 
 
 def decisions(ends: Sequence[EpochEnd]) -> dict[str, Any]:
-    """Of the epochs in which decisions move: channels by width of every layer, shadow values of every gate."""
+    """Channels by width of every layer and shadow values of every gate, in the epochs in which decisions move."""
     moving = [end for end in ends if not end.phase.startswith(DECIDED_PHASES)]
     kept = thinned(moving, MOST_SEARCH_EPOCHS)
     if not kept:
@@ -49,7 +49,7 @@ def decisions(ends: Sequence[EpochEnd]) -> dict[str, Any]:
 
 
 def sensitivities(decisions: Mapping[str, LossIncreases]) -> list[dict[str, Any]]:
-    """Of each decision and option how far the loss rises: mean, least and most over its groups."""
+    """How far the loss rises with each option of each decision: the mean, the least and the most over its groups."""
     found = []
     for name, decision in decisions.items():
         by_option = zip(decision["options"], zip(*decision["loss_increase"], strict=True), strict=True)
@@ -62,13 +62,13 @@ def sensitivities(decisions: Mapping[str, LossIncreases]) -> list[dict[str, Any]
 
 
 def thinned(ends: Sequence[EpochEnd], most: int) -> list[EpochEnd]:
-    """At most about so many, evenly, the last among them."""
+    """About so many of them at most, evenly spaced, with the last one among them."""
     step = ceil(len(ends) / most) or 1
     return list(reversed(list(reversed(ends))[::step]))
 
 
 def _bytes(rows: Sequence[Sequence[float]]) -> str:
-    """(epochs, channels) shadow values in [0, 1], as bytes in base64; those outside are clipped."""
+    """(epochs, channels) shadow values in [0, 1], as bytes in base64. Values outside are clipped."""
     return base64.b64encode(bytes(round(255 * min(1.0, max(0.0, v))) for row in rows for v in row)).decode()
 
 
