@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cost_models.layer import LayerUse, Network, TensorUse
 from spaces.blocks.block import TABLE_BITS, Block
-from spaces.decisions.gate_places import Slots
+from spaces.decisions.gate_places import GatePlaces
 from spaces.decisions.selection import Selection
 from spaces.decisions.selector import Selector
 from spaces.quantizers import ActivationChoice
@@ -24,7 +24,7 @@ class Described(Protocol):
 
     spec: SpaceSpec
     blocks: Sequence[Block]
-    slots: Slots
+    gate_places: GatePlaces
     selector: Selector
 
     def quantizer(self, tensor: str) -> Quantizer | None:
@@ -61,7 +61,7 @@ class _Description:
 
     def __init__(self, space: Described, selection: Selection) -> None:
         self.space, self.selection, self.spec = space, selection, space.spec
-        counts, gates = space.slots.counts, selection.alpha
+        counts, gates = space.gate_places.counts, selection.alpha
         self.alpha = counts.new_ones(1) if gates is None else gates * space.selector.copies().double()
         self.channels = dict(zip(self.spec.slots, (counts @ self.alpha).unbind(), strict=True))
         self.shapes = self.spec.shapes
@@ -148,7 +148,7 @@ class _Description:
         share = share.double()
         if len(share) == 1:
             return ChannelWidths(spec.widths, out * share[0])
-        places = self.space.slots.of(block.name)
+        places = self.space.gate_places.of(block.name)
         keep = self.alpha.index_select(0, places) if places is not None else out.new_ones(len(share))
         return ChannelWidths(spec.widths, keep @ share)
 

@@ -17,7 +17,7 @@ from spaces.blocks import Block
 from spaces.blocks.weights import weights_in_use
 from spaces.deciding.decide import Decided, decided
 from spaces.decisions.decision import Decision, Gate
-from spaces.decisions.gate_places import Slots
+from spaces.decisions.gate_places import GatePlaces
 from spaces.decisions.selection import Selection
 from spaces.decisions.selector import Selector
 from spaces.describe import describe
@@ -61,8 +61,8 @@ class Space(nn.Module):
         self._choices, self._weights = registered(self.choices), registered(self.weights)
         self._norms, self._quantizers = registered(self.norms), registered(self.quantizers)
         self.blocks = cast("Sequence[Block]", blocks_of(spec, self.weights, self.norms, self.quantizers))
-        self.slots = Slots(spec)
-        self.selector = Selector(spec, list(gates.values()), self.choices, self.slots)
+        self.gate_places = GatePlaces(spec)
+        self.selector = Selector(spec, list(gates.values()), self.choices, self.gate_places)
         self._mode, self.held, self.draws = FLOAT, False, True
         self.selection = Selection(FLOAT)
 

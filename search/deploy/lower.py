@@ -9,7 +9,7 @@ from torch import Tensor
 
 from search.integer.packing import pack_rows, pack_widths
 from search.integer.program import Node, Program, TensorInfo
-from spaces.blocks.block import Block, Fixed
+from spaces.blocks.block import Block, Folded
 from spaces.blocks.fixed_point import INT32_MAX
 from spaces.quantizers import ActivationQuantizer
 from spaces.space import Space
@@ -64,12 +64,12 @@ def _node(space: Space, block: Block, constants: Constants) -> Node:
     attributes = dict(spec.attributes)
     roles: dict[str, str] = {}
     if spec.operator.requantizes:
-        fixed = _fixed(block)
-        attributes |= {"zero_point": fixed.zero_point, "clip": list(fixed.clip)}
+        folded = _folded(block)
+        attributes |= {"zero_point": folded.zero_point, "clip": list(folded.clip)}
         if spec.operator.weighted:
-            attributes |= _weights(block, fixed, constants, roles)
-        _store(constants, roles, block.name, "multiplier", _array(fixed.multiplier, np.int16))
-        _store(constants, roles, block.name, "shift", _array(fixed.shift, np.uint8))
+            attributes |= _weights(block, folded, constants, roles)
+        _store(constants, roles, block.name, "multiplier", _array(folded.multiplier, np.int16))
+        _store(constants, roles, block.name, "shift", _array(folded.shift, np.uint8))
     table = block.table()
     if table is not None:
         _store(constants, roles, block.name, "table", _array(table, np.uint8 if block.output.bits <= 8 else np.uint16))
@@ -83,10 +83,10 @@ def _node(space: Space, block: Block, constants: Constants) -> Node:
     )
 
 
-def _fixed(block: Block) -> Fixed:
+def _folded(block: Block) -> Folded:
     try:
         with torch.no_grad():
-            return block.parameters_fixed()
+            return block.folded()
     except OverflowError as error:
         raise LoweringError(f"{error} Calibrate on more data, or train longer with integers.") from error
 
@@ -105,14 +105,14 @@ def _array(values: Tensor, dtype: type) -> Array:
     return narrow
 
 
-def _weights(block: Block, fixed: Fixed, constants: Constants, roles: dict[str, str]) -> dict[str, Any]:
+def _weights(block: Block, folded: Folded, constants: Constants, roles: dict[str, str]) -> dict[str, Any]:
     """Stores packed rows, widths and the folded bias; returns the attributes that go with them."""
-    weights, codes, folded = block.weights, fixed.codes, fixed.bias
-    assert weights is not None and weights.quantizer is not None and codes is not None and folded is not None
+    weights, codes, constant = block.weights, folded.codes, folded.bias
+    assert weights is not None and weights.quantizer is not None and codes is not None and constant is not None
     rows = codes.flatten(1).long().cpu()
     widths = weights.quantizer.bits[0].cpu().numpy().astype(np.uint8)
     source = block.sources[0]
-    bias = folded.cpu() - source.zero_point * rows.sum(1)
+    bias = constant.cpu() - source.zero_point * rows.sum(1)
     # Partial sums of codes stay within sum|w| * largest code, whatever the order; the bias comes on top.
     bound = int((rows.abs().sum(1) * (2**source.bits - 1) + bias.abs()).max())
     if bound > INT32_MAX:

@@ -1,6 +1,6 @@
 """Blocks: the nodes of a Space. One block is one node of the Program."""
 
-from spaces.blocks.block import Block, Fixed
+from spaces.blocks.block import Block, Folded
 from spaces.blocks.conv import BLOCKS as WEIGHTED
 from spaces.blocks.join import BLOCKS as JOINS
 from spaces.blocks.pool import BLOCKS as POOLS
@@ -10,4 +10,4 @@ from spaces.blocks.weights import Weights
 
 BLOCKS: dict[str, type[Block]] = {**WEIGHTED, **JOINS, **POOLS, **TABLES, **SELECTS}
 
-__all__ = ["BLOCKS", "Block", "Fixed", "Weights"]
+__all__ = ["BLOCKS", "Block", "Folded", "Weights"]

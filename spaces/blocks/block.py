@@ -23,8 +23,11 @@ TABLE_BITS = 8  # of the codes that index an activation table
 
 
 @dataclass
-class Fixed:
-    """The integers of a block, as the Program stores them, but as int64 tensors and with padding not folded in."""
+class Folded:
+    """The integers of a block, its norm folded into them: those of the Program, as int64 tensors.
+
+    The Program's bias takes the input's zero point off as well; this one does not.
+    """
 
     multiplier: Tensor
     shift: Tensor
@@ -72,7 +75,7 @@ class Block(nn.Module):
         # Behind a norm or a sum the table is indexed by codes of its own.
         indexed = output is not None and not self.clamped and spec.operator.fuses_activation
         self.pre = ActivationQuantizer(TABLE_BITS) if indexed else None
-        self._cached: Fixed | None = None
+        self._cached: Folded | None = None
 
     @property
     def quantizer(self) -> Quantizer | None:
@@ -105,7 +108,7 @@ class Block(nn.Module):
         if self.pre is not None and old.pre is not None:
             self.pre.inherit(old.pre)
 
-    def fixed(self) -> Fixed:
+    def fold(self) -> Folded:
         raise NotImplementedError(f"block '{self.name}': {self.spec.op} requantizes nothing.")
 
     def forward(self, selection: Selection, *inputs: Tensor) -> Tensor:
@@ -156,26 +159,26 @@ class Block(nn.Module):
 
     def exact(self, *inputs: Tensor) -> Tensor:
         """Integer arithmetic alone, on grid values."""
-        fixed = self.parameters_fixed()
+        folded = self.folded()
         codes = [q.codes(x) - q.zero_point for q, x in zip(self.sources, inputs, strict=True)]
         acc = self.integers(*codes)
-        out = (requantize(acc, *self._per_channel(fixed, acc)) + fixed.zero_point).clamp(*fixed.clip)
-        if fixed.table is not None:
-            out = fixed.table[out - fixed.clip[0]]
+        out = (requantize(acc, *self._per_channel(folded, acc)) + folded.zero_point).clamp(*folded.clip)
+        if folded.table is not None:
+            out = folded.table[out - folded.clip[0]]
         return self.output.decode(out)
 
     @staticmethod
-    def _per_channel(fixed: Fixed, acc: Tensor) -> tuple[Tensor, Tensor]:
+    def _per_channel(folded: Folded, acc: Tensor) -> tuple[Tensor, Tensor]:
         shape = (1, -1, *(1,) * (acc.dim() - 2))
-        return fixed.multiplier.view(shape), fixed.shift.view(shape)
+        return folded.multiplier.view(shape), folded.shift.view(shape)
 
-    def parameters_fixed(self) -> Fixed:
-        """`fixed()`, kept while the block is in evaluation, where nothing can change."""
+    def folded(self) -> Folded:
+        """`fold()`, kept while the block is in evaluation, where nothing can change."""
         if self.training:
             self._cached = None
-            return self.fixed()
+            return self.fold()
         if self._cached is None:
-            self._cached = self.fixed()
+            self._cached = self.fold()
         return self._cached
 
     def train(self, mode: bool = True) -> "Block":

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from spaces.blocks.block import Block, Fixed
+from spaces.blocks.block import Block, Folded
 from spaces.blocks.fixed_point import exact_dtype, multiplier_and_shift
 from spaces.blocks.norm import is_distributed, plain_norm, synchronized_norm
 from spaces.blocks.weights import Weights
@@ -69,15 +69,15 @@ class ConvBlock(Block):
         return y if self.clamped else self._after_table(selection, y, keep)
 
     def integers(self, x: Tensor) -> Tensor:
-        fixed = self.parameters_fixed()
-        assert fixed.codes is not None and fixed.bias is not None
-        magnitude = fixed.codes.abs().flatten(1).sum(1).max().item() * (2 ** self.sources[0].bits - 1)
+        folded = self.folded()
+        assert folded.codes is not None and folded.bias is not None
+        magnitude = folded.codes.abs().flatten(1).sum(1).max().item() * (2 ** self.sources[0].bits - 1)
         dtype = torch.float64 if x.is_cuda else exact_dtype(magnitude)  # on CUDA float32 may be TF32 or Winograd
-        acc = self.convolve(x.to(dtype), fixed.codes.to(dtype), None).long()
-        return acc + fixed.bias.view(1, -1, *(1,) * (acc.dim() - 2))
+        acc = self.convolve(x.to(dtype), folded.codes.to(dtype), None).long()
+        return acc + folded.bias.view(1, -1, *(1,) * (acc.dim() - 2))
 
     @torch.no_grad()
-    def fixed(self) -> Fixed:
+    def fold(self) -> Folded:
         """Batch norm goes into multiplier and bias (docs/methods.md, section 5); its sign into the multiplier's.
 
         y = gain * (s_w s_x sum + b) + offset = gain s_w s_x (sum + (b + offset / gain) / (s_w s_x)). Where the gain
@@ -99,7 +99,7 @@ class ConvBlock(Block):
             raise OverflowError(f"block '{self.name}': {error}") from error
         real = torch.ldexp(multiplier.double(), -shift)
         bias = torch.where(real == 0, 0.0, constant / real).round().clamp(-MAX_BIAS, MAX_BIAS).long()
-        return Fixed(multiplier, shift, quantizer.zero_point, self.clip(), codes, bias, self.table())
+        return Folded(multiplier, shift, quantizer.zero_point, self.clip(), codes, bias, self.table())
 
     def _affine(self, channels: int) -> tuple[Tensor, Tensor]:
         if self.norm is not None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from spaces.blocks.block import Block, Fixed
+from spaces.blocks.block import Block, Folded
 from spaces.blocks.fixed_point import common_shift, multiplier_and_shift, requantize
 from spaces.decisions.selection import Selection
 
@@ -21,19 +21,19 @@ class AddBlock(Block):
         return a + b
 
     @torch.no_grad()
-    def fixed(self) -> Fixed:
+    def fold(self) -> Folded:
         quantizer = self.sum_quantizer()
         steps = [q.step / quantizer.step for q in self.sources]
         multiplier, shift = common_shift(_ratios(steps, quantizer.log_step))
-        return Fixed(multiplier, shift, quantizer.zero_point, self.clip(), table=self.table())
+        return Folded(multiplier, shift, quantizer.zero_point, self.clip(), table=self.table())
 
     def integers(self, a: Tensor, b: Tensor) -> Tensor:
-        m = self.parameters_fixed().multiplier
+        m = self.folded().multiplier
         return a * m[0] + b * m[1]
 
     @staticmethod
-    def _per_channel(fixed: Fixed, acc: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.ones_like(fixed.shift), fixed.shift
+    def _per_channel(folded: Folded, acc: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.ones_like(folded.shift), folded.shift
 
 
 class MulBlock(Block):
@@ -43,11 +43,11 @@ class MulBlock(Block):
         return a * b
 
     @torch.no_grad()
-    def fixed(self) -> Fixed:
+    def fold(self) -> Folded:
         quantizer = self.sum_quantizer()
         a, b = self.sources
         multiplier, shift = multiplier_and_shift(_ratios([a.step * b.step / quantizer.step], quantizer.log_step))
-        return Fixed(multiplier, shift, quantizer.zero_point, self.clip(), table=self.table())
+        return Folded(multiplier, shift, quantizer.zero_point, self.clip(), table=self.table())
 
     def integers(self, a: Tensor, b: Tensor) -> Tensor:
         return a * b
@@ -60,20 +60,20 @@ class ConcatBlock(Block):
         return torch.cat(inputs, 1)
 
     @torch.no_grad()
-    def fixed(self) -> Fixed:
+    def fold(self) -> Folded:
         quantizer = self.sum_quantizer()
         steps = [q.step / quantizer.step for q in self.sources]
         multiplier, shift = multiplier_and_shift(_ratios(steps, quantizer.log_step))
-        return Fixed(multiplier, shift, quantizer.zero_point, self.clip(), table=self.table())
+        return Folded(multiplier, shift, quantizer.zero_point, self.clip(), table=self.table())
 
     def integers(self, *inputs: Tensor) -> Tensor:
-        fixed = self.parameters_fixed()
-        parts = zip(inputs, fixed.multiplier, fixed.shift, strict=True)
+        folded = self.folded()
+        parts = zip(inputs, folded.multiplier, folded.shift, strict=True)
         return torch.cat([requantize(x, m, n) for x, m, n in parts], 1)
 
     @staticmethod
-    def _per_channel(fixed: Fixed, acc: Tensor) -> tuple[Tensor, Tensor]:
-        one = torch.ones_like(fixed.shift[:1])
+    def _per_channel(folded: Folded, acc: Tensor) -> tuple[Tensor, Tensor]:
+        one = torch.ones_like(folded.shift[:1])
         return 2 * one, one  # already requantized: (acc * 2 + 1) >> 1 = acc
 
 

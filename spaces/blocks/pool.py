@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from spaces.blocks.block import Block, Fixed
+from spaces.blocks.block import Block, Folded
 from spaces.blocks.fixed_point import multiplier_and_shift
 from spaces.decisions.selection import Selection
 
@@ -62,12 +62,12 @@ class AvgPoolBlock(Block):
         return int(torch.tensor(self.spec.attributes["kernel"]).prod())
 
     @torch.no_grad()
-    def fixed(self) -> Fixed:
+    def fold(self) -> Folded:
         quantizer = self.sum_quantizer()
         ratio = self.sources[0].step / quantizer.step / self.window
         ratios = torch.tensor([ratio], dtype=torch.float64, device=quantizer.log_step.device)
         multiplier, shift = multiplier_and_shift(ratios)
-        return Fixed(multiplier, shift, quantizer.zero_point, self.clip(), table=self.table())
+        return Folded(multiplier, shift, quantizer.zero_point, self.clip(), table=self.table())
 
     def integers(self, x: Tensor) -> Tensor:
         mean = self._pool(x.double())  # sums of integers, divided: exact once multiplied back and rounded

@@ -9,7 +9,7 @@ from spaces.blocks.activations import moves_zero
 from spaces.spec import BlockSpec, SpaceSpec
 
 
-class Slots(nn.Module):
+class GatePlaces(nn.Module):
     """Indices into the vector of all gates, whose place 0 is the channel that is always open.
 
     Attributes:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from spaces.decisions.decision import Choice, Gate, keeps, probabilities, shares
-from spaces.decisions.gate_places import Slots
+from spaces.decisions.gate_places import GatePlaces
 from spaces.decisions.schedule import Schedule
 from spaces.decisions.selection import Selection
 from spaces.modes import FLOAT
@@ -23,7 +23,9 @@ class Selector:
         schedule: what a pass runs.
     """
 
-    def __init__(self, spec: SpaceSpec, gates: Sequence[Gate], choices: Mapping[str, Choice], places: Slots) -> None:
+    def __init__(
+        self, spec: SpaceSpec, gates: Sequence[Gate], choices: Mapping[str, Choice], places: GatePlaces
+    ) -> None:
         self._spec, self.gates, self.choices, self.places = spec, tuple(gates), choices, places
         self.schedule = Schedule(spec)
         self._precisions = [q.choice for q in spec.quantizers.values() if q.choice is not None]

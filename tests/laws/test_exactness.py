@@ -161,8 +161,8 @@ def _allowed(block: Block) -> float:
     """Codes of the output."""
     if block.spec.op == "table":
         return 1.01
-    fixed, codes = block.fixed(), 2 ** block.sum_quantizer().bits
-    unit = torch.ldexp(fixed.multiplier.double().abs(), -fixed.shift).max().item() if fixed.bias is not None else 0.0
+    folded, codes = block.folded(), 2 ** block.sum_quantizer().bits
+    unit = torch.ldexp(folded.multiplier.double().abs(), -folded.shift).max().item() if folded.bias is not None else 0.0
     of_the_sum = 1.01 + unit / 2 + codes * 2.0**-14
     return of_the_sum if block.pre is None else 1.01 + STEEPEST * of_the_sum * block.pre.step / block.output.step
 

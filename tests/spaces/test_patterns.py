@@ -116,7 +116,7 @@ def test_deciding_keeps_the_zeros_and_training_does_not_bring_them_back(pattern)
     for name, mask in masks.items():
         assert not decided.weights[name].weight[~mask].any() and decided.weights[name].weight[mask].any()
     program = lower(decided.eval())
-    assert any(not codes.all() for codes in (decided.blocks[0].fixed().codes, decided.blocks[2].fixed().codes))
+    assert any(not codes.all() for codes in (decided.blocks[0].folded().codes, decided.blocks[2].folded().codes))
     assert program.flash_bytes() > 0
 
 
