@@ -27,7 +27,7 @@ register()
 
 
 def _refuse_others(overrides: Sequence[str]) -> None:
-    """Settings of a resumed run are those of its folder: others would be ignored."""
+    """Refuses settings for a resumed run, which takes those of its folder."""
     others = [o for o in overrides if not o.startswith("resume=")]
     if others:
         raise ValueError(f"resume: {others} cannot be changed in a run that has begun. Start a new run with them.")
@@ -39,7 +39,7 @@ def _job_number() -> int | None:
 
 
 def _command() -> str:
-    """What starts this run: of a sweep, this run of it alone."""
+    """The command that starts this run. Of a sweep it starts this run alone."""
     ours, processes = HydraConfig.get(), distributed.world_size()
     program = ["torchrun", f"--nproc-per-node={processes}"] if processes > 1 else ["python"]
     folders = [f"--config-dir={s.path}" for s in ours.runtime.config_sources if s.provider == "command-line"]

@@ -1,4 +1,4 @@
-"""A search from Python: a model and data that exist already, settings as on the command line."""
+"""A search from Python, for a model and data that exist already. Settings are those of the command line."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -26,18 +26,18 @@ def compress(
     overrides: Sequence[str] = (),
     resume: bool = False,
 ) -> dict[str, Any]:
-    """Prune, quantize and train a network until it meets its budgets; write the result and its integers to a folder.
+    """Prunes, quantizes and trains a network until it meets its budgets, and writes it and its integers to a folder.
 
     Args:
-        model: takes (N, *data.input_shape), normalised, and returns (N, classes). Training starts from its weights; the
+        model: takes (N, *data.input_shape), normalised, and returns (N, classes). Training starts from its weights. The
             model itself is not modified.
-        data: of `search.data.from_arrays`, say.
+        data: what `search.data.from_arrays` returns, for example.
         budgets: cost -> limit, in the cost's unit; see cost_models.COST_MODELS.
-        overrides: as behind `python -m search`: ["target=mpic", "strategy.epochs=20"].
-        resume: go on with the run that was stopped in the folder; all other arguments as they were.
+        overrides: what would follow `python -m search`: ["target=mpic", "strategy.epochs=20"].
+        resume: whether to go on with the run that was stopped in the folder. All other arguments must be as they were.
 
     Returns:
-        what the folder's summary.json holds.
+        What the folder's summary.json holds.
 
     Raises:
         RunFolderError: there is something in the folder, and resume is False.
@@ -60,7 +60,7 @@ def compress(
 def _settings(
     model: nn.Module, data: Data, budgets: Mapping[str, float], folder: Path, overrides: Sequence[str]
 ) -> Settings:
-    """The command line's, with what is given in Python in its place; config.yaml says what that was."""
+    """The settings of the command line, with what is given in Python in its place. config.yaml says what that was."""
     settings = composed(overrides)
     given: dict[str, Any] = {
         "experiment": folder.name,
@@ -73,7 +73,7 @@ def _settings(
 
 
 def _as_begun(settings: Settings, begun: Mapping[str, Any]) -> Settings:
-    """With the name and the number of threads that a run began with, whatever its folder is called now."""
+    """The settings with the name and the number of threads that the run began with, even if its folder was renamed."""
     threads = begun.get("train", {}).get("threads", settings.train.threads)
     name = begun.get("experiment", settings.experiment)
     return replace(settings, experiment=name, train=replace(settings.train, threads=threads))

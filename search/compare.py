@@ -28,7 +28,7 @@ Row = tuple[str, ...]  # a name, and a cell for every column
 
 @dataclass(frozen=True)
 class Column:
-    """A network of a run; of a run with a front, one of its points."""
+    """A network of a run. A run with a front has one for each of its points."""
 
     name: str
     run: RunRecord
@@ -39,8 +39,8 @@ def compare(folders: Sequence[Path]) -> tuple[list[Table], list[str]]:
     """The tables, and what could not be read.
 
     Raises:
-        RunFolderError: a folder is no run's.
-        ValueError: there is no network: none has been exported yet, or none can be read; or runs are of several tasks.
+        RunFolderError: a folder is no run folder.
+        ValueError: no network has been exported yet, none can be read, or the runs are of several tasks.
     """
     runs = [read_run(folder) for folder in folders]
     shown = document(runs)
@@ -66,7 +66,7 @@ def _alone(run: RunRecord) -> str:
 
 
 def _short(folders: Sequence[Path]) -> list[str]:
-    """The folders without what they begin with alike; one alone by its name."""
+    """The folders without the part that all of them begin with. A single folder is called by its name."""
     paths = [folder.resolve() for folder in folders]
     parents = [path.parent for path in paths]
     return [str(path.relative_to(os.path.commonpath(parents))) for path in paths]
@@ -103,7 +103,7 @@ def _costs(columns: Sequence[Column], units: dict[str, str]) -> list[Row]:
 
 
 def _layers(columns: Sequence[Column]) -> list[Row]:
-    """Layers with weights; in the order of the first network, then those of the others."""
+    """Layers with weights: those of the first network in their order, then those that only the others have."""
     layers = [{layer["name"]: layer for layer in c.point["layers"] if layer["bits"]} for c in columns]
     names = dict.fromkeys(name for each in layers for name in each)
     return [(name, *(_layer(each.get(name)) for each in layers)) for name in names]
@@ -127,7 +127,7 @@ def _table(title: str, names: Sequence[str], rows: Sequence[Row]) -> Table:
 
 
 def show(tables: Sequence[Table], stream: TextIO) -> None:
-    """A row is a line, whatever the width; bold heads where the stream is a terminal, plain text elsewhere."""
+    """Each row is one line, whatever its width. Heads are bold on a terminal, and plain text elsewhere."""
     console = Console(file=stream, width=WIDTH, **LITERAL)
     for number, table in enumerate(tables):
         with console.capture() as capture:

@@ -70,7 +70,7 @@ class ConfigSchema:
 
 
 def register() -> None:
-    """Makes the schemas known to Hydra; each YAML names its own first in `defaults`."""
+    """Makes the schemas known to Hydra. Each YAML file names its schema first in `defaults`."""
     store = ConfigStore.instance()
     store.store(name="config_schema", node=ConfigSchema)
     store.store(group="target", name="target_schema", node=Target)
@@ -134,16 +134,16 @@ def _named(group: str, values: Mapping[str, Any], schemas: Mapping[str, type]) -
 
 
 def _filled(schema: type, values: dict[str, Any]) -> Any:
-    """An instance of the schema from a plain mapping; unknown keys are refused once more, merged schemas or not."""
+    """An instance of the schema from a plain mapping. Unknown keys are refused here once more."""
     merged = OmegaConf.merge(OmegaConf.structured(schema), values)
     return OmegaConf.to_object(merged)
 
 
 def model_maker(model: dict[str, Any]) -> Callable[[Data], nn.Module]:
-    """How to make the model once the data is known; `in_channels` and `classes` are filled in where it takes them.
+    """A function that makes the model of the data. It fills in `in_channels` and `classes` where the model takes them.
 
     Raises:
-        ValueError: no `_target_`, a class that cannot be imported, or arguments that it does not take.
+        ValueError: there is no `_target_`, its class cannot be imported, or it does not take the arguments.
     """
     if "_target_" not in model:
         raise ValueError("model: no '_target_'; name the class, e.g. model._target_=my_package.MyNet.")
@@ -168,10 +168,10 @@ def model_maker(model: dict[str, Any]) -> Callable[[Data], nn.Module]:
 
 
 def write_config(settings: Settings, folder: Path, command: str, threads: int | None = None) -> None:
-    """All settings; above them, as a comment, the command that the run was started by.
+    """Writes all settings, and above them, as a comment, the command that started the run.
 
     Args:
-        threads: with which the run computes; sums depend on it, so a run that goes on takes as many. None: as set.
+        threads: number of threads of the run. Sums depend on it, so a run that goes on takes as many; None: as set.
     """
     values = dict(settings.plain_values)
     if threads is not None:
@@ -184,7 +184,7 @@ def read_config(folder: Path) -> Settings:
     """Settings of an earlier run.
 
     Raises:
-        ValueError: the folder is no run, or one whose data was given in Python.
+        ValueError: the folder is no run folder, or the data of its run was given in Python.
     """
     values = recorded(folder)
     if values["data"]["name"] not in OPTIONS:
@@ -196,7 +196,7 @@ def recorded(folder: Path) -> dict[str, Any]:
     """What config.yaml of an earlier run holds, as plain values.
 
     Raises:
-        ValueError: the folder is no run, or its config.yaml is damaged.
+        ValueError: the folder is no run folder, or its config.yaml is damaged.
     """
     path = folder / CONFIG_FILE
     if not path.is_file():

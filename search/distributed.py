@@ -14,7 +14,12 @@ T = TypeVar("T")
 
 @dataclass
 class _Membership:
-    """Attributes: ours: the process group was made here. alone: this process has left the others behind."""
+    """What this module has done to the process.
+
+    Attributes:
+        ours: whether the process group was made here.
+        alone: whether this process has left the group and counts as one alone.
+    """
 
     ours: bool = False
     alone: bool = False
@@ -25,10 +30,10 @@ _here = _Membership()
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[None]:
-    """In the process group that torchrun describes in the environment; without torchrun this process is alone.
+    """Inside it, this process is in the group that torchrun describes. Without torchrun it is alone.
 
-    A group that exists already is the caller's: it serves, and stays. On CUDA the device becomes the current one, since
-    NCCL sends objects by way of it.
+    A group that exists already belongs to the caller: it is used, and it stays. On CUDA the device becomes the current
+    one, because NCCL sends objects by way of it.
     """
     if not distributed.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
@@ -46,7 +51,7 @@ def joined(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def _current(device: torch.device) -> Iterator[None]:
-    """The device is CUDA's current one, where it is a CUDA device."""
+    """Inside it, the device is the current one of CUDA, where it is a CUDA device."""
     if device.type != "cuda":
         yield
         return
@@ -65,7 +70,7 @@ def _stop() -> None:
 
 
 def leave() -> None:
-    """From here to the end of `joined` this process counts as one alone; a group that was made there ends."""
+    """From here to the end of `joined` this process counts as one alone. A group that `joined` made ends here."""
     _stop()
     _here.alone = True
 

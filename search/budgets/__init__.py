@@ -1,1 +1,1 @@
-"""Budgets as promises: what is feasible, repair, what each layer costs, fronts."""
+"""Budgets as promises: what is feasible, how a network meets them, and fronts (docs/methods.md, section 12)."""

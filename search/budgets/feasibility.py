@@ -27,23 +27,23 @@ class Range:
 
 
 def costs_of(space: Space, models: Mapping[str, CostModel]) -> dict[str, float]:
-    """Costs as the decisions of the space stand; exact."""
+    """The exact costs of the space as its decisions stand."""
     with torch.no_grad():
         network = space.describe()
         return {name: model(network).item() for name, model in models.items()}
 
 
 def seed_architecture(space: Space) -> Architecture:
-    """The seed network: all channels, the highest precision, whole kernels, the first of alternatives."""
+    """The seed network: all channels, the highest precision, whole kernels, and the first of several alternatives."""
     picks = {name: (decision.start,) * decision.groups for name, decision in space.decisions.items()}
     return Architecture(space.name, picks, space.spec.left_alone)
 
 
 def smallest(space: Space, model: CostModel) -> Architecture:
-    """One channel a gate, and choices from which no single change saves anything.
+    """One channel in each gate, and choices from which no single change saves anything.
 
-    Not always at the lowest bits: unpacking takes cycles. Starts from the best of the architectures in which all
-    choices take the option of one place, the first, the second ...
+    The lowest bits are not always the cheapest, because unpacking takes cycles. The search for it starts from the best
+    of the architectures in which all choices take the option at the same place: the first, the second and so on.
     """
     widths = [len(choice.options) for name, choice in space.choices.items() if not space.spec.choices[name].branches]
     starts = [_uniform(space, index) for index in range(max(widths, default=1))]
@@ -60,7 +60,7 @@ def smallest(space: Space, model: CostModel) -> Architecture:
 
 
 def _uniform(space: Space, index: int) -> Architecture:
-    """One channel a gate, and of every choice the option of that place."""
+    """One channel in each gate, and of every choice the option at that place."""
     picks: dict[str, tuple[int, ...]] = {}
     for name, decision in space.decisions.items():
         if isinstance(decision, Gate):
@@ -73,9 +73,9 @@ def _uniform(space: Space, index: int) -> Architecture:
 
 
 def _cheaper(space: Space, architecture: Architecture, model: CostModel) -> dict[str, tuple[int, ...]]:
-    """The picks of choices that change where each group takes what is cheapest, by the cost's slope at its share.
+    """The new picks of the choices in which a group has a cheaper option, by the slope of the cost at its share.
 
-    Costs are sums of products with at most one factor of a share, so a slope tells what an option costs.
+    A cost is a sum of products in which a share is at most one factor, so the slope tells what an option costs.
     """
     with decisions_as(space, architecture):
         leaves = {name: leaf.detach().requires_grad_() for name, leaf in space.select(FAKE).leaves().items()}
@@ -127,12 +127,17 @@ def ranges(space: Space, models: Mapping[str, CostModel]) -> dict[str, Range]:
 
 
 def over(costs: Mapping[str, float], budgets: Mapping[str, float]) -> dict[str, float]:
-    """Costs over their budgets, by how much."""
+    """The costs that are over their budgets -> by how much."""
     return {name: costs[name] - limit for name, limit in budgets.items() if costs[name] > limit}
 
 
 def refuse_impossible(space: Space, models: Mapping[str, CostModel], budgets: Mapping[str, float]) -> None:
-    """Raises BudgetError for a budget that even the smallest architecture exceeds: the range, each layer's floor."""
+    """Refuses budgets that no architecture of the space can meet.
+
+    Raises:
+        BudgetError: even the smallest architecture exceeds a budget. The message has the feasible range, and each
+            layer's floor.
+    """
     found = ranges(space, models)
     for name, limit in budgets.items():
         if limit >= found[name].floor:

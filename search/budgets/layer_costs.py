@@ -1,4 +1,4 @@
-"""The decided network layer by layer: what each costs."""
+"""What each layer of a decided network costs."""
 
 import dataclasses
 
@@ -15,14 +15,14 @@ from spaces.space import Space
 
 
 def cost_by_layer(model: CostModel, network: Network) -> list[tuple[str, float]]:
-    """Every layer's share of a cost: RAM while it runs, otherwise the model on that layer alone."""
+    """Every layer's part of a cost: the RAM that is live while it runs, or any other cost of that layer alone."""
     if isinstance(model, PeakRam):
         return [(name, value.item()) for name, value in ram_by_layer(network)]
     return [(layer.name, _alone(model, network, layer)) for layer in network.layers]
 
 
 def _alone(model: CostModel, network: Network, layer: LayerUse) -> float:
-    """The model on a network of that layer alone; its other inputs are its first."""
+    """The cost of a network of that layer alone. Its first input stands for all of its inputs."""
     only = dataclasses.replace(layer, inputs=(layer.inputs[0],) * len(layer.inputs))
     alone = Network((only,), network.tensors, layer.inputs[:1], (layer.output,), network.branches)
     return model(alone).item()
@@ -37,7 +37,7 @@ def operator(layer: LayerUse) -> str:
 
 
 def rows(seed: Space, decided: Space) -> tuple[list[LayerRow], Totals]:
-    """A row a layer of the decided network, and the network as a whole."""
+    """A row for each layer of the decided network, and the network as a whole."""
     network = decided.describe()
     flash, macs = (dict(cost_by_layer(model, network)) for model in (Flash(), Macs()))
     ram = {name: value.item() for name, value in ram_by_layer(network)}
@@ -61,7 +61,7 @@ def rows(seed: Space, decided: Space) -> tuple[list[LayerRow], Totals]:
 
 @torch.no_grad()
 def bit_counts(space: Space) -> dict[str, dict[int, int]]:
-    """Layer -> {bits: output channels} as the decisions stand; 0 are the pruned."""
+    """Layer -> {bits: output channels} as the decisions stand. Pruned channels have 0 bits."""
     with space.running(training=False):  # as the decisions stand: nothing is sampled, no random number drawn
         network = space.describe()
     counts: dict[str, dict[int, int]] = {}

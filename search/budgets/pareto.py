@@ -1,4 +1,7 @@
-"""Fronts of points whose coordinates are all to be small: which are on it, how much it dominates, where it bends."""
+"""Fronts of points whose coordinates should all be small: which points are on it, its hypervolume and its knee.
+
+The terms are defined in docs/methods.md, section 14.
+"""
 
 from collections.abc import Sequence
 
@@ -9,7 +12,10 @@ Points = NDArray[np.float64]  # (n, d)
 
 
 def on_front(points: Points) -> NDArray[np.bool_]:
-    """(n,), the points that no other dominates: as good in everything, better in something. Of equal ones the first."""
+    """(n,), whether each point is on the front: no other point is as good in everything and better in something.
+
+    Of equal points the first is on it.
+    """
     points = _checked(points)
     keep = np.ones(len(points), dtype=bool)
     for i, point in enumerate(points):
@@ -21,9 +27,9 @@ def on_front(points: Points) -> NDArray[np.bool_]:
 
 
 def hypervolume(points: Points, reference: NDArray[np.float64]) -> float:
-    """The volume between the reference and the points: of all that some point dominates and that dominates it.
+    """The volume of all that some point dominates, up to the reference (Zitzler and Thiele 1998).
 
-    (Zitzler and Thiele 1998.) Exact, by slices along the last coordinate; points beyond the reference add nothing.
+    It is exact, by slices along the last coordinate. Points beyond the reference add nothing.
 
     Args:
         reference: (d,).
@@ -53,7 +59,8 @@ def _volume(points: Points, reference: NDArray[np.float64]) -> float:
 def knee(points: Points) -> int:
     """Index of the point of the front with the least sum of coordinates, each scaled to 0..1 over the front.
 
-    With two coordinates the farthest from the line through the front's ends (Das, Structural Optimization 1999).
+    With two coordinates it is the point farthest from the line through the front's ends (Das, Structural Optimization
+    1999).
 
     Raises:
         ValueError: there is no point.
@@ -84,11 +91,12 @@ def front_volume(
 ) -> float:
     """Hypervolume over log2 of a cost and accuracy, against the seed network's cost and an accuracy of 0.
 
-    The accuracy of whom a limit on the cost makes choose by `selected`, summed over octaves of that limit up to the
-    seed network's cost. Where both accuracies are one it is the hypervolume; else no luck of the second is in it.
+    A limit on the cost allows some points, of which the one with the best `selected` is chosen. Its accuracy is summed
+    over octaves of the limit, up to the seed network's cost. Where both accuracies are the same this is the
+    hypervolume. Elsewhere no luck with the second accuracy is in it.
 
     Args:
-        selected: accuracies on validation data; they and the costs alone say which point a limit allows.
+        selected: accuracies on validation data, by which points are chosen.
         accuracies: of the same points, on the data that the volume is of.
     """
     axis, chosen_by, each = (np.asarray(values, dtype=np.float64) for values in (costs, selected, accuracies))

@@ -1,8 +1,8 @@
 """Projection onto the budgets: an integer program picks the changes that cost least accuracy (scipy's milp).
 
-A change is a channel closed or given another precision. What it saves is read off the cost models' gradient at
-the present picks, what it hurts is given; since costs are products (a channel lives on both sides) the program
-is solved again on the new picks until the exact check passes.
+A change closes a channel, or gives a group another option. What it saves is read off the cost models' gradient at the
+present picks, and what it hurts is given. Costs are products, since a channel counts in its layer and in its readers,
+so the program is solved again on the new picks until the exact check passes (docs/methods.md, section 12).
 """
 
 import os
@@ -36,7 +36,10 @@ Hurts = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Change:
-    """Give group `group` of a decision the option `option`; `hurt` and `saved` (one a constraint) are its estimates."""
+    """Group `group` of a decision gets the option `option`.
+
+    `hurt` and `saved`, which has a number for each constraint, are estimates of what that does.
+    """
 
     decision: str
     group: int
@@ -48,7 +51,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Excess:
-    """A cost that is over its budget, by `need`; `slopes` are d cost / d share of what decisions bear on it."""
+    """A cost that is over its budget by `need`; `slopes` are d cost / d share for the decisions that bear on it."""
 
     slopes: dict[str, Tensor]
     need: float
@@ -61,17 +64,17 @@ def repair(
     budgets: Mapping[str, float],
     hurts: Hurts,
 ) -> Architecture:
-    """The architecture, changed as little as its budgets ask for; as it is where it meets them.
+    """The architecture, changed as little as its budgets ask for. One that meets them is not changed.
 
-    Where that is not enough, another branch is taken that comes nearest to the budgets, and the rest done again. The
-    space stays as it is.
+    Where closing channels and changing choices is not enough, the branch that comes nearest to the budgets is taken,
+    and the rest is done again. The space stays as it is.
 
     Raises:
-        BudgetError: no change helps any more; `refuse_impossible` rules this out beforehand for a single budget.
+        BudgetError: no change helps any more. `refuse_impossible` rules this out beforehand for a single budget.
     """
 
     def distance(candidate: Architecture) -> float:
-        """What is over, in units of its budget."""
+        """By how much budgets are exceeded, each in units of the budget, added up."""
         return sum(excess / budgets[n] for n, excess in over(costs_at(space, candidate, models), budgets).items())
 
     start = architecture
@@ -98,7 +101,7 @@ def _shrunk(
     budgets: Mapping[str, float],
     hurts: Hurts,
 ) -> Architecture:
-    """Channels closed and choices changed until the budgets are met or nothing helps."""
+    """The architecture with channels closed and choices changed until the budgets are met or nothing helps."""
     for _ in range(ROUNDS):
         excess = over(costs_at(space, architecture, models), budgets)
         if not excess:
@@ -114,7 +117,7 @@ def _shrunk(
 
 
 def _switched(space: Space, architecture: Architecture, hurts: Hurts) -> Iterator[tuple[Architecture, float]]:
-    """The architecture with another branch, each of them, and what that hurts."""
+    """Each architecture that differs in one branch, and what the other branch hurts."""
     for name, choice in space.spec.choices.items():
         each = hurts[name][0].tolist() if choice.branches else []
         for option, hurt in zip(choice.options, each, strict=False):
@@ -125,7 +128,7 @@ def _switched(space: Space, architecture: Architecture, hurts: Hurts) -> Iterato
 def _excesses(
     space: Space, models: Mapping[str, CostModel], budgets: Mapping[str, float], excess: Mapping[str, float]
 ) -> list[Excess]:
-    """One for each violated budget; of peak RAM one for each layer that is over it."""
+    """One for each budget that is exceeded; for peak RAM one for each layer that exceeds it."""
     leaves = {name: leaf.detach().requires_grad_() for name, leaf in space.select(FAKE).leaves().items()}
     network = space.describe(Selection.of(FAKE, leaves))
     totals: list[tuple[Tensor, float]] = []
@@ -185,7 +188,7 @@ def _lowerings(choice: Choice, picks: Picks, rows: list[dict[str, Tensor]], hurt
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """What the solver's C++ prints to standard output, debug text of its own, goes nowhere."""
+    """Inside it, debug text that the solver's C++ code prints to standard output is thrown away."""
     sys.stdout.flush()
     kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     try:
@@ -198,7 +201,7 @@ def silent() -> Iterator[None]:
 
 
 def _solve(changes: list[Change], needs: list[float]) -> list[Change]:
-    """Least hurt that saves what is needed, at most one change a group; what can be had where that is not enough."""
+    """The changes that hurt least and save what is needed, or as much as can be had; at most one for each group."""
     if not changes:
         return []
     saved = np.array([c.saved for c in changes]).T  # (constraints, changes)

@@ -1,7 +1,7 @@
-"""Wider again, up to the budgets: MorphNet's second step (Gordon et al., CVPR 2018, arXiv 1711.06798, section 3.3).
+"""Growth up to the budgets: the second step of MorphNet (Gordon et al., CVPR 2018, arXiv 1711.06798, section 3.3).
 
-All layers grow by one factor, so what the search found out about their proportions stays. Important channels are
-copied first; a copy shares its readers' weights with its original, so the network computes what it did.
+All layers grow by one factor, so the proportions that the search found stay. Important channels are copied first. A
+copy shares the weights of its readers with its original, so the network computes what it did.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,10 +22,10 @@ def widened(
     budgets: Mapping[str, float],
     importance: Mapping[str, Sequence[float]],
 ) -> Architecture:
-    """The architecture with as many channels as fit, all gates by one factor; as it is where no more fit.
+    """The architecture with as many channels as fit, all gates by one factor. It is not changed where no more fit.
 
     Args:
-        importance: gate -> a value for each channel; the largest are copied first.
+        importance: gate -> a value for each channel. Channels with the largest values are copied first.
     """
     best, low, high = architecture, 1.0, WIDEST
     for _ in range(STEPS):

@@ -1,1 +1,1 @@
-"""From a decided Space to what runs elsewhere: lower to integers, verify, export."""
+"""From a decided Space to what runs elsewhere: it is lowered to integers, verified and exported."""

@@ -29,7 +29,11 @@ PLAIN_LIST = re.compile(r"(\[\n[^][{}]*\])")  # in JSON with indents; text in it
 
 @dataclass
 class Exporter:
-    """Attributes: whole: a split -> its batches, of one process; test data is read here, with all choices made."""
+    """Writes and measures the networks that a run found.
+
+    Attributes:
+        whole: a split -> its batches, as one process sees them. Test data is read here, when all choices are made.
+    """
 
     experiment: str
     seed: int
@@ -45,7 +49,7 @@ class Exporter:
         """Writes the files of one point, and returns what was measured of it.
 
         Raises:
-            RuntimeError: the executor, or what the program weighs, differs from what was measured: a defect.
+            RuntimeError: the executor, or a cost of the program, differs from what was measured, which is a defect.
         """
         folder.mkdir(parents=True, exist_ok=True)
         network.eval()
@@ -113,7 +117,11 @@ def front_summary(found: list[dict[str, Any]], metric: str, axis: str, seed_cost
 
 
 def refuse_mismatches(summary: Mapping[str, Any]) -> None:
-    """Raises RuntimeError. After the summary is written: what a defect shows must not be lost."""
+    """Refuses a network whose executor and training differ. The summary is written before, so the defect is recorded.
+
+    Raises:
+        RuntimeError: there is a difference.
+    """
     if summary["mismatches"]["numpy"]:
         raise RuntimeError(
             f"{summary['mismatches']}: the executor differs from what was measured: a defect, report it."
@@ -127,7 +135,7 @@ def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
 
 
 def _check_program(program: Program, costs: dict[str, dict[str, Any]]) -> None:
-    """The cost models' figures against the Program's own."""
+    """Checks that the figures of the cost models are those of the Program."""
     own = {"flash_bytes": program.flash_bytes, "peak_ram_bytes": program.peak_ram_bytes, "macs": program.macs}
     for name, weigh in own.items():
         if name in costs and weigh() != costs[name]["found"]:
@@ -137,7 +145,7 @@ def _check_program(program: Program, costs: dict[str, dict[str, Any]]) -> None:
 
 
 def _zeros(network: Space, program: Program, pattern: str) -> dict[str, Any]:
-    """What a pattern did to the weights, where there is one, and what they would weigh in formats without zeros."""
+    """The zeros that a pattern made in the weights, and the bytes in formats that leave them out; {} without one."""
     if not pattern:
         return {}
     each = [weights.mask for weights in network.weights.values() if weights.spec.masked]

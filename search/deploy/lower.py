@@ -1,4 +1,4 @@
-"""A decided Space to a Program of integers, the overflow bound of every layer proved on the way."""
+"""From a decided Space to a Program of integers. The overflow bound of every layer is checked on the way."""
 
 from typing import Any
 
@@ -19,14 +19,14 @@ Constants = dict[str, Array]  # name -> what the Program stores
 
 
 class LoweringError(ValueError):
-    """A block that has no integers, or whose sums could leave int32."""
+    """A block has no integers, or its sums could leave int32."""
 
 
 def lower(space: Space, metadata: dict[str, Any] | None = None) -> Program:
     """The Program that computes what the Space computes in integer mode, to the bit.
 
     Raises:
-        LoweringError: decisions are open, nothing is quantized, or an accumulator could overflow; names the block.
+        LoweringError: decisions are open, nothing is quantized, or an accumulator could overflow. It names the block.
     """
     if space.decisions or not space.spec.quantizers:
         what = (
@@ -97,7 +97,7 @@ def _store(constants: Constants, roles: dict[str, str], owner: str, role: str, v
 
 
 def _array(values: Tensor, dtype: type) -> Array:
-    """As dtype, without loss."""
+    """The values as dtype, which must hold all of them exactly."""
     plain = values.cpu().numpy()
     narrow: Array = plain.astype(dtype)
     if not np.array_equal(narrow, plain):
@@ -106,7 +106,7 @@ def _array(values: Tensor, dtype: type) -> Array:
 
 
 def _weights(block: Block, folded: Folded, constants: Constants, roles: dict[str, str]) -> dict[str, Any]:
-    """Stores packed rows, widths and the folded bias; returns the attributes that go with them."""
+    """Stores packed rows, widths and the bias, and returns the attributes that go with them."""
     weights, codes, constant = block.weights, folded.codes, folded.bias
     assert weights is not None and weights.quantizer is not None and codes is not None and constant is not None
     rows = codes.flatten(1).long().cpu()

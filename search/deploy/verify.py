@@ -1,4 +1,4 @@
-"""Does the exported Program compute what was measured? Every tensor, every element."""
+"""Whether the exported Program computes what was measured, in every element of every tensor."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from spaces.space import Space
 
 @dataclass(frozen=True)
 class Verification:
-    """Elements in which executor and torch integer semantics differ, out of how many."""
+    """In how many elements the executor and torch's integer semantics differ, and how many were compared."""
 
     mismatches: int
     tensors: int

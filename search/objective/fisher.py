@@ -1,11 +1,12 @@
-"""What a decision would hurt, to second order.
+"""What a change of a decision would hurt, to second order (docs/methods.md, section 10).
 
-Near an optimum the gradient of a gate says nothing: it is gamma dL/dgamma + beta dL/dbeta of a trained channel, zero
-but for noise, whether the channel matters or not. The loss that closing it would cost is L(0) - L(1) ~ -g + H / 2, and
-H is the variance of that noise: the empirical Fisher information, batch size times E[g^2] (Theis et al., "Faster gaze
-prediction with dense networks and Fisher pruning", arXiv 1801.05787, eq. 8). The same holds for another precision, with
-g the difference of the two options' gradients. So decisions descend the secant g - H / 2 instead of the tangent. This
-is for the many small ones, a channel each; what bears on a whole layer is tried, see search.objective.tried_options.
+Near an optimum the gradient of a gate says nothing. It is gamma dL/dgamma + beta dL/dbeta of a trained channel, which
+is zero but for noise, whether the channel matters or not. The loss that closing it would cost is L(0) - L(1) ~ -g + H /
+2, and H is the variance of that noise: the empirical Fisher information, batch size times E[g^2] (Theis et al., "Faster
+gaze prediction with dense networks and Fisher pruning", arXiv 1801.05787, eq. 8). The same holds for another precision,
+where g is the difference of the two options' gradients. So decisions descend the secant g - H / 2 in place of the
+tangent. This is for the many small decisions, one for each channel. Options that bear on a whole layer are tried, see
+search.objective.tried_options.
 """
 
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ MEMORY = 0.95  # of the running mean over observations
 
 
 class Curvature:
-    """Running E[g^2] for gates and for choices a channel; the terms that go into their gradients."""
+    """The running mean E[g^2] of gates and of choices for each channel, and what it adds to their gradients."""
 
     def __init__(self) -> None:
         self.squares: dict[str, Tensor] = {}
@@ -29,7 +30,7 @@ class Curvature:
         self._batch = 1
 
     def added(self, selection: Selection, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The cost gradients of the selection's leaves, but for whole choices, with what each change would hurt."""
+        """The gradients of the costs, with what each change would hurt, for all leaves but those of whole choices."""
         given = {}
         for name, root in selection.leaves().items():
             if name in selection.whole:
@@ -42,10 +43,10 @@ class Curvature:
 
     @torch.no_grad()
     def observe(self, batch: int) -> None:
-        """After the backward pass: the task's own gradients enter the mean.
+        """Takes the task's own gradients into the mean. To be called after the backward pass.
 
         Args:
-            batch: samples over which the loss is a mean.
+            batch: number of samples over which the loss is a mean.
         """
         self._batch = batch
         for name, (root, given) in self._watched.items():
@@ -57,7 +58,7 @@ class Curvature:
         self._watched = {}
 
     def hurts(self) -> dict[str, Tensor]:
-        """What each change would hurt as far as it is known: of GATES, closing each; of choices the other options."""
+        """What each change would hurt, as far as known: closing a channel (GATES), or another option of a choice."""
         return {name: square * (0.5 * self._batch) for name, square in self.squares.items()}
 
     def state(self) -> dict[str, Any]:

@@ -22,10 +22,10 @@ ASCENT = 0.25  # share of rho by which a violation moves the multiplier, a refre
 
 
 class AugmentedLagrangian:
-    """Force max(0, mu + rho g) on the violation g = cost / target - 1; mu climbs while g > 0 and falls below.
+    """The force max(0, mu + rho g) on the violation g = cost / target - 1. mu climbs while g > 0, and falls otherwise.
 
-    (Nocedal and Wright, Numerical Optimization, section 17.4.) The target moves from the seed network's cost to the
-    budget, geometrically, over the first `ramp` of the search, so that channels leave while weights can still adapt.
+    (Nocedal and Wright, Numerical Optimization, section 17.4.) The target moves geometrically from the seed network's
+    cost to the budget over the first `ramp` of the search, so that channels leave while weights can still adapt.
     """
 
     def __init__(self, budget: float, seed_cost: float, ramp: float) -> None:
@@ -52,9 +52,9 @@ class AugmentedLagrangian:
 
 
 class Duccio:
-    """lambda(e) max(0, C - T), lambda = L_task / (C_0 - T) at the first violation.
+    """The term lambda * max(0, C - T), with lambda = L_task / (C_0 - T) at the first violation.
 
-    It is ramped from 1% to 100% over the first half (arXiv 2310.07217).
+    lambda is ramped from 1% to 100% over the first half of the search (arXiv 2310.07217).
     """
 
     def __init__(self, budget: float, seed_cost: float, ramp: float) -> None:
@@ -83,13 +83,14 @@ METHODS: dict[str, Callable[[float, float, float], Constraint]] = {
 
 
 class Objective:
-    """Expected costs, and their gradient with respect to what the decisions share out.
+    """Expected costs, and their gradient with respect to the shares of the decisions.
 
-    Hard shares change only when a pick changes, and the gradient with them; so it is computed every few steps and
-    handed to autograd as it stands. What a change hurts is added to it, see search.objective.fisher.
+    A hard share changes only when a pick changes, and the gradient changes with it. So the gradient is computed every
+    few steps and handed to autograd as it is. What a change would hurt is added to it, see search.objective.fisher.
 
     Args:
-        before: of the search that this one goes on from: its budgets are where targets start, and what it learnt stays.
+        before: the objective of the search that this one goes on from. Targets start at its budgets, and what it
+            learnt stays.
     """
 
     def __init__(
@@ -118,10 +119,10 @@ class Objective:
         self._gradients: dict[str, Tensor] = {}
 
     def gradients(self, space: Space, task_loss: float, progress: float) -> tuple[list[Tensor], list[Tensor]]:
-        """Tensors of this step's graph, and d (cost terms) / d each of them: roots for autograd.
+        """Tensors of this step's graph, and d (cost terms) / d each of them: the roots of the backward pass.
 
         Args:
-            progress: of the search, 0..1.
+            progress: share of the search that is done, 0..1.
         """
         selection, roots = space.selection, space.selection.leaves()
         if self._steps % REFRESH == 0 or not self._gradients:
@@ -132,16 +133,17 @@ class Objective:
         return list(roots.values()), [given[name] for name in roots]
 
     def observe(self, space: Space, images: Tensor, loss: Loss, reached: float) -> None:
-        """After the backward pass: what changes would have hurt this batch.
+        """Learns what changes would have hurt on this batch. To be called after the backward pass.
 
         Args:
-            loss: of the batch's logits. reached: its mean over all processes.
+            loss: gives the loss of the batch's logits.
+            reached: the loss of this pass, a mean over all processes.
         """
         self.curvature.observe(len(images) * distributed.world_size())
         self.trials.observe(space, images, loss, reached)
 
     def hurts(self, space: Space) -> dict[str, Tensor]:
-        """What changes of decisions would hurt, as search.budgets.repair reads it; what was never seen hurts 0."""
+        """What changes of decisions would hurt, as search.budgets.repair reads it. Changes never seen hurt 0."""
         leaves = space.select(FAKE).leaves()
         seen = self.curvature.hurts() | self.trials.hurts()
         return {name: seen.get(name, torch.zeros_like(leaf.detach())) for name, leaf in leaves.items()}

@@ -1,10 +1,10 @@
-"""What another option of a whole choice would do to the loss: it is tried.
+"""What another option of a whole choice would do to the loss: it is tried (docs/methods.md, section 10).
 
-A choice of one group bears on a whole layer or tensor: its kernel, a precision, which block. Derivatives say little of
-so large a change; for a kernel that loses eight of its nine taps they are wrong by orders of magnitude. But such
-choices are few. So every step in which decisions learn sees its batch once more, forward alone, with one option
-changed, in turn, and the difference of the two losses enters a running mean. No choice moves before all its options
-were tried.
+A choice of one group bears on a whole layer or tensor: its kernel, a precision, or which block there is. Derivatives
+say little about so large a change. For a kernel that loses eight of its nine taps they are wrong by orders of
+magnitude. But such choices are few. So every step in which decisions learn runs its batch once more, forward alone,
+with one option changed, in turn, and the difference of the two losses enters a running mean. No choice moves before all
+its options were tried.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +23,12 @@ Loss = Callable[[Tensor], Tensor]  # of a batch's logits
 
 
 class Trials:
-    """Attributes: values: choice -> (n_options,), losses, of which differences alone mean something; passes: so far."""
+    """The losses of options, as far as they were tried.
+
+    Attributes:
+        values: choice -> (n_options,), losses, of which only differences mean something.
+        passes: number of forward passes that trials took so far.
+    """
 
     def __init__(self) -> None:
         self.values: dict[str, Tensor] = {}
@@ -32,7 +37,7 @@ class Trials:
         self._next = 0
 
     def gradient(self, choice: str, of_costs: Tensor) -> Tensor:
-        """(1, n_options), what the share of a choice descends: the cost terms' gradient and the losses seen."""
+        """(1, n_options), what the share of a choice descends: the gradient of the costs and the losses seen."""
         if len(self._known.get(choice, ())) < of_costs.shape[1]:
             return torch.zeros_like(of_costs)
         return of_costs + self.values[choice][None].to(of_costs)
@@ -42,7 +47,7 @@ class Trials:
         return {name: values[None] for name, values in self.values.items()}
 
     def observe(self, space: Space, images: Tensor, loss: Loss, reached: float) -> None:
-        """After a pass that reached a loss: one trial; at first as many as it takes to know all options."""
+        """Makes one trial after a pass that reached a loss. At first it tries all options that it does not know."""
         whole = [name for name in sorted(space.selection.whole) if in_use(space, name)]
         options = [(name, i) for name in whole for i in range(len(space.choices[name].options))]
         options = [(name, i) for name, i in options if i != self._now(space, name)]
@@ -72,20 +77,20 @@ class Trials:
 
 
 def difference_of(space: Space, images: Tensor, loss: Loss, reached: float, name: str, option: int) -> float:
-    """The loss of the last batch with another option, less what it reached; a mean over all processes."""
+    """The loss of the last batch with another option, minus the loss that it reached; a mean over all processes."""
     with torch.no_grad():
         found = loss(tried(space, images, name, option)).item()
     return distributed.summed([found], images.device)[0] / distributed.world_size() - reached
 
 
 def in_use(space: Space, choice: str) -> bool:
-    """Whether a choice of one group bore on the last pass: no branch that did not run holds all it is about."""
+    """Whether a choice of one group bore on the last pass. It did not where all it decides is in branches not run."""
     return space.selector.bears(choice, space.selection)
 
 
 @torch.no_grad()
 def tried(space: Space, x: Tensor, choice: str, option: int) -> Tensor:
-    """Logits of the last training pass, had one choice of one group taken another option, by its index."""
+    """The logits that the last training pass would have had with another option (an index) of one whole choice."""
     with unmoved(space.norms.values()):
         logits: Tensor = space.run(space.selector.having(space.selection, choice, option), x)
     return logits
