@@ -10,7 +10,8 @@ import numpy as np
 
 from search.integer.kernels import BLOCK, Array, Scratch, quantize
 from search.integer.memory import dead_after
-from search.integer.prepared import prepare, to_batch_first
+from search.integer.node_kernels import to_batch_first
+from search.integer.prepared import prepare
 from search.integer.program import Node, Program, TensorInfo
 
 CHUNK_IMAGES = 16  # images that a thread takes through the network together, at most
