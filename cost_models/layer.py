@@ -7,13 +7,14 @@ from math import prod
 
 from torch import Tensor
 
+from search.errors import PicojouleError
 from search.integer.operators import Operator, UnknownOperator, operator
 
 Step = tuple[str, str, tuple[str, ...], str, tuple[tuple[str, int], ...], str | None]
 Order = tuple[tuple[str, ...], tuple[str, ...], tuple[Step, ...]]  # the network's inputs, its outputs, its layers
 
 
-class UnsupportedLayer(NotImplementedError):
+class UnsupportedLayer(PicojouleError, NotImplementedError):
     """A cost model has no rule for an operator. No cost is silently zero."""
 
 

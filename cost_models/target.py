@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cost_models.layer import LayerUse, Network
+from search.errors import PicojouleError
 
 GRANULARITIES = ("layer", "channel")
 
 
-class IllegalLayer(ValueError):
+class IllegalLayer(PicojouleError, ValueError):
     """A layer asks for something that the target cannot run."""
 
 

@@ -1,9 +1,7 @@
 """`python -m search +experiment=NAME [overrides]`, `python -m search resume=runs/NAME/TIME`."""
 
 import logging
-import os
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from search import distributed
 from search.config import model_maker, parse, read_config, register, write_config
 from search.experiment import prepare
 from search.files.run_folders import new_folder, refuse_taken
+from search.monitor.failures import ending
 from search.run import execute, run
 from search.settings.run import Settings
 from search.training.process import process_for
@@ -68,15 +67,11 @@ def _go_on(folder: Path) -> None:
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")
 def main(config: DictConfig) -> None:
     logging.getLogger("spaces").setLevel(logging.WARNING)  # what is left alone, the monitor says
-    try:
+    with ending("search", HydraException, OmegaConfBaseException):
         if config.resume:
             _go_on(Path(config.resume))
         else:
             _begin(parse(config))
-    except (ValueError, OSError, RuntimeError, NotImplementedError, HydraException, OmegaConfBaseException) as error:
-        if os.environ.get("HYDRA_FULL_ERROR"):
-            raise
-        sys.exit(f"picojoule: {error}")
 
 
 if __name__ == "__main__":

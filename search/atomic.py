@@ -4,12 +4,14 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from search.errors import FileError
+
 
 def atomically(path: Path, write: Callable[[Path], object]) -> None:
     """write(temporary), then rename. The temporary file goes away if anything fails.
 
     Raises:
-        OSError: names the file and the reason, no space left say.
+        FileError: names the file and the reason, no space left say.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -20,9 +22,8 @@ def atomically(path: Path, write: Callable[[Path], object]) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise OSError(
-            error.errno, f"{path}: not written ({error.strerror or error}); what was there is intact"
-        ) from error
+        message = f"{path}: not written ({error.strerror or error}); what was there is intact"
+        raise FileError(error.errno, message) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -31,7 +32,7 @@ def write_text(path: Path, text: str) -> None:
     """The whole text in UTF-8, or nothing.
 
     Raises:
-        OSError: as `atomically`.
+        FileError: as `atomically`.
     """
     atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
@@ -40,6 +41,6 @@ def write_bytes(path: Path, content: bytes) -> None:
     """All bytes, or nothing.
 
     Raises:
-        OSError: as `atomically`.
+        FileError: as `atomically`.
     """
     atomically(path, lambda temporary: temporary.write_bytes(content))

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from search.monitor.failures import ending
 from search.monitor.tables import LITERAL
 from search.monitor.words import Metric
 from search.report.document import document
@@ -142,10 +143,8 @@ def main() -> None:
     )
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run, runs/EXPERIMENT/TIME")
     given = parser.parse_args()
-    try:
+    with ending("search.compare"):
         tables, faults = compare(given.runs)
-    except (ValueError, OSError) as error:
-        sys.exit(f"picojoule: {error}")
     for fault in faults:
         print(f"picojoule: {fault}", file=sys.stderr)
     try:

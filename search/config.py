@@ -21,6 +21,7 @@ from cost_models.target import Target
 from search.atomic import write_text
 from search.data import OPTIONS
 from search.data.data import Data
+from search.errors import file_errors
 from search.files.urls import absolute
 from search.settings.front import Front
 from search.settings.run import LimitSettings, Settings, SpaceSettings, TrainSettings
@@ -202,7 +203,8 @@ def recorded(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"resume '{folder}': no config.yaml there, so it is no run folder. Name runs/EXPERIMENT/TIME.")
     try:
-        values: Any = OmegaConf.to_container(OmegaConf.load(path))
+        with file_errors(path, "cannot be read"):
+            values: Any = OmegaConf.to_container(OmegaConf.load(path))
     except (YAMLError, OmegaConfBaseException):
         values = None
     data = values.get("data") if isinstance(values, dict) else None

@@ -12,6 +12,7 @@ import torch
 from search import distributed
 from search.data.batches import Batches
 from search.deploy.export import Exporter, front_summary, refuse_mismatches, write_summary
+from search.errors import file_errors
 from search.experiment import Experiment, ModelMaker, prepare
 from search.files.results import RESULTS_FILE, Result, read_results, versions, write_results
 from search.monitor.events import Monitor, Monitors
@@ -71,7 +72,8 @@ def execute(experiment: Experiment, folder: Path, device: torch.device) -> dict[
 def _claim(experiment: Experiment, folder: Path) -> None:
     """The folder becomes this experiment's. Raises RunFolderError where it is another one's."""
     if distributed.rank() == 0:
-        folder.mkdir(parents=True, exist_ok=True)
+        with file_errors(folder, "cannot be made"):
+            folder.mkdir(parents=True, exist_ok=True)
         refuse_other(folder, experiment.fingerprint)
         write_fingerprint(folder, experiment.fingerprint)
 

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
+from search.errors import PicojouleError
 from spaces.autograd import applied
 
 THRESHOLD = 0.1
@@ -31,7 +32,7 @@ STRUCTURES = ("columns", "channels")
 SINGLE = "weights"
 
 
-class UnfitPattern(ValueError):
+class UnfitPattern(PicojouleError, ValueError):
     """A layer is too small for the pattern."""
 
 

@@ -25,10 +25,11 @@ DISTRIBUTIONS = {
 
 # The rooms of search/, from top to bottom: each may import those below it. Files of search/ itself are on top, but for
 # those that all stand on. `integer` is the floor of cost_models/ and spaces/ too: it holds what an operator is and how
-# long tensors live, which costs are computed from, and needs no torch.
+# long tensors live, which costs are computed from, and needs no torch. `errors` is below all of it: whoever raises what
+# a user can act on says so by one base, and commands tell it from defects by that.
 ROOMS = (
     *("report", "strategies", "deploy", "training", "objective", "budgets", "tasks", "settings", "monitor", "files"),
-    *("data", "integer", "atomic", "distributed"),
+    *("data", "integer", "atomic", "distributed", "errors"),
 )
 
 
@@ -67,7 +68,7 @@ def test_package_imports_only_what_it_may(package, allowed):
 
 
 def test_cost_models_and_spaces_stand_on_the_floor_of_search_alone():
-    floor = ("search.integer.", "search.atomic.")
+    floor = ("search.integer.", "search.atomic.", "search.errors.")
     found = [
         (str(path.relative_to(ROOT)), name)
         for package in ("cost_models", "spaces")

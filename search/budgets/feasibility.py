@@ -8,13 +8,14 @@ import torch
 
 from cost_models.rules import CostModel
 from search.budgets.layer_costs import cost_by_layer
+from search.errors import PicojouleError
 from spaces.architecture import Architecture
 from spaces.decisions.decision import Decision, Gate
 from spaces.decisions.selection import Selection
 from spaces.space import FAKE, Space
 
 
-class BudgetError(ValueError):
+class BudgetError(PicojouleError, ValueError):
     """A budget for a cost that does not exist, or that no architecture of the space can meet."""
 
 

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from search.errors import PicojouleError
+
 PIXEL_MAX = 255  # uint8 images are normalised in units of images / 255
 
 
-class DataError(ValueError):
+class DataError(PicojouleError, ValueError):
     """The data cannot be used; the message names the place, what was found, what is allowed and what to do."""
 
 

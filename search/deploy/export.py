@@ -14,6 +14,7 @@ from search.budgets.pareto import front_knee, front_volume
 from search.data.batches import Batches
 from search.deploy import verify
 from search.deploy.lower import lower
+from search.errors import file_errors
 from search.files.results import Result
 from search.integer.program import Program
 from search.integer.sparse import stored_bytes
@@ -51,7 +52,8 @@ class Exporter:
         Raises:
             RuntimeError: the executor, or a cost of the program, differs from what was measured, which is a defect.
         """
-        folder.mkdir(parents=True, exist_ok=True)
+        with file_errors(folder, "cannot be made"):
+            folder.mkdir(parents=True, exist_ok=True)
         network.eval()
         network.set_mode(INTEGER)
         program = lower(network, {"experiment": self.experiment, "architecture": best.architecture.hash})

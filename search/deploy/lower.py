@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from search.errors import PicojouleError
 from search.integer.packing import pack_rows, pack_widths
 from search.integer.program import Node, Program, TensorInfo
 from spaces.blocks.block import Block, Folded
@@ -18,7 +19,7 @@ Array = NDArray[Any]
 Constants = dict[str, Array]  # name -> what the Program stores
 
 
-class LoweringError(ValueError):
+class LoweringError(PicojouleError, ValueError):
     """A block has no integers, or its sums could leave int32."""
 
 

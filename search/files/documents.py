@@ -8,6 +8,8 @@ from reprlib import repr as short
 from sys import float_info
 from typing import Any, TypeVar
 
+from search.errors import file_errors
+
 T = TypeVar("T")
 
 
@@ -122,7 +124,9 @@ def read_lines(path: Path, read: Callable[[str], T]) -> tuple[list[T], list[str]
     if not path.is_file():
         raise ValueError(f"{path}: no such file. A run writes {path.name} into its folder.")
     found, faults = [], []
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+    with file_errors(path, "cannot be read"):
+        content = path.read_bytes()
+    for number, line in enumerate(content.splitlines(), start=1):
         try:
             found.append(read(_decoded(line)))
         except ValueError as error:

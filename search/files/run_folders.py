@@ -3,14 +3,18 @@
 from datetime import datetime
 from pathlib import Path
 
+from search.errors import PicojouleError, file_errors
 
-class RunFolderError(ValueError):
+
+class RunFolderError(PicojouleError, ValueError):
     """A run folder that holds something already, or a folder that is no run folder."""
 
 
 def refuse_taken(folder: Path) -> None:
     """Raises RunFolderError for a folder with something in it."""
-    if folder.exists() and any(folder.iterdir()):
+    with file_errors(folder, "cannot be a run's folder"):
+        taken = folder.exists() and any(folder.iterdir())
+    if taken:
         raise RunFolderError(
             f"folder '{folder}' exists and is not empty: nothing there is overwritten. "
             f"Continue it with resume={folder}, or name another folder."
@@ -36,10 +40,17 @@ def new_folder(experiment: str, named: str | None, job: int | None = None) -> Pa
 def _made(folder: Path) -> Path:
     """The folder, or where it is taken the first that is not of NAME+2, NAME+3 ..."""
     path, number = folder, 1
-    while True:
-        try:
-            path.mkdir(parents=True)
-            return path
-        except FileExistsError:
+    with file_errors(folder, "cannot be made"):
+        while not _new(path):
             number += 1
             path = folder.with_name(f"{folder.name}+{number}")
+    return path
+
+
+def _new(path: Path) -> bool:
+    """Makes a folder; False where another run was quicker."""
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError:
+        return False
+    return True

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search.errors import PicojouleError
 from search.integer.operators import Count, Operator, operator
 from search.integer.packing import unpack_rows, unpack_widths
 
 Array = NDArray[Any]
 
 
-class ProgramError(ValueError):
+class ProgramError(PicojouleError, ValueError):
     """A Program that cannot be trusted or run. The message names the file or the node."""
 
 

@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from search.errors import PicojouleError
 from search.integer import shapes
 from search.integer.shapes import Attributes, Shape
 
 
-class UnknownOperator(NotImplementedError):
+class UnknownOperator(PicojouleError, NotImplementedError):
     """There is no operator of that name."""
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from search.atomic import write_text
+from search.errors import file_errors
 from search.files.documents import NUMBER, TEXT, WHOLE, by_name, json_object, listed, read_lines, unlike
 from search.monitor.events import EpochEnd, LayerRow, Tick, Totals
 
@@ -43,7 +44,7 @@ class HistoryMonitor:
         """Does nothing: a line stands for an epoch."""
 
     def epoch(self, end: EpochEnd) -> None:
-        with self._path.open("a", encoding="utf-8") as file:
+        with file_errors(self._path, "not written"), self._path.open("a", encoding="utf-8") as file:
             file.write(_line(end))
 
     def note(self, text: str) -> None:

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from search.monitor.failures import ending
 from search.report import REPORT_FILE, write_report
 
 
@@ -18,10 +19,8 @@ def main() -> None:
     given = parser.parse_args()
     alone = len(given.runs) == 1
     output = given.output or (given.runs[0] / REPORT_FILE if alone else Path(REPORT_FILE))
-    try:
+    with ending("search.report"):
         faults = write_report(given.runs, output)
-    except (ValueError, OSError) as error:
-        sys.exit(f"picojoule: {error}")
     for fault in faults:
         print(f"picojoule: {fault}", file=sys.stderr)
     print(f"{output}: {output.stat().st_size / 1024:.0f} kB")

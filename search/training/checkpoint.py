@@ -12,11 +12,12 @@ from typing import Any
 import torch
 
 from search.atomic import write_bytes
+from search.errors import PicojouleError, file_errors
 
 DIGEST = 32  # bytes
 
 
-class CheckpointError(ValueError):
+class CheckpointError(PicojouleError, ValueError):
     """A checkpoint that cannot be read."""
 
 
@@ -36,7 +37,8 @@ def load(path: Path) -> dict[str, Any] | None:
     """
     if not path.exists():
         return None
-    content = path.read_bytes()
+    with file_errors(path, "cannot be read"):
+        content = path.read_bytes()
     whole, digest = content[:-DIGEST], content[-DIGEST:]
     if sha256(whole).digest() != digest:
         raise CheckpointError(

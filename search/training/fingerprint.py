@@ -49,7 +49,7 @@ def refuse_other(folder: Path, own: Mapping[str, Any]) -> None:
         return
     try:
         known = json_object(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise RunFolderError(f"{path}: {error}. Restore it, or start a new run in another folder.") from error
     differing = [
         _difference(name, known[name], own[name]) for name in own if name in known and known[name] != own[name]

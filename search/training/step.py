@@ -7,13 +7,14 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from search import distributed
+from search.errors import PicojouleError
 from search.training.optimizers import TURN, optimizers_of
 from search.training.phase import Phase
 from search.training.runtime import Runtime
 from spaces.space import Space
 
 
-class TrainingDiverged(RuntimeError):
+class TrainingDiverged(PicojouleError, RuntimeError):
     """The loss is not a finite number."""
 
 

@@ -1,7 +1,9 @@
 """Refusals of the graph pass."""
 
+from search.errors import PicojouleError
 
-class UnsupportedNetwork(ValueError):
+
+class UnsupportedNetwork(PicojouleError, ValueError):
     """A part of the network cannot be handled. The message names the module, the reason and the way out."""
 
     def __init__(self, where: str, reason: str, way_out: str) -> None:

@@ -12,13 +12,14 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from search.atomic import write_bytes
+from search.errors import PicojouleError
 from search.files.urls import without_password
 
 PAUSES = 0.2, 1.0  # seconds, before a database is tried again
 GONE = (StorageInternalError, SQLAlchemyError, OSError)
 
 
-class StorageError(RuntimeError):
+class StorageError(PicojouleError, RuntimeError):
     """The storage of a study does not answer, or what it holds is damaged."""
 
 

@@ -1,0 +1,40 @@
+"""The errors that picojoule knows: what was asked for and cannot be done, and what can happen to a run.
+
+A command that ends with one of these says so in one line. Anything else is a defect, and is shown with its traceback.
+Each class has a base among Python's own errors too, so whoever catches ValueError catches UsageError.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class PicojouleError(Exception):
+    """The base of all. The message says what was found, what is possible, and what to do."""
+
+
+class UsageError(PicojouleError, ValueError):
+    """What was asked for cannot be done."""
+
+
+class FileError(PicojouleError, OSError):
+    """A file that cannot be read or written. Attributes: errno, strerror: as of any OSError."""
+
+    def __str__(self) -> str:
+        return self.strerror or super().__str__()
+
+
+@contextmanager
+def file_errors(path: Path, failed: str) -> Iterator[None]:
+    """Inside it an OSError becomes a FileError that names the file.
+
+    Args:
+        failed: what did not happen, "cannot be read" say.
+
+    Raises:
+        FileError: "PATH: FAILED (the system's reason)".
+    """
+    try:
+        yield
+    except OSError as error:
+        raise FileError(error.errno, f"{path}: {failed} ({error.strerror or error})") from error

@@ -1,0 +1,46 @@
+"""How a command ends that fails: with one line, or with a traceback and what to report."""
+
+import os
+import shlex
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from search.errors import PicojouleError
+from search.files.results import versions
+from search.files.urls import without_password
+
+
+@contextmanager
+def ending(module: str, *others: type[Exception]) -> Iterator[None]:
+    """Ends the process where something is raised inside.
+
+    What picojoule knows is one line. Anything else is shown with its traceback, and with the command and the versions
+    that a report of it needs; passwords in the command are masked.
+
+    Args:
+        module: of the command, as behind `python -m`.
+        others: errors of libraries that say what the user can change.
+
+    Raises:
+        SystemExit: instead of any Exception. With HYDRA_FULL_ERROR in the environment errors pass through as they are.
+    """
+    try:
+        yield
+    except Exception as error:
+        if os.environ.get("HYDRA_FULL_ERROR"):
+            raise
+        if isinstance(error, (PicojouleError, *others)):
+            sys.exit(f"picojoule: {error}")
+        traceback.print_exc()
+        sys.exit(f"picojoule: {_request(module)}")
+
+
+def _request(module: str) -> str:
+    command = without_password(shlex.join(["python", "-m", module, *sys.argv[1:]]))
+    installed = ", ".join(f"{name} {version}" for name, version in versions().items())
+    return (
+        "this error is not one that picojoule knows, so it may be a defect of picojoule. Please report it with the "
+        f"traceback above, this command and these versions:\n  {command}\n  {installed}"
+    )

@@ -1,0 +1,54 @@
+"""A command that fails says one line where picojoule knows why; a defect keeps its traceback and asks for a report."""
+
+import sys
+from importlib.metadata import version
+
+import pytest
+
+from search.budgets.feasibility import BudgetError
+from search.errors import FileError, UsageError
+from search.monitor.failures import ending
+from search.training.step import TrainingDiverged
+
+URL = "postgresql://me:secret@host/db"
+KNOWN = [UsageError("no."), BudgetError("no."), TrainingDiverged("no."), FileError(28, "no.")]
+DEFECTS = [ValueError("a defect"), RuntimeError("a defect"), OSError("a defect"), KeyError("a defect")]
+
+
+def failed(error, *others):
+    with pytest.raises(SystemExit) as ended, ending("search", *others):
+        raise error
+    return str(ended.value)
+
+
+@pytest.mark.parametrize("error", KNOWN)
+def test_what_picojoule_knows_is_one_line(error, capsys):
+    assert failed(error) == "picojoule: no."
+    assert capsys.readouterr().err == ""
+
+
+def test_errors_of_named_libraries_are_one_line_too(capsys):
+    assert failed(KeyError("key"), LookupError) == "picojoule: 'key'"
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("error", DEFECTS)
+def test_anything_else_shows_its_traceback_and_asks_for_a_report(error, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["search", "+experiment=mine", f"strategy.storage={URL}"])
+    said = failed(error)
+    assert "Please report it" in said and "secret" not in said
+    assert "python -m search +experiment=mine strategy.storage=postgresql://me:***@host/db\n" in said
+    assert f"torch {version('torch')}" in said
+    shown = capsys.readouterr().err
+    assert "Traceback" in shown and "raise error" in shown and type(error).__name__ in shown
+
+
+def test_a_process_that_is_ended_from_outside_is_let_go():
+    with pytest.raises(KeyboardInterrupt), ending("search"):
+        raise KeyboardInterrupt
+
+
+def test_the_whole_error_can_be_had(monkeypatch):
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(UsageError), ending("search"):
+        raise UsageError("no.")
