@@ -14,6 +14,7 @@ from cost_models.parameters import Parameters
 from cost_models.peak_ram import PeakRam
 from cost_models.rules import CostModel
 from cost_models.target import Target
+from search.errors import UsageError
 
 COST_MODELS: dict[str, CostModel] = {
     "macs": Macs(),
@@ -33,15 +34,15 @@ def cost_model(name: str, target: Target | None = None) -> CostModel:
     """The cost model of that name.
 
     Raises:
-        ValueError: there is no such model, or it reads a target's tables and no target is given.
+        UsageError: there is no such model, or it reads a target's tables and no target is given.
     """
     if name in COST_MODELS:
         return COST_MODELS[name]
     if name not in TARGET_COST_MODELS:
         known = ", ".join((*COST_MODELS, *TARGET_COST_MODELS))
-        raise ValueError(f"no cost model '{name}'; there are {known}. Use one of these or add a file in cost_models/.")
+        raise UsageError(f"no cost model '{name}'; there are {known}. Use one of these or add a file in cost_models/.")
     if target is None:
-        raise ValueError(
+        raise UsageError(
             f"cost model '{name}' reads a target's tables and no target is given; choose one (target=...)."
         )
     return TARGET_COST_MODELS[name](target)

@@ -7,7 +7,7 @@ from math import prod
 
 from torch import Tensor
 
-from search.errors import PicojouleError
+from search.errors import PicojouleError, UsageError
 from search.integer.operators import Operator, UnknownOperator, operator
 
 Step = tuple[str, str, tuple[str, ...], str, tuple[tuple[str, int], ...], str | None]
@@ -135,7 +135,7 @@ class Network:
     Where branches are open, the layers of all branches are listed, and `runs` gives the probability of each.
 
     Raises:
-        ValueError: a layer reads a tensor that nothing has written yet, or a name is not in `tensors`.
+        UsageError: a layer reads a tensor that nothing has written yet, or a name is not in `tensors`.
     """
 
     layers: tuple[LayerUse, ...]
@@ -149,17 +149,17 @@ class Network:
         for layer in self.layers:
             missing = [name for name in layer.inputs if name not in written]
             if missing:
-                raise ValueError(
+                raise UsageError(
                     f"layer '{layer.name}' reads {missing}, which no earlier layer writes; "
                     "list the layers in execution order."
                 )
             written.add(layer.output)
         unknown = sorted((written | set(self.outputs)) - self.tensors.keys())
         if unknown:
-            raise ValueError(f"no TensorUse for {unknown}; Network.tensors has {sorted(self.tensors)}. Add them.")
+            raise UsageError(f"no TensorUse for {unknown}; Network.tensors has {sorted(self.tensors)}. Add them.")
         missing = [name for name in self.outputs if name not in written]
         if missing:
-            raise ValueError(f"no layer writes the network's outputs {missing}; name tensors that layers write.")
+            raise UsageError(f"no layer writes the network's outputs {missing}; name tensors that layers write.")
 
     def runs(self, layer: LayerUse) -> Tensor | float:
         """(), the probability that the layer runs."""

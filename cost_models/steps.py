@@ -2,6 +2,8 @@
 
 from torch import Tensor
 
+from search.errors import UsageError
+
 
 def ceil(x: Tensor) -> Tensor:
     """Rounds up. The gradient is that of x itself (straight-through), so ceil(n / 8) has slope 1/8."""
@@ -12,11 +14,11 @@ def exact(cost: Tensor) -> int:
     """The cost of a decided network as an integer.
 
     Raises:
-        ValueError: the cost is no whole number.
+        UsageError: the cost is no whole number.
     """
     value = float(cost.detach())
     if not value.is_integer():
-        raise ValueError(
+        raise UsageError(
             f"cost {value!r} is not an integer; exact figures need a decided network: "
             "whole channels, one-hot shares and a cost that counts bytes, parameters or MACs."
         )

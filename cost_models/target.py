@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cost_models.layer import LayerUse, Network
-from search.errors import PicojouleError
+from search.errors import PicojouleError, UsageError
 
 GRANULARITIES = ("layer", "channel")
 
@@ -18,7 +18,7 @@ class Target:
     """One chip and its measured kernels. It is not frozen, because configuration tools fill it field by field.
 
     Raises:
-        ValueError: a field is out of range.
+        UsageError: a field is out of range.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Target:
 
     def _require(self, field: str, holds: bool, allowed: str) -> None:
         if not holds:
-            raise ValueError(
+            raise UsageError(
                 f"target '{self.name}': {field} is {getattr(self, field)}; allowed: {allowed}. Correct it."
             )
 

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from search import distributed
 from search.config import model_maker, parse, read_config, register, write_config
+from search.errors import UsageError
 from search.experiment import prepare
 from search.files.run_folders import new_folder, refuse_taken
 from search.monitor.failures import ending
@@ -29,7 +30,7 @@ def _refuse_others(overrides: Sequence[str]) -> None:
     """Refuses settings for a resumed run, which takes those of its folder."""
     others = [o for o in overrides if not o.startswith("resume=")]
     if others:
-        raise ValueError(f"resume: {others} cannot be changed in a run that has begun. Start a new run with them.")
+        raise UsageError(f"resume: {others} cannot be changed in a run that has begun. Start a new run with them.")
 
 
 def _job_number() -> int | None:

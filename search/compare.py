@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from search.errors import UsageError
 from search.monitor.failures import ending
 from search.monitor.tables import LITERAL
 from search.monitor.words import Metric
@@ -41,14 +42,14 @@ def compare(folders: Sequence[Path]) -> tuple[list[Table], list[str]]:
 
     Raises:
         RunFolderError: a folder is no run folder.
-        ValueError: no network has been exported yet, none can be read, or the runs are of several tasks.
+        UsageError: no network has been exported yet, none can be read, or the runs are of several tasks.
     """
     runs = [read_run(folder) for folder in folders]
     shown = document(runs)
     short = _short([run.folder for run in runs])
     columns = [_column(runs[p["run"]], short[p["run"]], p) for p in shown["points"] if p["exported"]]
     if not columns:
-        raise ValueError(" ".join(["no network to compare.", *shown["faults"], *map(_alone, runs)]))
+        raise UsageError(" ".join(["no network to compare.", *shown["faults"], *map(_alone, runs)]))
     names, metric = [column.name for column in columns], Metric(**shown["metric"])
     tables = [
         _table("settings that differ", short, _settings(runs)),

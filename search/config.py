@@ -21,7 +21,7 @@ from cost_models.target import Target
 from search.atomic import write_text
 from search.data import OPTIONS
 from search.data.data import Data
-from search.errors import file_errors
+from search.errors import UsageError, file_errors
 from search.files.urls import absolute
 from search.settings.front import Front
 from search.settings.run import LimitSettings, Settings, SpaceSettings, TrainSettings
@@ -130,7 +130,7 @@ def _front(values: dict[str, Any]) -> Front:
 
 def _named(group: str, values: Mapping[str, Any], schemas: Mapping[str, type]) -> type:
     if values.get("name") not in schemas:
-        raise ValueError(f"{group}.name '{values.get('name')}' is not one of {sorted(schemas)}.")
+        raise UsageError(f"{group}.name '{values.get('name')}' is not one of {sorted(schemas)}.")
     return schemas[values["name"]]
 
 
@@ -144,26 +144,26 @@ def model_maker(model: dict[str, Any]) -> Callable[[Data], nn.Module]:
     """A function that makes the model of the data. It fills in `in_channels` and `classes` where the model takes them.
 
     Raises:
-        ValueError: there is no `_target_`, its class cannot be imported, or it does not take the arguments.
+        UsageError: there is no `_target_`, its class cannot be imported, or it does not take the arguments.
     """
     if "_target_" not in model:
-        raise ValueError("model: no '_target_'; name the class, e.g. model._target_=my_package.MyNet.")
+        raise UsageError("model: no '_target_'; name the class, e.g. model._target_=my_package.MyNet.")
 
     def make(data: Data) -> nn.Module:
         try:
             accepted = inspect.signature(get_class(model["_target_"])).parameters
         except Exception as error:
-            raise ValueError(f"model._target_ '{model['_target_']}': cannot be imported ({error}).") from error
+            raise UsageError(f"model._target_ '{model['_target_']}': cannot be imported ({error}).") from error
         known = {"in_channels": data.input_shape[0], "classes": len(data.classes)}
         arguments = {k: v for k, v in known.items() if k in accepted} | model
         unknown = {key for key in arguments if not key.startswith("_")} - set(accepted)
         if unknown and not any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
-            raise ValueError(f"model: {sorted(unknown)} not taken by {model['_target_']}; it takes {sorted(accepted)}.")
+            raise UsageError(f"model: {sorted(unknown)} not taken by {model['_target_']}; it takes {sorted(accepted)}.")
         try:
             made: nn.Module = instantiate(arguments)
             return made
         except InstantiationException as error:
-            raise ValueError(f"model: {error}") from error
+            raise UsageError(f"model: {error}") from error
 
     return make
 
@@ -185,11 +185,11 @@ def read_config(folder: Path) -> Settings:
     """Settings of an earlier run.
 
     Raises:
-        ValueError: the folder is no run folder, or the data of its run was given in Python.
+        UsageError: the folder is no run folder, or the data of its run was given in Python.
     """
     values = recorded(folder)
     if values["data"]["name"] not in OPTIONS:
-        raise ValueError(f"resume '{folder}': its data was given in Python. Call compress(..., resume=True) there.")
+        raise UsageError(f"resume '{folder}': its data was given in Python. Call compress(..., resume=True) there.")
     return parse(cast("DictConfig", OmegaConf.merge(OmegaConf.structured(ConfigSchema), values)))
 
 
@@ -197,11 +197,11 @@ def recorded(folder: Path) -> dict[str, Any]:
     """What config.yaml of an earlier run holds, as plain values.
 
     Raises:
-        ValueError: the folder is no run folder, or its config.yaml is damaged.
+        UsageError: the folder is no run folder, or its config.yaml is damaged.
     """
     path = folder / CONFIG_FILE
     if not path.is_file():
-        raise ValueError(f"resume '{folder}': no config.yaml there, so it is no run folder. Name runs/EXPERIMENT/TIME.")
+        raise UsageError(f"resume '{folder}': no config.yaml there, so it is no run folder. Name runs/EXPERIMENT/TIME.")
     try:
         with file_errors(path, "cannot be read"):
             values: Any = OmegaConf.to_container(OmegaConf.load(path))
@@ -209,7 +209,7 @@ def recorded(folder: Path) -> dict[str, Any]:
         values = None
     data = values.get("data") if isinstance(values, dict) else None
     if not isinstance(data, dict) or "name" not in data:
-        raise ValueError(f"resume '{folder}': {path} is damaged. Restore it, or start a new run.")
+        raise UsageError(f"resume '{folder}': {path} is damaged. Restore it, or start a new run.")
     found: dict[str, Any] = values
     found.setdefault("task", {"name": "classification"})  # runs of earlier versions had no other task
     return found

@@ -15,6 +15,7 @@ from cost_models.target import Target
 from search import data as data_sets
 from search.budgets.feasibility import BudgetError, costs_at, refuse_impossible, seed_architecture
 from search.data.data import Data
+from search.errors import UsageError
 from search.settings.front import Point, points_of
 from search.settings.run import Settings
 from search.settings.target_options import offered
@@ -76,7 +77,7 @@ def prepare(settings: Settings, make_model: ModelMaker, folder: Path | None = No
         DataError: the data cannot be used.
         UnsupportedNetwork: the network cannot be searched.
         CheckpointError: there is no float network to take over.
-        ValueError: anything else that the settings ask for and that cannot be done.
+        UsageError: anything else that the settings ask for and that cannot be done.
     """
     began = time.perf_counter()
     models = cost_models_of(settings)
@@ -139,12 +140,12 @@ def network_of(settings: Settings, data: Data, task: Task, model: nn.Module) -> 
     Raises:
         UnsupportedNetwork: the model cannot be searched.
         IllegalLayer: the target cannot run a layer, whatever is decided.
-        ValueError: the options ask for what the target or the strategy cannot do, or the last layer does not fit.
+        UsageError: the options ask for what the target or the strategy cannot do, or the last layer does not fit.
     """
     s = settings
     options, notes = offered(Options(**asdict(s.space)), s.target)
     if options.pattern == SINGLE and s.strategy.name != "magnitude":
-        raise ValueError(
+        raise UsageError(
             f"space.pattern 'weights': strategy '{s.strategy.name}' prunes no single weights. "
             "Take strategy=magnitude strategy.structure=weights, or another pattern."
         )
@@ -188,7 +189,7 @@ def warmup_epochs(settings: Settings, space: Space, folder: Path | None) -> int:
 
 
 def plan_of(settings: Settings, strategy: Strategy, points: int, warmup: int) -> dict[str, int]:
-    """Label of a phase -> its epochs, in order. Raises ValueError where a limit of epochs is too low."""
+    """Label of a phase -> its epochs, in order. Raises UsageError where a limit of epochs is too low."""
     limit = settings.limits.epochs
     left = None if limit is None else limit - warmup
     return {"warmup": warmup, **strategy.plan(points, settings.train.finetune.epochs, left)}

@@ -5,6 +5,8 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+from search.errors import UsageError
+
 Picks = Mapping[str, tuple[int, ...]]  # decision name -> an option a group
 
 
@@ -28,16 +30,16 @@ class Architecture:
 
     @staticmethod
     def from_json(text: str) -> "Architecture":
-        """Raises ValueError where the text is no architecture, or was edited so that its hash no longer fits."""
+        """Raises UsageError where the text is no architecture, or was edited so that its hash no longer fits."""
         try:
             document = json.loads(text)
             picks = {str(name): tuple(int(i) for i in pick) for name, pick in document["picks"].items()}
             left_alone = {str(name): str(why) for name, why in document.get("left_alone", {}).items()}
             found = Architecture(str(document["space"]), picks, left_alone)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise ValueError(f"architecture: not the JSON of one ({error!r}); keys are space, picks, hash.") from error
+            raise UsageError(f"architecture: not the JSON of one ({error!r}); keys are space, picks, hash.") from error
         if document.get("hash") not in (None, found.hash):
-            raise ValueError(
+            raise UsageError(
                 f"architecture: hash {document['hash']} does not fit the picks (they give {found.hash}): the file was "
                 "edited. Remove the key 'hash' if that was meant."
             )
@@ -48,10 +50,10 @@ class Architecture:
         return replace(self, picks={**self.picks, **picks})
 
     def refuse_foreign(self, space: str, decisions: Collection[str]) -> None:
-        """Raises ValueError where it is of another space, lacks decisions, or has others; they are named."""
+        """Raises UsageError where it is of another space, lacks decisions, or has others; they are named."""
         own, given = set(decisions), set(self.picks)
         if own != given:
-            raise ValueError(
+            raise UsageError(
                 f"space '{space}': the architecture is of another space ('{self.space}'): "
                 f"missing {sorted(own - given)[:5]}, unknown {sorted(given - own)[:5]}."
             )

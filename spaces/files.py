@@ -7,6 +7,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from search.atomic import write_bytes
+from search.errors import UsageError
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
@@ -23,14 +24,14 @@ def load_tensors(path: Path, key: str) -> tuple[str, dict[str, Tensor]]:
     """What a file's metadata holds under the key, and its tensors.
 
     Raises:
-        ValueError: it cannot be read, or there is no such key.
+        UsageError: it cannot be read, or there is no such key.
     """
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path}: cannot be read as a model ({error}). Restore it or run the export again.") from error
+        raise UsageError(f"{path}: cannot be read as a model ({error}). Restore it or run the export again.") from error
     if key not in metadata:
-        raise ValueError(f"{path}: a safetensors file, but no picojoule model: metadata has {sorted(metadata)}.")
+        raise UsageError(f"{path}: a safetensors file, but no picojoule model: metadata has {sorted(metadata)}.")
     return metadata[key], tensors

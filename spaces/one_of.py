@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, fx, nn
 
+from search.errors import UsageError
+
 
 class Select(nn.Module):
     """Marks in a traced graph where alternatives meet; runs as the one that is picked."""
@@ -25,13 +27,13 @@ class OneOf(nn.Module):
         alternatives: blocks; they may share submodules.
 
     Raises:
-        ValueError: fewer than two.
+        UsageError: fewer than two.
     """
 
     def __init__(self, alternatives: Sequence[nn.Module]) -> None:
         super().__init__()
         if len(alternatives) < 2:
-            raise ValueError(f"OneOf: {len(alternatives)} alternatives; two or more make a choice.")
+            raise UsageError(f"OneOf: {len(alternatives)} alternatives; two or more make a choice.")
         self.alternatives = nn.ModuleList(alternatives)
         self.select = Select()
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from search.errors import UsageError
 from spaces.patterns import parse
 
 GRANULARITIES = ("channel", "tensor")
@@ -41,19 +42,19 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.granularity not in GRANULARITIES:
-            raise ValueError(f"options: granularity '{self.granularity}' is not one of {GRANULARITIES}.")
+            raise UsageError(f"options: granularity '{self.granularity}' is not one of {GRANULARITIES}.")
         if self.pattern:
             parse(self.pattern)
         if self.pattern and 1 in self.weight_bits:
-            raise ValueError(f"options: pattern '{self.pattern}' needs zeros, and weights of 1 bit have none.")
+            raise UsageError(f"options: pattern '{self.pattern}' needs zeros, and weights of 1 bit have none.")
         for key in ("input_bits", "output_bits"):
             bits = getattr(self, key)
             if bits is not None and not (self.activation_widths and 2 <= bits <= 16):
-                raise ValueError(f"options: {key} {bits}: 2 to 16 are possible, where activation_bits are given.")
+                raise UsageError(f"options: {key} {bits}: 2 to 16 are possible, where activation_bits are given.")
         if any(size < 1 for size in self.kernel_sizes):
-            raise ValueError(f"options: kernel_sizes {list(self.kernel_sizes)}: 1 or more.")
+            raise UsageError(f"options: kernel_sizes {list(self.kernel_sizes)}: 1 or more.")
         if bool(self.widths) != bool(self.activation_widths):
-            raise ValueError(
+            raise UsageError(
                 "options: integers need both; give weight_bits and activation_bits, or neither "
                 f"(weight_bits {tuple(self.weight_bits)}, activation_bits {self.activation_bits})."
             )

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from search.errors import PicojouleError
+from search.errors import PicojouleError, UsageError
 from spaces.autograd import applied
 
 THRESHOLD = 0.1
@@ -40,7 +40,7 @@ def parse(pattern: str) -> tuple[str, int, int]:
     """(kind, a, b) of "N:M", "columns", "channels", "blocks RxC", "weights".
 
     Raises:
-        ValueError: it is none of these.
+        UsageError: it is none of these.
     """
     if pattern in (*STRUCTURES, SINGLE):
         return pattern, 0, 0
@@ -51,8 +51,8 @@ def parse(pattern: str) -> tuple[str, int, int]:
     if found and int(found[1]) * int(found[2]) > 1:
         return "blocks", int(found[1]), int(found[2])
     if pattern.isdigit():
-        raise ValueError(f"pattern '{pattern}': YAML reads 2:4 as a number of base 60. Put it in quotes: '2:4'.")
-    raise ValueError(
+        raise UsageError(f"pattern '{pattern}': YAML reads 2:4 as a number of base 60. Put it in quotes: '2:4'.")
+    raise UsageError(
         f"pattern '{pattern}': 'N:M' with N < M, 'columns', 'channels', 'blocks RxC' and 'weights' are possible."
     )
 

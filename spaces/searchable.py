@@ -34,7 +34,7 @@ def searchable(
 
     Raises:
         UnsupportedNetwork: what cannot be traced or has no integer operator; names the module and the way out.
-        ValueError: options that contradict each other, or an `exclude` that matches no layer.
+        UsageError: options that contradict each other, or an `exclude` that matches no layer.
     """
     options = options or Options()
     examples = (example_input,) if isinstance(example_input, Tensor) else tuple(example_input)

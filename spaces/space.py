@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from cost_models import cost_model
 from cost_models.layer import Network
 from cost_models.target import Target
+from search.errors import UsageError
 from spaces.architecture import Architecture
 from spaces.blocks import Block
 from spaces.blocks.weights import weights_in_use
@@ -104,7 +105,7 @@ class Space(nn.Module):
         """Sets all decisions.
 
         Raises:
-            ValueError: the architecture is of another space, lacks decisions, or has others; they are named.
+            UsageError: the architecture is of another space, lacks decisions, or has others; they are named.
         """
         decisions = self.decisions
         architecture.refuse_foreign(self.name, decisions)
@@ -147,12 +148,12 @@ class Space(nn.Module):
         """For good; see `running` for a mode that is given back.
 
         Raises:
-            ValueError: there is no such mode, or it is "integer" and the space is not decided or not quantized.
+            UsageError: there is no such mode, or it is "integer" and the space is not decided or not quantized.
         """
         if mode not in MODES:
-            raise ValueError(f"space: mode '{mode}' is not one of {MODES}.")
+            raise UsageError(f"space: mode '{mode}' is not one of {MODES}.")
         if mode == INTEGER and (self.decisions or not self.spec.quantizers):
-            raise ValueError(
+            raise UsageError(
                 f"space '{self.name}': integer semantics need a decided, quantized network; "
                 f"{len(self.decisions)} decisions are open. Call decide() first."
             )
@@ -168,7 +169,7 @@ class Space(nn.Module):
             mode, training, draws: None: as it is.
 
         Raises:
-            ValueError: as `set_mode`; then nothing has changed.
+            UsageError: as `set_mode`; then nothing has changed.
         """
         before = self._mode, self.training, self.draws
         self.set_mode(mode or self._mode)
@@ -237,7 +238,7 @@ class Space(nn.Module):
         """Every tensor's integer codes, by integer semantics. int64, (N, ...) each.
 
         Raises:
-            ValueError: as `set_mode`: decisions are open, or nothing is quantized.
+            UsageError: as `set_mode`: decisions are open, or nothing is quantized.
         """
         with self.running(INTEGER, training=False):
             values = self.tensors(*inputs)
@@ -251,7 +252,7 @@ class Space(nn.Module):
             batches: of each what forward takes: a tensor, or where it takes several one of each.
         """
         if method not in METHODS:
-            raise ValueError(f"calibration '{method}' is not one of {METHODS}.")
+            raise UsageError(f"calibration '{method}' is not one of {METHODS}.")
         quantizers = [*self.quantizers.values(), *(b.pre for b in self.blocks if b.pre is not None)]
         everything = self.selector.schedule.all_branches()
         with self.running(FLOAT, training=False), observing(quantizers), everything:
@@ -277,7 +278,7 @@ class Space(nn.Module):
             target: for "latency_cycles".
 
         Raises:
-            ValueError: there is no such cost, or it needs a target and none is given.
+            UsageError: there is no such cost, or it needs a target and none is given.
         """
         network = self.describe()
         return {name: cost_model(name, target)(network) for name in names}
@@ -290,13 +291,13 @@ class Space(nn.Module):
 
     @staticmethod
     def load(path: Path) -> "Space":
-        """Raises ValueError where the file is damaged or no picojoule model; it says which."""
+        """Raises UsageError where the file is damaged or no picojoule model; it says which."""
         document, state = load_tensors(path, SPEC)
         try:
             space = Space(SpaceSpec.from_json(json.loads(document)))
             space.load_state_dict(state)
         except (ValueError, KeyError, TypeError, RuntimeError) as error:
-            raise ValueError(
+            raise UsageError(
                 f"{path}: description and tensors make no model ({error}). Restore it or run the export again."
             ) from error
         return space

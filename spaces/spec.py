@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from search.errors import UsageError
 from search.integer.operators import Operator, operator
 
 VERSION = 3
@@ -121,10 +122,10 @@ class SpaceSpec:
         return dict(zip(self.inputs, self.input_shapes, strict=True)) | {b.name: b.shape for b in self.blocks}
 
     def refuse_shapes(self, found: Sequence[tuple[int, ...]]) -> None:
-        """Raises ValueError where inputs are more or fewer, or have other shapes. found: with the batch."""
+        """Raises UsageError where inputs are more or fewer, or have other shapes. found: with the batch."""
         if [shape[1:] for shape in found] != list(self.input_shapes) or not all(found):
             wanted = ", ".join(f"(N, {', '.join(map(str, shape))})" for shape in self.input_shapes)
-            raise ValueError(
+            raise UsageError(
                 f"space '{self.name}': input of shape {', '.join(map(str, found)) or 'none'}; expected {wanted}."
             )
 
@@ -133,11 +134,11 @@ class SpaceSpec:
 
     @staticmethod
     def from_json(document: dict[str, Any]) -> "SpaceSpec":
-        """Raises ValueError for a description of another version than this one and the one before."""
+        """Raises UsageError for a description of another version than this one and the one before."""
         if document.get("version") == ONE_INPUT_ONE_OUTPUT:
             document = _of_this_version(document)
         if document.get("version") != VERSION:
-            raise ValueError(
+            raise UsageError(
                 f"space: description has version {document.get('version')}; this picojoule reads "
                 f"{ONE_INPUT_ONE_OUTPUT} and {VERSION}."
             )

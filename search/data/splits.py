@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from search.errors import UsageError
+
 SPLIT_SEED = 0  # one for all: a split must not change with the seed of a run
 
 
@@ -17,10 +19,10 @@ def stratified(labels: Tensor, count: int) -> tuple[Tensor, Tensor]:
         The chosen indices (count,) and the others (N - count,), both ascending.
 
     Raises:
-        ValueError: count is not in 1..N.
+        UsageError: count is not in 1..N.
     """
     if not 1 <= count <= len(labels):
-        raise ValueError(f"cannot choose {count} of {len(labels)} images; choose 1 to {len(labels)}.")
+        raise UsageError(f"cannot choose {count} of {len(labels)} images; choose 1 to {len(labels)}.")
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(SPLIT_SEED))
     chosen = torch.zeros(len(labels), dtype=torch.bool)
     for label, quota in enumerate(_quotas(torch.bincount(labels), count)):

@@ -8,7 +8,7 @@ from reprlib import repr as short
 from sys import float_info
 from typing import Any, TypeVar
 
-from search.errors import file_errors
+from search.errors import UsageError, file_errors
 
 T = TypeVar("T")
 
@@ -88,14 +88,14 @@ def json_object(text: str) -> dict[str, Any]:
     """The JSON object that a text holds.
 
     Raises:
-        ValueError: the text is no JSON, or something other than an object.
+        UsageError: the text is no JSON, or something other than an object.
     """
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"is no JSON ({error})") from error
+        raise UsageError(f"is no JSON ({error})") from error
     if not isinstance(document, dict):
-        raise ValueError(f"is {short(document)}, not an object")
+        raise UsageError(f"is {short(document)}, not an object")
     return document
 
 
@@ -103,10 +103,10 @@ def check_format(document: Mapping[str, Any], known: int) -> None:
     """Checks the number of a document's format.
 
     Raises:
-        ValueError: another version wrote the document.
+        UsageError: another version wrote the document.
     """
     if document.get("format") != known:
-        raise ValueError(
+        raise UsageError(
             f"is of format {short(document.get('format'))}, this version reads {known}: "
             "read it with the version of picojoule that wrote it"
         )
@@ -116,13 +116,13 @@ def read_lines(path: Path, read: Callable[[str], T]) -> tuple[list[T], list[str]
     """All lines that can be read, and for every line that cannot be read, where it is and why.
 
     Args:
-        read: makes something of a line, or raises ValueError.
+        read: makes something of a line, or raises UsageError.
 
     Raises:
-        ValueError: there is no such file.
+        UsageError: there is no such file.
     """
     if not path.is_file():
-        raise ValueError(f"{path}: no such file. A run writes {path.name} into its folder.")
+        raise UsageError(f"{path}: no such file. A run writes {path.name} into its folder.")
     found, faults = [], []
     with file_errors(path, "cannot be read"):
         content = path.read_bytes()
@@ -138,4 +138,4 @@ def _decoded(line: bytes) -> str:
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"is no UTF-8 text (byte {line[error.start]:#04x}, column {error.start + 1})") from error
+        raise UsageError(f"is no UTF-8 text (byte {line[error.start]:#04x}, column {error.start + 1})") from error

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from search.atomic import write_text
+from search.errors import UsageError
 from search.files.documents import (
     NUMBER,
     OBJECT,
@@ -81,7 +82,7 @@ class Result:
         """The result that a line holds.
 
         Raises:
-            ValueError: the line is no JSON, is of another format, or lacks what a Result has.
+            UsageError: the line is no JSON, is of another format, or lacks what a Result has.
         """
         document = json_object(text)
         check_format(document, FORMAT)
@@ -94,7 +95,7 @@ class Result:
         if not wrong and selected not in document["metrics"]:
             wrong = [f"metrics have no '{selected}', by which networks are chosen"]
         if wrong:
-            raise ValueError(f"is no result: {'; '.join(wrong)}")
+            raise UsageError(f"is no result: {'; '.join(wrong)}")
         architecture = Architecture.from_json(json.dumps(document["architecture"]))
         return Result(**{name: document[name] for name in kinds} | {"architecture": architecture})
 
@@ -121,6 +122,6 @@ def read_results(path: Path) -> tuple[list[Result], list[str]]:
     """All results that can be read, and for every line that cannot be read, where it is and why.
 
     Raises:
-        ValueError: there is no such file.
+        UsageError: there is no such file.
     """
     return read_lines(path, Result.from_json)

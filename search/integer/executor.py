@@ -8,6 +8,7 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
+from search.errors import UsageError
 from search.integer.kernels import BLOCK, Array, Scratch, quantize
 from search.integer.memory import dead_after
 from search.integer.node_kernels import to_batch_first
@@ -60,7 +61,7 @@ class Executor:
             Or {tensor: codes (n, *shape)}, channels first.
 
         Raises:
-            ValueError: an input is missing or unknown, has another shape, type or number of samples than expected, or
+            UsageError: an input is missing or unknown, has another shape, type or number of samples than expected, or
                 holds NaN, infinity or codes out of range.
         """
         given = self._named(inputs)
@@ -82,11 +83,11 @@ class Executor:
         names = self.program.inputs
         if len(inputs) == 1 and isinstance(inputs[0], Mapping):
             if inputs[0].keys() != set(names):
-                raise ValueError(f"inputs {sorted(inputs[0])} found; {list(names)} expected")
+                raise UsageError(f"inputs {sorted(inputs[0])} found; {list(names)} expected")
             return dict(inputs[0])
         arrays = [x for x in inputs if not isinstance(x, Mapping)]
         if len(arrays) != len(inputs) or len(arrays) != len(names):
-            raise ValueError(
+            raise UsageError(
                 f"{len(inputs)} inputs found; {len(names)} expected: arrays for {list(names)}, or one mapping by name"
             )
         return dict(zip(names, arrays, strict=True))
@@ -135,7 +136,7 @@ class Executor:
             _check_input(name, x, self.program.tensors[name])
         samples = {name: len(x) for name, x in given.items()}
         if len(set(samples.values())) > 1:
-            raise ValueError(f"inputs: different numbers of samples found, {samples}; one number expected")
+            raise UsageError(f"inputs: different numbers of samples found, {samples}; one number expected")
         return next(iter(samples.values()))
 
 
@@ -171,12 +172,12 @@ def _decoded(codes: Array, info: TensorInfo) -> Array:
 
 def _check_input(name: str, x: Array, info: TensorInfo) -> None:
     if x.ndim != 1 + len(info.shape) or x.shape[1:] != info.shape:
-        raise ValueError(f"input '{name}': shape {x.shape} found; (n, {', '.join(map(str, info.shape))}) expected")
+        raise UsageError(f"input '{name}': shape {x.shape} found; (n, {', '.join(map(str, info.shape))}) expected")
     if x.dtype == info.dtype:
         if x.size and x.max() > info.largest_code:
-            raise ValueError(f"input '{name}': code {x.max()} found; {info.bits} bits hold 0..{info.largest_code}")
+            raise UsageError(f"input '{name}': code {x.max()} found; {info.bits} bits hold 0..{info.largest_code}")
     elif not np.issubdtype(x.dtype, np.floating):
-        raise ValueError(f"input '{name}': {x.dtype} found; floating point, or {info.dtype} codes, expected")
+        raise UsageError(f"input '{name}': {x.dtype} found; floating point, or {info.dtype} codes, expected")
 
 
 def _keep(name: str, codes: Array, results: dict[str, Array]) -> None:

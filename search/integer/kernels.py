@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search.errors import UsageError
+
 EXACT_FLOAT32 = 1 << 24  # every integer of at most this magnitude is a float32
 PERIOD = 1024  # elements over which a requantization's constants are repeated
 BLOCK = 1 << 16  # elements requantized at a time: a total takes eight bytes each
@@ -67,12 +69,12 @@ def quantize(values: Array, scale: float, zero_point: int, largest_code: int) ->
         (*shape), codes in float32.
 
     Raises:
-        ValueError: NaN or infinity, which have no code.
+        UsageError: NaN or infinity, which have no code.
     """
     with np.errstate(over="ignore"):  # a quotient beyond float32 is clipped as any other
         codes: Array = values.astype(np.float32)
         if not np.isfinite(codes).all():
-            raise ValueError("input: NaN or infinity found (as float32); finite values expected. Clean the data first.")
+            raise UsageError("input: NaN or infinity found (as float32); finite values expected. Clean the data first.")
         codes /= np.float32(scale)
     codes += np.float32(0.5)
     np.floor(codes, out=codes)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from search.atomic import write_text
-from search.errors import file_errors
+from search.errors import UsageError, file_errors
 from search.files.documents import NUMBER, TEXT, WHOLE, by_name, json_object, listed, read_lines, unlike
 from search.monitor.events import EpochEnd, LayerRow, Tick, Totals
 
@@ -61,7 +61,7 @@ def read_history(path: Path) -> tuple[list[EpochEnd], list[str]]:
     """All epochs that can be read, and for every line that cannot be read, where it is and why.
 
     Raises:
-        ValueError: there is no such file.
+        UsageError: there is no such file.
     """
     return read_lines(path, _epoch)
 
@@ -75,14 +75,14 @@ def _epoch(line: str) -> EpochEnd:
     """The epoch that a line holds.
 
     Raises:
-        ValueError: the line is no JSON, or lacks what an epoch has.
+        UsageError: the line is no JSON, or lacks what an epoch has.
     """
     found = json_object(line)
     wrong = unlike(found, KINDS)
     if wrong:
-        raise ValueError(f"is no epoch: {'; '.join(wrong.values())}")
+        raise UsageError(f"is no epoch: {'; '.join(wrong.values())}")
     try:
         bits = {layer: {int(width): n for width, n in counts.items()} for layer, counts in found["bits"].items()}
     except ValueError as error:
-        raise ValueError(f"is no epoch: bits are no counts by width ({error})") from error
+        raise UsageError(f"is no epoch: bits are no counts by width ({error})") from error
     return EpochEnd(**{key: found[key] for key in KINDS} | {"bits": bits})

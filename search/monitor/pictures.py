@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from search.errors import UsageError
+
 DROPPED = (0.85, 0.37, 0.01)  # shadow value 0: orange
 UNDECIDED = (0.97, 0.97, 0.97)  # at the threshold
 KEPT = (0.02, 0.32, 0.61)  # shadow value 1: blue; apart from orange for the colour-blind too
@@ -31,7 +33,7 @@ def gate_picture(history: Sequence[Sequence[float]]) -> Image:
         (epochs * cell, channels * cell, 3), 0 to 255.
 
     Raises:
-        ValueError: there are no epochs, no channels, or epochs with different numbers of channels.
+        UsageError: there are no epochs, no channels, or epochs with different numbers of channels.
     """
     values = np.clip(_rectangle(history), 0.0, 1.0)[..., None]  # (epochs, channels, 1)
     distance = np.abs(values - GATE_THRESHOLD) / GATE_THRESHOLD
@@ -50,7 +52,7 @@ def bits_picture(history: Sequence[dict[int, int]]) -> Image:
         (epochs * cell, channels * cell, 3), 0 to 255.
 
     Raises:
-        ValueError: there are no epochs or no channels.
+        UsageError: there are no epochs or no channels.
     """
     widths = [[width for width in sorted(bits, reverse=True) for _ in range(bits[width])] for bits in history]
     channels = max(map(len, widths), default=0)
@@ -64,7 +66,7 @@ def _rectangle(history: Sequence[Sequence[float]]) -> NDArray[np.float64]:
     """(epochs, channels), or an error that says what is wrong with the rows."""
     lengths = {len(row) for row in history}
     if len(lengths) != 1 or lengths == {0}:
-        raise ValueError(
+        raise UsageError(
             f"picture: the epochs have {sorted(lengths)} channels; every epoch needs the same number, at least one. "
             "Start a new history where a layer changes its size."
         )

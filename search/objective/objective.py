@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cost_models.rules import CostModel
 from search import distributed
+from search.errors import UsageError
 from search.objective.fisher import Curvature
 from search.objective.tried_options import Loss, Trials
 from spaces.decisions.selection import Selection
@@ -104,7 +105,7 @@ class Objective:
         before: "Objective | None" = None,
     ) -> None:
         if method not in METHODS:
-            raise ValueError(f"strategy.method '{method}' is not one of {sorted(METHODS)}.")
+            raise UsageError(f"strategy.method '{method}' is not one of {sorted(METHODS)}.")
         self.models, self.seed_costs, self.lambdas = models, seed_costs, lambdas
         earlier: Mapping[str, Constraint] = before.constraints if before else {}
         starts = dict(seed_costs) | {n: c.budget for n, c in earlier.items()}

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from search.errors import UsageError
 from search.files.results import RESULTS_FILE
 from search.monitor.history import HISTORY_FILE
 from search.report import rivals, trajectories
@@ -21,15 +22,15 @@ FIRST_COSTS = ("flash_bytes", "peak_ram_bytes", "macs", "energy_pj", "latency_cy
 
 
 def document(runs: Sequence[RunRecord]) -> dict[str, Any]:
-    """Raises ValueError: in none of the runs there is anything to show, or they are of several tasks."""
+    """Raises UsageError: in none of the runs there is anything to show, or they are of several tasks."""
     if not any(run.points or run.history for run in runs):
-        raise ValueError(
+        raise UsageError(
             f"{', '.join(str(run.folder) for run in runs)}: nothing to show: no summary, and no line of {RESULTS_FILE} "
             f"or {HISTORY_FILE} that can be read. {' '.join(f for run in runs for f in run.faults)}"
         )
     tasks = list(dict.fromkeys(run.task for run in runs))
     if len(tasks) > 1:
-        raise ValueError(f"runs of different tasks ({', '.join(tasks)}) do not compare. Report each by itself.")
+        raise UsageError(f"runs of different tasks ({', '.join(tasks)}) do not compare. Report each by itself.")
     names = rivals.labels(runs)
     faults = [fault for run in runs for fault in run.faults] + _incomparable(runs)
     owned = [(number, point) for number, run in enumerate(runs) for point in run.points]

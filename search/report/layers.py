@@ -44,7 +44,7 @@ def layers_of_model(path: Path, picks: Picks, ends: Sequence[EpochEnd]) -> tuple
     """Layers in execution order, and the costs that cannot be told.
 
     Raises:
-        ValueError: the file is missing, damaged or of another version.
+        UsageError: the file is missing, damaged or of another version.
     """
     space = Space.load(path).eval()
     with torch.no_grad():

@@ -23,7 +23,7 @@ def write_report(folders: Sequence[Path], path: Path) -> list[str]:
 
     Raises:
         RunFolderError: a folder is no run folder.
-        ValueError: there is nothing to show.
+        UsageError: there is nothing to show.
     """
     shown = document([read_run(folder) for folder in folders])
     write_text(path, page(shown))

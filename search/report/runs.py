@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from search.errors import UsageError
 from search.files.documents import FINITE, NOTHING, OBJECT, WHOLE, by_name, either, json_object, unlike
 from search.files.results import RESULTS_FILE, Result, read_results
 from search.files.run_folders import RunFolderError
@@ -141,7 +142,7 @@ def _settings(path: Path, faults: list[str]) -> tuple[dict[str, Any], str, str]:
     try:
         settings = yaml.safe_load(text)
         if not isinstance(settings, dict):
-            raise ValueError("no keys")
+            raise UsageError("no keys")
     except (yaml.YAMLError, ValueError) as error:
         said = " ".join(str(error).split())
         faults.append(f"{path}: is damaged ({said}); the report does without settings. Restore it.")

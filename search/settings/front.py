@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from search.errors import UsageError
+
 
 @dataclass(frozen=True)
 class Point:
@@ -38,15 +40,15 @@ class Front:
         ways = (budgets, "front.lambdas" * bool(self.lambdas), "front.points" * (self.points is not None))
         given = list(filter(None, ways))
         if len(given) > 1:
-            raise ValueError(f"front: {' and '.join(given)} are different ways to say it; take one.")
+            raise UsageError(f"front: {' and '.join(given)} are different ways to say it; take one.")
         if self.points is not None and self.points < 1:
-            raise ValueError(f"front.points is {self.points}; allowed: 1 or more.")
+            raise UsageError(f"front.points is {self.points}; allowed: 1 or more.")
         lists = {**self.budgets, **self.lambdas}
         wrong = {name: values for name, values in lists.items() if not values or min(values) <= 0}
         if wrong:
-            raise ValueError(f"front: {wrong}; allowed: lists of numbers over 0.")
+            raise UsageError(f"front: {wrong}; allowed: lists of numbers over 0.")
         if len({len(values) for values in lists.values()}) > 1:
-            raise ValueError(f"front: {lists} are of different lengths; a point takes one of each.")
+            raise UsageError(f"front: {lists} are of different lengths; a point takes one of each.")
 
 
 def points_of(
@@ -55,11 +57,11 @@ def points_of(
     """The points in the order in which a search comes to them, in which costs fall.
 
     Raises:
-        ValueError: there are no budgets for `points` to lie between, points are too close, or a point occurs twice.
+        UsageError: there are no budgets for `points` to lie between, points are too close, or a point occurs twice.
     """
     if front.points is not None:
         if not budgets:
-            raise ValueError(
+            raise UsageError(
                 "front.points: lie between the seed network's costs and budgets, and there are none. Add budgets."
             )
         front = Front(budgets=_spaced(front.points, budgets, seed_costs))
@@ -72,7 +74,7 @@ def points_of(
     names = [_name(row) for row in rows]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise ValueError(f"front: {twice[:3]} given more than once (to six digits). Give each point once.")
+        raise UsageError(f"front: {twice[:3]} given more than once (to six digits). Give each point once.")
     if front.budgets:
         return tuple(Point(name, {**budgets, **row}, lambdas) for name, row in zip(names, rows, strict=True))
     return tuple(Point(name, budgets, {**lambdas, **row}) for name, row in zip(names, rows, strict=True))
@@ -82,7 +84,7 @@ def _spaced(points: int, budgets: Mapping[str, float], seed_costs: Mapping[str, 
     """Cost -> the budgets of so many points.
 
     Raises:
-        ValueError: so many points would not differ from each other.
+        UsageError: so many points would not differ from each other.
     """
 
     def spaced(count: int) -> dict[str, list[float]]:
@@ -92,7 +94,7 @@ def _spaced(points: int, budgets: Mapping[str, float], seed_costs: Mapping[str, 
     apart = next(n for n in range(points, 0, -1) if len({_name(row) for row in _rows(spaced(n))}) == n)
     if apart < points:
         spans = ", ".join(f"{name} from {seed_costs[name]:g} to {limit:g}" for name, limit in budgets.items())
-        raise ValueError(
+        raise UsageError(
             f"front.points is {points}: between the seed network's costs and the budgets ({spans}) no more than "
             f"{apart} are apart. Take so many, or lower the budgets."
         )

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from search.errors import UsageError
+
 
 def require(key: str, value: Any, holds: bool, allowed: str) -> None:
-    """Raises ValueError, with the key, its value and what is allowed, where a condition does not hold."""
+    """Raises UsageError, with the key, its value and what is allowed, where a condition does not hold."""
     if not holds:
-        raise ValueError(f"{key} is {value}; allowed: {allowed}.")
+        raise UsageError(f"{key} is {value}; allowed: {allowed}.")

@@ -207,7 +207,7 @@ class BlackBoxSettings:
         self._refuse_what_nothing_reads()
 
     def _refuse_what_nothing_reads(self) -> None:
-        """Raises ValueError for keys that do nothing in this search, unless they have their default values."""
+        """Raises UsageError for keys that do nothing in this search, unless they have their default values."""
         trained, pruned = self.evaluation != "inherited", self.pruner != "none"
         self._read_for("population", self.name in POPULATIONS, f"strategy={'|'.join(POPULATIONS)}")
         self._read_for("tournament", self.name == "evolution", "strategy=evolution")

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from cost_models.target import Target
+from search.errors import UsageError
 from spaces.searchable import Options
 
 
@@ -11,7 +12,7 @@ def offered(options: Options, target: Target) -> tuple[Options, list[str]]:
     """The options without what the target cannot run, and a note on each precision that is not offered.
 
     Raises:
-        ValueError: nothing of what is asked for would be left.
+        UsageError: nothing of what is asked for would be left.
     """
     faults: list[str] = []
     notes: list[str] = []
@@ -32,7 +33,7 @@ def offered(options: Options, target: Target) -> tuple[Options, list[str]]:
     if target.channel_multiple > 1 and options.prunes:
         faults.append(f"space.weight_bits with 0, it wants channels in multiples of {target.channel_multiple}")
     if faults:
-        raise ValueError(
+        raise UsageError(
             f"target '{target.name}' cannot run {'; '.join(faults)}. Change the space, or choose another target."
         )
     return replace(options, **changed), notes

@@ -5,6 +5,7 @@ from itertools import islice
 
 from cost_models.rules import CostModel
 from search.budgets.feasibility import BudgetError, costs_at, over
+from search.errors import UsageError
 from search.files.results import Result
 from search.settings.front import Point
 from search.settings.strategies import FixedSettings
@@ -37,11 +38,11 @@ class Fixed:
         return training(self._networks or points * len(self.settings.each_bits), finetune, left)
 
     def check(self, space: Space, models: Mapping[str, CostModel], points: Sequence[Point]) -> None:
-        """Raises ValueError where the space does not offer what is asked for, BudgetError where all costs too much."""
+        """Raises UsageError where the space does not offer what is asked for, BudgetError where all costs too much."""
         for bits in self.settings.each_bits:
             check_offered(space, bits)
         if min(self.settings.widths) < 1 and not space.gates:
-            raise ValueError("strategy.widths below 1: no channels are open. Add 0 to space.weight_bits.")
+            raise UsageError("strategy.widths below 1: no channels are open. Add 0 to space.weight_bits.")
         different = set()  # one that serves two points is trained once
         for point in points:
             fitting = {architecture.hash for architecture in self._within(space, models, point.budgets)}
@@ -72,10 +73,10 @@ class Fixed:
 
 
 def check_offered(space: Space, bits: int) -> None:
-    """Raises ValueError for a layer that cannot have weights of so many bits."""
+    """Raises UsageError for a layer that cannot have weights of so many bits."""
     for name, weights in space.spec.weights.items():
         if bits not in weights.widths and not weights.excluded:
-            raise ValueError(
+            raise UsageError(
                 f"strategy.weight_bits {bits}: the space offers {list(weights.widths)} for '{name}'. "
                 "Add it to space.weight_bits."
             )

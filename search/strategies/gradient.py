@@ -7,6 +7,7 @@ from cost_models.rules import CostModel
 from search.budgets.feasibility import costs_at, over
 from search.budgets.repair import repair
 from search.budgets.widen import widened
+from search.errors import UsageError
 from search.files.results import Result
 from search.objective.objective import Objective
 from search.settings.front import Point
@@ -54,15 +55,15 @@ class Gradient:
         """Any budget that the space can meet will do.
 
         Raises:
-            ValueError: expand without a budget, without channels that are open, or with a pattern.
+            UsageError: expand without a budget, without channels that are open, or with a pattern.
         """
         if self.settings.expand and not all(point.budgets for point in points):
-            raise ValueError("strategy.expand: grows to the budgets, and there are none. Add budgets.flash_bytes=...")
+            raise UsageError("strategy.expand: grows to the budgets, and there are none. Add budgets.flash_bytes=...")
         if self.settings.expand and not space.gates:
-            raise ValueError("strategy.expand: no channels are open. Add 0 to space.weight_bits.")
+            raise UsageError("strategy.expand: no channels are open. Add 0 to space.weight_bits.")
         patterns = {weights.pattern for weights in space.spec.weights.values() if weights.pattern}
         if self.settings.expand and patterns:
-            raise ValueError(f"strategy.expand: copied channels break space.pattern {patterns}. Take one of them out.")
+            raise UsageError(f"strategy.expand: copied channels break space.pattern {patterns}. Take one of them out.")
 
     def run(self, problem: Problem) -> Iterator[Result]:
         objective = None

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from cost_models.rules import CostModel
+from search.errors import UsageError
 from search.files.results import Result
 from search.settings.front import Point
 from search.strategies.problem import Problem
@@ -24,11 +25,11 @@ class Strategy(Protocol):
             left: epochs that warm-up leaves, where there is a limit.
 
         Raises:
-            ValueError: the limit is too low.
+            UsageError: the limit is too low.
         """
 
     def check(self, space: Space, models: Mapping[str, CostModel], points: Sequence[Point]) -> None:
-        """Before any training: raises ValueError for what this strategy cannot do in the space."""
+        """Before any training: raises UsageError for what this strategy cannot do in the space."""
 
     def run(self, problem: Problem) -> Iterator[Result]:
         """Architectures, as they are found, for one point after the other."""
@@ -38,12 +39,12 @@ def searching(points: int, finetune: int, left: float | None) -> float | None:
     """Epochs that a limit leaves for searching, fine-tuning of all points reserved.
 
     Raises:
-        ValueError: none.
+        UsageError: none.
     """
     if left is None:
         return None
     if left - points * finetune < 1:
-        raise ValueError(
+        raise UsageError(
             f"limits.epochs: warm-up leaves {left:g}, and {points} x {finetune} of fine-tuning none for a search. "
             "Raise it, or lower train.warmup.epochs or train.finetune.epochs."
         )
@@ -56,7 +57,7 @@ def progressive(
     """Epochs of a search for the first point and for each that follows, a third as many, where nobody asks for others.
 
     Raises:
-        ValueError: more than the limit leaves.
+        UsageError: more than the limit leaves.
     """
     given = searching(points, finetune, left)
     if first is None:
@@ -64,7 +65,7 @@ def progressive(
     following = _following(first) if following is None else following
     total = first + (points - 1) * following
     if given is not None and total > given:
-        raise ValueError(
+        raise UsageError(
             f"limits.epochs: leaves {given:g} for the search of {points} points, which takes {total} epochs. "
             "Raise it, or lower strategy.epochs, train.warmup.epochs or train.finetune.epochs, or take fewer points."
         )
@@ -87,12 +88,12 @@ def training(finetunes: int, finetune: int, left: float | None) -> dict[str, int
     """The plan of a strategy that trains nothing but what it found: under a limit as long as that allows.
 
     Raises:
-        ValueError: not an epoch each.
+        UsageError: not an epoch each.
     """
     if left is not None:
         finetune = int(left / finetunes)
         if finetune < 1:
-            raise ValueError(
+            raise UsageError(
                 f"limits.epochs: warm-up leaves {left:g} for {finetunes} networks to fine-tune, less than one each. "
                 "Raise it, or lower train.warmup.epochs."
             )

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from search import distributed
 from search.data.data import Data
+from search.errors import UsageError
 from search.monitor.words import Metric, Words
 from search.settings.tasks import BALANCED, ClassificationSettings
 from search.tasks.class_scores import ClassScores
@@ -88,7 +89,7 @@ class Classification:
     def check_output(self, *shapes: tuple[int, ...]) -> None:
         if shapes != ((len(self.classes),),):
             found = " and ".join(f"(N, {', '.join(map(str, shape))})" for shape in shapes)
-            raise ValueError(
+            raise UsageError(
                 f"model: its output has shape {found}; {self._data} has {len(self.classes)} classes, so "
                 f"(N, {len(self.classes)}) is needed. Change the last layer."
             )
@@ -103,13 +104,13 @@ class Classification:
 
 
 def _weights(given: Any, data: Data, counts: Sequence[int]) -> list[float] | None:
-    """An image's weight in each class. Raises ValueError: not as many as there are classes."""
+    """An image's weight in each class. Raises UsageError: not as many as there are classes."""
     if given is None:
         return None
     if given == BALANCED:
         return [sum(counts) / (len(counts) * count) for count in counts]
     if len(given) != len(data.classes):
-        raise ValueError(
+        raise UsageError(
             f"task.class_weights has {len(given)} numbers; {data.name} has {len(data.classes)} classes, "
             f"{_listing(data.classes)}. Give a number for each class, in this order, or '{BALANCED}'."
         )

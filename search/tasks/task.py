@@ -50,7 +50,7 @@ class Task(Protocol):
             label_smoothing: train.label_smoothing.
 
         Raises:
-            ValueError: the settings do not fit the data; the message names the key.
+            UsageError: the settings do not fit the data; the message names the key.
         """
 
     @property
@@ -79,7 +79,7 @@ class Task(Protocol):
         """Of the metric, measured on so many images; in the metric's own scale."""
 
     def check_output(self, *shapes: tuple[int, ...]) -> None:
-        """Raises ValueError: a network whose outputs are (N, *shape) each cannot learn this task."""
+        """Raises UsageError: a network whose outputs are (N, *shape) each cannot learn this task."""
 
     def summary(self, scores: Mapping[str, Scores]) -> dict[str, Any]:
         """What summary.json holds of an exported network beside the metric.

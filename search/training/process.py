@@ -19,7 +19,7 @@ def process_for(train: TrainSettings) -> Iterator[torch.device]:
     """In torchrun's group where there is one, with as many threads as are set, deterministic; the device to run on.
 
     Raises:
-        ValueError: this machine lacks the device.
+        UsageError: this machine lacks the device.
     """
     device = device_of(train.device)
     with distributed.joined(device), _threads(train.threads), _deterministic(device):

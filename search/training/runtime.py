@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from search.data.batches import Batches
+from search.errors import UsageError
 from search.monitor.events import Monitor
 from search.tasks import Task
 from search.training.ledger import Ledger
@@ -37,7 +38,7 @@ def device_of(name: str) -> torch.device:
     """The device of that name; "auto" is CUDA where there is one.
 
     Raises:
-        ValueError: this machine lacks the device.
+        UsageError: this machine lacks the device.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -45,5 +46,5 @@ def device_of(name: str) -> torch.device:
         name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"train.device '{name}': this machine has no CUDA device. Use 'auto' or 'cpu'.")
+        raise UsageError(f"train.device '{name}': this machine has no CUDA device. Use 'auto' or 'cpu'.")
     return device

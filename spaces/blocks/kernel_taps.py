@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from search.errors import UsageError
+
 KERNEL, RECEPTIVE_FIELD, DILATION = ROLES = ("kernel", "receptive_field", "dilation")
 
 
@@ -49,12 +51,12 @@ def time_options(attributes: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """Receptive fields and dilations of a 1-D convolution, the largest field and the densest taps last.
 
     Raises:
-        ValueError: the past is not padded by what the kernel reaches back; what is there and what is needed.
+        UsageError: the past is not padded by what the kernel reaches back; what is there and what is needed.
     """
     (size,), ((past, _),), (gap,) = attributes["kernel"], attributes["padding"], attributes["dilation"]
     reach = (size - 1) * gap
     if past < reach:
-        raise ValueError(
+        raise UsageError(
             f"is padded by {past} on the left, its {size} taps reach back {reach}: without the oldest taps its output "
             f"would start elsewhere. Pad {reach} on the left, F.pad(x, ({reach}, 0)), or leave it out of space.time"
         )

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from search.errors import UsageError
 from spaces.autograd import applied
 
 MODES = ("hard", "soft", "gumbel", "sampled")
@@ -58,11 +59,11 @@ class Decision(nn.Module):
         """Makes `pick` the outcome.
 
         Raises:
-            ValueError: of another length than `groups`, or with a value that is no option.
+            UsageError: of another length than `groups`, or with a value that is no option.
         """
         wrong = self._wrong(pick)
         if len(pick) != self.groups or wrong:
-            raise ValueError(
+            raise UsageError(
                 f"decision '{self.name}': takes {self.groups} values out of {self.options}, "
                 f"got {len(pick)} values{f' with {wrong} among them' if wrong else ''}."
             )
@@ -132,7 +133,7 @@ class Gate(Decision):
     @torch.no_grad()
     def _fix(self, pick: Sequence[int]) -> None:
         if not any(pick):
-            raise ValueError(
+            raise UsageError(
                 f"decision '{self.name}': would remove all {self.groups} channels; at least one must stay."
             )
         self.copies.copy_(torch.tensor(pick).clamp_min(1))
@@ -202,7 +203,7 @@ class Choice(Decision):
     ) -> None:
         super().__init__(name, options, groups, start=options[0] if uniform else options[-1])
         if mode not in MODES:
-            raise ValueError(f"decision '{name}': mode '{mode}' is not one of {MODES}.")
+            raise UsageError(f"decision '{name}': mode '{mode}' is not one of {MODES}.")
         self.mode, self.temperature = mode, temperature
         logits = torch.zeros(groups, len(self.options))
         logits[:, -1] = 0.0 if uniform else 1.0  # options ascend: a search starts at the highest precision

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from fnmatch import fnmatch
 
+from search.errors import UsageError
 from search.integer.operators import operator
 from spaces.blocks.kernel_taps import KERNEL, kernel_options, time_options
 from spaces.graph.branches import conditions
@@ -26,7 +27,7 @@ def described(
         inputs: name -> shape without the batch.
 
     Raises:
-        ValueError: an option matches no layer, or no layer can take what it offers.
+        UsageError: an option matches no layer, or no layer can take what it offers.
     """
     return _Description(blocks, inputs, outputs, options).made(name)
 
@@ -80,7 +81,7 @@ class _Description:
             matches = [op for op in layers if fnmatch(op.name, pattern)]
             if not matches:
                 names = ", ".join(op.name for op in layers)
-                raise ValueError(f"options: exclude '{pattern}' matches no layer; there are: {names}.")
+                raise UsageError(f"options: exclude '{pattern}' matches no layer; there are: {names}.")
             for op in matches:
                 self.ties.fix(self.ties.ids[op.name])
                 self.left_alone[op.name] = f"excluded by '{pattern}': all channels, highest precision"
@@ -92,14 +93,14 @@ class _Description:
         for pattern in self.options.time:
             if not any(fnmatch(name, pattern) for name in layers):
                 there = ", ".join(layers) or "none"
-                raise ValueError(f"options: time '{pattern}' matches no 1-D convolution; there are: {there}.")
+                raise UsageError(f"options: time '{pattern}' matches no 1-D convolution; there are: {there}.")
 
     def _check_kernels(self) -> None:
         """Sizes that are asked for and that no layer could take would be ignored."""
         kernels = {op.name: tuple(op.attributes["kernel"]) for op in self.blocks if _has_taps(op)}
         sizes = list(self.options.kernel_sizes)
         if sizes and not any(len(kernel) > 1 and max(kernel) > 1 for kernel in kernels.values()):
-            raise ValueError(
+            raise UsageError(
                 f"options: kernel_sizes {sizes}: no 2-D or 3-D convolution has a kernel above 1; "
                 f"there are: {kernels or 'none'}. Leave them out; 1-D convolutions have `time`."
             )
@@ -212,7 +213,7 @@ def _time(calls: list[Op]) -> dict[str, tuple[int, ...]]:
         try:
             offered |= time_options(call.attributes)
         except ValueError as error:
-            raise ValueError(f"options: time: layer '{calls[0].name}' {error}.") from error
+            raise UsageError(f"options: time: layer '{calls[0].name}' {error}.") from error
     return offered
 
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from search.errors import UsageError
+
 WIDTHS = (64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)  # at width 1; the stem has 32
 STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
 
@@ -30,7 +32,7 @@ class MobileNetV1(nn.Module):
     ) -> None:
         super().__init__()
         if len(strides) != 1 + len(WIDTHS):
-            raise ValueError(f"MobileNetV1: strides has {len(strides)} entries; one for the stem and 13 blocks: 14.")
+            raise UsageError(f"MobileNetV1: strides has {len(strides)} entries; one for the stem and 13 blocks: 14.")
         widths = [max(1, int(w * width)) for w in (32, *WIDTHS)]
         self.stem = _block(in_channels, widths[0], 3, strides[0], 1)
         self.blocks = nn.Sequential(

@@ -7,6 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from search.errors import UsageError
 from spaces.quantizers.calibrate import activation_range
 from spaces.quantizers.tail import Codes
 
@@ -27,7 +28,7 @@ class ActivationQuantizer(nn.Module):
     def __init__(self, bits: int, nonnegative: bool = False, ceiling: float | None = None) -> None:
         super().__init__()
         if not 2 <= bits <= 16:
-            raise ValueError(f"activation bits {bits}: 2 to 16 are possible.")
+            raise UsageError(f"activation bits {bits}: 2 to 16 are possible.")
         self.bits, self.nonnegative, self.ceiling = bits, nonnegative, ceiling
         self.log_step = nn.Parameter(torch.tensor(-4.0))
         self.register_buffer("zero", torch.tensor(0 if nonnegative else 2 ** (bits - 1)))

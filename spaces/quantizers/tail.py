@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from search.errors import UsageError
 from spaces.autograd import applied
 
 SLICE = 4  # every fourth sample serves the step's gradient
@@ -117,7 +118,7 @@ def _normalize(
     if not training:
         mean, variance = norm.running_mean.clone(), norm.running_var
     elif x.numel() == x.shape[1]:
-        raise ValueError(
+        raise UsageError(
             f"batch norm: one value a channel in a batch of shape {tuple(x.shape)}; two are needed in training. "
             "Use a larger train.batch_size."
         )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
+from search.errors import UsageError
 from spaces.autograd import applied
 from spaces.quantizers.calibrate import weight_steps
 from spaces.quantizers.tail import EDGE
@@ -117,7 +118,7 @@ class WeightQuantizer(nn.Module):
         super().__init__()
         wrong = sorted(set(widths) - set(WIDTHS))
         if wrong:
-            raise ValueError(f"weight bits {wrong}: possible are {list(WIDTHS)} (0, pruned, is a gate's business).")
+            raise UsageError(f"weight bits {wrong}: possible are {list(WIDTHS)} (0, pruned, is a gate's business).")
         self.widths = tuple(widths)
         bits = (
             torch.tensor([assigned])

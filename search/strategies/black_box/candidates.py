@@ -18,6 +18,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from search.budgets.feasibility import costs_at, over
+from search.errors import UsageError
 from search.files.results import Result
 from search.monitor.events import EpochEnd, Monitors, Tick
 from search.settings.strategies import BlackBoxSettings
@@ -82,7 +83,7 @@ class CandidateSearch:
             yield replace(result, metrics={**result.metrics, **metrics, **own}, point=self._point(result))
 
     def _search(self) -> None:
-        """Raises ValueError: nothing met the budgets."""
+        """Raises UsageError: nothing met the budgets."""
         while not (ended := self._ended()):
             with self.study.candidate():
                 self._candidate()
@@ -90,7 +91,7 @@ class CandidateSearch:
         trials = self.study.finished()
         finished, drawn = measured(trials), self.settings.attempts - self._attempts_left(trials)
         if not finished:
-            raise ValueError(
+            raise UsageError(
                 f"strategy '{self.settings.name}': ended by {ended}, and none of {drawn:,} candidates that were drawn "
                 f"met the budgets {dict(self.problem.budgets)} and was measured. Raise that, or the budgets; or use "
                 "strategy=gradient, which walks to the budget."

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from search.errors import UsageError
 from spaces.architecture import Architecture
 from spaces.decisions.decision import Gate
 from spaces.space import Space
@@ -37,15 +38,15 @@ class Encoding:
         """The architecture of one value for each parameter.
 
         Raises:
-            ValueError: a parameter is missing or unknown, or a value is not on offer.
+            UsageError: a parameter is missing or unknown, or a value is not on offer.
         """
         if values.keys() != self.parameters.keys():
             differing = sorted(values.keys() ^ self.parameters.keys())
-            raise ValueError(f"encoding of space '{self._space.name}': these are missing or unknown: {differing[:5]}.")
+            raise UsageError(f"encoding of space '{self._space.name}': these are missing or unknown: {differing[:5]}.")
         picks = {}
         for name, value in values.items():
             if value not in self.parameters[name]:
-                raise ValueError(f"parameter '{name}': {value} is not one of {list(self.parameters[name])}.")
+                raise UsageError(f"parameter '{name}': {value} is not one of {list(self.parameters[name])}.")
             is_gate = name in self._order
             picks[name] = self.strongest(name, value) if is_gate else (value,) * self._space.decisions[name].groups
         return Architecture(self._space.name, picks, self._space.spec.left_alone)

@@ -14,6 +14,7 @@ from typing import Any
 
 from cost_models.rules import CostModel
 from search.budgets.feasibility import costs_at, seed_architecture
+from search.errors import UsageError
 from search.settings.front import Point
 from search.settings.strategies import BlackBoxSettings
 from search.strategies.black_box.encoding import Encoding
@@ -90,7 +91,7 @@ def known_after(problem: Problem) -> Facts:
 
 
 def refuse_other(study: str, own: Facts, known: Mapping[str, Any], advice: str) -> None:
-    """Raises ValueError that says what differs, here and in the study."""
+    """Raises UsageError that says what differs, here and in the study."""
     differing = [d for name in own if name in known for d in _differences(name, own[name], known[name])]
     if not differing:
         return
@@ -104,7 +105,7 @@ def refuse_other(study: str, own: Facts, known: Mapping[str, Any], advice: str) 
         if any(name.startswith(NETWORK) for name, _, _ in differing)
         else ""
     )
-    raise ValueError(f"study '{study}' is of another problem: {shown}{rest}. {advice}{network}")
+    raise UsageError(f"study '{study}' is of another problem: {shown}{rest}. {advice}{network}")
 
 
 def _differences(name: str, own: Any, known: Any) -> Iterator[tuple[str, Any, Any]]:

@@ -12,7 +12,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from search.atomic import write_bytes
-from search.errors import PicojouleError
+from search.errors import PicojouleError, UsageError
 from search.files.urls import without_password
 
 PAUSES = 0.2, 1.0  # seconds, before a database is tried again
@@ -51,15 +51,15 @@ def answering(place: str, advice: str) -> Iterator[None]:
 
     Raises:
         StorageError: it does not answer.
-        ValueError: it is no URL of a database, or the database's driver is missing.
+        UsageError: it is no URL of a database, or the database's driver is missing.
     """
     shown = f"strategy.storage '{without_password(place)}'"
     try:
         yield
     except ImportError as error:
-        raise ValueError(f"{shown}: the package that talks to it is missing ({error}). Install it.") from error
+        raise UsageError(f"{shown}: the package that talks to it is missing ({error}). Install it.") from error
     except ArgumentError as error:  # before SQLAlchemyError, which it is
-        raise ValueError(
+        raise UsageError(
             f"{shown}: is no URL of a database ({_first_line(error)}). Write sqlite:///FILE, "
             "postgresql+psycopg2://USER@HOST/DATABASE or another that SQLAlchemy knows, or the path of a file."
         ) from error

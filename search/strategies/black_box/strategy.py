@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from cost_models.rules import CostModel
 from search import distributed
+from search.errors import UsageError
 from search.files.results import Result
 from search.settings.front import Point
 from search.settings.strategies import BlackBoxSettings
@@ -41,7 +42,7 @@ class BlackBox:
         s = self.settings
         given = searching(points, finetune * s.networks, left)
         if given is not None and s.evaluation != "inherited" and given / points < s.candidate_epochs:
-            raise ValueError(
+            raise UsageError(
                 f"limits.epochs: leaves {given / points:g} for the search of a point, and a candidate takes "
                 f"{s.candidate_epochs}. Raise it, or lower strategy.candidate_epochs or train.finetune.epochs, or take "
                 "strategy.evaluation=inherited."
@@ -55,19 +56,19 @@ class BlackBox:
         return plan
 
     def check(self, space: Space, models: Mapping[str, CostModel], points: Sequence[Point]) -> None:
-        """Raises ValueError: under torchrun; cmaes needs ordered parameters, and its package; unknown objectives.
+        """Raises UsageError: under torchrun; cmaes needs ordered parameters, and its package; unknown objectives.
 
         And what studies.check_shared does.
         """
         s = self.settings
         if distributed.world_size() > 1:
-            raise ValueError(
+            raise UsageError(
                 f"strategy '{s.name}' under torchrun: candidates are small. Start several searches with "
                 "one strategy.storage and strategy.study instead; they share the work."
             )
         unknown = [name for name in s.objectives if name not in models]
         if unknown:
-            raise ValueError(
+            raise UsageError(
                 f"strategy.objectives: {unknown} are not among the run's costs, {sorted(models)}. Add them."
             )
         if s.name == "cmaes":
@@ -78,11 +79,11 @@ class BlackBox:
     def _check_cmaes(self, space: Space) -> None:
         branches = [name for name, choice in space.spec.choices.items() if choice.branches]
         if branches:
-            raise ValueError(f"strategy 'cmaes': {branches} are among blocks, which have no order. Use tpe or nsga2.")
+            raise UsageError(f"strategy 'cmaes': {branches} are among blocks, which have no order. Use tpe or nsga2.")
         try:
             import cmaes  # noqa: F401
         except ImportError as error:
-            raise ValueError(
+            raise UsageError(
                 "strategy 'cmaes': its package is missing. Run `pip install 'picojoule[cmaes]'`."
             ) from error
 

@@ -35,7 +35,7 @@ def check_shared(settings: BlackBoxSettings, facts: Mapping[str, Facts]) -> None
         facts: point -> agreement.known_before.
 
     Raises:
-        ValueError: a study is of another problem, or the storage's driver is missing.
+        UsageError: a study is of another problem, or the storage's driver is missing.
         StorageError: nothing answers at strategy.storage, or the journal there is damaged.
     """
     assert settings.storage is not None
@@ -58,7 +58,7 @@ class Study:
     """
 
     def __init__(self, settings: BlackBoxSettings, problem: Problem, facts: Facts, pruner: BasePruner) -> None:
-        """Raises ValueError where the study is of another problem, StorageError as `answering` does."""
+        """Raises UsageError where the study is of another problem, StorageError as `answering` does."""
         self._settings, folder = settings, problem.runtime.folder
         self._place = settings.storage or str(folder / JOURNAL)
         self._resume = f"resume={folder}"

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cost_models.rules import CostModel
 from search.budgets.feasibility import BudgetError, costs_at, over
+from search.errors import UsageError
 from search.files.results import Result
 from search.settings.front import Point
 from search.settings.strategies import MagnitudeSettings
@@ -72,7 +73,7 @@ class Magnitude:
         return [own, *([(s.steps + further, following, 1.0)] for further in range(1, points))]
 
     def check(self, space: Space, models: Mapping[str, CostModel], points: Sequence[Point]) -> None:
-        """Raises ValueError: nothing to prune, no amount, or two; BudgetError where the budgets are out of reach."""
+        """Raises UsageError: nothing to prune, no amount, or two; BudgetError where the budgets are out of reach."""
         s = self.settings
         check_offered(space, s.weight_bits)
         whole = uniform(space, s.weight_bits)
@@ -94,22 +95,22 @@ class Magnitude:
     def _check_amount(self, sizes: Mapping[str, int], budgets: Mapping[str, float]) -> None:
         s = self.settings
         if not sizes:
-            raise ValueError(f"strategy.structure '{s.structure}': {HOW_TO_OPEN[s.structure]}.")
+            raise UsageError(f"strategy.structure '{s.structure}': {HOW_TO_OPEN[s.structure]}.")
         given = s.fraction is not None or s.threshold is not None
         if not given and (s.structure == "weights" or not budgets):
-            raise ValueError(
+            raise UsageError(
                 f"strategy 'magnitude': there are budgets {dict(budgets)} and no amount of {s.structure} to prune. "
                 "Give strategy.fraction or strategy.threshold; of channels, budgets say it too."
             )
         if given and s.structure == "channels" and budgets:
             amount = f"fraction {s.fraction}" if s.fraction is not None else f"threshold {s.threshold}"
-            raise ValueError(
+            raise UsageError(
                 f"strategy 'magnitude': budgets {dict(budgets)} say how many channels go, and strategy.{amount} says "
                 "it too. Leave one of them out."
             )
         total, most = sum(sizes.values()), sum(sizes.values()) - len(sizes)
         if s.fraction is not None and s.scope == "global" and round(s.fraction * total) > most:
-            raise ValueError(
+            raise UsageError(
                 f"strategy.fraction {s.fraction}: of {total} {s.structure} in {len(sizes)} layers one a layer stays, "
                 f"so {most / total:.4g} can go at most."
             )

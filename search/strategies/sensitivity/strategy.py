@@ -11,6 +11,7 @@ from pathlib import Path
 from cost_models.rules import CostModel
 from search.budgets.feasibility import seed_architecture
 from search.budgets.repair import repair
+from search.errors import UsageError
 from search.files.results import Result
 from search.settings.front import Point
 from search.settings.strategies import SensitivitySettings
@@ -38,11 +39,11 @@ class SensitivityProgram:
         return training(points, finetune, left)
 
     def check(self, space: Space, models: Mapping[str, CostModel], points: Sequence[Point]) -> None:
-        """Raises ValueError: no budgets, so nothing would change; or strategy.table cannot be read."""
+        """Raises UsageError: no budgets, so nothing would change; or strategy.table cannot be read."""
         if self.settings.table is not None:
             Table.load(Path(self.settings.table))
         if not all(point.budgets for point in points):
-            raise ValueError("strategy 'sensitivity': lowers costs to budgets, and there are none. Add budgets.")
+            raise UsageError("strategy 'sensitivity': lowers costs to budgets, and there are none. Add budgets.")
 
     def run(self, problem: Problem) -> Iterator[Result]:
         table = self._table(problem)
@@ -53,13 +54,13 @@ class SensitivityProgram:
             yield problem.at(point).evaluate(found, left)
 
     def _left(self, problem: Problem, ahead: float = 0.0) -> int | None:
-        """Epochs that a limit leaves for fine-tuning each point. Raises ValueError: none."""
+        """Epochs that a limit leaves for fine-tuning each point. Raises UsageError: none."""
         whole, limit = problem.epochs_left(), problem.settings.limits.epochs
         if whole is None:
             return None
         left = int((whole - ahead) / len(problem.points))
         if left < 1:
-            raise ValueError(
+            raise UsageError(
                 f"limits.epochs: {limit:g}, of which the table takes {ahead:.1f}, and nothing is left "
                 "to fine-tune. Raise it, or take strategy.estimate=gradient, strategy.batches=1 or the strategy.table "
                 "of another run."
@@ -73,7 +74,7 @@ class SensitivityProgram:
         if path.exists() or path != own:
             table = Table.load(path)
             if not table.fits(problem.space):
-                raise ValueError(
+                raise UsageError(
                     f"strategy.table {path}: belongs to other weights or another space. "
                     "Leave it out, or take that run's float network: train.warmup.source."
                 )

@@ -15,6 +15,7 @@ from torch import Tensor
 from search.atomic import write_text
 from search.budgets.feasibility import decisions_as, seed_architecture
 from search.budgets.repair import Hurts
+from search.errors import UsageError
 from search.files.documents import FINITE, NUMBER, OBJECT, TEXT, WHOLE, check_format, json_object, listed, unlike
 from search.objective.tried_options import difference_of, in_use
 from search.training.dry_run import watched
@@ -78,7 +79,7 @@ class Table:
 
     @staticmethod
     def load(path: Path) -> "Table":
-        """Raises ValueError: no file, no JSON, of another format, or damaged."""
+        """Raises UsageError: no file, no JSON, of another format, or damaged."""
         try:
             document = json_object(path.read_text(encoding="utf-8"))
             decisions, wrong = decisions_of(document)
@@ -86,9 +87,9 @@ class Table:
             kinds = {"fingerprint": TEXT, "epochs": FINITE, "seconds": FINITE, "gates": listed(TEXT)}
             wrong += unlike(document, kinds).values()
             if wrong:
-                raise ValueError(f"is no whole table: {'; '.join(wrong)}")
+                raise UsageError(f"is no whole table: {'; '.join(wrong)}")
         except (OSError, ValueError) as error:
-            raise ValueError(
+            raise UsageError(
                 f"{path}: cannot be read ({error}). Name the sensitivity.json of another run in strategy.table, or "
                 "leave it out and delete this one: the run makes its own."
             ) from error
@@ -117,12 +118,12 @@ def decisions_of(document: Mapping[str, Any]) -> tuple[dict[str, LossIncreases],
     """Decision -> what the file holds of it, where that is whole; and what of the others is damaged.
 
     Raises:
-        ValueError: of another format, or without decisions.
+        UsageError: of another format, or without decisions.
     """
     check_format(document, FORMAT)
     wrong = unlike(document, {"decisions": OBJECT})
     if wrong:
-        raise ValueError(wrong["decisions"])
+        raise UsageError(wrong["decisions"])
     found: dict[str, LossIncreases] = {}
     faults: list[str] = []
     for name, entry in document["decisions"].items():
@@ -175,7 +176,7 @@ def measured(
         keep: is given the table as far as it is, behind every decision.
 
     Raises:
-        ValueError: it would take longer, as the first pass shows.
+        UsageError: it would take longer, as the first pass shows.
     """
     seed, began = seed_architecture(space), time.perf_counter()
     increases = dict(known or {})
@@ -184,7 +185,7 @@ def measured(
         left = [decision for name, decision in space.decisions.items() if name not in increases]
         expected = sum(map(_tries, left)) * (time.perf_counter() - began)
         if allowed is not None and expected > allowed:
-            raise ValueError(
+            raise UsageError(
                 f"limits.seconds: leaves {allowed:.0f} for the table, which takes about {expected:.0f}. Raise it, or "
                 "take fewer strategy.batches, strategy.estimate=gradient, or the strategy.table of another run."
             )
