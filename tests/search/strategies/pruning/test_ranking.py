@@ -8,6 +8,7 @@ import torch
 from search.data import OPTIONS
 from search.settings.run import SpaceSettings
 from search.settings.strategies import BlackBoxSettings, MagnitudeSettings
+from search.strategies.black_box.proxy import Proxy
 from search.strategies.pruning.magnitude import Magnitude
 from search.strategies.pruning.parts import Channels, SingleWeights, over_layers_means
 from search.strategies.pruning.ranking import Probe, as_layers_shares, ascending, by_energy, scores
@@ -134,6 +135,6 @@ def test_a_ranking_beats_chance_before_fine_tuning(digits, kind, fraction, crite
         for values, accuracies in ((scores(problem, parts, criterion), ranked), *((draw, drawn) for draw in draws)):
             order = ascending(values, parts.sizes)
             parts.remove(none.index_fill(0, order[: round(fraction * count)], True))
-            accuracies.append(problem.proxy(problem.space.architecture(), BlackBoxSettings())[0])
+            accuracies.append(Proxy(problem, BlackBoxSettings()).measure(problem.space.architecture()))
             parts.remove(none)
     assert sum(ranked) / 3 > sum(drawn) / 15 + 0.1
