@@ -1,4 +1,4 @@
-"""Strategies: from a Problem to Results. One list; the laws run over all of them."""
+"""Strategies: from a Problem to Results. There is one list, and the laws run over all of it."""
 
 from search.settings.strategies import (
     BlackBoxSettings,

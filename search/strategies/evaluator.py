@@ -1,4 +1,4 @@
-"""One evaluator for all strategies: an architecture is decided, checked, fine-tuned and measured as integers."""
+"""The evaluator of all strategies: an architecture is decided, checked, fine-tuned and measured as integers."""
 
 import time
 from collections.abc import Mapping
@@ -42,8 +42,8 @@ class Evaluator:
         An architecture that was evaluated before is not trained again. The space stays as it is.
 
         Args:
-            epochs: of fine-tuning; None: as planned.
-            goes_on: the phase before was steady, see search.training.phase.
+            epochs: of fine-tuning; None: as many as are planned.
+            goes_on: whether the phase before was steady, see search.training.phase.
 
         Raises:
             BudgetError: the architecture is over a budget.
@@ -81,7 +81,7 @@ class Evaluator:
             return self.space.decide()
 
     def _trained(self, network: Space, finetuning: Phase) -> dict[str, float]:
-        """Fine-tunes a decided network; the metric before, with its norms re-estimated, and as integers behind it."""
+        """Fine-tunes a decided network. Returns its metric before, with norms estimated anew, and as integers."""
         metric = self.runtime.task.metric
         network.to(self.runtime.device).set_mode(FAKE)
         metrics = {metric.of("val/decided_stale_norms"): self._value(network, FAKE)}
@@ -97,7 +97,7 @@ class Evaluator:
         return measure(network, self.runtime.val, self.runtime.task, mode).value
 
     def _finetuning(self, architecture: Architecture, epochs: int | None, goes_on: bool) -> Phase:
-        """The next one of the run: architectures are fine-tuned in the order in which they are found."""
+        """The next phase of fine-tuning. Architectures are fine-tuned in the order in which they are found."""
         f, number = self.settings.train.finetune, len(self.found) + 1
         epochs = epochs or self.plan.get(label("finetune", number), f.epochs)
         integer_epochs = f.integer_epochs if epochs >= f.epochs else min(f.integer_epochs, epochs // 2)

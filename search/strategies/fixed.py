@@ -1,4 +1,4 @@
-"""Uniform quantization: one precision for all weights, one width for all layers. The baseline of all baselines."""
+"""Uniform quantization: one precision for all weights, and one width for all layers. It is the simplest baseline."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -83,7 +83,7 @@ def check_offered(space: Space, bits: int) -> None:
 
 
 def uniform(space: Space, bits: int, width: float = 1.0) -> Architecture:
-    """All weights with so many bits, of all layers the same share of channels; all else as searches start."""
+    """All weights with so many bits, and one share of channels in all layers. All else is as in the seed network."""
     picks, encoding = {}, Encoding(space)
     of_weights = {weights.bits for weights in space.spec.weights.values()}
     for name, decision in space.decisions.items():

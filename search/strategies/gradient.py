@@ -52,10 +52,10 @@ class Gradient:
         return plan
 
     def check(self, space: Space, models: Mapping[str, CostModel], points: Sequence[Point]) -> None:
-        """Any budget that the space can meet will do.
+        """Refuses growth that cannot be done. Any budget that the space can meet will do.
 
         Raises:
-            UsageError: expand without a budget, without channels that are open, or with a pattern.
+            UsageError: strategy.expand is set without a budget, without open channels, or with a pattern.
         """
         if self.settings.expand and not all(point.budgets for point in points):
             raise UsageError("strategy.expand: grows to the budgets, and there are none. Add budgets.flash_bytes=...")
@@ -89,7 +89,7 @@ class Gradient:
         )
 
     def _search(self, problem: Problem, objective: Objective, number: int) -> float:
-        """Trains the space, and returns its metric on validation data as it is then, mixtures and all."""
+        """Trains the space, and returns its metric on validation data, with choices mixed as in training."""
         s, space = self.settings, problem.space
         start = next((d.temperature for d in space.decisions.values() if isinstance(d, Choice)), 1.0)
         schedule = Schedule(
@@ -112,7 +112,7 @@ class Gradient:
         return measure(space, runtime.val, runtime.task, FAKE, mixed=True).value
 
     def _found(self, problem: Problem, objective: Objective) -> Architecture:
-        """What the search came to, within the budgets; the space stays as it is."""
+        """The architecture that the search came to, brought within the budgets. The space stays as it is."""
         space = problem.space
         shadows = {gate.name: gate.shadow.tolist() for gate in space.gates.values()}
         with space.running(training=False):  # in training, what is read of choices would be drawn

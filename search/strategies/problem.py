@@ -24,10 +24,11 @@ class Problem:
     """What a strategy is given, at one point of the front.
 
     Attributes:
-        settings: of the whole run.
+        settings: those of the whole run.
         space: warmed up and calibrated; a strategy may train it on, and never changes what is open in it.
         initial: the space's numbers before warm-up.
-        models, seed_costs: cost -> its model, and what the seed network comes to.
+        models: cost -> its model.
+        seed_costs: cost -> what the seed network costs.
         points: of the front, in the order in which a search meets them; `point` is the one that this problem is at.
         plan: label of a phase -> its epochs.
         teacher: the float network that training distils from; None: nothing is distilled.
@@ -55,7 +56,7 @@ class Problem:
         return replace(self, point=point)
 
     def evaluate(self, architecture: Architecture, epochs: int | None = None, goes_on: bool = False) -> Result:
-        """What the architecture comes to at this point; see `Evaluator.evaluate`."""
+        """The result of the architecture at this point; see `Evaluator.evaluate`."""
         return self.evaluator.evaluate(architecture, self.point, epochs, goes_on)
 
     def epochs_left(self) -> float | None:
@@ -64,7 +65,7 @@ class Problem:
         return None if limit is None else limit - sum(self.runtime.ledger.epochs.values())
 
     def last_finetune(self, networks: int = 1) -> int | None:
-        """Epochs for each of the last point's networks: all that a limit leaves. None, as planned, at other points."""
+        """Epochs for each network of the last point: all that a limit leaves; None (as planned) at other points."""
         left = self.epochs_left()
         if left is None or self.point != self.points[-1]:
             return None

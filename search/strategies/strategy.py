@@ -21,25 +21,30 @@ class Strategy(Protocol):
         """Labels of all phases after warm-up, in order, and their epochs.
 
         Args:
+            points: number of points of the front.
             finetune: epochs of fine-tuning an architecture.
-            left: epochs that warm-up leaves, where there is a limit.
+            left: epochs that warm-up leaves; None: there is no limit.
 
         Raises:
             UsageError: the limit is too low.
         """
 
     def check(self, space: Space, models: Mapping[str, CostModel], points: Sequence[Point]) -> None:
-        """Before any training: raises UsageError for what this strategy cannot do in the space."""
+        """Refuses, before any training, what this strategy cannot do in the space.
+
+        Raises:
+            UsageError: it cannot be done, and the message says why.
+        """
 
     def run(self, problem: Problem) -> Iterator[Result]:
-        """Architectures, as they are found, for one point after the other."""
+        """The results of one point after the other, as they are found."""
 
 
 def searching(points: int, finetune: int, left: float | None) -> float | None:
-    """Epochs that a limit leaves for searching, fine-tuning of all points reserved.
+    """Epochs that a limit leaves for searching, after those for fine-tuning all points are set aside.
 
     Raises:
-        UsageError: none.
+        UsageError: no epoch is left.
     """
     if left is None:
         return None
@@ -54,10 +59,10 @@ def searching(points: int, finetune: int, left: float | None) -> float | None:
 def progressive(
     points: int, finetune: int, left: float | None, first: int | None, following: int | None, default: int
 ) -> tuple[int, int]:
-    """Epochs of a search for the first point and for each that follows, a third as many, where nobody asks for others.
+    """Epochs of a search for the first point, and for each point that follows: a third as many, if not set.
 
     Raises:
-        UsageError: more than the limit leaves.
+        UsageError: they are more than the limit leaves.
     """
     given = searching(points, finetune, left)
     if first is None:
@@ -77,7 +82,7 @@ def _following(first: int) -> int:
 
 
 def _longest(points: int, given: float, following: int | None) -> int:
-    """Epochs of the first search, the most that leave enough for those that follow; 1 where nothing does."""
+    """The most epochs of the first search that leave enough for those that follow; 1 where none leave enough."""
     for first in range(int(given), 1, -1):
         if first + (points - 1) * (_following(first) if following is None else following) <= given:
             return first
@@ -85,10 +90,10 @@ def _longest(points: int, given: float, following: int | None) -> int:
 
 
 def training(finetunes: int, finetune: int, left: float | None) -> dict[str, int]:
-    """The plan of a strategy that trains nothing but what it found: under a limit as long as that allows.
+    """The plan of a strategy that only fine-tunes. Under a limit each network gets an equal share of the epochs.
 
     Raises:
-        UsageError: not an epoch each.
+        UsageError: the limit leaves less than one epoch for each.
     """
     if left is not None:
         finetune = int(left / finetunes)

@@ -10,7 +10,7 @@ from search import distributed
 
 
 class ClassScores:
-    """Counts answers; an answer is the class of the highest logit, of equals the first.
+    """Counts answers. An answer is the class with the highest logit, the first one of equals.
 
     Adding a batch finds its answers and leaves them on the device. They are counted when a figure is asked for, so that
     the device is waited for once a figure and not once a batch.

@@ -82,7 +82,7 @@ class Classification:
         return ClassScores(len(self.classes))
 
     def standard_error(self, value: float, images: int) -> float:
-        """Of a share (docs/methods.md, section 11); it is never 0."""
+        """The standard error of a share (docs/methods.md, section 11), which is never 0."""
         share = (value * images + 1) / (images + 2)
         return math.sqrt(share * (1 - share) / images)
 
@@ -95,7 +95,7 @@ class Classification:
             )
 
     def summary(self, scores: Mapping[str, Scores]) -> dict[str, Any]:
-        """Names of the classes; of each split the balanced accuracy, and of test data all counts."""
+        """The names of the classes, the balanced accuracy of each split, and all counts on test data."""
         found: dict[str, Any] = {"names": list(self.classes)}
         for split, each in scores.items():
             figures = each.figures()
@@ -104,7 +104,11 @@ class Classification:
 
 
 def _weights(given: Any, data: Data, counts: Sequence[int]) -> list[float] | None:
-    """An image's weight in each class. Raises UsageError: not as many as there are classes."""
+    """The weight of an image of each class.
+
+    Raises:
+        UsageError: there are not as many weights as classes.
+    """
     if given is None:
         return None
     if given == BALANCED:

@@ -10,14 +10,14 @@ from search.monitor.words import Metric, Words
 
 
 class Scores(Protocol):
-    """What a network scores on a split: batches are added, then the figures are read."""
+    """What a network scores on a split. Batches are added first, then the figures are read."""
 
     def add(self, outputs: Tensor, targets: Tensor) -> None:
         """Takes one batch. Nothing is read from the device, so that a GPU need not be waited for."""
 
     @property
     def value(self) -> float:
-        """The metric over the batches of all processes; every process has to ask for it."""
+        """The metric over the batches of all processes. Every process has to ask for it."""
 
     @property
     def own_value(self) -> float:
@@ -76,7 +76,7 @@ class Task(Protocol):
         """New scores, of no batch yet."""
 
     def standard_error(self, value: float, images: int) -> float:
-        """Of the metric, measured on so many images; in the metric's own scale."""
+        """The standard error of the metric, measured on so many images, in the scale of the metric."""
 
     def check_output(self, *shapes: tuple[int, ...]) -> None:
         """Raises UsageError: a network whose outputs are (N, *shape) each cannot learn this task."""

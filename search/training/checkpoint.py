@@ -1,7 +1,6 @@
-"""Checkpoints of a run: each phase one file, rewritten whole after every epoch: a kill loses at most one epoch.
+"""Checkpoints of a run: one file for each phase, rewritten whole after every epoch. A kill loses at most one epoch.
 
-A file is what torch.save writes and its SHA-256 behind it, so that no damage goes unseen; torch.load reads it all the
-same.
+A file is what torch.save writes, followed by its SHA-256, so that no damage goes unseen. torch.load reads it as it is.
 """
 
 from hashlib import sha256
@@ -22,7 +21,7 @@ class CheckpointError(PicojouleError, ValueError):
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Plain containers, numbers and tensors."""
+    """Writes a state of plain containers, numbers and tensors."""
     content = BytesIO()  # in memory first: torch.save reports a full disk as an internal failure
     torch.save(state, content)
     whole = content.getvalue()
@@ -33,7 +32,7 @@ def load(path: Path) -> dict[str, Any] | None:
     """The state, or None where there is no such file.
 
     Raises:
-        CheckpointError: the file is damaged; it says how to go on.
+        CheckpointError: the file is damaged. The message says how to go on.
     """
     if not path.exists():
         return None

@@ -1,4 +1,4 @@
-"""Passes of a space that only look."""
+"""Passes of a space that change nothing."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +9,10 @@ from spaces.space import FAKE, Space
 
 @contextmanager
 def watched(space: Space, frozen_norms: bool = False) -> Iterator[None]:
-    """The space in training, but its passes leave no trace: nothing is drawn, norms keep their running statistics.
+    """Inside it the space trains, but its passes leave no trace: nothing is drawn, and norms keep their statistics.
 
     Args:
-        frozen_norms: they normalise by these, not by the batch's.
+        frozen_norms: whether norms normalise by these statistics and not by those of the batch.
     """
     norms = space.norms.values()
     with space.running(FAKE, training=True, draws=False), frozen(norms, frozen_norms), unmoved(norms):

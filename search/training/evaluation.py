@@ -1,4 +1,4 @@
-"""What a network is worth, and what its norms see."""
+"""How well a network does, and the statistics of its norms."""
 
 import torch
 
@@ -10,10 +10,10 @@ from spaces.space import Space
 
 @torch.no_grad()
 def measure(space: Space, batches: Batches, task: Task, mode: str, mixed: bool = False) -> Scores:
-    """What the space scores on the batches; the space is left as it was.
+    """What the space scores on the batches. The space is left as it was.
 
     Args:
-        mixed: choices are as in training, soft or under noise; else the argmax.
+        mixed: whether choices are as in training, soft or under noise. Otherwise each takes its likeliest option.
     """
     scores = task.scores()
     with space.running(mode, training=False):
@@ -26,7 +26,7 @@ def measure(space: Space, batches: Batches, task: Task, mode: str, mixed: bool =
 
 @torch.no_grad()
 def reestimate_norms(space: Space, batches: Batches, count: int = 30) -> None:
-    """Statistics of all norms anew, as means over some batches: deciding has changed what they see."""
+    """Estimates the statistics of all norms anew, as means over some batches. Deciding has changed what norms see."""
     norms = space.norms.values()
     with space.running(training=True), momentum_kept(norms):
         for i, (images, _) in zip(range(count), batches.epoch(0), strict=False):

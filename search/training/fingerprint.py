@@ -1,8 +1,8 @@
-"""What a run is of: written into its folder as it begins, and compared when it goes on.
+"""What tells a run from others: it is written into the run's folder at the start, and compared when the run goes on.
 
 Checkpoints of two experiments in one folder would make a run that is neither. So settings, data, first weights and
 costs of the seed network have to be those that the run began with. Where files lie does not matter, nor the device, nor
-what is only shown. Names that only one side has are not compared: other versions may write more.
+what is only shown. Names that only one side has are not compared, because other versions may write more.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ SHORT.maxstring = SHORT.maxother = 60
 
 
 def fingerprint_of(settings: Settings, data: Data, space: Space, seed_costs: Mapping[str, float]) -> dict[str, Any]:
-    """Name -> a plain value or a digest: settings by their keys, data, first weights, costs of the seed network."""
+    """Name -> a plain value or a digest: the settings by key, the data, the first weights, the seed network's costs."""
     found = {"checkpoints": CHECKPOINTS, "data": _digest(_tensors(data)), "first weights": _digest(_numbers(space))}
     found |= {f"seed network's {name}": cost for name, cost in seed_costs.items()}
     found |= {name: value is not None if name in PLACES else value for name, value in _settings("", settings)}

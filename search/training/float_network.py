@@ -1,4 +1,4 @@
-"""Float networks: taken over from another run, and copied to teach."""
+"""Float networks: they are taken over from other runs, and copied to teach."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ def float_network(space: Space, path: Path) -> dict[str, Any]:
     """The checkpoint of another run's warm-up, of the same network, whatever that run decided over.
 
     Raises:
-        CheckpointError: there is none, it is not finished, or of another network.
+        CheckpointError: there is no checkpoint, it is not finished, or it is of another network.
     """
     state = checkpoint.load(path)
     if state is None or not state["finished"]:
@@ -31,7 +31,7 @@ def float_network(space: Space, path: Path) -> dict[str, Any]:
 
 
 def float_copy(space: Space, make: Callable[[], Space]) -> Space:
-    """A frozen copy in float mode, to teach."""
+    """A frozen copy in float mode, which teaches."""
     teacher = make()
     teacher.load_state_dict(space.state_dict())
     teacher.set_mode(FLOAT)

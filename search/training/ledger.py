@@ -29,7 +29,7 @@ class Ledger:
     began: float = field(default_factory=time.perf_counter)
 
     def elapsed(self) -> float:
-        """Seconds of the run, whatever they went into."""
+        """All seconds of the run so far."""
         return self.restored + time.perf_counter() - self.began
 
     def left(self) -> float | None:
@@ -56,7 +56,7 @@ class Ledger:
         return (before + self.plan.get(phase, 0.0) * share) / (sum(self.plan.values()) or 1.0)
 
     def allotted(self, phase: str) -> float | None:
-        """Seconds for a phase: its share, among the phases from it on, of what is left of the limit."""
+        """Seconds for a phase: of what is left of the limit, its share among this phase and those after it."""
         left = self.left()
         if left is None or phase not in self.plan:
             return None

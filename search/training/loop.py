@@ -33,11 +33,11 @@ class PhaseRun:
         self._kept, self._began = kept, 0.0
 
     def adopt(self, source: Path) -> None:
-        """Takes over the float network that this phase came to in another run; raises as `float_network` does."""
+        """Takes over the float network that this phase came to in another run. Raises what `float_network` raises."""
         self._file.adopt(self.state, source)
 
     def run(self) -> None:
-        """All epochs that are left; the space is then in training, in the mode of the last of them.
+        """Runs all epochs that are left. After them the space is in training, in the mode of the last epoch.
 
         Raises:
             CheckpointError: the phase was begun before, and its checkpoint is damaged or of another network.
@@ -59,8 +59,8 @@ class PhaseRun:
     def _whole_epoch(self) -> None:
         """One epoch of training, its measurement, and its checkpoint.
 
-        Monitors are told first: of an epoch that is repeated after a kill they drop what they have, but one that they
-        were never told of would be missing.
+        Monitors are told before the checkpoint is written. They drop what they know of an epoch that is repeated after
+        a kill, but an epoch that they were never told of would be missing.
         """
         state, self._began = self.state, time.perf_counter()
         self.prepare_epoch()
@@ -84,9 +84,9 @@ class PhaseRun:
         return f"The checkpoint of the last whole epoch is kept in {self.path.parent}."
 
     def _measure_start(self) -> None:
-        """Of a network that is trained on: it is never left clearly worse than it was.
+        """Measures a network before it is trained on, so that it is never left clearly worse than it was.
 
-        Searches choose networks by the same images, so luck is in the metric: two standard errors are taken off.
+        Searches choose networks by the same images, so luck is in the metric, and two standard errors are taken off.
         """
         state, schedule, task = self.state, self.phase.schedule, self.runtime.task
         if self.phase.stopping.keep_best and state.best is None and state.epoch == 0 and self.phase.architecture:
@@ -99,7 +99,7 @@ class PhaseRun:
         return self.budget.place(self.state.epoch + share, self.state.seconds + running)
 
     def prepare_epoch(self, done: bool = False) -> None:
-        """The space as the next epoch needs it; `done`: as the last one left it."""
+        """Sets the space as the next epoch needs it; with `done`, as the last epoch left it."""
         schedule = self.phase.schedule
         integer = schedule.integer_epochs > 0 if done else self._place() >= schedule.integers_from
         self.steps.begin_epoch()
@@ -114,11 +114,11 @@ class PhaseRun:
         return self.phase.schedule.integer_epochs == 0 or self.space.mode == INTEGER
 
     def _ended(self) -> bool:
-        """Whether epochs or seconds are used up; what is to be measured as integers is trained as such before."""
+        """Whether epochs or seconds are used up. A phase with integer epochs trains in integers before it ends."""
         return self._in_integers() and self._place() >= self.phase.schedule.epochs
 
     def run_epoch(self) -> dict[str, float]:
-        """One epoch, or less where seconds run out: for this phase, or for what comes before integers."""
+        """Trains one epoch, or less where the seconds of the phase, or of its part before integers, run out."""
         loss_sum, scores, schedule = 0.0, self.runtime.task.scores(), self.phase.schedule
         batches, epoch, metric = self.runtime.train, self.state.epoch, self.runtime.task.metric.of("train")
         steps = len(batches)
@@ -135,7 +135,7 @@ class PhaseRun:
         return {"loss/train": loss_sum / steps, metric: scores.own_value}
 
     def validate(self) -> float:
-        """The metric on validation data; where epochs are compared by it, the best so far is noted."""
+        """The metric on validation data. Where epochs are compared by it, the best one so far is noted."""
         value = measure(self.space, self.runtime.val, self.runtime.task, self.space.mode).value
         if self.phase.stopping.compares and self._in_integers():
             self.state.compare(value)

@@ -22,7 +22,7 @@ LEAST = 0.01  # of a loss: what is less between two options of a whole choice, m
 def optimizers_of(space: Space, phase: Phase) -> list[torch.optim.Optimizer]:
     """SGD with Nesterov momentum for weights and norms, Adam for quantizers' log steps, SharedAdam for decisions.
 
-    What moves every `TURN` steps moves as much farther.
+    What moves only every `TURN` steps has a rate that is as many times higher.
     """
     fast, slow = _quantizer_steps(space)
     optimizers = [_of_weights(space, phase, fast + slow)]
@@ -43,7 +43,7 @@ def _quantizer_steps(space: Space) -> tuple[list[nn.Parameter], list[nn.Paramete
 
 
 def _of_weights(space: Space, phase: Phase, elsewhere: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """Of all that is no decision and not `elsewhere`."""
+    """The optimizer of all parameters that are no decisions and not `elsewhere`."""
     schedule, learning = phase.schedule, phase.learning
     decayed = [w.weight for w in space.weights.values()]
     structures = [w.pattern.v for w in space.weights.values() if isinstance(w.pattern, Structured)]
@@ -69,7 +69,7 @@ def _of_quantizers(fast: list[nn.Parameter], slow: list[nn.Parameter]) -> torch.
 
 
 def _of_decisions(space: Space, lr: float) -> torch.optim.Optimizer:
-    """A group a kind: what a step of "stem/kernel" weighs and one of "stem/bits" does differ by orders of magnitude."""
+    """A group for each kind of decision: gradients of "stem/kernel" and "stem/bits" differ by orders of magnitude."""
     kinds: dict[tuple[str, bool], list[Decision]] = {}
     for decision in space.decisions.values():
         kinds.setdefault((decision.role, decision.whole), []).append(decision)

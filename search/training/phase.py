@@ -1,4 +1,4 @@
-"""A stretch of training, as values: how long and how fast, when it ends, and what learns."""
+"""A phase of training, as values: how long and how fast it trains, when it ends, and what learns."""
 
 from dataclasses import dataclass, field
 
@@ -12,13 +12,13 @@ class Schedule:
     """How long a phase trains, how fast, and in which mode of the Space.
 
     Attributes:
-        epochs: how many; the phase is shorter where its seconds run out or its patience ends.
+        epochs: how many there are. The phase is shorter where its seconds or its patience run out.
         lr: the highest learning rate of weights, norms and biases.
         mode: mode of the Space.
-        integer_epochs: so many epochs at the end run in integer mode with frozen norms.
+        integer_epochs: how many epochs at the end run in integer mode with frozen norms.
         steady: the learning rate does not fall, because the next phase goes on from there.
         goes_on: the learning rate does not climb, because the phase before was steady.
-        temperature: of the choices, in the first epoch and in the last; in between it moves by equal factors.
+        temperature: of the choices, in the first epoch and in the last. In between it moves by equal factors.
     """
 
     epochs: int
@@ -35,7 +35,7 @@ class Schedule:
         return self.epochs - self.integer_epochs
 
     def rate(self, progress: float) -> float:
-        """Factor on the learning rate when that share of the phase is done."""
+        """The factor on the learning rate when that share of the phase is done."""
         climb = 1.0 if self.goes_on else learning_rate.climbing(progress)
         fall = 1.0 if self.steady else learning_rate.settling(progress, 0.0 if self.goes_on else learning_rate.CLIMB)
         return climb * fall
@@ -50,12 +50,12 @@ class Stopping:
     """When a phase ends before its last epoch, and which of its epochs is kept.
 
     Attributes:
-        patience: the phase ends after so many epochs without a better validation accuracy; None: it does not.
-        keep_best: a network that is trained on is compared with its epochs, so it is never left clearly worse than it
-            was.
+        patience: after how many epochs without a better metric on validation data the phase ends; None: it does not.
+        keep_best: whether a network that is trained on is compared with its epochs, so that it is never left clearly
+            worse than it was.
 
-    With either of them the epoch of the best validation accuracy is kept; where a phase has integer epochs, only these
-    are compared.
+    With either of them the epoch with the best metric on validation data is kept. Where a phase has integer epochs,
+    only these are compared.
     """
 
     patience: int | None = None
@@ -63,7 +63,7 @@ class Stopping:
 
     @property
     def compares(self) -> bool:
-        """Whether epochs are compared by their validation accuracy."""
+        """Whether epochs are compared by their metric on validation data."""
         return self.keep_best or self.patience is not None
 
     def out_of_patience(self, since_best: int) -> bool:
@@ -75,7 +75,8 @@ class Learning:
     """What learns in a phase beside the weights, and what holds it back.
 
     Attributes:
-        weight_decay: of weights. pattern_decay: of the parameters of a pattern's structures.
+        weight_decay: weight decay of weights.
+        pattern_decay: weight decay of the parameters of a pattern's structures.
         decision_lr: the learning rate of decisions; 0: they do not learn.
         settled_from: share of the phase from which the learning rate of decisions falls.
         objective: costs in the loss; None: the task's loss alone.
@@ -88,7 +89,7 @@ class Learning:
     objective: Objective | None = None
 
     def rate(self, progress: float) -> float:
-        """Factor on the learning rate of decisions when that share of the phase is done."""
+        """The factor on the learning rate of decisions when that share of the phase is done."""
         return learning_rate.settling(progress, self.settled_from)
 
 
@@ -103,10 +104,10 @@ class Teacher:
 
 @dataclass(frozen=True)
 class Phase:
-    """One stretch of training.
+    """One phase of training.
 
     Attributes:
-        number: among the phases of this name, from 1.
+        number: of the phase among those of its name, from 1.
         teacher: None: nothing is distilled.
         architecture: the hash of the network in training, where it is a decided one.
     """

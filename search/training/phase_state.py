@@ -19,9 +19,10 @@ class PhaseState:
     """A phase on its way.
 
     Attributes:
-        epoch: epochs that are done. seconds: what they took.
+        epoch: number of epochs that are done.
+        seconds: how long they took.
         best: the best value of the metric on validation data so far, and the numbers of the network that reached it.
-        since_best: epochs since then.
+        since_best: number of epochs since then.
     """
 
     space: Space
@@ -51,11 +52,11 @@ class PhaseState:
 
 @dataclass(frozen=True)
 class PhaseCheckpoint:
-    """The file that holds a phase on its way; the first process writes it, all of them read it.
+    """The file that holds a phase on its way. The first process writes it, and all of them read it.
 
     Attributes:
         architecture: the hash of the network in training, where it is a decided one.
-        epochs: of the whole phase.
+        epochs: number of epochs of the whole phase.
     """
 
     path: Path
@@ -64,7 +65,7 @@ class PhaseCheckpoint:
     device: torch.device
 
     def resume(self, state: PhaseState) -> None:
-        """The state becomes what the file holds; without a file it stays as it is.
+        """Sets the state to what the file holds. Without a file it stays as it is.
 
         Raises:
             CheckpointError: the file is damaged, or belongs to another architecture.
@@ -92,7 +93,7 @@ class PhaseCheckpoint:
             torch.cuda.set_rng_state(saved["cuda_rng"], self.device)
 
     def adopt(self, state: PhaseState, source: Path) -> None:
-        """The state becomes the float network of another run's warm-up, and is saved; raises as `float_network`."""
+        """Sets the state to the float network of another run, and saves it. Raises what `float_network` raises."""
         saved, space = float_network(state.space, source), state.space
         space.load_state_dict(space.state_dict() | {name: saved["space"][name] for name in space.float_names()})
         state.epoch, state.seconds, state.finished = saved["epoch"], saved["seconds"], True

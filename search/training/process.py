@@ -1,4 +1,4 @@
-"""What a run needs of the process that it takes place in; all of it comes back to the caller as it was."""
+"""What a run sets in the process that it takes place in. All of it is given back to the caller as it was."""
 
 import os
 from collections.abc import Iterator
@@ -16,7 +16,10 @@ CUBLAS = "CUBLAS_WORKSPACE_CONFIG"  # without it cuBLAS may sum in another order
 
 @contextmanager
 def process_for(train: TrainSettings) -> Iterator[torch.device]:
-    """In torchrun's group where there is one, with as many threads as are set, deterministic; the device to run on.
+    """Inside it the process has the threads that are set, is deterministic, and is in torchrun's group if there is one.
+
+    Yields:
+        The device to run on.
 
     Raises:
         UsageError: this machine lacks the device.
@@ -28,10 +31,10 @@ def process_for(train: TrainSettings) -> Iterator[torch.device]:
 
 @contextmanager
 def seeded(seed: int, state: Tensor | None = None) -> Iterator[None]:
-    """With torch's random generators seeded.
+    """Inside it torch's random generators are seeded.
 
     Args:
-        state: of the CPU's generator, as it was behind earlier draws of the same seed; None: nothing was drawn.
+        state: of the CPU's generator after earlier draws with the same seed; None: nothing was drawn.
     """
     cuda = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []  # else there is no state to keep
     with torch.random.fork_rng(cuda):
@@ -54,7 +57,7 @@ def _threads(count: int | None) -> Iterator[None]:
 
 @contextmanager
 def _deterministic(device: torch.device) -> Iterator[None]:
-    """On CUDA with deterministic algorithms alone, and warnings where there is none; on a CPU sums are so anyway."""
+    """Inside it CUDA uses deterministic algorithms, with warnings where there is none. Sums on a CPU always are so."""
     if device.type != "cuda":
         yield
         return

@@ -1,4 +1,4 @@
-"""What a phase tells those who watch: its state after every step, and its figures after every epoch."""
+"""What a phase tells its monitor: its state after every step, and its figures after every epoch."""
 
 from search.budgets.layer_costs import bit_counts
 from search.monitor.events import EpochEnd, Monitor, Tick
@@ -18,7 +18,7 @@ class Reporter:
         self.monitor.note(f"{self.phase.label}: resumed after epoch {epoch} of {self.phase.schedule.epochs}")
 
     def tick(self, epoch: int, step: int, steps: int, loss: float, value: float) -> None:
-        """After a training step; loss and value, the metric, are those of this epoch so far, on training data."""
+        """To be called after a training step. Loss and value (the metric) are of this epoch so far, in training."""
         objective, epochs = self.phase.learning.objective, self.phase.schedule.epochs
         limits = {} if objective is None else {n: c.budget for n, c in objective.constraints.items()}
         self.monitor.tick(
@@ -38,10 +38,10 @@ class Reporter:
         )
 
     def epoch(self, state: PhaseState, scalars: dict[str, float]) -> None:
-        """After an epoch, which the state counts already.
+        """To be called after an epoch, which the state counts already.
 
         Args:
-            scalars: the loss and the metric; costs, forces, rates and temperature are added here.
+            scalars: the loss and the metric. Costs, forces, rates and the temperature are added here.
         """
         objective, decisions = state.objective, state.space.decisions.values()
         if objective is not None:

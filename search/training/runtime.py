@@ -18,9 +18,9 @@ class Runtime:
     """What all phases of a run share.
 
     Attributes:
-        folder: of the run; checkpoints are written below it.
-        train, val: batches of training and validation data; each process has its part of them.
-        whole: training data as one process would see them: for statistics that all processes must share.
+        folder: of the run. Checkpoints are written below it.
+        train, val: batches of training and validation data. Each process has its part of them.
+        whole: training data as one process would see it, for statistics that all processes must share.
         task: what is trained for, and measured.
     """
 

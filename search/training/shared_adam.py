@@ -1,15 +1,16 @@
 """The optimizer of decisions: Adam whose second moment is shared by all decisions of a kind.
 
-Adam divides each parameter's gradient by its own size, and so moves a channel that the task needs a little as fast as
-one that it does not need at all: under the pressure of a cost all gates reach their threshold together, and the network
-collapses. One common divisor keeps what tells channels apart, across layers as well, as the Lagrangian asks for.
+Adam divides the gradient of each parameter by its own size. So it moves a channel that the task needs a little as fast
+as one that it does not need at all. Under the pressure of a cost all gates then reach their threshold together, and the
+network collapses. One common divisor keeps the differences between channels, across layers as well, as the Lagrangian
+asks for.
 
-But a common divisor is as large as the largest of what it divides: where a few gates have gradients hundreds of times
-those of the others, these stand still, the cost stays above its target, and the force on all of them grows until they
-fall at once. So gradients are clipped first, at a multiple of what is usual among them.
+But a common divisor is as large as the largest gradient. Where a few gates have gradients hundreds of times those of
+the others, the others stand still, the cost stays above its target, and the force on all of them grows until they fall
+at once. So gradients are clipped first, at a multiple of their median size.
 
-Where gradients are nothing but noise a divisor makes it large. A group can say with `least` below what size its
-gradients are not worth a whole step.
+Where gradients are nothing but noise, a divisor makes the noise large. A group can say with `least` below what size its
+gradients are not worth a whole step. The formulas stand in docs/methods.md, section 11.
 """
 
 from collections.abc import Iterable
@@ -24,8 +25,8 @@ CLIP = 3.0
 class SharedAdam(torch.optim.Optimizer):
     """m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) mean(g^2) over the group;  p <- p - lr m / sqrt(v), unbiased.
 
-    Before, g is clipped at `CLIP` times the median size of the group's gradients that are not zero. Groups may have a
-    key `least`, the smallest sqrt(v) to divide by.
+    Before this, g is clipped at `CLIP` times the median size of the group's gradients that are not zero. Groups may
+    have a key `least`, the smallest sqrt(v) that g is divided by.
     """
 
     def __init__(self, groups: Iterable[dict[str, Any]], lr: float, betas: tuple[float, float] = (0.8, 0.97)) -> None:

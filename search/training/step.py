@@ -1,4 +1,4 @@
-"""One training step: forward, the loss of the task and of the costs, backward, and what the optimizers move."""
+"""One training step: the forward pass, the losses of the task and the costs, the backward pass, and the optimizers."""
 
 import math
 
@@ -21,8 +21,8 @@ class TrainingDiverged(PicojouleError, RuntimeError):
 class Steps:
     """The steps of a phase: its optimizers, and the network that they move.
 
-    Decisions, and the steps of the activations' quantizers, learn in every `TURN`th step only; in the others they are
-    held.
+    Decisions and the steps of the activations' quantizers learn only in every `TURN`th step. In the others they are
+    held constant.
     """
 
     def __init__(self, space: Space, phase: Phase, runtime: Runtime) -> None:
@@ -83,7 +83,7 @@ class Steps:
                 decision.project()
 
     def loss(self, images: Tensor, outputs: Tensor, targets: Tensor) -> Tensor:
-        """(): the task's loss and, where there is a teacher, the distance from what it says, by their weights."""
+        """(), the task's loss, and where there is a teacher the weighted mean with the distance from its outputs."""
         task, teacher = self.runtime.task, self.phase.teacher
         if teacher is None:
             return task.loss(outputs, targets)
@@ -96,7 +96,7 @@ class Steps:
 def _shared(space: Space) -> nn.Module:
     """The space whose gradients are means over all processes.
 
-    Whole choices get no gradient of the task: that of trials and costs is the same in all processes.
+    Whole choices get no gradient of the task. That of trials and costs is the same in all processes.
     """
     whole = {p for d in space.decisions.values() if d.whole for p in d.parameters()}
     names = [name for name, p in space.named_parameters() if p in whole]

@@ -1,10 +1,10 @@
-"""A search without gradients at one point of a front: candidate after candidate, and the best of them trained.
+"""A search without gradients at one point of a front: one candidate after another, and the best of them are trained.
 
-A candidate that is over a budget is never trained: its costs are known beforehand; it is counted, and samplers that
-weigh constraints are told how far over it was. One that was measured before is known, and takes nothing. All others are
-measured on validation data: with the weights of the warmed-up network and norms that are estimated anew, after some
-epochs of training from there, or after some epochs from scratch. All that a search knows stands in its study, so it
-goes on from there after a kill, and several processes can share one.
+A candidate that is over a budget is never trained, because its costs are known beforehand. It is counted, and samplers
+that weigh constraints are told how far over the budgets it is. A candidate that was measured before is known, and is
+not measured again. All others are measured on validation data: with the weights of the warmed-up network and norms that
+are estimated anew, after some epochs of training from there, or after some epochs from scratch. All that a search knows
+stands in its study. So the search goes on from there after a kill, and several processes can share a study.
 """
 
 import math
@@ -61,7 +61,7 @@ class CandidateSearch:
         problem.runtime.ledger.restore(before)
 
     def _allowed(self, number: int) -> float:
-        """Epochs for this point's candidates."""
+        """Epochs that the candidates of this point may take."""
         problem, left = self.problem, self.problem.epochs_left()
         if left is None:
             return math.inf
@@ -113,14 +113,14 @@ class CandidateSearch:
         return {f"search/{name}": float(value) for name, value in found.items()}
 
     def _point(self, result: Result) -> str:
-        """What a network is called; those of a front that one study found, by what their objectives came to."""
+        """The name of a network's point. Networks of a front that one study found are named by their objectives."""
         s, names = self.settings, [self.problem.point.name]
         if s.networks > 1:
             names += [f"{name}={result.costs[name]:.12g}" for name in s.objectives]
         return ",".join(filter(None, names))
 
     def _best(self, finished: list[FrozenTrial]) -> list[FrozenTrial]:
-        """The candidates to fine-tune: different ones, the best by score, or of several objectives a spread front."""
+        """The candidates to fine-tune, all different: the best by score, or with several objectives a spread front."""
         different = list({self._architecture(t).hash: t for t in reversed(finished)}.values())
         different.sort(key=lambda t: (-t.user_attrs[SCORE], t.number))
         if not self.settings.objectives:
@@ -130,7 +130,7 @@ class CandidateSearch:
         return sorted(found, key=lambda trial: -trial.values[1])  # costs fall, as along any front
 
     def _ended(self) -> str:
-        """By what, as people name it; "": the search goes on."""
+        """What ended the search, in words; "": the search goes on."""
         s, trials, each = self.settings, self.study.finished(), self.proxy.epochs
         whole = self.problem.settings.limits
         running = 1 + self.study.others()
@@ -157,7 +157,7 @@ class CandidateSearch:
         return not over(costs_at(problem.space, self._stands_for(places), problem.models), problem.budgets)
 
     def _candidate(self) -> None:
-        """One trial. Its number alone is the seed, so a search that was killed goes on as it would have."""
+        """Makes one trial. Its number alone is the seed, so a killed search goes on as it would have gone on."""
         s, problem, began = self.settings, self.problem, time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of experimental features
@@ -197,8 +197,8 @@ class CandidateSearch:
     def _values(self, found: Mapping[str, float], costs: Mapping[str, float]) -> list[float] | None:
         """What the sampler learns; None: the candidate was cut short, or is over a budget that the sampler ignores.
 
-        One over a budget counts as good as most: its violation is a value of its own, and scores of 0 would hide
-        how those that were measured differ.
+        A candidate over a budget gets the usual score. Its violation is a value of its own, and scores of 0 would hide
+        how the candidates that were measured differ.
         """
         if SCORE not in found and not (VIOLATION in found and self.settings.name in WANT_VALUES):
             return None
@@ -247,9 +247,9 @@ def _epochs(trials: Sequence[FrozenTrial]) -> float:
 
 
 class _Watch(Monitors):
-    """Tells a trial what its epochs came to, and ends it where the pruner says so.
+    """Tells a trial the results of its epochs, and ends it where the pruner says so.
 
-    A trial that goes on after a kill has been through its first epochs before, and was not ended there.
+    A trial that goes on after a kill went through its first epochs before, and was not ended in them.
     """
 
     def __init__(self, study: Study, trial: Trial, scalar: str) -> None:

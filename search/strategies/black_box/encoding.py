@@ -1,8 +1,8 @@
 """A space as few whole numbers, for searches that know nothing of gradients.
 
-Each decision is one parameter. Of a gate it is the number of channels that stay, in eighths of them all; which ones,
-their norms' scales and weights say. Of a choice a channel it is one option for all channels of the layer; of a whole
-choice, its option. So layers of mixed precision within are what these searches cannot find.
+Each decision is one parameter. The parameter of a gate is the number of channels that stay, in eighths of them all. The
+scales of their norms, or their weights, say which ones stay. The parameter of a choice is one option for all channels
+of the layer. So these searches cannot find layers whose channels differ in precision.
 """
 
 from bisect import bisect_right
@@ -57,7 +57,7 @@ class Encoding:
         return tuple(int(group in kept) for group in range(len(self._order[gate])))
 
     def steps(self) -> dict[str, list[int]]:
-        """Gate -> for each of its groups the place of the lowest width at which it stays: what widths mean."""
+        """Gate -> for each of its groups the place of the lowest width at which it stays, which is what widths mean."""
         found = {}
         for gate, order in self._order.items():
             ranks = {group: rank for rank, group in enumerate(order)}
@@ -73,7 +73,7 @@ def _widths(groups: int) -> tuple[int, ...]:
 def importance(space: Space) -> dict[str, Tensor]:
     """Gate -> (groups,), how large the channels are: |scale| of the norm behind them, or the length of their weights.
 
-    Each layer's are divided by their mean, and those of layers that share a gate are added.
+    The numbers of each layer are divided by their mean, and those of layers that share a gate are added.
     """
     scores = torch.zeros(1 + sum(gate.groups for gate in space.gates.values()), dtype=torch.float64)
     for block in space.blocks:

@@ -13,9 +13,9 @@ from search.strategies.black_box.studies import VIOLATION, ended
 class AgingEvolution(Drawing):
     """A child differs from its parent in one parameter. The first `population` are drawn at random.
 
-    Candidates over a budget are not measured, and still live: what meets the budgets beats what does not, and of two
-    that do not the one that is nearer (Deb, "An efficient constraint handling method for genetic algorithms", 2000). So
-    a population gets to budgets that one random draw in a thousand meets.
+    Candidates over a budget are not measured, and still live. What meets the budgets beats what does not, and of two
+    that do not the nearer one is better (Deb, "An efficient constraint handling method for genetic algorithms", 2000).
+    So a population comes to budgets that only one random draw in a thousand meets.
     """
 
     def __init__(self, seed: int, space: dict[str, BaseDistribution], population: int, tournament: int) -> None:

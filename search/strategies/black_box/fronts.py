@@ -1,4 +1,4 @@
-"""Which points of a front to keep where there are too many."""
+"""Which points of a front are kept where there are too many."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,10 @@ from search.budgets.pareto import hypervolume, on_front
 
 
 def spread(points: Sequence[Sequence[float]], count: int) -> list[int]:
-    """Indices of `count` points of the front, each in turn the one that adds most to the hypervolume of the others.
+    """Indices of `count` points of the front. Each in turn adds most to the hypervolume of those before it.
 
     Args:
-        points: coordinates that are all to be small. They are scaled to 0..1, the reference is 1.1.
+        points: coordinates that should all be small. They are scaled to 0..1, and the reference is 1.1.
     """
     values = np.asarray(points, dtype=np.float64)
     front = on_front(values).nonzero()[0]

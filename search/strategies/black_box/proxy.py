@@ -1,4 +1,4 @@
-"""What a candidate is worth, by less than a whole training."""
+"""How good a candidate is, by less than a whole training."""
 
 from dataclasses import replace
 
@@ -19,8 +19,8 @@ NORM_BATCHES = 10  # of norms' statistics
 class Proxy:
     """Measures candidates on validation data.
 
-    "inherited": with the weights of the warmed-up network and norms that are estimated anew. "tuned": after some epochs
-    of training from there. "scratch": after some epochs of training from the space's first numbers.
+    "inherited" takes the weights of the warmed-up network and estimates the norms anew. "tuned" trains for some epochs
+    from there. "scratch" trains for some epochs from the space's first numbers.
     """
 
     def __init__(self, problem: Problem, settings: BlackBoxSettings) -> None:
@@ -46,8 +46,8 @@ class Proxy:
     def epochs(self) -> float:
         """What a candidate takes, in epochs of training.
 
-        Passes without a backward one count a third; those on validation data too, but for the one that every epoch of
-        training comes with.
+        A forward pass alone counts a third, on validation data too. The pass over validation data that belongs to an
+        epoch of training is not counted.
         """
         s, runtime = self.settings, self.problem.runtime
         if s.evaluation != "inherited":

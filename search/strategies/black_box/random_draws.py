@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 
 
 class Drawing(BaseSampler):
-    """Values of all parameters at once, in `sample_relative` of a subclass."""
+    """Draws the values of all parameters at once, in `sample_relative` of a subclass."""
 
     def __init__(self, seed: int, space: Mapping[str, BaseDistribution]) -> None:
         self.random, self._space = np.random.default_rng(seed), dict(space)
@@ -23,7 +23,7 @@ class Drawing(BaseSampler):
         return self.value(distribution)
 
     def drawn(self) -> dict[str, int]:
-        """Each parameter uniform over what it offers."""
+        """Values of all parameters, each uniform over what the parameter offers."""
         return {name: self.value(distribution) for name, distribution in self._space.items()}
 
     def value(self, distribution: BaseDistribution) -> int:
@@ -34,10 +34,10 @@ class Drawing(BaseSampler):
 
 
 class RandomDraws(Drawing):
-    """Draws until one meets the budgets: nothing is learnt from the others, so the study need not hold them.
+    """Draws until a candidate meets the budgets. Nothing is learnt from the others, so the study need not hold them.
 
     Attributes:
-        refused: how many did not.
+        refused: how many candidates did not meet them.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class RandomDraws(Drawing):
         fits: Callable[[Mapping[str, int]], bool],
         enough: Callable[[int], bool],
     ) -> None:
-        """enough: whether to stop behind so many that do not meet the budgets."""
+        """Args: enough: whether to stop after so many candidates that do not meet the budgets."""
         super().__init__(seed, space)
         self._fits, self._enough, self.refused = fits, enough, 0
 

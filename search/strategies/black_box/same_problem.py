@@ -1,7 +1,8 @@
-"""What a study is of. Candidates of two problems in one study would be compared as if they were of one.
+"""The problem that a study is of. Candidates of two problems in one study would be compared as if they were of one.
 
-What decides a candidate's costs and accuracy is written into the study as plain values, a name each, and compared with
-what the study says. Names that only one of them has are not compared: other versions may write more.
+What decides the costs and the accuracy of a candidate is written into the study as plain values, each with a name, and
+compared with what the study says. Names that only one of them has are not compared, because other versions may write
+more.
 """
 
 import hashlib
@@ -33,15 +34,15 @@ SHORT.maxstring = SHORT.maxother = 60
 
 
 def directions(settings: BlackBoxSettings) -> list[str]:
-    """Of the accuracy, and of each objective."""
+    """The directions of the accuracy and of each objective."""
     return ["maximize", *["minimize"] * len(settings.objectives)]
 
 
 def known_before(settings: BlackBoxSettings, space: Space, models: Mapping[str, CostModel], point: Point) -> Facts:
     """What is known before anything is trained: space, budgets, objectives, evaluation, costs.
 
-    The space holds model, granularity, precisions of weights, activations, input and output. A target shows in what
-    budgeted costs come to.
+    The space holds the model, the granularity, and the precisions of weights, activations, input and output. A target
+    shows in the costs that have budgets.
     """
     spec = asdict(space.spec)
     read = "val_images" if settings.evaluation == "inherited" else "candidate_epochs"
@@ -63,13 +64,13 @@ def known_before(settings: BlackBoxSettings, space: Space, models: Mapping[str, 
 
 
 def known_after(problem: Problem) -> Facts:
-    """What is known behind warm-up: data, seed, training, and what the float network decides.
+    """What is known after warm-up: data, seed, training, and what the float network decides.
 
-    Of the float network it is which channels stay at which width: that is what parameters mean. Processes of one
-    machine that are started with one command have the same network, bit for bit. On several machines weights can
-    differ in their last bits, and may: where that changes the channels' order beyond what widths tell apart, the study
-    is refused, and they have to take over one network by train.warmup.source. The training of warm-up is compared
-    unless it is taken over.
+    The float network decides which channels stay at which width, and so what the parameters mean. Processes that are
+    started with one command on one machine have the same network, bit for bit. On several machines weights may differ
+    in their last bits. Where that changes the order of channels so far that a width keeps other ones, the study is
+    refused, and the processes have to take over one network by train.warmup.source. The training of warm-up is
+    compared unless it is taken over.
     """
     s = problem.settings.train
     facts = {
@@ -91,7 +92,11 @@ def known_after(problem: Problem) -> Facts:
 
 
 def refuse_other(study: str, own: Facts, known: Mapping[str, Any], advice: str) -> None:
-    """Raises UsageError that says what differs, here and in the study."""
+    """Refuses a study of another problem.
+
+    Raises:
+        UsageError: the problems differ. The message says in what, here and in the study.
+    """
     differing = [d for name in own if name in known for d in _differences(name, own[name], known[name])]
     if not differing:
         return
@@ -109,10 +114,10 @@ def refuse_other(study: str, own: Facts, known: Mapping[str, Any], advice: str) 
 
 
 def _differences(name: str, own: Any, known: Any) -> Iterator[tuple[str, Any, Any]]:
-    """(name, own, known) of all parts that differ; what one of them lacks is None.
+    """(name, own, known) of all parts that differ. What one of them lacks is None.
 
-    A value that one of them lacks and that says nothing in the other, an empty list say, is the default of a key that
-    another version does not know: the two are of one problem.
+    A value that one side lacks and that is empty on the other side is the default of a key that another version does
+    not know. Such sides are of one problem.
     """
     if isinstance(own, dict) and isinstance(known, dict):
         for key in dict.fromkeys([*own, *known]):
@@ -125,7 +130,7 @@ def _differences(name: str, own: Any, known: Any) -> Iterator[tuple[str, Any, An
 
 
 def _lowest_options(space: Space) -> Architecture:
-    """All channels, and of every choice the first option."""
+    """The architecture with all channels, and with the first option of every choice."""
     picks = {
         name: (decision.start if isinstance(decision, Gate) else decision.options[0],) * decision.groups
         for name, decision in space.decisions.items()
@@ -134,7 +139,7 @@ def _lowest_options(space: Space) -> Architecture:
 
 
 def _data(problem: Problem) -> dict[str, Any]:
-    """Of the images that candidates are measured on: how many, and what tells them from others."""
+    """How many images candidates are measured on, and a digest that tells these images from others."""
     count, total, digest = 0, 0.0, hashlib.sha256()
     for images, labels in problem.runtime.val.epoch(0):
         count += len(labels)
@@ -146,5 +151,5 @@ def _data(problem: Problem) -> dict[str, Any]:
 
 
 def _plain(facts: Facts) -> Facts:
-    """As a storage gives it back: lists for tuples, text for keys."""
+    """A value as a storage gives it back: with lists in place of tuples, and text as keys."""
     return json.loads(json.dumps(facts))

@@ -1,4 +1,4 @@
-"""Samplers and pruners of searches without gradients: Optuna's (Akiba et al., arXiv 1907.10902), and ours."""
+"""Samplers and pruners of searches without gradients: those of Optuna (Akiba et al., arXiv 1907.10902) and ours."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Sampling:
 
     Attributes:
         fits: whether parameters meet the budgets.
-        most: so many draws may be refused for their costs.
+        most: how many draws may be refused for their costs.
         late: whether time is up.
     """
 
@@ -57,7 +57,7 @@ PRUNERS: dict[str, Callable[[int], BasePruner]] = {
 
 
 def distributions(space: Space, encoding: Encoding) -> dict[str, BaseDistribution]:
-    """Of each parameter with more than one value: its places; blocks alone have no order."""
+    """The places of the values of each parameter with more than one value. Only blocks have no order."""
     found: dict[str, BaseDistribution] = {}
     for name, options in encoding.parameters.items():
         if len(options) > 1 and name in space.choices and space.spec.choices[name].branches:

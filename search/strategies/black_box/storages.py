@@ -1,4 +1,4 @@
-"""Where Optuna's studies are kept: databases and journals, and what is said of those that do not answer."""
+"""Where Optuna's studies are kept: databases and journals, and the messages where these do not answer."""
 
 import json
 import time
@@ -24,9 +24,9 @@ class StorageError(PicojouleError, RuntimeError):
 
 
 def storage_at(place: str) -> BaseStorage:
-    """A database where a URL is given, else a journal in a file.
+    """The database of a URL, or else the journal in a file.
 
-    Of processes that start together one makes the database's tables and the others fail over them: they look again.
+    Where processes start together, one of them makes the database's tables and the others fail, and then look again.
 
     Raises:
         StorageError: the journal is damaged.
@@ -44,14 +44,14 @@ def storage_at(place: str) -> BaseStorage:
 
 @contextmanager
 def answering(place: str, advice: str) -> Iterator[None]:
-    """For what is asked of a storage, and nothing else.
+    """Inside it a storage is asked, and errors of the storage are worded.
 
     Args:
-        place: as in strategy.storage, or a journal's file; its password is not shown.
+        place: what strategy.storage says, or the file of a journal. A password in it is not shown.
 
     Raises:
-        StorageError: it does not answer.
-        UsageError: it is no URL of a database, or the database's driver is missing.
+        StorageError: the storage does not answer.
+        UsageError: it is no URL of a database, or the driver of the database is missing.
     """
     shown = f"strategy.storage '{without_password(place)}'"
     try:
@@ -72,13 +72,13 @@ def _first_line(error: Exception) -> str:
 
 
 def _mend(journal: Path) -> None:
-    """Cuts off a last line that was written in part, by a process that was killed or onto a full disk.
+    """Cuts off a last line that was written in part, because its process was killed or the disk was full.
 
-    Every line is a change to what the lines before it say, so these alone are what was known a moment earlier. Under
-    the lock that all take to write: a line that another process is writing is whole when it is read here.
+    Every line changes what the lines before it say. So the lines before are what was known a moment earlier. This
+    happens under the lock that every process takes to write, so a line that another process writes is read whole.
 
     Raises:
-        StorageError: another line than the last is damaged.
+        StorageError: a line before the last is damaged.
     """
     if not journal.exists() or not _damaged(journal.read_bytes()):
         return
@@ -100,7 +100,7 @@ def _mend(journal: Path) -> None:
 
 
 def _damaged(content: bytes) -> int:
-    """Number of the first line that is damaged, from 1; 0: none."""
+    """The number of the first damaged line, from 1; 0: no line is damaged."""
     for number, line in enumerate(content.splitlines(keepends=True), start=1):
         if not line.endswith(b"\n") or not _is_change(line):
             return number

@@ -1,4 +1,4 @@
-"""Searches without gradients on the encoded space: the strategy, and what it refuses before anything is trained."""
+"""Searches without gradients on the encoded space: the strategy, and what it refuses before any training."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,7 +38,7 @@ class BlackBox:
         self.settings = settings
 
     def plan(self, points: int, finetune: int, left: float | None) -> dict[str, int]:
-        """Under no limit the share of a search is a guess: what an inherited candidate takes depends on the data."""
+        """Without a limit the share of a search is a guess: what an inherited candidate takes depends on the data."""
         s = self.settings
         given = searching(points, finetune * s.networks, left)
         if given is not None and s.evaluation != "inherited" and given / points < s.candidate_epochs:

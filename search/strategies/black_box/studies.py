@@ -1,4 +1,4 @@
-"""Optuna's studies: whose candidates are whose, what is asked of their storage, what of them was measured."""
+"""Optuna's studies: who owns which candidate, what is asked of the storage, and what was measured."""
 
 import platform
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,10 +29,10 @@ OTHER_RUN = "Start a new run."
 
 
 def check_shared(settings: BlackBoxSettings, facts: Mapping[str, Facts]) -> None:
-    """Before anything is trained: what is shared can be reached, and is of this problem.
+    """Checks, before any training, that shared studies can be reached and are of this problem.
 
     Args:
-        facts: point -> agreement.known_before.
+        facts: point -> what same_problem.known_before says.
 
     Raises:
         UsageError: a study is of another problem, or the storage's driver is missing.
@@ -50,11 +50,11 @@ def check_shared(settings: BlackBoxSettings, facts: Mapping[str, Facts]) -> None
 
 
 class Study:
-    """The study of a point of the front, new or as it was left; its first candidate is the lowest of every parameter.
+    """The study of a point of the front, new or as it was left. Its first candidate has the lowest value everywhere.
 
-    All that is asked of its storage is asked here. A candidate has an owner before its parameters are drawn, which can
-    take minutes. One that a run had begun when it was killed, the run goes on with: so no number is lost, on which
-    draws depend. In a study that is shared, what nobody owns is nobody's.
+    All questions to its storage are asked here. A candidate has an owner before its parameters are drawn, which can
+    take minutes. A run that was killed goes on with the candidate that it had begun, so that no number is lost: draws
+    depend on the numbers. In a shared study a candidate without an owner belongs to no run.
     """
 
     def __init__(self, settings: BlackBoxSettings, problem: Problem, facts: Facts, pruner: BasePruner) -> None:
@@ -77,7 +77,7 @@ class Study:
         self._agree(facts)
 
     def _agree(self, facts: Facts) -> None:
-        """Compares, writes what the study does not say yet, and compares again: others may have written meanwhile."""
+        """Compares, writes what the study does not say yet, and compares again: others may have written too."""
         advice = OTHER_STUDY if self._settings.storage else OTHER_RUN
         for _ in range(2):
             with self.answering():
@@ -104,7 +104,7 @@ class Study:
         return [trial for trial in self.trials() if trial.state.is_finished()]
 
     def begin(self) -> Trial:
-        """The candidate that this run had begun when it was killed, or a new one; its parameters are not drawn yet."""
+        """The candidate that this run had begun when it was killed, or a new one. Its parameters are not drawn yet."""
         with self.answering():
             begun = self._begun()
             if begun:
@@ -114,7 +114,7 @@ class Study:
             return trial
 
     def others(self) -> int:
-        """How many candidates other runs are at, or were when they were killed."""
+        """How many candidates other runs have begun and not ended, killed runs included."""
         with self.answering():
             running = self.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return sum(not self._owns(trial) for trial in running)
@@ -125,12 +125,12 @@ class Study:
             return self.optuna.user_attrs.get(self._choice)
 
     def choose(self, numbers: Sequence[int], epochs: float) -> None:
-        """Writes down which candidates this run fine-tunes, and the epochs of its search: others may go on."""
+        """Writes which candidates this run fine-tunes, and the epochs of its search. Other runs may go on."""
         with self.answering():
             self.optuna.set_user_attr(self._choice, [list(numbers), epochs])
 
     def leave(self) -> None:
-        """At the end of a search: of what it had begun when it was killed, others may have made up for."""
+        """Gives up, at the end of a search, candidates that this run had begun; other runs may have replaced them."""
         with self.answering():
             for trial in self._begun():
                 self.optuna.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
@@ -140,7 +140,7 @@ class Study:
         return [trial for trial in running if self._owns(trial)]
 
     def draw(self, trial: Trial, sampler: BaseSampler, distributions: Mapping[str, BaseDistribution]) -> None:
-        """Parameters that have none yet."""
+        """Draws the parameters of the trial that have no value yet."""
         with self.answering():
             self.optuna.sampler = sampler
             for name, distribution in distributions.items():
@@ -156,7 +156,7 @@ class Study:
                 trial.set_user_attr(name, value)
 
     def end(self, trial: Trial, values: Sequence[float] | None) -> None:
-        """Values of all objectives; None: it has none.
+        """Ends a trial with the values of all objectives; None: it has none.
 
         Raises:
             UpdateFinishedTrialError: someone else has ended it.
@@ -168,10 +168,10 @@ class Study:
 
     @contextmanager
     def candidate(self) -> Iterator[None]:
-        """One that someone else ends meanwhile is lost, and the search goes on.
+        """Inside it a candidate is made. One that another run ends meanwhile is lost, and the search goes on.
 
         Raises:
-            StorageError: LOST of them in a row.
+            StorageError: LOST candidates in a row were lost.
         """
         try:
             yield
@@ -197,12 +197,12 @@ def _name(settings: BlackBoxSettings, point: str) -> str:
 
 
 def ended(study: optuna.Study) -> list[FrozenTrial]:
-    """Candidates of which something is known: their score, or that they are over a budget."""
+    """Candidates whose score is known, or of which it is known that they are over a budget."""
     trials = study.get_trials(deepcopy=False, states=ENDED)
     return [t for t in trials if SCORE in t.user_attrs or VIOLATION in t.user_attrs]
 
 
 def measured(trials: Sequence[FrozenTrial], pruned: bool = False) -> list[FrozenTrial]:
-    """Candidates that were measured, each once; `pruned`: and those whose training was cut short."""
+    """Candidates that were measured, each once; with `pruned` also those whose training was cut short."""
     done = [t for t in trials if t.state in ENDED and REPEATS not in t.user_attrs]
     return [t for t in done if SCORE in t.user_attrs or (pruned and EPOCHS in t.user_attrs)]

@@ -1,4 +1,4 @@
-"""Pruning as it is commonly done: parts are ranked, the lowest go, the network is trained on; in one step or several.
+"""Pruning as it is commonly done, in one step or several: parts are ranked, the lowest go, and the network trains on.
 
 In n steps the share that is gone climbs as s_t = s_f (1 - (1 - t/n)^3) (Zhu and Gupta, arXiv 1710.01878, eq. 1); each
 step ranks what is left anew, and what is gone stays gone. After the last step fine-tuning starts at its full learning
@@ -62,9 +62,9 @@ class Magnitude:
         return plan
 
     def _steps(self, points: int, finetune: int, left: float | None) -> list[list[tuple[int, int, float]]]:
-        """Of each point its steps: their number in the run, epochs of training behind them, share of what is to go.
+        """The steps of each point: their number in the run, the epochs of training after them, and the share that goes.
 
-        Behind the first point each takes one step.
+        Each point after the first takes one step.
         """
         s = self.settings
         first, following = progressive(points, finetune, left, s.epochs, None, DEFAULT_EPOCHS)
@@ -155,7 +155,7 @@ class Magnitude:
         )
 
     def _gone(self, problem: Problem, parts: Parts, share: float) -> Tensor:
-        """(N,) bool: what is gone once that share of the amount is."""
+        """(N,) bool, what is gone when that share of the amount is gone."""
         s, gone = self.settings, parts.gone()
         values = scores(problem, parts, s.criterion)
         if s.threshold is not None:
@@ -176,7 +176,7 @@ class Magnitude:
         return gone.index_fill(0, order[:count], True)
 
     def _count(self, problem: Problem, parts: Parts, order: Tensor, values: Tensor, share: float) -> int:
-        """How many places of the order go."""
+        """How many of the places in the order go."""
         s = self.settings
         if s.threshold is not None:
             return int((values[order] < s.threshold * share).sum())
@@ -203,7 +203,7 @@ class Magnitude:
 
 
 def _fix(space: Space, architecture: Architecture) -> None:
-    """The space with its choices made for good: training draws no other option."""
+    """Fixes the choices of the space for good, so that training draws no other option."""
     space.fix(architecture)
     with torch.no_grad():
         for choice in space.choices.values():

@@ -1,4 +1,4 @@
-"""What pruning can take away, laid out as one vector: the channels of gates, or the single weights of layers."""
+"""What pruning can take away, as one vector: the channels of gates, or the single weights of layers."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -15,7 +15,11 @@ from spaces.spec import BlockSpec
 
 
 class Parts(Protocol):
-    """Attributes: sizes: layer (a gate, stored weights) -> its parts, in the order in which vectors (N,) hold them."""
+    """The parts of a space that can go.
+
+    Attributes:
+        sizes: layer (a gate, or stored weights) -> number of its parts, in the order in which vectors (N,) hold them.
+    """
 
     sizes: dict[str, int]
 
@@ -29,14 +33,14 @@ class Parts(Protocol):
         """(N,) float64, -inf where a part is gone."""
 
     def products(self, loss: Tensor) -> Tensor:
-        """(N,) float64, |w dL/dw| of the space's last pass; of a channel: of all that its gate lets through."""
+        """(N,) float64, |w dL/dw| of the space's last pass. For a channel it is |alpha dL/dalpha| of its gate."""
 
     def layers_of(self, block: BlockSpec) -> set[str]:
-        """The layers whose parts a block's weights are, or write."""
+        """The layers whose parts are a block's weights, or are what these weights compute."""
 
 
 def over_layers_means(values: Tensor, sizes: Mapping[str, int]) -> Tensor:
-    """Values over the mean of what is left in their layer."""
+    """Values divided by the mean of what is left in their layer."""
     each = values.split(list(sizes.values()))
     return torch.cat([part / part[part.isfinite()].mean().clamp_min(1e-300) for part in each])
 
@@ -48,7 +52,7 @@ def running(space: Space, architecture: Architecture) -> list[BlockSpec]:
 
 
 class Channels:
-    """Channels that gates decide; layers that are tied share one."""
+    """Channels that gates decide. Layers that are tied share a gate."""
 
     def __init__(self, space: Space, architecture: Architecture) -> None:
         self.space = space

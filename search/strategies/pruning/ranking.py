@@ -1,11 +1,11 @@
-"""In which order parts go: scores, and orders by them.
+"""In which order parts go: their scores, and orders by these scores.
 
-By magnitude: |w|, of channels their importance (search.strategies.black_box.encoding) over its mean in the gate. By
-gradient: |w dL/dw|, by which the loss would change to first order, a mean over batches (Molchanov et al., arXiv
-1611.06440, section 2.2, and 1906.10771, eq. 6).
+The score by magnitude is |w|; for a channel it is its importance (search.strategies.black_box.encoding) over the mean
+importance of its gate. The score by gradient is |w dL/dw|, by which the loss would change to first order, a mean over
+batches (Molchanov et al., arXiv 1611.06440, section 2.2, and 1906.10771, eq. 6).
 
-An order is places in the vector of parts: those that are gone already, and behind them what goes next. The best part of
-every layer is in no order: it stays.
+An order lists places in the vector of parts: first those that are gone already, then what goes next. The best part of
+every layer is in no order, because it stays.
 """
 
 import time
@@ -28,7 +28,7 @@ MAGNITUDE, GRADIENT = "magnitude", "gradient"
 
 
 def scores(problem: Problem, parts: Parts, criterion: str) -> Tensor:
-    """(N,) float64, the low ones go first; -inf where a part is gone."""
+    """(N,) float64, scores. Parts with low scores go first; the score of a part that is gone is -inf."""
     if criterion == MAGNITUDE:
         return parts.magnitude()
     space, harm, began = problem.space, problem.runtime.task.harm, time.perf_counter()
@@ -43,7 +43,7 @@ def scores(problem: Problem, parts: Parts, criterion: str) -> Tensor:
 
 
 def as_layers_shares(values: Tensor, sizes: Mapping[str, int]) -> Tensor:
-    """(N,), the share of its layer that is gone once a part is: over 0 to 1."""
+    """(N,), the share of its layer that is gone when a part is gone, over 0 and up to 1."""
     found = []
     for part in values.split(list(sizes.values())):
         rank = torch.empty_like(part)
@@ -53,7 +53,7 @@ def as_layers_shares(values: Tensor, sizes: Mapping[str, int]) -> Tensor:
 
 
 def ascending(values: Tensor, sizes: Mapping[str, int]) -> Tensor:
-    """All layers at once: the lowest values first."""
+    """The order of all layers at once, with the lowest values first."""
     order = values.argsort(stable=True)
     return order[~best(values, sizes)[order]]
 
@@ -67,11 +67,11 @@ def best(values: Tensor, sizes: Mapping[str, int]) -> Tensor:
 def by_energy(
     problem: Problem, parts: Parts, values: Tensor, tolerance: float, enough: Callable[[Tensor], bool]
 ) -> Tensor:
-    """One layer after the other, by falling energy, until `enough` says so of what is gone.
+    """The order of one layer after the other, by falling energy, until `enough` says that enough is gone.
 
-    After Yang, Chen and Sze (CVPR 2017, arXiv 1611.05128): from each layer the lowest values go until the loss on some
-    batches has risen by the tolerance. Unlike there a layer is not fitted again by least squares before the next, and
-    where all layers have had their turn, they have another, with twice the tolerance.
+    After Yang, Chen and Sze (CVPR 2017, arXiv 1611.05128): the lowest values of each layer go until the loss on some
+    batches has risen by the tolerance. Unlike there, a layer is not fitted again by least squares before the next one.
+    When all layers have had their turn, they have another one with twice the tolerance.
     """
     gone, sizes, probe = parts.gone(), parts.sizes, Probe(problem, parts)
     order = [gone.nonzero()[:, 0]]
@@ -93,9 +93,10 @@ def by_energy(
 
 
 class Probe:
-    """What the loss says to parts that are gone.
+    """Measures the loss without some parts.
 
-    Attributes: energies: layer -> pJ of the blocks that compute with its parts.
+    Attributes:
+        energies: layer -> pJ of the blocks that compute with its parts.
     """
 
     def __init__(self, problem: Problem, parts: Parts) -> None:
@@ -109,7 +110,7 @@ class Probe:
                 self.energies[name] += costs[block.name]
 
     def bearable(self, gone: Tensor, candidates: Tensor, tolerance: float) -> int:
-        """How many of the candidates, from the first, may go as well: by bisection, for a loss that rises with them."""
+        """How many of the candidates, from the first, may go too. By bisection, as the loss rises with each."""
         before = self._parts.gone()
         limit = self._loss(gone, candidates[:0]) + tolerance
         low, high = 0, len(candidates)

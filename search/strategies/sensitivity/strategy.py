@@ -1,4 +1,4 @@
-"""Sensitivity and an integer program: what each option hurts alone, and the least sum of it that meets the budgets.
+"""What each option hurts alone, and an integer program that meets the budgets with the least sum of it.
 
 (As in HAWQ-V3, Yao et al., ICML 2021, arXiv 2011.10680, with losses in place of curvatures, and channels besides.)
 """
@@ -68,7 +68,7 @@ class SensitivityProgram:
         return left
 
     def _table(self, problem: Problem) -> Table:
-        """The run's own where it was made before, that of another run where it is named, or a new one."""
+        """The table that this run made before, or that of another run where it is named, or a new one."""
         own = problem.runtime.folder / FILE
         path = own if own.exists() or self.settings.table is None else Path(self.settings.table)
         if path.exists() or path != own:
@@ -110,7 +110,7 @@ class SensitivityProgram:
         return timed(measured(problem.space, batches, problem.runtime.task.harm, allowed, known.increases, keep))
 
     def _unfinished(self, path: Path, space: Space) -> Table:
-        """What this run had measured when it was killed; an empty table where there is none of these weights."""
+        """What this run had measured when it was killed; an empty table where there is nothing of these weights."""
         before = Table.load(path) if path.exists() else None
         mine = before is not None and before.fingerprint == fingerprint(space)
         return before if mine else Table("", (), {}, {})

@@ -1,4 +1,4 @@
-"""What every option of every group of every decision does to the loss, one at a time, from the seed network."""
+"""What every option of every group of every decision does to the loss of the seed network, one at a time."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ DECISION = {"options": listed(WHOLE), "loss_increase": listed(listed(NUMBER))}
 
 
 class LossIncreases(TypedDict):
-    """Of one decision, as the file holds it: `loss_increase` has a row a group, with a number an option."""
+    """One decision as the file holds it: `loss_increase` has a row for each group, with a number for each option."""
 
     options: list[int]
     loss_increase: list[list[float]]
@@ -43,10 +43,11 @@ class Table:
     """What is known of a space.
 
     Attributes:
-        fingerprint: of the weights that it holds for.
+        fingerprint: a digest of the weights and the space that it is of.
         gates: the decisions that are gates, in the order of the space; their options are 0 and 1.
-        increases: decision -> (groups, options), losses less the seed network's.
-        epochs: of training that making it took as much as; seconds: that it took.
+        increases: decision -> (groups, options), losses minus that of the seed network.
+        epochs: how many epochs of training would have taken as much work as the table.
+        seconds: how long it took.
     """
 
     fingerprint: str
@@ -58,14 +59,14 @@ class Table:
 
     @property
     def hurts(self) -> Hurts:
-        """As `search.budgets.repair` reads it: gates in one vector behind the channel that is always open."""
+        """The table as `search.budgets.repair` reads it: gates in one vector, after the channel that is always open."""
         found = {name: table.clamp_min(0) for name, table in self.increases.items()}
         gates = [found.pop(name)[:, 0] for name in self.gates]
         return found | ({GATES: torch.cat([torch.zeros(1, dtype=torch.float64), *gates])} if gates else {})
 
     @property
     def tries(self) -> int:
-        """Options that were tried, and that of the seed network, which they are compared with."""
+        """How many options were tried, with that of the seed network, which they are compared with."""
         return 1 + sum(table.numel() - len(table) for table in self.increases.values())
 
     def save(self, path: Path) -> None:
@@ -105,7 +106,7 @@ class Table:
         )
 
     def fits(self, space: Space) -> bool:
-        """Whether it is of these weights and of what is open in this space."""
+        """Whether the table is of the weights of this space and of what is open in it."""
         shapes = {name: (decision.groups, len(decision.options)) for name, decision in space.decisions.items()}
         return (
             self.fingerprint == fingerprint(space)
@@ -115,10 +116,10 @@ class Table:
 
 
 def decisions_of(document: Mapping[str, Any]) -> tuple[dict[str, LossIncreases], list[str]]:
-    """Decision -> what the file holds of it, where that is whole; and what of the others is damaged.
+    """Decision -> what the file holds of it, where that is whole, and what is damaged in the others.
 
     Raises:
-        UsageError: of another format, or without decisions.
+        UsageError: the document is of another format, or has no decisions.
     """
     check_format(document, FORMAT)
     wrong = unlike(document, {"decisions": OBJECT})
@@ -149,7 +150,7 @@ def _fault(entry: Any) -> str:
 
 
 def fingerprint(space: Space) -> str:
-    """Of the float network and of what is open: a table holds for these alone."""
+    """A digest of the float network and of what is open. A table holds for these alone."""
     digest = hashlib.sha256()
     state = space.state_dict()
     for name in space.float_names():
@@ -168,15 +169,15 @@ def measured(
     known: Mapping[str, Tensor] | None = None,
     keep: Callable[[Table], None] = lambda unfinished: None,
 ) -> Table:
-    """By a pass for every option of every group.
+    """The table that is measured with a pass for every option of every group.
 
     Args:
-        allowed: seconds.
+        allowed: seconds that it may take; None: as many as it needs.
         known: decision -> increases, of an earlier table that was not finished.
-        keep: is given the table as far as it is, behind every decision.
+        keep: is given the unfinished table after every decision.
 
     Raises:
-        UsageError: it would take longer, as the first pass shows.
+        UsageError: the first pass shows that it would take longer than allowed.
     """
     seed, began = seed_architecture(space), time.perf_counter()
     increases = dict(known or {})
@@ -196,7 +197,7 @@ def measured(
 
 
 def _increases(decision: Decision, increase: Callable[[], float]) -> Tensor:
-    """(groups, options), of one decision, which is at its start."""
+    """(groups, options), the increases of one decision, which has the seed network's options."""
     found = torch.zeros(decision.groups, len(decision.options), dtype=torch.float64)
     start = decision.pick()
     alone = isinstance(decision, Gate) and decision.groups == 1  # the last channel stays
@@ -212,7 +213,7 @@ def _increases(decision: Decision, increase: Callable[[], float]) -> Tensor:
 
 
 def estimated(space: Space, batches: list[Batch], loss: Loss) -> Table:
-    """By the empirical Fisher information (see search.objective.fisher); whole choices are tried. One pass."""
+    """The table by the Fisher information (search.objective.fisher), in one pass. Whole choices are tried."""
     with decisions_as(space, seed_architecture(space)), watched(space, frozen_norms=True):
         seen = [_of_batch(space, images, targets, loss) for images, targets in batches]
     found = {name: torch.stack([each[name] for each in seen]).mean(0).double().cpu() for name in seen[0]}
@@ -228,7 +229,7 @@ def estimated(space: Space, batches: list[Batch], loss: Loss) -> Table:
 
 
 def _of_batch(space: Space, images: Tensor, targets: Tensor, loss: Loss) -> dict[str, Tensor]:
-    """Of GATES (places,), what closing each does to the loss; of choices (groups, options), what the others do."""
+    """What changes do to the loss: (places,) for closing each channel (GATES), (groups, options) for each choice."""
     value = loss(space(images), targets)
     leaves = space.selection.leaves()
     found = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
@@ -244,7 +245,7 @@ def _of_batch(space: Space, images: Tensor, targets: Tensor, loss: Loss) -> dict
 
 
 def _tried(space: Space, images: Tensor, loss: Callable[[Tensor], Tensor], reached: float, name: str) -> Tensor:
-    """(1, options), the loss with each other option, less what was reached."""
+    """(1, options), the loss with each other option minus the loss that was reached."""
     now, options = int(space.selection.share[name][0].argmax()), range(len(space.choices[name].options))
     tried = [
         0.0 if i == now or not in_use(space, name) else difference_of(space, images, loss, reached, name, i)
@@ -263,7 +264,7 @@ def _tries(decision: Decision) -> int:
 
 
 def _table(space: Space, increases: dict[str, Tensor]) -> Table:
-    """Of all decisions, or of those that are done."""
+    """The table of all decisions, or of those that are done."""
     options = {name: tuple(decision.options) for name, decision in space.decisions.items() if name in increases}
     return Table(fingerprint(space), tuple(gate.name for gate in space.gates.values()), options, increases)
 
