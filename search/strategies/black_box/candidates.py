@@ -36,6 +36,7 @@ from search.strategies.black_box.studies import (
     SCORE,
     SECONDS,
     VIOLATION,
+    Chosen,
     Study,
     measured,
 )
@@ -70,9 +71,7 @@ class CandidateSearch:
         return (left - reserved) / ahead
 
     def run(self) -> Iterator[Result]:
-        if self.study.chosen() is None:
-            self._search()
-        numbers, epochs = self.study.chosen()
+        numbers, epochs = self.study.chosen() or self._search()
         self.problem.runtime.ledger.spend("search", epochs, time.perf_counter() - self.began)
         trials, finetune = self.study.finished(), self.problem.last_finetune(len(numbers))
         found = {trial.number: trial for trial in trials}
@@ -82,7 +81,7 @@ class CandidateSearch:
             own = {self.problem.runtime.task.metric.of("val/searched"): trial.user_attrs[SCORE]}
             yield replace(result, metrics={**result.metrics, **metrics, **own}, point=self._point(result))
 
-    def _search(self) -> None:
+    def _search(self) -> Chosen:
         """Raises UsageError: nothing met the budgets."""
         while not (ended := self._ended()):
             with self.study.candidate():
@@ -99,7 +98,9 @@ class CandidateSearch:
         self.problem.runtime.monitor.note(
             f"{self.label}: {len(finished):,} of {drawn:,} candidates measured, ended by {ended}"
         )
-        self.study.choose([trial.number for trial in self._best(finished)], _epochs(trials))
+        chosen = Chosen([trial.number for trial in self._best(finished)], _epochs(trials))
+        self.study.choose(chosen)
+        return chosen
 
     def _metrics(self, trials: Sequence[FrozenTrial]) -> dict[str, float]:
         cut = [t for t in trials if t.state == TrialState.PRUNED and VIOLATION not in t.user_attrs]
@@ -149,7 +150,8 @@ class CandidateSearch:
         return self.seconds is not None and time.perf_counter() - self.began >= self.seconds
 
     def _attempts_left(self, trials: Sequence[FrozenTrial]) -> int:
-        return self.settings.attempts - len(trials) - sum(t.user_attrs.get(REFUSED, 0) for t in trials)
+        refused = sum(int(t.user_attrs.get(REFUSED, 0)) for t in trials)
+        return self.settings.attempts - len(trials) - refused
 
     def _fits(self, places: Mapping[str, int]) -> bool:
         """Whether these parameters meet the budgets."""
@@ -166,8 +168,8 @@ class CandidateSearch:
             sampling = Sampling(s, self.distributions, self._fits, left, self._late)
             sampler = SAMPLERS[s.name](sampling, problem.settings.seed * 1_000_003 + trial.number)
             self.study.draw(trial, sampler, self.distributions)
-            counts = isinstance(sampler, RandomDraws) and REFUSED not in trial.user_attrs
-            drawn = {REFUSED: sampler.refused} if counts else {}
+            new = REFUSED not in trial.user_attrs
+            drawn = {REFUSED: sampler.refused} if new and isinstance(sampler, RandomDraws) else {}
             costs = costs_at(problem.space, self._architecture(trial), problem.models)
             excess = over(costs, problem.budgets)
             self.study.note(trial, {**drawn, COSTS: costs})
@@ -206,7 +208,8 @@ class CandidateSearch:
         return [score, *(costs[name] for name in self.settings.objectives)]
 
     def _usual(self) -> float:
-        return median([trial.user_attrs[SCORE] for trial in measured(self.study.finished())] or [0.0])
+        scores = [float(trial.user_attrs[SCORE]) for trial in measured(self.study.finished())]
+        return median(scores or [0.0])
 
     def _show(self, trial: Trial, score: float, costs: Mapping[str, float]) -> None:
         trials, runtime = self.study.finished(), self.problem.runtime

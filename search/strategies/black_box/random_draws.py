@@ -28,7 +28,9 @@ class Drawing(BaseSampler):
 
     def value(self, distribution: BaseDistribution) -> int:
         if isinstance(distribution, CategoricalDistribution):
-            return int(distribution.choices[self.random.integers(len(distribution.choices))])
+            choice = distribution.choices[self.random.integers(len(distribution.choices))]
+            assert isinstance(choice, int)  # a place, see samplers.distributions
+            return choice
         assert isinstance(distribution, IntDistribution)
         return int(self.random.integers(distribution.low, distribution.high + 1))
 

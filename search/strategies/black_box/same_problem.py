@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from reprlib import Repr
-from typing import Any
+from typing import Any, Literal
 
 from cost_models.rules import CostModel
 from search.budgets.feasibility import costs_at, seed_architecture
@@ -25,6 +25,7 @@ from spaces.decisions.decision import Gate
 from spaces.space import Space
 
 Facts = dict[str, Any]  # of JSON's types alone
+Direction = Literal["minimize", "maximize"]
 PARAMETERS, NETWORK, DIRECTIONS = "parameters", "float network", "directions"
 SHOWN = 6  # differences that are shown with both values; of the others the names
 CLOSE = 1e-5  # figures of two machines
@@ -33,9 +34,10 @@ SHORT.maxdict = SHORT.maxlist = SHORT.maxtuple = 8
 SHORT.maxstring = SHORT.maxother = 60
 
 
-def directions(settings: BlackBoxSettings) -> list[str]:
+def directions(settings: BlackBoxSettings) -> list[Direction]:
     """The directions of the accuracy and of each objective."""
-    return ["maximize", *["minimize"] * len(settings.objectives)]
+    of_costs: list[Direction] = ["minimize"] * len(settings.objectives)
+    return ["maximize", *of_costs]
 
 
 def known_before(settings: BlackBoxSettings, space: Space, models: Mapping[str, CostModel], point: Point) -> Facts:
@@ -152,4 +154,5 @@ def _data(problem: Problem) -> dict[str, Any]:
 
 def _plain(facts: Facts) -> Facts:
     """A value as a storage gives it back: with lists in place of tuples, and text as keys."""
-    return json.loads(json.dumps(facts))
+    plain: Facts = json.loads(json.dumps(facts))
+    return plain

@@ -4,7 +4,7 @@ import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
@@ -47,6 +47,13 @@ def check_shared(settings: BlackBoxSettings, facts: Mapping[str, Facts]) -> None
         if study is not None:
             found = {**study.user_attrs, DIRECTIONS: [d.name.lower() for d in study.directions]}
             refuse_other(study.study_name, own, found, OTHER_STUDY)
+
+
+class Chosen(NamedTuple):
+    """Numbers of the candidates that a run fine-tunes, and the epochs that its search took."""
+
+    numbers: list[int]
+    epochs: float
 
 
 class Study:
@@ -119,15 +126,16 @@ class Study:
             running = self.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return sum(not self._owns(trial) for trial in running)
 
-    def chosen(self) -> tuple[list[int], float] | None:
-        """See `choose`; None: this run has not chosen yet."""
+    def chosen(self) -> Chosen | None:
+        """None: this run has not chosen yet."""
         with self.answering():
-            return self.optuna.user_attrs.get(self._choice)
+            written = self.optuna.user_attrs.get(self._choice)
+        return None if written is None else Chosen(*written)
 
-    def choose(self, numbers: Sequence[int], epochs: float) -> None:
-        """Writes which candidates this run fine-tunes, and the epochs of its search. Other runs may go on."""
+    def choose(self, chosen: Chosen) -> None:
+        """Writes what this run has chosen. Other runs may go on."""
         with self.answering():
-            self.optuna.set_user_attr(self._choice, [list(numbers), epochs])
+            self.optuna.set_user_attr(self._choice, [chosen.numbers, chosen.epochs])
 
     def leave(self) -> None:
         """Gives up, at the end of a search, candidates that this run had begun; other runs may have replaced them."""

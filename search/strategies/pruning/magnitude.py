@@ -7,7 +7,7 @@ they were before warm-up (Frankle and Carbin, arXiv 1803.03635).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -37,6 +37,21 @@ HOW_TO_OPEN = {
 }
 
 
+@dataclass(frozen=True)
+class Step:
+    """One step of pruning.
+
+    Attributes:
+        number: in the run, from 1.
+        epochs: of training behind it.
+        share: of all that is to go for its point, how much is gone once it is done.
+    """
+
+    number: int
+    epochs: int
+    share: float
+
+
 class Magnitude:
     r"""Channels or single weights are ranked, and the lowest go, until the budgets are met or an amount is reached.
 
@@ -55,22 +70,19 @@ class Magnitude:
         self.settings = settings
 
     def plan(self, points: int, finetune: int, left: float | None) -> dict[str, int]:
-        plan = {}
-        for number, parts in enumerate(self._steps(points, finetune, left), start=1):
-            plan |= {label("prune", step): epochs for step, epochs, _ in parts if epochs}
+        plan: dict[str, int] = {}
+        for number, steps in enumerate(self._steps(points, finetune, left), start=1):
+            plan |= {label("prune", step.number): step.epochs for step in steps if step.epochs}
             plan[label("finetune", number)] = finetune
         return plan
 
-    def _steps(self, points: int, finetune: int, left: float | None) -> list[list[tuple[int, int, float]]]:
-        """The steps of each point: their number in the run, the epochs of training after them, and the share that goes.
-
-        Each point after the first takes one step.
-        """
+    def _steps(self, points: int, finetune: int, left: float | None) -> list[list[Step]]:
+        """The steps of each point. Each point after the first takes one step."""
         s = self.settings
         first, following = progressive(points, finetune, left, s.epochs, None, DEFAULT_EPOCHS)
         parts = [first * (step + 1) // s.steps - first * step // s.steps for step in range(s.steps)]
-        own = [(step, epochs, 1 - (1 - step / s.steps) ** 3) for step, epochs in enumerate(parts, 1)]
-        return [own, *([(s.steps + further, following, 1.0)] for further in range(1, points))]
+        own = [Step(number, epochs, 1 - (1 - number / s.steps) ** 3) for number, epochs in enumerate(parts, 1)]
+        return [own, *([Step(s.steps + further, following, 1.0)] for further in range(1, points))]
 
     def check(self, space: Space, models: Mapping[str, CostModel], points: Sequence[Point]) -> None:
         """Raises UsageError: nothing to prune, no amount, or two; BudgetError where the budgets are out of reach."""
@@ -81,7 +93,9 @@ class Magnitude:
             self._check_amount(PARTS[s.structure](space, whole).sizes, point.budgets)
             self._check_budgets(space, models, whole, point.budgets)
 
-    def _check_budgets(self, space: Space, models, whole: Architecture, budgets: Mapping[str, float]) -> None:
+    def _check_budgets(
+        self, space: Space, models: Mapping[str, CostModel], whole: Architecture, budgets: Mapping[str, float]
+    ) -> None:
         s = self.settings
         least = uniform(space, s.weight_bits, 0.0) if s.structure == "channels" else whole
         costs = costs_at(space, least, models)
@@ -123,33 +137,32 @@ class Magnitude:
         parts = PARTS[s.structure](space, start)
         for point, steps in zip(points, self._steps(len(points), finetune, left), strict=True):
             at_point = problem.at(point)
-            for step, epochs, share in steps:
-                self._step(at_point, parts, start, step, epochs, share)
-            *_, (_, trained, _) = steps
-            result = at_point.evaluate(space.architecture(), at_point.last_finetune(), goes_on=trained > 0)
+            for step in steps:
+                self._step(at_point, parts, start, step)
+            result = at_point.evaluate(space.architecture(), at_point.last_finetune(), goes_on=steps[-1].epochs > 0)
             metrics = {"search/pruned": parts.gone().double().mean().item()}
             yield replace(result, metrics={**result.metrics, **metrics})
 
-    def _step(self, problem: Problem, parts: Parts, start: Architecture, step: int, epochs: int, share: float) -> None:
+    def _step(self, problem: Problem, parts: Parts, start: Architecture, step: Step) -> None:
         s, space = self.settings, problem.space
-        gone = self._gone(problem, parts, share)
+        gone = self._gone(problem, parts, step.share)
         parts.remove(gone)
-        problem.runtime.monitor.note(f"step {step}: {int(gone.sum()):,} of {len(gone):,} {s.structure} are gone")
+        problem.runtime.monitor.note(f"step {step.number}: {int(gone.sum()):,} of {len(gone):,} {s.structure} are gone")
         if s.rewind:
             space.load_state_dict(problem.initial)
             _fix(space, start)
             parts.remove(gone)
             problem.calibrate(space)
-        if epochs:
-            PhaseRun(space, self._phase(problem, step, epochs), problem.runtime).run()
+        if step.epochs:
+            PhaseRun(space, self._phase(problem, step), problem.runtime).run()
 
-    def _phase(self, problem: Problem, step: int, epochs: int) -> Phase:
+    def _phase(self, problem: Problem, step: Step) -> Phase:
         s = self.settings
         return Phase(
             name="prune",
-            schedule=Schedule(epochs, s.lr, steady=problem.settings.train.finetune.epochs > 0),
+            schedule=Schedule(step.epochs, s.lr, steady=problem.settings.train.finetune.epochs > 0),
             learning=Learning(weight_decay=s.weight_decay),
-            number=step,
+            number=step.number,
             teacher=problem.teacher,
             architecture=problem.space.architecture().hash,
         )

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from search.strategies.black_box.encoding import importance
 from spaces.architecture import Architecture
+from spaces.blocks.weights import Weights
 from spaces.decisions.decision import Gate
 from spaces.patterns import Single
 from spaces.space import Space
@@ -79,6 +80,7 @@ class Channels:
 
     def products(self, loss: Tensor) -> Tensor:
         alpha = self.space.selection.alpha
+        assert alpha is not None  # there are gates
         (slope,) = torch.autograd.grad(loss, alpha)
         each = (slope * alpha.detach()).abs().double().cpu()
         return torch.cat([each[list(self._places[gate.name])] for gate in self.gates])
@@ -93,16 +95,19 @@ class SingleWeights:
 
     def __init__(self, space: Space, architecture: Architecture) -> None:
         used = {block.weights for block in running(space, architecture)}
-        layers = {n: w for n, w in space.weights.items() if n in used and isinstance(w.pattern, Single)}
-        self.layers = layers
-        self.sizes = {name: weights.weight.numel() for name, weights in layers.items()}
+        self.layers: dict[str, Weights] = {}
+        self._patterns: dict[str, Single] = {}
+        for name, weights in space.weights.items():
+            if name in used and isinstance(weights.pattern, Single):
+                self.layers[name], self._patterns[name] = weights, weights.pattern
+        self.sizes = {name: weights.weight.numel() for name, weights in self.layers.items()}
 
     def gone(self) -> Tensor:
-        return ~torch.cat([weights.pattern.kept.flatten() for weights in self.layers.values()]).cpu()
+        return ~torch.cat([pattern.kept.flatten() for pattern in self._patterns.values()]).cpu()
 
     def remove(self, gone: Tensor) -> None:
-        for weights, part in zip(self.layers.values(), gone.split(list(self.sizes.values())), strict=True):
-            weights.pattern.kept.copy_(~part.view(weights.spec.shape))
+        for pattern, part in zip(self._patterns.values(), gone.split(list(self.sizes.values())), strict=True):
+            pattern.kept.copy_(~part.view(pattern.kept.shape))
 
     @torch.no_grad()
     def magnitude(self) -> Tensor:
@@ -116,4 +121,4 @@ class SingleWeights:
         return torch.cat(found).cpu()
 
     def layers_of(self, block: BlockSpec) -> set[str]:
-        return {block.weights} & self.layers.keys()
+        return {block.weights} if block.weights in self.layers else set()

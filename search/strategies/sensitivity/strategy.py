@@ -112,8 +112,9 @@ class SensitivityProgram:
     def _unfinished(self, path: Path, space: Space) -> Table:
         """What this run had measured when it was killed; an empty table where there is nothing of these weights."""
         before = Table.load(path) if path.exists() else None
-        mine = before is not None and before.fingerprint == fingerprint(space)
-        return before if mine else Table("", (), {}, {})
+        if before is None or before.fingerprint != fingerprint(space):
+            return Table("", (), {}, {})
+        return before
 
     def _epochs(self, problem: Problem) -> float:
         """Passes over training data, in units of training on all of it."""
