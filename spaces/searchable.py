@@ -56,20 +56,19 @@ def _check_same(space: Space, model: nn.Module, examples: Sequence[Tensor]) -> N
     """The Space computes what the model computes, on every branch, or is refused: no rule is trusted blindly."""
     model = copy.deepcopy(model).eval().cpu()
     branches = [choice for name, choice in space.choices.items() if space.spec.choices[name].branches]
-    space.eval()
-    for pick in range(max((len(choice.options) for choice in branches), default=1)):
-        for module in model.modules():
-            if isinstance(module, OneOf):
-                module.select.pick = min(pick, len(module.alternatives) - 1)
-        for choice in branches:
-            choice.fix((min(pick, len(choice.options) - 1),))
-        wanted, found = (f(*[x.detach().cpu().clone() for x in examples]) for f in (model, space))
-        pairs = [(wanted, found)] if isinstance(wanted, Tensor) else zip(wanted, found, strict=True)
-        for one, other in pairs:
-            _refuse_difference(type(model).__name__, one, other)
+    with space.running(training=False):
+        for pick in range(max((len(choice.options) for choice in branches), default=1)):
+            for module in model.modules():
+                if isinstance(module, OneOf):
+                    module.select.pick = min(pick, len(module.alternatives) - 1)
+            for choice in branches:
+                choice.fix((min(pick, len(choice.options) - 1),))
+            wanted, found = (f(*[x.detach().cpu().clone() for x in examples]) for f in (model, space))
+            pairs = [(wanted, found)] if isinstance(wanted, Tensor) else zip(wanted, found, strict=True)
+            for one, other in pairs:
+                _refuse_difference(type(model).__name__, one, other)
     for choice in branches:
         choice.logits.zero_()
-    space.train()
 
 
 def _refuse_difference(name: str, wanted: Tensor, found: Tensor) -> None:

@@ -271,7 +271,9 @@ class Space(nn.Module):
         return describe(self, selection or Selection.of(FAKE, self.select(FAKE).leaves()))
 
     def costs(self, names: Iterable[str] = COSTS, target: Target | None = None) -> dict[str, Tensor]:
-        """Expected costs, as 0-d float64 tensors; differentiable in the decisions, exact once decided.
+        """Costs as 0-d float64 tensors; differentiable in the decisions, exact once decided.
+
+        In training those of branches are means over all that may be drawn; else they are as the decisions stand.
 
         Args:
             names: of cost models, see cost_models.COST_MODELS and TARGET_COST_MODELS.
@@ -280,7 +282,10 @@ class Space(nn.Module):
         Raises:
             UsageError: there is no such cost, or it needs a target and none is given.
         """
-        network = self.describe()
+        leaves = self.select(FAKE).leaves()
+        if self.training:
+            leaves |= {name: self.choices[name].mixture() for name in self.selector.schedule.branches}
+        network = self.describe(Selection.of(FAKE, leaves))
         return {name: cost_model(name, target)(network) for name in names}
 
     # Files

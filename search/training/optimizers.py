@@ -29,7 +29,7 @@ def optimizers_of(space: Space, phase: Phase) -> list[torch.optim.Optimizer]:
     if (slow or fast) and phase.schedule.mode != FLOAT:
         optimizers.append(_of_quantizers(fast, slow))
     if phase.learning.decision_lr and space.decision_parameters():
-        optimizers.append(_of_decisions(space, phase.learning.decision_lr))
+        optimizers.append(decision_optimizer(space, phase.learning.decision_lr))
     return optimizers
 
 
@@ -68,7 +68,7 @@ def _of_quantizers(fast: list[nn.Parameter], slow: list[nn.Parameter]) -> torch.
     return torch.optim.Adam(groups, lr=STEP_RATE, fused=True)
 
 
-def _of_decisions(space: Space, lr: float) -> torch.optim.Optimizer:
+def decision_optimizer(space: Space, lr: float) -> torch.optim.Optimizer:
     """A group for each kind of decision: gradients of "stem/kernel" and "stem/bits" differ by orders of magnitude."""
     kinds: dict[tuple[str, bool], list[Decision]] = {}
     for decision in space.decisions.values():

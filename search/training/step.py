@@ -79,8 +79,7 @@ class Steps:
         for optimizer in self.optimizers:
             optimizer.step()
         if self.phase.learning.decision_lr and not self.space.held:
-            for decision in self.space.decisions.values():
-                decision.project()
+            self.space.project()
 
     def loss(self, images: Tensor, outputs: Tensor, targets: Tensor) -> Tensor:
         """(), the task's loss, and where there is a teacher the weighted mean with the distance from its outputs."""

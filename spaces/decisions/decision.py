@@ -216,6 +216,10 @@ class Choice(Decision):
     def share(self) -> Tensor:
         return select(self.logits, self.mode if self.training else "hard", self.temperature)
 
+    def mixture(self) -> Tensor:
+        """(groups, n_options), differentiable: the share of each option, on average over draws."""
+        return select(self.logits, "soft", self.temperature)
+
     @torch.no_grad()
     def probability(self) -> Tensor:
         """(groups, n_options), the softmax behind the share, without noise and without gradient."""

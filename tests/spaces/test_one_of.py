@@ -130,6 +130,18 @@ def test_only_the_drawn_path_gets_gradients():
             assert (weights.weight.grad is not None) == (name.split(".")[2] == str(path)), name
 
 
+def test_costs_of_branches_are_means_in_training_and_those_of_the_likeliest_in_evaluation():
+    space = chosen(space_of(Choices()), body=0, down=0)
+    each = [chosen(space, body=body).costs()["macs"].item() for body in range(3)]
+    assert each == [chosen(space, body=body).decide().costs()["macs"].item() for body in range(3)]
+    space.choices[BODY].logits.data.copy_(torch.tensor([[0.5, 0.3, 0.2]]).log())
+    space.choices[DOWN].logits.data.copy_(torch.tensor([[60.0, 0.0]]))
+    mean = space.train().costs()["macs"]
+    assert mean.item() == pytest.approx(0.5 * each[0] + 0.3 * each[1] + 0.2 * each[2])
+    mean.backward()
+    assert space.choices[BODY].logits.grad[0, 0] > 0 > space.choices[BODY].logits.grad[0, 2]
+
+
 @pytest.mark.parametrize("name", ["flash_bytes", "macs", "peak_ram_bytes"])
 def test_a_cost_pulls_towards_the_cheapest_branch(name):
     space = chosen(space_of(Choices()), body=0).train()
