@@ -12,11 +12,11 @@ Picks = Mapping[str, tuple[int, ...]]  # decision name -> an option a group
 
 @dataclass(frozen=True)
 class Architecture:
-    """Outcomes of all decisions of the Space named `space`; JSON both ways; `hash` names it.
+    """The outcomes of all decisions of the Space named `space`, to and from JSON. `hash` names it.
 
     Attributes:
-        picks: decision name -> an option a group.
-        left_alone: layer name -> why the search could not touch it; for people, no part of the hash.
+        picks: name of a decision -> an option for each group.
+        left_alone: name of a layer -> why the search left it alone. It is for people, and no part of the hash.
     """
 
     space: str
@@ -46,7 +46,7 @@ class Architecture:
         return found
 
     def having(self, picks: Picks) -> "Architecture":
-        """This one with some other picks."""
+        """This architecture with some other picks."""
         return replace(self, picks={**self.picks, **picks})
 
     def refuse_foreign(self, space: str, decisions: Collection[str]) -> None:

@@ -20,7 +20,7 @@ FLOAT_BITS = 32
 
 
 class Described(Protocol):
-    """What of a Space a description is made from."""
+    """What a description needs of a Space."""
 
     spec: SpaceSpec
     blocks: Sequence[Block]
@@ -46,17 +46,17 @@ class ChannelWidths(NamedTuple):
 
 
 def describe(space: Described, selection: Selection) -> Network:
-    """Channels and channels a width out of the decisions, in float64."""
+    """The network with the channels, and the channels of each width, that the decisions say, in float64."""
     return _Description(space, selection).network()
 
 
 class _Description:
-    """A space by what its decisions say.
+    """A space as its decisions say.
 
     Attributes:
         alpha: (places,), how often each place of the vector of gates stands in the network.
-        channels: tensor -> (), how many it has.
-        precisions: tensor -> its own.
+        channels: tensor -> (), how many channels it has.
+        precisions: tensor -> its precision.
     """
 
     def __init__(self, space: Described, selection: Selection) -> None:
@@ -75,7 +75,7 @@ class _Description:
         return Network(layers, tensors, self.spec.inputs, self.spec.outputs, branches)
 
     def _precisions(self, one: Tensor) -> dict[str, Precision]:
-        """Of every tensor; behind a select those of its inputs, as far as they are picked."""
+        """The precision of every tensor. Behind a select it is a mixture of those of the inputs, by their shares."""
         found = {name: self._precision(name, one) for name in self.spec.inputs}
         for block in self.spec.blocks:
             scale = self.spec.scale_of[block.name]
@@ -154,7 +154,7 @@ class _Description:
 
 
 def _mixture(parts: Sequence[Precision], share: Tensor) -> Precision:
-    """What a tensor can have that is one of several. share: (n_parts,), of each."""
+    """The precision of a tensor that is one of several. share: (n_parts,), the share of each."""
     widths = tuple(sorted({bits for part in parts for bits in part.widths}))
     if len(widths) == 1:
         return Precision(widths, share.new_ones(1))

@@ -1,4 +1,4 @@
-"""`OneOf`: alternatives that users put into their own network; a search picks one."""
+"""`OneOf`: alternatives that users put into their own network, of which a search picks one."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from search.errors import UsageError
 
 
 class Select(nn.Module):
-    """Marks in a traced graph where alternatives meet; runs as the one that is picked."""
+    """Marks in a traced graph where alternatives meet. It runs as the alternative that is picked."""
 
     pick = 0
 
@@ -19,15 +19,15 @@ class Select(nn.Module):
 class OneOf(nn.Module):
     """One of several blocks that take the same tensor and give tensors of one shape.
 
-    nn.Identity among them makes depth a choice. As it stands, by itself, it is its first alternative; in a Space each
-    is trained on the batches for which it is drawn, and the search learns which one is best. Channels of all outputs
-    are tied: they are pruned together.
+    nn.Identity among them makes depth a choice. By itself it is its first alternative. In a Space each alternative is
+    trained on the batches for which it is drawn, and the search learns which one is best. The channels of all outputs
+    are tied, so they are pruned together.
 
     Args:
-        alternatives: blocks; they may share submodules.
+        alternatives: the blocks. They may share submodules.
 
     Raises:
-        UsageError: fewer than two.
+        UsageError: there are fewer than two.
     """
 
     def __init__(self, alternatives: Sequence[nn.Module]) -> None:

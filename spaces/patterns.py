@@ -1,18 +1,18 @@
 """Weights in a pattern: N:M, columns, channels or blocks by parametrised structured pruning (PSP), or single weights.
 
-"2:4": of every four weights that lie beside one another along the inputs, the two largest stay; all learn, straight
-through, and those that are masked decay (SR-STE, Zhou et al., ICLR 2021, arXiv 2102.04010, eq. 9).
+"2:4": of every four weights side by side along the inputs, the two largest stay. All weights learn, straight through,
+and those that are masked decay (SR-STE, Zhou et al., ICLR 2021, arXiv 2102.04010, eq. 9).
 
-"columns", "channels", "blocks 4x8": each structure has a parameter v, its weights are w * alpha(v), with alpha(v) = v
-where |v| > eps and 0 elsewhere; the gradient of alpha passes to v as it is, and v decays (Schindler et al., LOD 2020,
-arXiv 1911.11170). Here eps is THRESHOLD times the largest |v| of the layer: a norm behind it undoes a common factor, so
-under a fixed one all structures of a layer fall together; and one always stays. A column is one place of the kernel and
-one input, in all outputs; a channel is all weights of one output; a block is so many outputs by so many places of the
-flattened inputs.
+"columns", "channels", "blocks 4x8": each structure has a parameter v. Its weights are w * alpha(v), with alpha(v) = v
+where |v| > eps and 0 elsewhere. The gradient of alpha passes to v as it is, and v decays (Schindler et al., LOD 2020,
+arXiv 1911.11170). Here eps is THRESHOLD times the largest |v| of the layer. A norm behind the layer undoes a common
+factor, so with a fixed eps all structures of a layer would fall together. One structure always stays. A column is one
+place of the kernel and one input, in all outputs. A channel is all weights of one output. A block is so many outputs by
+so many places of the flattened inputs.
 
-"weights": each weight by itself stays or is gone, as a strategy that prunes them says; training changes nothing of it.
+"weights": each weight by itself stays or is gone, as a strategy that prunes weights says. Training does not change it.
 
-The zeros stay in the layer, which is stored and computed as a dense one.
+The zeros stay in the layer, which is stored and computed as a dense one (docs/methods.md, section 7).
 """
 
 import re
@@ -37,10 +37,10 @@ class UnfitPattern(PicojouleError, ValueError):
 
 
 def parse(pattern: str) -> tuple[str, int, int]:
-    """(kind, a, b) of "N:M", "columns", "channels", "blocks RxC", "weights".
+    """(kind, a, b) of "N:M", "columns", "channels", "blocks RxC" or "weights".
 
     Raises:
-        UsageError: it is none of these.
+        UsageError: the pattern is none of these.
     """
     if pattern in (*STRUCTURES, SINGLE):
         return pattern, 0, 0
@@ -61,7 +61,7 @@ def made(pattern: str, shape: tuple[int, ...]) -> "NM | Structured | Single":
     """The pattern of weights (C_out, C_in / groups, *kernel).
 
     Raises:
-        UnfitPattern: there is nothing of that size in them.
+        UnfitPattern: the weights are smaller than the pattern.
     """
     kind, a, b = parse(pattern)
     if kind == "n_m":
@@ -72,7 +72,7 @@ def made(pattern: str, shape: tuple[int, ...]) -> "NM | Structured | Single":
 
 
 class _StraightDecayed(Function):
-    """w * mask; backward the gradient of all, and a pull to 0 for what is masked."""
+    """w * mask. The backward pass gives the gradient to all weights, and pulls masked ones to 0."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, mask: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class _StraightDecayed(Function):
 
 
 class NM(nn.Module):
-    """Of every m inputs that are open, side by side, the n largest weights; what is left over at the end stays."""
+    """Of every m open inputs side by side the n largest weights stay. So do weights left over at the end."""
 
     def __init__(self, n: int, m: int, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class NM(nn.Module):
 
 
 class _Cut(Function):
-    """v where |v| > THRESHOLD max |v|, 0 elsewhere; backward the identity."""
+    """v where |v| > THRESHOLD max |v|, and 0 elsewhere. The backward pass is the identity."""
 
     @staticmethod
     def forward(ctx: Any, v: Tensor) -> Tensor:
@@ -124,7 +124,7 @@ class _Cut(Function):
 
 
 class Structured(nn.Module):
-    """A parameter a column, channel or block."""
+    """A parameter for each column, channel or block."""
 
     def __init__(self, kind: str, block: tuple[int, int], shape: tuple[int, ...]) -> None:
         super().__init__()

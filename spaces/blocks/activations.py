@@ -1,6 +1,6 @@
 """Elementwise activations by name, so that a network can be rebuilt from its description alone.
 
-None, relu and relu6 are clamps of the integer codes; any other becomes a table of at most 256 entries.
+"none", "relu" and "relu6" are clamps of the integer codes. Any other becomes a table of at most 256 entries.
 """
 
 from collections.abc import Callable
@@ -42,5 +42,5 @@ def activate(x: Tensor, activation: Activation) -> Tensor:
 
 
 def moves_zero(activation: Activation) -> bool:
-    """Whether f(0) is not 0, so that a closed channel must be masked once more behind it."""
+    """Whether f(0) is not 0, so that a closed channel must be masked once more after it."""
     return activate(torch.zeros(()), activation).item() != 0.0

@@ -24,9 +24,9 @@ TABLE_BITS = 8  # of the codes that index an activation table
 
 @dataclass
 class Folded:
-    """The integers of a block, its norm folded into them: those of the Program, as int64 tensors.
+    """The integers of a block with its norm folded into them, as int64 tensors. They are those of the Program.
 
-    The Program's bias takes the input's zero point off as well; this one does not.
+    The Program's bias subtracts the input's zero point as well; this one does not.
     """
 
     multiplier: Tensor
@@ -39,7 +39,7 @@ class Folded:
 
 
 class _Shared(NamedTuple):
-    """What the Space owns and blocks share. In a tuple, since a block that registered it would store it twice."""
+    """What the Space owns and blocks share. It is a tuple, because a block that registered it would store it twice."""
 
     sources: tuple[Quantizer, ...]
     quantizer: Quantizer | None
@@ -51,9 +51,9 @@ class Block(nn.Module):
     """One node.
 
     Attributes:
-        combine: of subclasses: (selection, *inputs) -> the float operator's result.
-        integers: of subclasses: int64 codes, zero points subtracted, to int64 accumulators.
-        pre: the quantizer of the codes that index a table, where the activation is one behind a norm or a sum.
+        combine: a method of subclasses: (selection, *inputs) -> the result of the float operator.
+        integers: a method of subclasses: int64 codes without zero points -> int64 accumulators.
+        pre: the quantizer of the codes that index a table, where the activation behind a sum or a norm is a table.
     """
 
     combine: Callable[..., Tensor]
@@ -79,7 +79,7 @@ class Block(nn.Module):
 
     @property
     def quantizer(self) -> Quantizer | None:
-        """The output's, or its choice of some; None where nothing is quantized."""
+        """The quantizer of the output, or its choice of quantizers; None where nothing is quantized."""
         return self._shared.quantizer
 
     @property
@@ -104,7 +104,7 @@ class Block(nn.Module):
     # Of every Space
 
     def inherit(self, old: "Block") -> None:
-        """Takes what is its own, and no other block's, of the block that it was before something was decided."""
+        """Takes over what belongs to this block alone from the block that it was before something was decided."""
         if self.pre is not None and old.pre is not None:
             self.pre.inherit(old.pre)
 
@@ -112,7 +112,7 @@ class Block(nn.Module):
         raise NotImplementedError(f"block '{self.name}': {self.spec.op} requantizes nothing.")
 
     def forward(self, selection: Selection, *inputs: Tensor) -> Tensor:
-        """Values to values. In integer mode they lie on the grid, and equal the Program's to the bit."""
+        """From values to values. In integer mode they lie on the grid, and equal the Program's to the bit."""
         if selection.mode != INTEGER:
             return self.fake(selection, *inputs)
         with torch.no_grad():
@@ -123,12 +123,12 @@ class Block(nn.Module):
         return self.finish(selection, self.combine(selection, *inputs), selection.keep.get(self.name))
 
     def real_bounds(self) -> Codes:
-        """Of the clamp that the activation is, where nothing is quantized; none where it is a function."""
+        """The bounds of an activation that is a clamp, where nothing is quantized. Other activations have no bounds."""
         name = self.spec.activation[0]
         return Codes(0.0 if name in ("relu", "relu6") else float("-inf"), 6.0 if name == "relu6" else float("inf"))
 
     def finish(self, selection: Selection, y: Tensor, keep: Tensor | None) -> Tensor:
-        """Mask, activation and quantization of a sum."""
+        """Masks, activates and quantizes a sum."""
         quantizer = None if selection.mode == FLOAT else self.quantizer
         if self.clamped:
             if selection.mode == FLOAT:
@@ -158,7 +158,7 @@ class Block(nn.Module):
         return y
 
     def exact(self, *inputs: Tensor) -> Tensor:
-        """Integer arithmetic alone, on grid values."""
+        """The block in integer arithmetic alone, on values that lie on the grid."""
         folded = self.folded()
         codes = [q.codes(x) - q.zero_point for q, x in zip(self.sources, inputs, strict=True)]
         acc = self.integers(*codes)
@@ -173,7 +173,7 @@ class Block(nn.Module):
         return folded.multiplier.view(shape), folded.shift.view(shape)
 
     def folded(self) -> Folded:
-        """`fold()`, kept while the block is in evaluation, where nothing can change."""
+        """What `fold()` returns, kept while the block is in evaluation, where nothing can change."""
         if self.training:
             self._cached = None
             return self.fold()
@@ -186,7 +186,7 @@ class Block(nn.Module):
         return super().train(mode)
 
     def sum_quantizer(self) -> ActivationQuantizer:
-        """The quantizer right behind the sum: the table's index where there is a table."""
+        """The quantizer right behind the sum. Where there is a table it makes the index of the table."""
         return self.pre if self.pre is not None else self.output
 
     def clip(self) -> tuple[int, int]:
@@ -195,7 +195,7 @@ class Block(nn.Module):
         return int(low) + quantizer.zero_point, int(high) + quantizer.zero_point
 
     def table(self) -> Tensor | None:
-        """Output code for each code of the sum, or None where the activation is a clamp."""
+        """The output code for each code of the sum; None where the activation is a clamp."""
         return activation_table(self.pre, self.output, self.spec.activation) if self.pre is not None else None
 
 

@@ -1,4 +1,4 @@
-"""Convolution of any dimension, or linear layer, with its norm and activation: one block."""
+"""A convolution of any dimension, or a linear layer, with its norm and activation, as one block."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -22,7 +22,7 @@ UNBOUNDED = Codes(float("-inf"), float("inf"))
 
 
 def _every(x: Tensor, stride: Sequence[int]) -> Tensor:
-    """The places that a kernel of one tap reads."""
+    """The places of the input that a kernel of one tap reads."""
     for dimension, step in enumerate(stride, start=2):
         x = x[(slice(None),) * dimension + (slice(None, None, step),)]
     return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x.contiguous()
@@ -78,11 +78,11 @@ class ConvBlock(Block):
 
     @torch.no_grad()
     def fold(self) -> Folded:
-        """Batch norm goes into multiplier and bias (docs/methods.md, section 5); its sign into the multiplier's.
+        """Folds batch norm into multiplier and bias (docs/methods.md, section 5), and its sign into the multiplier's.
 
-        y = gain * (s_w s_x sum + b) + offset = gain s_w s_x (sum + (b + offset / gain) / (s_w s_x)). Where the gain
-        is so small that the bias would leave 30 bits, the channel is a constant in all but name: the multiplier is
-        raised until the bias fits.
+        y = gain * (s_w s_x sum + b) + offset = gain s_w s_x (sum + (b + offset / gain) / (s_w s_x)). Where the gain is
+        so small that the bias would not fit in 30 bits, the channel is nearly a constant. The multiplier is then raised
+        until the bias fits.
         """
         assert self.weights.quantizer is not None
         codes, step = self.weights.quantizer.integers(self.weights.weight)

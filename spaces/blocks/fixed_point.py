@@ -1,7 +1,7 @@
 """From real scales to fixed-point integers, in torch: the twin of `search/integer/kernels.py`, kept apart on purpose.
 
-Two implementations of one rule, compared element by element by the tests, are worth more than one that is called twice.
-The rule: code = clip(((acc * m + 2^(n-1)) >> n) + z, lo, hi), with m a signed 16-bit integer and n in 1..62.
+Two implementations of one rule, which the tests compare element by element, are worth more than one that is called
+twice. The rule is code = clip(((acc * m + 2^(n-1)) >> n) + z, lo, hi), with m a signed 16-bit integer and n in 1..62.
 """
 
 import torch
@@ -14,7 +14,7 @@ FLOAT32_EXACT = 2**24  # integers up to here are exact in float32
 
 
 def multiplier_and_shift(ratio: Tensor) -> tuple[Tensor, Tensor]:
-    """M ~ m / 2^n, as precise as 15 bits allow.
+    """Integers m and n with M ~ m / 2^n, as precise as 15 bits allow.
 
     Args:
         ratio: (C,) float64, |M| < 2^14.
@@ -23,7 +23,7 @@ def multiplier_and_shift(ratio: Tensor) -> tuple[Tensor, Tensor]:
         m (C,) int64 with 2^14 <= |m| < 2^15 (less where M < 2^-48; 0 where M is 0), n (C,) int64 in 1..62.
 
     Raises:
-        OverflowError: a ratio too large for a shift of at least 1.
+        OverflowError: a ratio is too large for a shift of at least 1.
     """
     _, exponent = torch.frexp(ratio.double())  # |mantissa| in [0.5, 1)
     shift = (MULTIPLIER_BITS - exponent.long()).clamp_max(MAX_SHIFT)
@@ -38,13 +38,13 @@ def multiplier_and_shift(ratio: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def common_shift(ratios: Tensor) -> tuple[Tensor, Tensor]:
-    """(k,) ratios to (k,) multipliers under one shift (1,): the largest has 15 bits."""
+    """(k,) ratios to (k,) multipliers with one shift (1,), such that the largest has 15 bits."""
     _, shift = multiplier_and_shift(ratios.abs().max().reshape(1))
     return torch.round(torch.ldexp(ratios.double(), shift)).long(), shift
 
 
 def requantize(acc: Tensor, multiplier: Tensor, shift: Tensor) -> Tensor:
-    """(acc * m + 2^(n-1)) >> n in int64: round half up, once. m and n broadcast against acc."""
+    """(acc * m + 2^(n-1)) >> n in int64, which rounds half up, once. m and n broadcast against acc."""
     half = torch.ones_like(shift) << (shift - 1)
     return (acc * multiplier + half) >> shift
 

@@ -15,7 +15,7 @@ def _ratios(values: Sequence[float], like: Tensor) -> Tensor:
 
 
 class AddBlock(Block):
-    """a + b: each input with its multiplier, one shift."""
+    """a + b. Each input has a multiplier, and there is one shift."""
 
     def combine(self, selection: Selection, a: Tensor, b: Tensor) -> Tensor:
         return a + b
@@ -37,7 +37,7 @@ class AddBlock(Block):
 
 
 class MulBlock(Block):
-    """a * b, elementwise."""
+    """a * b, element by element."""
 
     def combine(self, selection: Selection, a: Tensor, b: Tensor) -> Tensor:
         return a * b
@@ -54,7 +54,7 @@ class MulBlock(Block):
 
 
 class ConcatBlock(Block):
-    """Channels of several tensors behind one another, on one scale."""
+    """The channels of several tensors, one tensor after another, on one scale."""
 
     def combine(self, selection: Selection, *inputs: Tensor) -> Tensor:
         return torch.cat(inputs, 1)

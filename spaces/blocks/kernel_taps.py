@@ -1,11 +1,12 @@
 """Which taps of a kernel are on offer, and what a convolution is once the others are gone.
 
-A tap that a mask zeroes adds nothing, so the masked layer and the cropped one compute the same, where the padding
-shrinks with the kernel. Three choices, each among nested masks:
+A tap that a mask zeroes adds nothing. So the masked layer and the cropped one compute the same, where the padding
+shrinks with the kernel. There are three choices, each among nested masks (docs/methods.md, section 2):
 
-- kernel: centred squares, 1x1 in 3x3 in 5x5 in 7x7, of a kernel with equal sides (docs/methods.md, section 2).
-- receptive_field, dilation: of 1-D kernels, PIT (Risso et al., IEEE TComp 2022). Taps are counted from the present, the
-  last one, into the past: the first r stay, and of those every d-th. The product of both masks bears on the weights.
+- kernel: centred squares, 1x1 in 3x3 in 5x5 in 7x7, of a kernel with equal sides.
+- receptive_field, dilation: of 1-D kernels, PIT (Risso et al., IEEE TComp 2022). Taps are counted from the present,
+  which is the last one, into the past. The first r stay, and of those every d-th. The product of both masks multiplies
+  the weights.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ KERNEL, RECEPTIVE_FIELD, DILATION = ROLES = ("kernel", "receptive_field", "dilat
 
 
 def taps_kept(role: str, size: int, option: int) -> list[int]:
-    """Indices along one dimension of a kernel of `size` taps."""
+    """Indices of the taps that stay, along one dimension of a kernel of `size` taps."""
     if role == KERNEL:
         return list(range((size - option) // 2, (size + option) // 2))
     ages = range(size - 1, -1, -1)  # of the taps, in steps from the present
@@ -51,7 +52,7 @@ def time_options(attributes: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """Receptive fields and dilations of a 1-D convolution, the largest field and the densest taps last.
 
     Raises:
-        UsageError: the past is not padded by what the kernel reaches back; what is there and what is needed.
+        UsageError: the padding does not cover what the kernel reaches back. The message says what is needed.
     """
     (size,), ((past, _),), (gap,) = attributes["kernel"], attributes["padding"], attributes["dilation"]
     reach = (size - 1) * gap

@@ -1,4 +1,4 @@
-"""Batch norm that stays a batch norm until lowering, over any number of dimensions."""
+"""Batch norm over any number of dimensions. It stays a batch norm until lowering."""
 
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -32,7 +32,7 @@ class Norm(nn.Module):
 
     @torch.no_grad()
     def inherit(self, old: "Norm", channels: Tensor) -> None:
-        """Takes the numbers of a larger norm. channels: (C,), indices of those that stay."""
+        """Takes the numbers of a larger norm. channels: (C,), indices of the channels that stay."""
         self.weight.copy_(old.weight.cpu()[channels])
         self.bias.copy_(old.bias.cpu()[channels])
         self.running_mean.copy_(old.running_mean.cpu()[channels])
@@ -41,7 +41,7 @@ class Norm(nn.Module):
 
 @contextmanager
 def momentum_kept(norms: Iterable[Norm]) -> Iterator[None]:
-    """Whatever momentum they are given inside it, behind it norms have the one that they had."""
+    """Inside it the momentum of norms may change. After it they have the one that they had before."""
     momenta = {norm: norm.momentum for norm in norms}
     try:
         yield
@@ -52,7 +52,7 @@ def momentum_kept(norms: Iterable[Norm]) -> Iterator[None]:
 
 @contextmanager
 def unmoved(norms: Collection[Norm]) -> Iterator[None]:
-    """Running statistics stay as they are, whatever passes; a norm in training still normalises by its batch."""
+    """Inside it running statistics do not change. A norm in training still normalises by its batch."""
     with momentum_kept(norms):
         for norm in norms:
             norm.momentum = 0.0
@@ -61,7 +61,7 @@ def unmoved(norms: Collection[Norm]) -> Iterator[None]:
 
 @contextmanager
 def frozen(norms: Collection[Norm], frozen: bool = True) -> Iterator[None]:
-    """Inside it norms in training normalise by their running statistics; with frozen=False by the batch's."""
+    """Inside it norms in training normalise by their running statistics, or with frozen=False by those of the batch."""
     before = {norm: norm.frozen for norm in norms}
     try:
         for norm in norms:
@@ -77,7 +77,7 @@ def is_distributed() -> bool:
 
 
 class _Summed(torch.autograd.Function):
-    """The sum over all processes; so is its gradient, since every process's loss reads it."""
+    """The sum over all processes. Its gradient is summed too, since the loss of every process reads it."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ class _Summed(torch.autograd.Function):
 
 
 def synchronized_norm(x: Tensor, norm: Norm, keep: Tensor | None) -> Tensor:
-    """Batch norm over the global batch: every process computes what one process with all samples would.
+    """Batch norm over the global batch. Every process computes what one process with all samples would compute.
 
     (torch's SyncBatchNorm has no CPU kernel.)
     """
@@ -112,7 +112,7 @@ def synchronized_norm(x: Tensor, norm: Norm, keep: Tensor | None) -> Tensor:
 
 
 def plain_norm(x: Tensor, norm: Norm) -> Tensor:
-    """Batch norm alone, differentiable, for the paths that fuse nothing behind it."""
+    """Batch norm alone, differentiable, for paths that fuse nothing behind it."""
     training = norm.training and not norm.frozen
     return F.batch_norm(
         x, norm.running_mean, norm.running_var, norm.weight, norm.bias, training, norm.momentum, norm.eps

@@ -13,7 +13,7 @@ AVG_POOLS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
 class _KeepsScale(Block):
-    """The output's codes are the input's: nothing to requantize."""
+    """A block whose output has the codes of its input, so that nothing is requantized."""
 
     def forward(self, selection: Selection, *inputs: Tensor) -> Tensor:
         return self._watch(self.combine(selection, *inputs))
@@ -30,7 +30,7 @@ class MaxPoolBlock(_KeepsScale):
 
 
 class UpsampleBlock(_KeepsScale):
-    """Nearest neighbour, each pixel `factor` times along every spatial dimension."""
+    """Nearest-neighbour upsampling: each pixel stands `factor` times along every spatial dimension."""
 
     def combine(self, selection: Selection, x: Tensor) -> Tensor:
         for dim, times in enumerate(self.spec.attributes["factor"], start=2):
@@ -44,7 +44,7 @@ class FlattenBlock(_KeepsScale):
 
 
 class AvgPoolBlock(Block):
-    """Mean over windows; the division is in the multiplier."""
+    """The mean over windows. The multiplier contains the division."""
 
     def combine(self, selection: Selection, x: Tensor) -> Tensor:
         return self._pool(x)

@@ -9,7 +9,7 @@ from spaces.decisions.selection import Selection
 
 
 class TableBlock(Block):
-    """f(x) for each of the input's codes, looked up."""
+    """f(x), looked up for each of the input's codes."""
 
     def fake(self, selection: Selection, *inputs: Tensor) -> Tensor:
         y, keep = activate(inputs[0], self.spec.activation), selection.keep.get(self.name)

@@ -17,9 +17,9 @@ class Kept(NamedTuple):
     """What stays of weights (C_out, C_in / groups, *kernel).
 
     Attributes:
-        rows: indices of the output channels; those of a copied channel stand there several times.
+        rows: indices of the output channels. The index of a copied channel stands there several times.
         columns: indices of the input channels of a group, in the same way.
-        taps: of each dimension of the kernel the indices; () where all stay.
+        taps: indices for each dimension of the kernel; () where all taps stay.
     """
 
     rows: Tensor
@@ -27,16 +27,17 @@ class Kept(NamedTuple):
     taps: Sequence[Tensor] = ()
 
     def of(self, values: Tensor) -> Tensor:
-        """The part of (C_out, C_in / groups, *kernel) that stays."""
+        """The part of a tensor (C_out, C_in / groups, *kernel) that stays."""
         values = values[self.rows][:, self.columns]
         for dimension, stays in enumerate(self.taps, start=2):
             values = values.index_select(dimension, stays)
         return values
 
     def parts(self) -> Tensor:
-        """(columns,), of each column its part in the one that it is a copy of; they sum to 1.
+        """(columns,), the part of each column in the one that it is a copy of. The parts of a column sum to 1.
 
-        Copies give what they gave together (Net2Net, arXiv 1511.05641), in unequal parts, or they would train alike.
+        Copies together give what the column gave (Net2Net, arXiv 1511.05641). Their parts are unequal, or they would
+        train alike.
         """
         order = self.columns.argsort(stable=True)
         counts = torch.bincount(self.columns)
@@ -72,11 +73,11 @@ class Weights(nn.Module):
 
     @property
     def reads_open_inputs(self) -> bool:
-        """Whether `patterned` is to be told which inputs are open."""
+        """Whether `patterned` has to be told which inputs are open."""
         return isinstance(self.pattern, patterns.NM)
 
     def patterned(self, inputs: Tensor | None = None) -> Tensor:
-        """The weights in their pattern. inputs: indices of those that are open, where not all are."""
+        """The weights in their pattern. inputs: indices of the inputs that are open; None: all are open."""
         if self.spec.masked:
             return self.weight * self.mask
         if self.pattern is None:
@@ -95,15 +96,15 @@ class Weights(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, method: str, inputs: Tensor | None) -> None:
-        """First steps of the quantizer, if there is one, see spaces.quantizers.calibrate. inputs: as in `patterned`."""
+        """Sets the first steps of the quantizer, if any; see spaces.quantizers.calibrate. inputs: as in `patterned`."""
         if self.quantizer is not None:
             self.quantizer.calibrate(self.patterned(inputs), method)
 
     @torch.no_grad()
     def inherit(self, old: "Weights", kept: Kept) -> None:
-        """Takes what stays of open weights; of a pattern its mask, and of the steps those of the precisions in use.
+        """Takes what stays of open weights: the weights, the mask of a pattern, and the steps of the precisions in use.
 
-        Where channels were copied, steps are calibrated anew: the weights that read them are smaller.
+        Where channels were copied, steps are calibrated anew, because the weights that read them are smaller.
         """
         inputs = kept.columns.unique() if old.reads_open_inputs else None
         values = old.weight if old.pattern is None else old.patterned(inputs)
@@ -124,13 +125,13 @@ class Weights(nn.Module):
 def weights_in_use(
     weights: Mapping[str, Weights], selection: Selection, open_inputs: Callable[[str], Tensor | None]
 ) -> dict[str, Tensor]:
-    """Weights as a pass uses them: fake-quantized, in their pattern, without the taps that are masked.
+    """Weights as a pass uses them: fake-quantized, in their pattern, and without the taps that are masked.
 
     Args:
-        open_inputs: of stored weights the indices of the inputs that are open, see Selector.open_inputs.
+        open_inputs: gives the indices of the inputs of stored weights that are open, see Selector.open_inputs.
 
     Returns:
-        Weights name -> like the stored weights; those that are used as they are stored are left out.
+        Weights name -> weights in use. Weights that are used as they are stored are left out.
     """
     patterned = {name: w for name, w in weights.items() if w.is_patterned}
     used = {n: w.patterned(open_inputs(n) if w.reads_open_inputs else None) for n, w in patterned.items()}

@@ -1,4 +1,4 @@
-"""From open to decided: what was closed is physically gone, in its layer, its norm and every reader."""
+"""From open to decided: a closed channel is physically gone from its layer, its norm and every reader."""
 
 import copy
 from collections.abc import Mapping
@@ -18,11 +18,11 @@ Channels = Mapping[str, Tensor]  # tensor -> indices of the channels that stay, 
 
 @dataclass(frozen=True)
 class Decided:
-    """What a decided network is, and what its parts inherit of the parts of the open one that have their names.
+    """A decided network, and what its parts inherit from the parts of the open one with the same names.
 
     Attributes:
         norms: name -> (C,), indices of the channels that stay.
-        weights: name -> what stays of them.
+        weights: name -> what stays of the weights.
     """
 
     spec: SpaceSpec
@@ -31,7 +31,7 @@ class Decided:
 
 
 def decided(spec: SpaceSpec, picks: Picks) -> Decided:
-    """The network without decisions, in which all took what they picked.
+    """The network without decisions, in which every decision took its pick.
 
     Args:
         picks: of every decision, as in an Architecture.
@@ -52,7 +52,7 @@ def decided(spec: SpaceSpec, picks: Picks) -> Decided:
 
 
 def _channels_kept(spec: SpaceSpec, picks: Picks) -> Channels:
-    """Tensor -> the channels that stay, in order; one that is to stand there several times, several times."""
+    """Tensor -> the channels that stay, in order. A channel that is copied stands there several times."""
     times = torch.cat([torch.ones(1, dtype=torch.long), *[torch.tensor(picks[gate]) for gate in spec.gates]])
     keep = {}
     for name, places in spec.slots.items():
@@ -75,7 +75,7 @@ def _shrink_block(block: BlockSpec, keep: Channels) -> None:
 
 
 def _kept(spec: SpaceSpec, weights: str, keep: Channels, picks: Picks) -> Kept:
-    """What stays of stored weights, as their first use says."""
+    """What stays of stored weights, by their first use."""
     block = next(b for b in spec.blocks if b.weights == weights)
     source = block.inputs[0]
     groups, inputs = block.attributes.get("groups", 1), len(spec.slots[source])
@@ -101,7 +101,7 @@ def _shrunk(weights: WeightsSpec, kept: Kept, picks: Picks) -> WeightsSpec:
 
 
 def _bits(weights: WeightsSpec, picks: Picks) -> tuple[int, ...] | None:
-    """Bits of each channel before any of them goes; None: floats."""
+    """The bits of each channel, before any channel goes; None: the weights are floats."""
     channels = weights.shape[0]
     if weights.bits is not None:
         pick = picks[weights.bits]

@@ -1,4 +1,4 @@
-"""Branches that were not picked are gone, with what only they had; a select is the branch that it picks."""
+"""Branches that were not picked go, with all that only they have. A select becomes the branch that it picks."""
 
 import copy
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from spaces.spec import SpaceSpec
 
 
 def resolved(spec: SpaceSpec, picks: Picks) -> SpaceSpec:
-    """The description without choices of branches; all other decisions, and all names, are as they were."""
+    """The description without choices of branches. All other decisions and all names are as they were."""
     branches = {name: picks[name][0] for name, choice in spec.choices.items() if choice.branches}
     return _without(spec, branches) if branches else spec
 
@@ -44,7 +44,7 @@ def _without(spec: SpaceSpec, picks: Mapping[str, int]) -> SpaceSpec:
 
 
 def _scale(spec: SpaceSpec, passes_on: dict[str, str], name: str) -> str:
-    """The tensor whose scale it has, which may have lain behind a select."""
+    """The tensor whose scale a tensor has, also where that tensor was behind a select."""
     scale = spec.scale_of[name]
     while scale in passes_on:
         scale = spec.scale_of[passes_on[scale]]

@@ -13,9 +13,9 @@ class GatePlaces(nn.Module):
     """Indices into the vector of all gates, whose place 0 is the channel that is always open.
 
     Attributes:
-        counts: (tensors, places), float64; tensors as in the description.
-        masked: block -> its channels, of the blocks that mask their output.
-        places: of all masked blocks behind one another.
+        counts: (tensors, places), float64, with tensors in the order of the description.
+        masked: block -> number of its channels, of the blocks that mask their output.
+        places: the places of all masked blocks, one block after another.
     """
 
     counts: Tensor
@@ -37,24 +37,25 @@ class GatePlaces(nn.Module):
         self.register_buffer("places", torch.tensor(places, dtype=torch.long), persistent=False)
 
     def of(self, block: str) -> Tensor | None:
-        """(C,); None where no gate bears on what the block makes."""
+        """(C,), the places of a block's channels; None where no gate bears on them."""
         return getattr(self, self._of[block]) if block in self._of else None
 
     def split(self, alpha: Tensor) -> dict[str, Tensor]:
-        """Masked block -> (C,) of the vector of all gates."""
+        """Masked block -> (C,), its part of the vector of all gates."""
         each = alpha.index_select(0, self.places).split(list(self.masked.values()))
         return dict(zip(self.masked, each, strict=True))
 
 
 def _shows_gates(block: BlockSpec) -> bool:
-    """Whether a closed channel would come out other than as zero, were it not masked."""
+    """Whether a closed channel would come out as something other than zero if it were not masked."""
     return block.weights is not None or moves_zero(block.activation)
 
 
 def _masked_later(spec: SpaceSpec, gated: Collection[str]) -> set[str]:
-    """Tensors whose every path meets another mask of the same channels: the input of a depthwise convolution, say.
+    """Tensors of which every path meets another mask of the same channels, as that of a depthwise convolution.
 
-    Of two masks in a row each would hide the other's gradient where the gate is closed, and double it where open.
+    Of two masks in a row each would hide the gradient of the other where the gate is closed, and double it where the
+    gate is open.
     """
     later: set[str] = set()
     for block in reversed(spec.blocks):

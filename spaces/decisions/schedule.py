@@ -13,7 +13,7 @@ class Schedule:
 
     Attributes:
         branches: the choices of branches.
-        everything: all branches run, whatever was drawn; see `all_branches`.
+        everything: whether all branches run, whatever was drawn; see `all_branches`.
     """
 
     def __init__(self, spec: SpaceSpec) -> None:
@@ -43,17 +43,17 @@ class Schedule:
         return {block.weights for block in self.running(paths) if block.weights}
 
     def chosen_by(self, weights: str) -> set[str]:
-        """Choices that stored weights are used by: of their precision and of their taps."""
+        """The choices of stored weights: of their precision and of their taps."""
         spec = self._spec.weights[weights]
         return {name for name in (spec.bits, *spec.taps.values()) if name is not None}
 
     def bears(self, choice: str, paths: Mapping[str, int]) -> bool:
-        """Whether a block runs that computes otherwise with another option of a choice."""
+        """Whether a block runs that computes something else with another option of a choice."""
         return any(choice in self._choices_of[block.name] for block in self.running(paths))
 
     @cached_property
     def _choices_of(self) -> dict[str, set[str | None]]:
-        """Block -> all choices that it computes by."""
+        """Block -> all choices on which its result depends."""
         return {block.name: self._choices(block) for block in self._spec.blocks}
 
     def _choices(self, block: BlockSpec) -> set[str | None]:

@@ -17,17 +17,17 @@ class Selection:
     """What the decisions say in this forward pass.
 
     Attributes:
-        mode: of spaces.modes.
-        alpha: (places,), all gates behind one another, a one in front; None without gates.
+        mode: one of spaces.modes.
+        alpha: (places,), a 1 and then all gates, one after another; None without gates.
         keep: tensor -> (C,) mask, where a gate bears on it.
         share, probability: choice -> (groups, n_options). The share of a whole choice is a constant.
-        whole: the choices of one group, whose other options are tried, not derived.
+        whole: the choices of one group, whose other options are tried and not derived.
         learns: choice -> its share, differentiable.
-        weight: weights name -> weights as they are used, where they are quantized or masked; the Space adds them.
+        weight: weights name -> weights as they are used, where they are quantized or masked. The Space adds them.
         picked: choice -> index of the option in use, for the choices of activation precisions.
         paths: choice of branches -> the branch that runs.
-        soft: choices whose shares are no picks.
-        held: decisions and activation steps are constants of this pass.
+        soft: choices whose shares are mixtures.
+        held: whether decisions and activation steps are constants of this pass.
     """
 
     mode: str
@@ -49,11 +49,11 @@ class Selection:
 
     @staticmethod
     def of(mode: str, leaves: Mapping[str, Tensor]) -> "Selection":
-        """One that describes a network by these leaves; nothing can be run with it."""
+        """A selection that describes a network by these leaves. Nothing can be run with it."""
         return Selection(mode, leaves.get(GATES), share={n: t for n, t in leaves.items() if n != GATES})
 
     def hold(self) -> "Selection":
-        """The same again, as constants; weights in use and paths are to be made anew."""
+        """The same selection as constants. Weights in use and paths have to be made anew."""
         if self.held:
             return replace(self, weight={}, paths={})
         keep, share, probability = (_constant(part) for part in (self.keep, self.share, self.probability))
@@ -61,7 +61,7 @@ class Selection:
         return Selection(self.mode, alpha, keep, share, probability, picked=self.picked, soft=self.soft, held=True)
 
     def having(self, choice: str, option: int) -> "Selection":
-        """The same with another option, by its index, of a choice of one group; weights in use stay as they are."""
+        """The same with another option (an index) of one whole choice. Weights in use stay as they are."""
         one_hot = torch.zeros_like(self.share[choice])
         one_hot[0, option] = 1
         picked, paths = ({**part, choice: option} if choice in part else part for part in (self.picked, self.paths))
@@ -79,7 +79,7 @@ class Selection:
         return onto(self._step(log_step), codes)
 
     def mixes(self, quantizer: Quantizer) -> bool:
-        """Whether a tensor is a mixture of precisions, each computed."""
+        """Whether a tensor is a mixture of precisions, each of which is computed."""
         return isinstance(quantizer, ActivationChoice) and quantizer.choice in self.soft
 
     def _step(self, log_step: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from spaces.spec import SpaceSpec
 
 
 class Selector:
-    """Reads the decisions of a space, whose modules it shares, once a forward pass.
+    """Reads the decisions of a space, whose modules it shares, once in each forward pass.
 
     Attributes:
         gates: in the order in which they lie in the vector of all gates.
@@ -34,8 +34,8 @@ class Selector:
         """What the decisions say now, differentiable.
 
         Args:
-            mode: of spaces.modes; in "float" only the choices of branches have a say.
-            draw: branches are drawn; if not, the likeliest run.
+            mode: one of spaces.modes. In "float" only the choices of branches have a say.
+            draw: whether branches are drawn. Otherwise the likeliest run.
         """
         selection = self._branches(mode) if mode == FLOAT else self._all(mode)
         self._draw(selection, draw)
@@ -48,9 +48,9 @@ class Selector:
         return selection
 
     def having(self, selection: Selection, choice: str, option: int) -> Selection:
-        """The selection with another option, by its index, of a choice of one group.
+        """The selection with another option (an index) of one whole choice.
 
-        It has the weights that were in use, but for those that the choice bears on: they are to be made anew.
+        It has the weights that were in use, but for those that the choice bears on, which have to be made anew.
         """
         changed = selection.having(choice, option)
         same = {n: w for n, w in selection.weight.items() if choice not in self.schedule.chosen_by(n)}
@@ -58,11 +58,11 @@ class Selector:
         return changed
 
     def bears(self, choice: str, selection: Selection) -> bool:
-        """Whether a pass by this selection would compute otherwise with another option of the choice."""
+        """Whether a pass by this selection would compute something else with another option of the choice."""
         return self.schedule.bears(choice, selection.paths)
 
     def copies(self) -> Tensor:
-        """(places,), of every place of the vector of gates: how often an open channel is to stand in the network."""
+        """(places,), how often an open channel of each place in the vector of gates stands in the decided network."""
         return torch.cat([torch.ones_like(self.gates[0].copies[:1]), *(gate.copies for gate in self.gates)])
 
     def open_inputs(self, weights: str) -> Tensor | None:

@@ -10,8 +10,8 @@ When = tuple[tuple[str, int], ...]
 def conditions(blocks: list[Op], outputs: Collection[str]) -> dict[str, When]:
     """Block -> the choices and options under which its result is read; () where it always is.
 
-    A block is read under the conditions of its reader, and, through a select, if that picks the input. Those that hold
-    on every way to the output are its own.
+    A block is read under the conditions of its reader and, through a select, only if the select picks that input. The
+    conditions that hold on every way to the output are those of the block.
     """
     found: dict[str, set[tuple[str, int]] | None] = {op.name: None for op in blocks}
     found |= {name: set() for name in outputs}

@@ -33,7 +33,7 @@ def described(
 
 
 class _Description:
-    """The parts of a description while they are made; choices and layers left alone are collected on the way."""
+    """The parts of a description while they are made. Choices and layers left alone are collected on the way."""
 
     def __init__(
         self, blocks: list[Op], inputs: Mapping[str, tuple[int, ...]], outputs: tuple[str, ...], options: Options
@@ -96,7 +96,7 @@ class _Description:
                 raise UsageError(f"options: time '{pattern}' matches no 1-D convolution; there are: {there}.")
 
     def _check_kernels(self) -> None:
-        """Sizes that are asked for and that no layer could take would be ignored."""
+        """Refuses kernel sizes that no layer can take, because they would be ignored."""
         kernels = {op.name: tuple(op.attributes["kernel"]) for op in self.blocks if _has_taps(op)}
         sizes = list(self.options.kernel_sizes)
         if sizes and not any(len(kernel) > 1 and max(kernel) > 1 for kernel in kernels.values()):
@@ -144,7 +144,7 @@ class _Description:
         return self.options.pattern
 
     def _taps(self, weights: str, calls: list[Op]) -> dict[str, str]:
-        """The choices of a convolution's taps, by role: what every call of it can take."""
+        """The choices of a convolution's taps, by role. Their options are those that every call of it can take."""
         op = calls[0]
         if not _has_taps(op):
             return {}
@@ -189,7 +189,7 @@ class _Description:
         return quantizers
 
     def _scales_of(self, tensor: str) -> set[str]:
-        """The tensors whose scale a tensor has: one, or where it is a select those of all its inputs."""
+        """The tensors whose scale a tensor has: one, or those of all inputs where it is a select."""
         scale = self.scale_of[tensor]
         select = next((op for op in self.blocks if op.name == scale and op.picks), None)
         if select is None:
@@ -198,7 +198,7 @@ class _Description:
 
 
 def _has_taps(op: Op) -> bool:
-    """Whether it is a convolution."""
+    """Whether an operator is a convolution."""
     return op.weighted and "kernel" in op.attributes
 
 
@@ -233,14 +233,14 @@ def _block(op: Op, when: tuple[tuple[str, int], ...]) -> BlockSpec:
 
 
 def _all_open(ties: Ties) -> dict[str, list[int]]:
-    """Every channel of every tensor at the place that is always open."""
+    """The places of tensors whose channels are all at the place that is always open."""
     return {name: [0] * len(ids) for name, ids in ties.ids.items()}
 
 
 def _gates(blocks: list[Op], ties: Ties) -> tuple[dict[str, list[int]], dict[str, int]]:
-    """Gates, named by the first layer they bear on, and each tensor's places in the vector of all gates.
+    """Gates, named by the first layer that they bear on, and each tensor's places in the vector of all gates.
 
-    One gate decides the channels that lie in the same tensors: the channel that it keeps open keeps all of those alive.
+    One gate decides the channels that lie in the same tensors. The channel that it keeps open keeps these alive.
     """
     tensors_of: dict[int, tuple[str, ...]] = {}
     for op in blocks:

@@ -1,4 +1,4 @@
-"""Operators to blocks: a norm and an activation join the operator before them where nobody else reads its result."""
+"""Operators to blocks: a norm and an activation join the operator before them if nothing else reads its result."""
 
 from collections import Counter
 from dataclasses import replace
@@ -13,7 +13,7 @@ from spaces.graph.trace import Call, Trace, Value
 
 
 def operators(trace: Trace) -> tuple[list[Op], tuple[str, ...]]:
-    """Operators in order without those that nothing reads, and the names of the outputs."""
+    """The operators in order, without those that nothing reads, and the names of the outputs."""
     passes_on: dict[str, str] = {}
     ops: list[Op] = []
     for call in trace.calls:
@@ -33,7 +33,7 @@ def operators(trace: Trace) -> tuple[list[Op], tuple[str, ...]]:
 
 
 def _padded(ops: list[Op], outputs: tuple[str, ...]) -> list[Op]:
-    """Without pads: each convolution that reads one pads as much more itself.
+    """The operators without pads. Each convolution that reads a pad pads as much more itself.
 
     Raises:
         UnsupportedNetwork: something else reads the padded tensor.
@@ -70,7 +70,7 @@ def _resolved(call: Call, passes_on: dict[str, str]) -> Call:
 
 
 def fuse(ops: list[Op], outputs: tuple[str, ...]) -> tuple[list[Op], tuple[str, ...]]:
-    """Blocks, each named by its first operator, and the names of the outputs."""
+    """The blocks, each named by its first operator, and the names of the outputs."""
     readers = Counter(name for op in ops for name in op.inputs) + Counter(outputs)
     blocks: list[Op] = []
     renamed: dict[str, str] = {}
@@ -104,7 +104,7 @@ def _join(op: Op, before: Op) -> None:
 
 
 def _alone(op: Op) -> Op:
-    """An activation by itself is a table; a norm by itself a depthwise 1x1 convolution with weights of one."""
+    """An activation by itself becomes a table, a norm by itself a depthwise 1x1 convolution with weights of one."""
     if op.kind == ACTIVATION:
         op.kind = "table"
     if op.kind == NORM:

@@ -19,8 +19,8 @@ class Op:
     """An operator before fusion. `weight`, `bias`, `norm` are the model's own tensors and modules.
 
     Attributes:
-        kind: of search.integer.operators, or norm, activation, pad.
-        depthwise: it has as many groups as input channels, more than one, so that they live and die together.
+        kind: a name in search.integer.operators, or norm, activation or pad.
+        depthwise: whether it has as many groups as input channels, and more than one. They live and die together.
     """
 
     kind: str
@@ -43,13 +43,13 @@ class Op:
         return tuple(self.weight.shape)
 
     def norm_settings(self) -> dict[str, float]:
-        """Of the batch norm that has joined the operator: eps and momentum."""
+        """eps and momentum of the batch norm that has joined the operator."""
         assert self.norm_module is not None and self.norm_module.momentum is not None, self.name
         return {"eps": self.norm_module.eps, "momentum": self.norm_module.momentum}
 
     @property
     def operator(self) -> Operator | None:
-        """The specification; None of what fusing is to join to another operator or to turn into one."""
+        """The specification; None for what fusing joins to another operator or turns into one."""
         return OPERATORS.get(self.kind)
 
     @property

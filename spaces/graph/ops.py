@@ -1,4 +1,4 @@
-"""Which rule a module class, a function or a method follows: one table of all."""
+"""Which rule a module class, a function or a method follows, in one table."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def translate(call: Call) -> list[Op] | Value:
     """The operators that a call is, or the value that it passes on.
 
     Raises:
-        UnsupportedNetwork: there is no rule for it.
+        UnsupportedNetwork: there is no rule for the call.
     """
     key: Any
     if isinstance(call.target, nn.Module):

@@ -1,9 +1,9 @@
 """Which channels live and die together: union-find over the channels of all tensors.
 
-A channel here is one entry along dimension 1; behind a flatten, a feature, which belongs to its channel. Tied are the
-channels that are added or multiplied, that pass through a depthwise convolution, and those at one position in each
-group of a grouped convolution (which must keep groups of equal size). Channels of the input and of the output are
-fixed: they belong to the outside world.
+A channel here is one entry along dimension 1. Behind a flatten it is a feature, which belongs to its channel. Tied are
+the channels that are added or multiplied, those that pass through a depthwise convolution, and those at one position in
+each group of a grouped convolution, which must keep groups of equal size. The channels of the inputs and outputs are
+fixed, because they belong to the outside world.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -19,7 +19,7 @@ FIXED = 0  # union-find root of all that cannot be pruned
 
 
 class Ties:
-    """Channel ids of every tensor; `find` gives the representative."""
+    """The channel ids of every tensor. `find` gives the representative of tied channels."""
 
     def __init__(self) -> None:
         self.parent = np.zeros(1, dtype=np.int64)
@@ -49,10 +49,10 @@ class Ties:
 
 
 def tie(ops: list[Op], inputs: Mapping[str, int], outputs: Collection[str]) -> tuple[Ties, dict[str, str]]:
-    """Ties of all tensors, and the layers whose channels are fixed, with the reason.
+    """The ties of all tensors, and the layers whose channels are fixed, with the reason.
 
     Args:
-        inputs: name -> channels.
+        inputs: name -> number of channels.
     """
     ties, left_alone = Ties(), {}
     called: dict[str, Channels] = {}
@@ -118,7 +118,7 @@ def _same(ties: Ties, op: Op, inputs: list[Channels]) -> Channels:
 
 
 def _rule(op: Op) -> Callable[[Ties, Op, list[Channels]], Channels]:
-    """By what the operator does to channels; where it does nothing to them they are its input's."""
+    """The rule of an operator, by what it does to channels. By default its channels are those of its input."""
     operator = op.operator
     assert operator is not None, op.kind  # fusing has joined all others
     if operator.weighted:

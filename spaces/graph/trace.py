@@ -1,4 +1,4 @@
-"""Trace a module with torch.fx and run it once, so that every value in the graph is known."""
+"""A module is traced with torch.fx and run once, so that every value in the graph is known."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Call:
-    """One node of the traced graph, its activation arguments as Values and all others as they were."""
+    """One node of the traced graph, with its activation arguments as Values and all others as they were."""
 
     name: str
     where: str  # path of the module it is in, for messages
@@ -74,12 +74,12 @@ def traced(model: nn.Module, examples: Sequence[Tensor]) -> Trace:
     """The calls that a network makes.
 
     Args:
-        model: left as it is; a copy is traced and run.
-        examples: (N, C, ...) each, any batch; one for each tensor that forward takes, in order.
+        model: stays as it is. A copy is traced and run.
+        examples: (N, C, ...) each, with any batch; one for each tensor that forward takes, in order.
 
     Raises:
-        UnsupportedNetwork: data-dependent control flow, another number of inputs, a shape that does not fit, or
-            something other than tensors returned.
+        UnsupportedNetwork: control flow depends on data, the number of inputs or a shape does not fit, or something
+            other than tensors is returned.
     """
     model = copy.deepcopy(model).eval().cpu()
     graph = _graph(model)
@@ -183,7 +183,7 @@ def _input_names(graph: fx.Graph, inputs: list[fx.Node]) -> list[str]:
 def _returned(
     model: nn.Module, graph: fx.Graph, active: dict[fx.Node, Value], results: dict[fx.Node, Any]
 ) -> tuple[Value, ...]:
-    """What forward returns: a tensor, or a tuple or list of tensors."""
+    """The tensors that forward returns: one tensor, or a tuple or list of tensors."""
     (returned,) = next(node for node in reversed(graph.nodes) if node.op == "output").args
     outputs = list(returned) if isinstance(returned, (tuple, list)) else [returned]
     computed = [n for n in outputs if isinstance(n, fx.Node) and n in active and isinstance(results[n], Tensor)]

@@ -1,4 +1,4 @@
-"""Networks to start from. A user's own `nn.Module` serves as well."""
+"""Networks to start from. A user's own `nn.Module` will do as well."""
 
 from spaces.networks.ds_cnn import DSCNN
 from spaces.networks.mobilenet_v1 import MobileNetV1

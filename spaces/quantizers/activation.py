@@ -1,4 +1,4 @@
-"""Activations: unsigned codes, one step and zero point a tensor and precision, the step learned (LSQ)."""
+"""Activations: unsigned codes with one step and zero point for each tensor and precision. The step is learned (LSQ)."""
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,8 +19,8 @@ class ActivationQuantizer(nn.Module):
 
     Args:
         bits: 2..16.
-        nonnegative: the tensor comes out of a ReLU: zero point 0, and quantizing it does the ReLU's work.
-        ceiling: largest real value (6 for ReLU6), or None.
+        nonnegative: whether the tensor comes out of a ReLU. Its zero point is then 0, and its clamp is the ReLU.
+        ceiling: the largest real value (6 for ReLU6); None: there is none.
     """
 
     zero: Tensor
@@ -51,7 +51,7 @@ class ActivationQuantizer(nn.Module):
         self._zero_point = None
 
     def bounds(self, log_step: Tensor | None = None) -> Codes:
-        """Codes relative to the zero point; of a step that is not its own where one is given."""
+        """Bounds of the codes relative to the zero point, for its own step or the step that is given."""
         low, high = -self.zero_point, 2**self.bits - 1 - self.zero_point
         if self.ceiling is not None:
             step = self.step if log_step is None else log_step.detach().exp().item()
@@ -72,7 +72,7 @@ class ActivationQuantizer(nn.Module):
 
     @torch.no_grad()
     def on_grid(self, x: Tensor) -> Tensor:
-        """decode(encode(x)), without the way over integers."""
+        """decode(encode(x)), computed without integers."""
         step = self.log_step.exp()
         return torch.floor_(x.float() / step + 0.5).clamp_(*self.bounds()).mul_(step)
 
@@ -89,7 +89,7 @@ class ActivationQuantizer(nn.Module):
         self._seen.append(torch.cat([flat[::stride], flat.min()[None], flat.max()[None]]))
 
     def forget(self) -> None:
-        """What was observed is gone."""
+        """Forgets what was observed."""
         self._seen.clear()
 
     @torch.no_grad()
@@ -118,7 +118,7 @@ class ActivationQuantizer(nn.Module):
 
     @torch.no_grad()
     def fit(self, sample: Tensor, method: str) -> None:
-        """Sets step and zero point. sample: (n,), values seen at this place."""
+        """Sets step and zero point. sample: (n,), values that were seen at this place."""
         if self.ceiling is not None:
             sample = sample.clamp(max=self.ceiling)
         if self.nonnegative:
@@ -130,10 +130,10 @@ class ActivationQuantizer(nn.Module):
 
 
 class ActivationChoice(nn.Module):
-    """A tensor's quantizers, one a precision on offer; `choice` names the decision among them.
+    """A tensor's quantizers, one for each precision on offer. `choice` names the decision among them.
 
-    The one in use learns for all: what training adds to its log step, `drift`, is added to the others', so that each is
-    in tune with the tensor when it is tried.
+    The one in use learns for all. What training adds to its log step, `drift`, is added to the others as well, so that
+    each fits the tensor when it is tried.
     """
 
     def __init__(self, choice: str, widths: Sequence[int], nonnegative: bool, ceiling: float | None) -> None:
@@ -146,7 +146,7 @@ class ActivationChoice(nn.Module):
         self.drift = nn.Parameter(torch.tensor(0.0))
 
     def precision(self, index: int) -> tuple[Tensor, Codes]:
-        """Log step and codes of one of them."""
+        """Log step and bounds of the codes of one of the quantizers."""
         member = self.members[index]
         log_step = member.log_step + self.drift
         return log_step, member.bounds(log_step)

@@ -1,4 +1,4 @@
-"""First steps of the quantizers, from the tensors they will quantize (docs/methods.md, section 4)."""
+"""First steps of the quantizers, from the tensors that they will quantize (docs/methods.md, section 4)."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ RATIOS = torch.linspace(0.3, 1.0, 29)  # of the min-max range, tried by `mse`
 
 
 def weight_steps(rows: Tensor, bound: Tensor, method: str) -> Tensor:
-    """A step a row for symmetric codes in [-bound, bound].
+    """A step for each row, for symmetric codes in [-bound, bound].
 
-    lsq: 2 mean|w| / sqrt(bound) (arXiv 1902.08153, section 2.1); minmax: max|w| / bound;
-    mse: the shrunk minmax step of least squared error (arXiv 2106.08295, section 3.1).
+    "lsq" is 2 mean|w| / sqrt(bound) (arXiv 1902.08153, section 2.1). "minmax" is max|w| / bound. "mse" is the step of
+    least squared error among shrunk minmax steps (arXiv 2106.08295, section 3.1).
 
     Args:
         rows: (C, F); bound: (C,).
@@ -38,8 +38,8 @@ def activation_range(sample: Tensor, bits: int, method: str, nonnegative: bool) 
     """Step and zero point for unsigned codes of `bits` bits.
 
     Args:
-        sample: (n,), values seen at this place.
-        nonnegative: behind a ReLU: the zero point is 0.
+        sample: (n,), values that were seen at this place.
+        nonnegative: whether the tensor comes out of a ReLU. The zero point is then 0.
     """
     top = 2**bits - 1
     low = 0.0 if nonnegative else min(sample.min().item(), 0.0)

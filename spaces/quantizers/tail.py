@@ -1,11 +1,11 @@
 """What follows a convolution, as one autograd node: batch norm, channel mask, clamp, quantization.
 
-This is where a quantized training step spends its time, so the node saves what plain training saves, the convolution's
-output, and computes the rest again on the way back. The step's gradient (LSQ, arXiv 1902.08153, eq. 3) is summed over
-every fourth sample and scaled up; it is one number a layer. A closed channel's mask gets the gradient that it would
-get if it were open, or it could never open again.
+This is where a quantized training step spends its time. So the node saves what plain training saves, which is the
+convolution's output, and computes the rest again on the way back. The gradient of the step (LSQ, arXiv 1902.08153, eq.
+3) is summed over every fourth sample and scaled up, since it is only one number for a layer. The mask of a closed
+channel gets the gradient that it would get if it were open. Otherwise it could never open again.
 
-torch's comparisons, `where`, and products with more than one broadcast factor run element by element on CPUs; what is
+torch's comparisons, `where`, and products with more than one broadcast factor run element by element on CPUs. What is
 used here runs on vectors.
 """
 
@@ -26,7 +26,7 @@ aten = torch.ops.aten
 
 
 class BatchNorm(Protocol):
-    """What is read of a spaces.blocks.norm.Norm, which lies above."""
+    """What is read of a spaces.blocks.norm.Norm, which this module may not import."""
 
     weight: Any
     bias: Any
@@ -39,21 +39,22 @@ class BatchNorm(Protocol):
 
 
 class Codes(NamedTuple):
-    """Bounds of the codes relative to the zero point; without quantization those of the value itself."""
+    """Bounds of the codes relative to the zero point. Without quantization they are those of the value itself."""
 
     low: float
     high: float
 
 
 def _to_grid_(v: Tensor, step: Tensor | None, codes: Codes) -> Tensor:
-    """v = x / step, which is overwritten, clamped and put on the grid; only clamped where there is no step."""
+    """v = x / step, clamped and put on the grid, or only clamped where there is no step. v is overwritten."""
     return v.clamp_(*codes) if step is None else v.round_().clamp_(*codes).mul_(step)
 
 
 def _cut(grad: Tensor, v: Tensor, codes: Codes, out: Tensor) -> Tensor:
-    """Gradient where v lies within the bounds or on them, 0 elsewhere; written over `out`, which may be v.
+    """The gradient where v lies within the bounds or on them, and 0 elsewhere. It is written to `out`, which may be v.
 
-    A closed channel reaches a sum or a pool behind it as zeros, on the bound of the ReLU: cut there, it never reopens.
+    A closed channel reaches a sum or a pool behind it as zeros, which lie on the bound of the ReLU. If the gradient
+    were 0 there, the channel would never open again.
     """
     low, high = codes.low - EDGE, codes.high + EDGE * max(1.0, codes.high)
     aten.hardtanh_backward.grad_input(grad, v, low, high, grad_input=out)
@@ -63,7 +64,7 @@ def _cut(grad: Tensor, v: Tensor, codes: Codes, out: Tensor) -> Tensor:
 def _step_gradient(grad: Tensor, v: Tensor, keep: Tensor | None, step: Tensor, codes: Codes) -> Tensor:
     """d loss / d log step of v = x / step, from a slice of the batch: round(v) - v inside, the bound outside.
 
-    A closed channel is 0 whatever the step: it has no say.
+    A closed channel is 0 whatever the step is, so it has no part in it.
     """
     every = SLICE if len(v) >= 2 * SLICE else 1
     v, grad = v[::every], grad[::every]
@@ -112,8 +113,8 @@ def _normalize(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """scale * (x - mean) / sqrt(variance + eps) + shift, the mean, and 1 / sqrt(variance + eps), (C,).
 
-    torch's own norm sums element by element on CPUs, unless whole vectors of channels lie side by side in memory:
-    right for small tensors, slow for large ones.
+    torch's own norm sums element by element on CPUs, unless whole vectors of channels lie side by side in memory. That
+    is right for small tensors and slow for large ones.
     """
     if not training:
         mean, variance = norm.running_mean.clone(), norm.running_var
@@ -135,7 +136,7 @@ def _native_is_fast(x: Tensor) -> bool:
 
 
 def _statistics(x: Tensor, norm: BatchNorm) -> tuple[Tensor, Tensor]:
-    """Mean and variance (C,) of a batch; the running ones move."""
+    """Mean and variance (C,) of a batch. The running ones are updated."""
     mean = x.mean(_others(x))
     variance = (x - _channels(mean, x)).square_().mean(_others(x))
     count = x.numel() // x.shape[1]
@@ -196,8 +197,9 @@ def norm_tail(x: Tensor, norm: BatchNorm, keep: Tensor | None, log_step: Tensor 
     """Batch norm, channel mask, clamp and quantization of x (N, C, ...).
 
     Args:
-        norm: spaces.blocks.norm.Norm; its statistics move where it is in training.
-        keep: (C,) or None; log_step: () or None (then only the clamp).
+        norm: a spaces.blocks.norm.Norm. Its statistics are updated where it is in training.
+        keep: (C,), or None.
+        log_step: (), or None, which leaves only the clamp.
     """
     training = norm.training and not norm.frozen
     return applied(_NormTail, x, norm.weight, norm.bias, keep, log_step, norm, training, codes)

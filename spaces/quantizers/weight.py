@@ -1,6 +1,6 @@
-"""Weights: symmetric codes, one learned step per precision and output channel (LSQ), mixed by a choice a channel.
+"""Weights: symmetric codes with a learned step for each precision and output channel (LSQ), mixed by a choice.
 
-Of one bit the codes are -1 and 1, the sign (XNOR-Net, arXiv 1603.05279): gradients as those of a clamp to one step.
+Codes of one bit are -1 and 1, the sign (XNOR-Net, arXiv 1603.05279). Their gradients are those of a clamp to one step.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ def _codes(rows: Tensor, step: Tensor, bound: Tensor, one_bit: bool) -> Tensor:
     """round(w / step) within the bound. rows (C, F); step, bound (C,).
 
     Args:
-        one_bit: there are bounds of 1/2 among them: the codes of those rows are signs.
+        one_bit: whether there are bounds of 1/2 among them. The codes of those rows are signs.
     """
     limit = bound[:, None]
     codes = torch.minimum(torch.maximum((rows / step[:, None]).round_(), -limit), limit)
@@ -36,14 +36,14 @@ def _codes(rows: Tensor, step: Tensor, bound: Tensor, one_bit: bool) -> Tensor:
 
 
 def _sign(x: Tensor) -> Tensor:
-    """1 or -1, 1 for 0."""
+    """1 or -1, and 1 for 0."""
     return torch.where(x < 0, -torch.ones_like(x), torch.ones_like(x))
 
 
 def _backward(rows: Tensor, g: Tensor, step: Tensor, bound: Tensor, one_bit: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Of Q_p(W) for each of P precisions: the gradient of W (P, C, F), <g, Q_p(W)> and d loss / d log step (P, C).
+    """For Q_p(W) of each of P precisions: the gradient of W (P, C, F), <g, Q_p(W)> and d loss / d log step (P, C).
 
-    The latter (LSQ, arXiv 1902.08153, eq. 3) sums g times round(v) - v inside, the bound outside, of v = w / step.
+    The last one (LSQ, arXiv 1902.08153, eq. 3) sums g times round(v) - v inside and the bound outside, of v = w / step.
 
     Args:
         rows, g: (C, F). step, bound: (P, C).
@@ -62,7 +62,7 @@ def _backward(rows: Tensor, g: Tensor, step: Tensor, bound: Tensor, one_bit: boo
 
 
 class _Mixed(Function):
-    """W^ = sum_p share_p Q_p(W) with share one-hot: forward computes the picked precision alone.
+    """W^ = sum_p share_p Q_p(W) with a one-hot share. The forward pass computes the picked precision alone.
 
     The backward pass is that of docs/methods.md, section 6: d share_p = <g, Q_p(W)>; the step of every precision learns
     in proportion to its probability, so a step is in tune when its precision is picked.
@@ -104,11 +104,12 @@ class _Single(Function):
 
 
 class WeightQuantizer(nn.Module):
-    """Codes in [-(2^(b-1) - 1), 2^(b-1) - 1], -1 and 1 for one bit; one step per (precision, output channel).
+    """Codes in [-(2^(b-1) - 1), 2^(b-1) - 1], or -1 and 1 for one bit, with a step for each precision and channel.
 
     Args:
-        widths: precisions on offer, ascending; one row of steps each. Decided: one row, `assigned` bits a channel.
-        channels: output channels.
+        widths: precisions on offer, ascending, each with a row of steps.
+        channels: number of output channels.
+        assigned: bits of each channel of a decided layer, which has one row of steps.
     """
 
     bits: Tensor
@@ -132,7 +133,7 @@ class WeightQuantizer(nn.Module):
         self.log_step = nn.Parameter(torch.full(bits.shape, -4.0))
 
     def forward(self, w: Tensor, share: Tensor | None, probability: Tensor | None) -> Tensor:
-        """Fake-quantized weights, like w. Arguments: see WeightUse."""
+        """Fake-quantized weights, of the shape of w. WeightUse says what the arguments are."""
         return quantized([WeightUse(self, w, share, probability)])[0]
 
     @torch.no_grad()
@@ -145,17 +146,17 @@ class WeightQuantizer(nn.Module):
 
     @torch.no_grad()
     def inherit(self, old: "WeightQuantizer", rows: Tensor) -> None:
-        """Takes the steps of channels that stay, each that of the precision which is now its own.
+        """Takes the steps of the channels that stay, each at the precision that the channel now has.
 
         Args:
-            rows: (C,), indices of the channels among the old quantizer's.
+            rows: (C,), indices of the channels in the old quantizer.
         """
         precision = [old.widths.index(bits) if old.widths else 0 for bits in self.bits[0].tolist()]
         self.log_step.copy_(old.log_step.cpu()[precision, rows][None])
 
     @torch.no_grad()
     def integers(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        """Of a decided layer: codes (float, like w) and steps (C,)."""
+        """Codes (float, of the shape of w) and steps (C,) of a decided layer."""
         if len(self.log_step) != 1:
             raise RuntimeError("weights: integers() before the precisions were decided; call Space.decide first.")
         step = self.log_step[0].exp()
@@ -166,8 +167,9 @@ class WeightUse(NamedTuple):
     """Weights to quantize in a pass.
 
     Attributes:
-        weight: (C, ...). share: (C, P) or (1, P), rows sum to 1; None where there is one precision.
-        probability: the softmax behind share, without gradient; None: only steps that are in use learn.
+        weight: (C, ...).
+        share: (C, P) or (1, P), whose rows sum to 1; None where there is one precision.
+        probability: the softmax behind the share, without gradient; None: only steps that are in use learn.
     """
 
     quantizer: WeightQuantizer

@@ -1,1 +1,1 @@
-"""The rules: what a traced call to a module, function or method is, as operators of ours. A family a file."""
+"""The rules: which operators a traced call to a module, function or method becomes. Each family has a file."""

@@ -14,7 +14,7 @@ from spaces.graph.trace import Call, Value
 
 
 def activation(name: str, **fields: Any) -> Callable[[Call], Op]:
-    """A rule for an activation; `fields` are its arguments and their defaults."""
+    """A rule for an activation. `fields` are its arguments and their defaults."""
 
     def rule(call: Call) -> Op:
         if isinstance(call.target, nn.Module):

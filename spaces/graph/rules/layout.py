@@ -1,4 +1,4 @@
-"""What moves or marks tensors: concatenation, reshapes, padding, alternatives, and what is nothing on integers."""
+"""Calls that move or mark tensors: concatenation, reshapes, padding, alternatives, and calls that vanish."""
 
 import math
 
@@ -34,7 +34,7 @@ def reshape(call: Call) -> Op | Value:
 
 
 def pad(call: Call) -> Op:
-    """Zeros around a tensor; the convolution that reads it takes them over."""
+    """Zeros around a tensor. The convolution that reads it takes them over."""
     a = call.bind("input", "pad", "mode", "value", mode="constant", value=None)
     if isinstance(call.target, nn.Module):
         a |= {"input": identity(call), "pad": call.target.padding, "value": getattr(call.target, "value", 0)}

@@ -14,7 +14,7 @@ from spaces.graph.trace import Call, Value
 def _pool_padding(
     size: list[int], kernel: list[int], stride: list[int], padding: list[int], out: tuple[int, ...]
 ) -> list[list[int]]:
-    """Padding on both sides; ceil_mode shows as more of it at the end."""
+    """Padding on both sides. With ceil_mode there is more of it at the end."""
     ends = [max(p, (o - 1) * s + k - n - p) for n, k, s, p, o in zip(size, kernel, stride, padding, out, strict=True)]
     return [[p, e] for p, e in zip(padding, ends, strict=True)]
 
@@ -71,7 +71,7 @@ def _even_pool(call: Call, kind: str, x: Value, out: tuple[int, ...]) -> Op:
 
 
 def upsample(call: Call) -> Op | Value:
-    """Nearest neighbour by whole factors."""
+    """Nearest-neighbour upsampling by whole factors."""
     names = ("input", "size", "scale_factor", "mode", "align_corners", "recompute_scale_factor", "antialias")
     a = call.bind(*names, mode="nearest")
     if isinstance(call.target, nn.Module):
