@@ -1,4 +1,4 @@
-"""Writing so that a kill or a full disk leaves the old file, whole."""
+"""Files are written such that a kill or a full disk leaves the old file, whole."""
 
 import os
 from collections.abc import Callable
@@ -8,10 +8,10 @@ from search.errors import FileError
 
 
 def atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """write(temporary), then rename. The temporary file goes away if anything fails.
+    """Calls write(temporary), then renames the temporary file, which is removed if anything fails.
 
     Raises:
-        FileError: names the file and the reason, no space left say.
+        FileError: the file could not be written. The message has the reason, for example that no space is left.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -29,7 +29,7 @@ def atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """The whole text in UTF-8, or nothing.
+    """Writes the whole text in UTF-8, or nothing.
 
     Raises:
         FileError: as `atomically`.
@@ -38,7 +38,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """All bytes, or nothing.
+    """Writes all bytes, or nothing.
 
     Raises:
         FileError: as `atomically`.

@@ -1,7 +1,7 @@
 """The errors that picojoule knows: what was asked for and cannot be done, and what can happen to a run.
 
 A command that ends with one of these says so in one line. Anything else is a defect, and is shown with its traceback.
-Each class has a base among Python's own errors too, so whoever catches ValueError catches UsageError.
+Each class also has a base among Python's own errors, so code that catches ValueError catches UsageError.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ class UsageError(PicojouleError, ValueError):
 
 
 class FileError(PicojouleError, OSError):
-    """A file that cannot be read or written. Attributes: errno, strerror: as of any OSError."""
+    """A file that cannot be read or written. It has errno and strerror, as any OSError."""
 
     def __str__(self) -> str:
         return self.strerror or super().__str__()
@@ -29,7 +29,7 @@ def file_errors(path: Path, failed: str) -> Iterator[None]:
     """Inside it an OSError becomes a FileError that names the file.
 
     Args:
-        failed: what did not happen, "cannot be read" say.
+        failed: what did not happen, for example "cannot be read".
 
     Raises:
         FileError: "PATH: FAILED (the system's reason)".

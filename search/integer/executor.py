@@ -22,13 +22,14 @@ THREADS = 1  # more were slower in every measurement: between the calls that rel
 
 
 class Executor:
-    """Run a Program in exact integers, bit for bit those of every other backend."""
+    """Runs a Program in exact integers, which are bit for bit those of every other backend."""
 
     def __init__(self, program: Program, threads: int = THREADS) -> None:
-        """Prepare all operators.
+        """Prepares all operators.
 
         Args:
-            threads: that take images through the network; 1 works in the caller's. Results do not depend on it.
+            threads: number of threads that take images through the network. 1 works in the caller's thread. Results
+                do not depend on it.
 
         Raises:
             ProgramError: the program is inconsistent.
@@ -49,16 +50,16 @@ class Executor:
     def __call__(self, *inputs: Array | Mapping[str, Array], intermediate: Literal[True]) -> dict[str, Array]: ...
 
     def __call__(self, *inputs: Array | Mapping[str, Array], intermediate: bool = False) -> Any:
-        """Run a batch.
+        """Runs a batch.
 
         Args:
-            inputs: (n, *input shape) each, in the order of the program's inputs, or one mapping by name. Real numbers;
-                or codes, in the unsigned integer type of that input's codes.
-            intermediate: return the codes of every tensor instead.
+            inputs: (n, *input shape) each, in the order of the program's inputs, or one mapping by name. They are real
+                numbers, or codes in the unsigned integer type of the input's codes.
+            intermediate: whether the codes of every tensor are returned instead.
 
         Returns:
-            (n, *output shape), float32: scale * (code - zero_point); of several outputs a tuple, in their order.
-            Or {tensor: codes (n, *shape)}, channels first.
+            (n, *output shape), float32: scale * (code - zero_point). With several outputs it is a tuple, in their
+            order. With intermediate it is {tensor: codes (n, *shape)}, channels first.
 
         Raises:
             UsageError: an input is missing or unknown, has another shape, type or number of samples than expected, or
@@ -93,7 +94,7 @@ class Executor:
         return dict(zip(names, arrays, strict=True))
 
     def _run(self, given: dict[str, Array], results: dict[str, Array]) -> None:
-        """Take a chunk of images through all nodes; fill the tensors asked for, channels first."""
+        """Takes a chunk of images through all nodes, and fills the tensors that are asked for, channels first."""
         arrays = {name: self._input_codes(name, x) for name, x in given.items()}
         images, scratch = len(next(iter(given.values()))), self._scratch()
         with np.errstate():  # its end restores the buffer size

@@ -20,7 +20,7 @@ class ProgramError(PicojouleError, ValueError):
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """One activation tensor; real value = scale * (code - zero_point), codes 0..2^bits-1.
+    """One activation tensor. A real value is scale * (code - zero_point), with codes 0..2^bits-1.
 
     Args:
         shape: without the batch dimension, channels first.
@@ -34,7 +34,7 @@ class TensorInfo:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the codes: uint8 up to 8 bits, uint16 above."""
+        """The type of the codes: uint8 up to 8 bits, and uint16 above."""
         return np.dtype(np.uint8 if self.bits <= 8 else np.uint16)
 
     @property
@@ -49,7 +49,7 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Node:
-    """One operator: names of tensors in and out, JSON attributes, and constants by role (two nodes may share one)."""
+    """One operator: names of tensors in and out, JSON attributes, and constants by role, which two nodes may share."""
 
     name: str
     op: str
@@ -60,7 +60,7 @@ class Node:
 
     @property
     def operator(self) -> Operator:
-        """The specification of the node's operator; UnknownOperator where there is none."""
+        """The specification of the node's operator. Raises UnknownOperator where there is none."""
         return operator(self.op)
 
     @property
@@ -87,7 +87,7 @@ class Graph:
     metadata: dict[str, Any]
 
     def constant(self, node: Node, role: str) -> Array:
-        """The node's constant in that role; KeyError if it has none."""
+        """The node's constant in that role. Raises KeyError if it has none."""
         return self.constants[node.constants[role]]
 
     @property
@@ -100,7 +100,7 @@ class Graph:
         return self.tensors[node.output].shape[node.operator.channel_axis]
 
     def count(self, node: Node, count: Count) -> int:
-        """As many numbers of a kind the node stores."""
+        """How many numbers of a kind the node stores."""
         counts = {Count.NONE: 0, Count.ONE: 1, Count.INPUTS: len(node.inputs), Count.CHANNELS: self.channels(node)}
         return counts[count]
 

@@ -1,12 +1,13 @@
 """Integer arithmetic on NumPy arrays: quantization and requantization.
 
 Requantization is the only rounding in a Program. An accumulator acc (int32 range) becomes a code by a signed 16-bit
-multiplier m and a shift 1 <= n <= 62, half up, rounded once:
+multiplier m and a shift 1 <= n <= 62. It is rounded half up, once (docs/methods.md, section 5):
 
     code = clip(((acc * m + 2^(n-1)) >> n) + zero_point, low, high)                                   (>> floors)
 
 Here acc = sum + bias, and the code is floor(sum * M + offset) with M = m * 2^-n, offset = bias * M + 1/2, in float64.
-It is exact: M is, m having 15 bits, and |sum|, |bias| < 2^31 make each product a multiple of 2^-n below 2^(46-n).
+It is exact: M is exact, since m has 15 bits, and with |sum|, |bias| < 2^31 each product is a multiple of 2^-n below
+2^(46-n).
 - n <= 52: offset and total are multiples of 2^-n below 2^(47-n) + 1/2 <= 2^(53-n): at most 53 bits, nothing is rounded.
 - n >= 53: |acc * M| < 2^-6, so both sides are 0, and rounding cannot carry the total, near 1/2, to 0 or 1.
 """
@@ -30,13 +31,13 @@ Attributes = dict[str, Any]
 
 
 class Scratch:
-    """Working memory of one thread: a buffer a role, grown to the largest request and reused."""
+    """Working memory of one thread: a buffer for each role, which grows to the largest request and is reused."""
 
     def __init__(self) -> None:
         self._buffers: dict[str, NDArray[np.uint8]] = {}
 
     def take(self, role: str, shape: Sequence[int], dtype: Any) -> Array:
-        """An array of that shape with arbitrary content; it is valid until the role is taken again."""
+        """An array of that shape with arbitrary content. It is valid until the role is taken again."""
         size = prod(shape) * np.dtype(dtype).itemsize
         if role not in self._buffers or self._buffers[role].size < size:
             self._buffers[role] = np.empty(size, np.uint8)
@@ -48,8 +49,8 @@ def accumulator_dtype(smallest_sum: int, largest_sum: int) -> Any:
     """float32 if it holds every partial sum exactly, float64 otherwise.
 
     Args:
-        smallest_sum: the sum of all negative products at the largest codes; no partial sum, in any order, is below it.
-        largest_sum: the sum of all positive products at the largest codes; no partial sum is above it.
+        smallest_sum: the sum of all negative products at the largest codes. No partial sum, in any order, is below it.
+        largest_sum: the sum of all positive products at the largest codes. No partial sum is above it.
     """
     return np.float32 if max(-smallest_sum, largest_sum) <= EXACT_FLOAT32 else np.float64
 
@@ -69,7 +70,7 @@ def quantize(values: Array, scale: float, zero_point: int, largest_code: int) ->
         (*shape), codes in float32.
 
     Raises:
-        UsageError: NaN or infinity, which have no code.
+        UsageError: there is NaN or infinity, which have no code.
     """
     with np.errstate(over="ignore"):  # a quotient beyond float32 is clipped as any other
         codes: Array = values.astype(np.float32)
@@ -87,7 +88,7 @@ class Repeated:
     """Constants of the last axis, (.., channels), repeated so that they meet many pixels in one inner loop of NumPy."""
 
     def __init__(self, values: Array, length: int) -> None:
-        """Repeat values up to about length elements."""
+        """Repeats values up to about `length` elements."""
         self._channels, self._pixels = values.shape[-1], max(1, length // values.shape[-1])
         self._values = np.tile(values, self._pixels)
 
@@ -105,12 +106,12 @@ class Requantizer:
     """Accumulators to codes: the formula above, its clip, and the table of an activation behind it."""
 
     def __init__(self, scale: Array, shift: int, addend: Array, finish: "Finish") -> None:
-        """Prepare.
+        """Prepares the constants.
 
         Args:
-            scale: (channels,), M; or (1,).
+            scale: (channels,) or (1,), M.
             shift: the largest n in it.
-            addend: like scale, integers: what the accumulators lack, the bias or the zero points.
+            addend: of the shape of scale, integers that the accumulators lack: the bias or the zero points.
         """
         # The zero point joins the offset if the total still has at most 53 bits; truncation then replaces the floor.
         self._early = (1 << 47) + ((abs(finish.zero_point) + 1) << shift) <= 1 << 53
@@ -119,11 +120,11 @@ class Requantizer:
         self._finish = finish
 
     def __call__(self, accumulator: Array, out: Array, scratch: Scratch) -> None:
-        """Write codes.
+        """Writes codes.
 
         Args:
             accumulator: (*any, channels), integers in float32 or float64, contiguous.
-            out: as many elements, codes.
+            out: codes, as many elements.
         """
         factors = self._scale.fold(accumulator.size), self._offset.fold(accumulator.size)
         runs = accumulator.reshape(-1, len(factors[0]))
@@ -159,7 +160,7 @@ class Finish:
         self._table = table
 
     def write(self, total: Array, out: Array) -> None:
-        """Clip real totals (overwritten) to codes or table indices, >= 0, so that truncation floors; write codes."""
+        """Clips real totals (overwritten) to codes or table indices, >= 0, so that truncation floors. Writes codes."""
         np.clip(total, self._low, self._high, out=total)
         if self._table is None:
             np.copyto(out, total, casting="unsafe")

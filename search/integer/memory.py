@@ -1,8 +1,8 @@
 """How long each tensor lives, and where it lies: lifetimes, the peak of what lives at once, and the arena of a chip.
 
-A schedule is a list of uses in execution order; a step that does not run is None. A tensor lives from the step that
-writes it to the last that reads it, a network's input from the start, a network's output to the end. A tensor whose
-memory is another's has none of its own and keeps that one alive. Sizes are given, in any unit.
+A schedule is a list of uses in execution order. A step that does not run is None. A tensor lives from the step that
+writes it to the last step that reads it. A network's input lives from the start, and its output to the end. A tensor
+that lies in the memory of another has none of its own, and keeps that one alive. Sizes are given, in any unit.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ class Arena:
     Attributes:
         offsets: memory -> its first byte.
         size: bytes of the whole arena.
-        bound: the most bytes that are live at once: no arena can be smaller.
+        bound: the most bytes that are live at once. No arena can be smaller.
     """
 
     offsets: Mapping[str, int]
@@ -60,7 +60,7 @@ def lifetimes(inputs: Sequence[str], outputs: Sequence[str], schedule: Schedule)
 
 
 def dead_after(schedule: Schedule, keep: Iterable[str]) -> list[list[str]]:
-    """For each step the tensors that no later one reads, so that they can be forgotten; `keep` never can."""
+    """For each step the tensors that no later step reads, so that they can be forgotten. `keep` is never forgotten."""
     last = {name: step for step, use in enumerate(schedule) if use for name in use.outputs}
     last |= {name: step for step, use in enumerate(schedule) if use for name in use.inputs}
     dead: list[list[str]] = [[] for _ in schedule]
@@ -83,8 +83,8 @@ def peak(lives: Lives, sizes: Mapping[str, int]) -> int:
 def planned(lives: Lives, sizes: Mapping[str, int], alignment: int = 1) -> Arena:
     """Offsets such that memories that are live together do not overlap.
 
-    One after the other takes the lowest place where it fits ("greedy by size", Pisarchyk and Lee, arXiv 2001.03288,
-    section 5). Several orders are tried, and the smallest arena is taken.
+    One memory after another takes the lowest place where it fits ("greedy by size", Pisarchyk and Lee, arXiv
+    2001.03288, section 5). Several orders are tried, and the smallest arena is taken.
 
     Args:
         alignment: every offset is a multiple of it.

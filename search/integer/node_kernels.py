@@ -1,7 +1,7 @@
 """What all kernels of nodes are made of: the protocol, requantization as a node states it, and the order of axes.
 
 A tensor of shape (c, *spatial) is an array of codes (*spatial, n, c); windows.py says why. A kernel fills some lines of
-its output, that is a range of its first axis, so that its working memory is small whatever the size of the image.
+its output, which are a range of its first axis, so its working memory is small whatever the size of the image.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ Inputs = Sequence[Array]
 
 
 class Prepared(Protocol):
-    """Fill out[lines] from the inputs; if whole, lines are always all of them."""
+    """Fills out[lines] from the inputs. If it is whole, lines are always all of them."""
 
     whole: bool
 
@@ -25,7 +25,7 @@ class Prepared(Protocol):
 
 
 def requantizer(program: Program, node: Node, addend: Array) -> Requantizer:
-    """The node's, with its own multipliers and shifts; addend: what its accumulators lack, (channels,) or (1,)."""
+    """A requantizer with the node's multipliers and shifts. addend: (channels,) or (1,), see Requantizer."""
     multiplier, shift = program.constant(node, "multiplier"), program.constant(node, "shift")
     return Requantizer(kernels.real_multiplier(multiplier, shift), int(shift.max()), addend, finish(program, node))
 
@@ -45,5 +45,5 @@ def from_batch_first(codes: Array) -> Array:
 
 
 def strip_of(codes: Array, lines: range) -> Array:
-    """Those lines, or the only line of a tensor that is broadcast along its first axis."""
+    """The lines, or the only line of a tensor that is broadcast along its first axis."""
     return codes[lines.start : lines.stop] if len(codes) > 1 else codes

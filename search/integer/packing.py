@@ -1,6 +1,6 @@
-"""Weights as bytes: rows of codes of 1..8 bits, packed little-endian: counts, no source.
+"""Weights as bytes: rows of codes of 1..8 bits, packed little-endian. The format is our own.
 
-Codes are in two's complement, but for one bit: that is the sign, 0 for +1 and 1 for -1.
+Codes are in two's complement. Those of one bit are the sign, 0 for +1 and 1 for -1.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ Codes = NDArray[np.int8]
 
 
 def row_bytes(widths: Bytes, row_length: int) -> NDArray[np.int64]:
-    """Bytes of each row: a row starts on a byte boundary, so it takes ceil(row_length * width / 8).
+    """Bytes of each row. A row starts on a byte boundary, so it takes ceil(row_length * width / 8).
 
     Args:
         widths: (rows,), bits of each row.
@@ -34,7 +34,7 @@ def row_bytes(widths: Bytes, row_length: int) -> NDArray[np.int64]:
 
 
 def pack_rows(codes: NDArray[np.integer], widths: Bytes) -> Bytes:
-    """Pack symmetric codes, -(2^(b-1)-1)..2^(b-1)-1 for a row of b bits; -1 and 1 for one bit.
+    """Packs symmetric codes: -(2^(b-1)-1)..2^(b-1)-1 for a row of b bits, or -1 and 1 for one bit.
 
     Args:
         codes: (rows, row_length), integers.
@@ -96,7 +96,7 @@ def unpack_rows(packed: Bytes, widths: Bytes, row_length: int) -> Codes:
 
 
 def pack_widths(widths: Bytes) -> Bytes:
-    """One 4-bit nibble a channel, low nibble first: (channels,) -> (ceil(channels / 2),)."""
+    """A nibble of 4 bits for each channel, low nibble first: (channels,) -> (ceil(channels / 2),)."""
     even = np.resize(np.append(widths, 0), len(widths) + len(widths) % 2).astype(np.uint8)
     packed: Bytes = even[0::2] | even[1::2] << np.uint8(4)
     return packed

@@ -1,4 +1,4 @@
-"""The kernels: one prepared operator a node, multipliers made real once, then codes in, codes out."""
+"""The kernels: each node becomes a prepared operator, with multipliers made real once, from codes to codes."""
 
 from collections.abc import Callable
 from math import prod
@@ -68,7 +68,7 @@ class Multiply:
 
 
 class Concat:
-    """Tensors one behind another along an axis, each requantized to the output's scale."""
+    """Tensors one after another along an axis, each requantized to the scale of the output."""
 
     def __init__(self, program: Program, node: Node) -> None:
         multiplier, shift = program.constant(node, "multiplier"), program.constant(node, "shift")
@@ -91,7 +91,7 @@ class Concat:
 
 
 class MaxPool:
-    """The largest code of each window; padding is code 0, the least."""
+    """The largest code of each window. Padding is code 0, which is the lowest."""
 
     whole = False
 
@@ -106,7 +106,7 @@ class MaxPool:
 
 
 class AvgPool:
-    """The sum of each window, whose divisor is in the multiplier; padding is the zero point."""
+    """The sum of each window. The multiplier contains the division, and padding is the zero point."""
 
     whole = False
 
@@ -126,7 +126,7 @@ class AvgPool:
 
 
 class Upsample:
-    """Nearest neighbour: each pixel `factor` times along every spatial dimension."""
+    """Nearest-neighbour upsampling: each pixel stands `factor` times along every spatial dimension."""
 
     whole = False
 

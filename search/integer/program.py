@@ -25,10 +25,10 @@ ONE_INPUT_ONE_OUTPUT = 1  # the version before: a network has one input and one 
 
 @dataclass(frozen=True)
 class Program(Graph):
-    """Nodes in execution order, and everything they name; the file format's version is `FORMAT`."""
+    """Nodes in execution order, and everything that they name. The version of the file format is `FORMAT`."""
 
     def flash_bytes(self) -> int:
-        """Bytes of all constants: packed weights, widths, biases, multipliers, shifts, tables; shared ones once."""
+        """Bytes of all constants (packed weights, widths, biases, multipliers, shifts, tables); shared ones once."""
         return sum(constant.nbytes for constant in self.constants.values())
 
     def macs(self) -> int:
@@ -50,11 +50,11 @@ class Program(Graph):
         return planned(lives, self._sizes(lives), alignment)
 
     def validate(self) -> None:
-        """Raise ProgramError, naming the node, unless every reference, shape, code and constant is consistent."""
+        """Raises ProgramError, with the node, unless every reference, shape, code and constant is consistent."""
         validate(self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write one safetensors file, whole or not at all; the graph is JSON in its metadata under "picojoule".
+        """Writes one safetensors file, whole or not at all. The graph is JSON in its metadata, under "picojoule".
 
         Raises:
             ProgramError: the program is inconsistent.
@@ -68,10 +68,10 @@ class Program(Graph):
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> "Program":
-        """Read a file that save wrote, in this version's format or in format 1.
+        """Reads a file that save wrote, in this version's format or in format 1.
 
         Raises:
-            ProgramError: not a Program, truncated, damaged or edited, of an unknown version, or inconsistent.
+            ProgramError: the file is no Program, truncated, damaged, edited, of an unknown version, or inconsistent.
         """
         header, constants = _read(path)
         if header.get("version") not in (FORMAT, ONE_INPUT_ONE_OUTPUT):
@@ -144,7 +144,7 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Array
 
 
 def _in_tuples(graph: dict[str, Any]) -> dict[str, Any]:
-    """A graph of format 1 in the form of format 2: what was one name is a list of one."""
+    """A graph of format 1 in the form of format 2, where what was one name is a list of one."""
     nodes = [
         {**{key: value for key, value in node.items() if key != "output"}, "outputs": [node["output"]]}
         for node in graph["nodes"]

@@ -1,6 +1,7 @@
 """Shape rules of operators: from attributes, input shapes and the stated output shape to the output shape.
 
-Shapes have no batch, channels first. Of the stated output shape only the channels count, where weights decide them.
+Shapes have no batch, and channels come first. Of the stated output shape only the channels count, where weights decide
+them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ def window_shape(attributes: Attributes, spatial: Sequence[int]) -> Shape:
         spatial: the input's spatial shape.
 
     Raises:
-        ValueError: attributes of another number of dimensions, or a window that does not fit.
+        ValueError: attributes have another number of dimensions, or a window does not fit.
     """
     kernel, stride, padding = attributes["kernel"], attributes["stride"], attributes["padding"]
     dilation = attributes.get("dilation", [1] * len(kernel))

@@ -1,10 +1,11 @@
-"""Weights with zeros as bytes, in three formats that leave zeros out; each is written and read back, none is estimated.
+"""Weights with zeros as bytes, in three formats that leave zeros out. Each is written and read, and none is estimated.
 
-CSR: of each row where its values begin, the column of each value, the values. CSC: the same by columns. Indices are
-unsigned and as wide as they need to be, 1, 2 or 4 bytes, little-endian; values take the bits of their row.
+CSR holds where the values of each row begin, the column of each value, and the values. CSC is the same by columns.
+Indices are unsigned, little-endian, and as wide as they need to be: 1, 2 or 4 bytes. Values take the bits of their row.
 
-Run length and Huffman (Han et al., "Deep Compression", arXiv 1510.00149, sections 2 and 4): row by row, the zeros in
-front of each value and the value, each under the canonical Huffman code of its kind. The code books are in the bytes.
+Run length and Huffman (Han et al., "Deep Compression", arXiv 1510.00149, sections 2 and 4) hold, row by row, the number
+of zeros before each value and the value, each with the canonical Huffman code of its kind. The code books are in the
+bytes.
 
 The shape and the rows' widths are known to the reader, as they are of dense weights.
 """
@@ -27,7 +28,7 @@ Integers = NDArray[np.int64]
 
 
 def stored_bytes(program: Program) -> dict[str, int]:
-    """Bytes of all weights in each format, those that nodes share once; and with the smallest format for each layer."""
+    """Bytes of all weights in each format, and with the smallest format for each layer. Shared weights count once."""
     sizes: dict[str, dict[str, int]] = {}
     for node in program.weighted:
         codes, widths = program.weights(node), program.widths(node)
@@ -106,7 +107,7 @@ def _bytes(values: NDArray[Any]) -> Bytes:
 
 
 def _packed(numbers: Integers, lengths: Integers) -> Bytes:
-    """Numbers of so many bits each behind one another, highest bit first."""
+    """Numbers of so many bits each, one after another, highest bit first."""
     starts = np.cumsum(lengths) - lengths
     bits = np.zeros(int(lengths.sum()), np.uint8)
     for place in range(int(lengths.max(initial=0))):
@@ -132,7 +133,7 @@ def _unpacked(packed: Bytes, lengths: Integers) -> Integers:
 
 
 def encode_run_length(codes: Codes) -> Bytes:
-    """(rows, columns) codes -> (bytes,): number of values, book of runs, book of values, codes in turn."""
+    """(rows, columns) codes -> (bytes,): number of values, book of runs, book of values, and their codes in turn."""
     flat = codes.reshape(-1)
     places = np.flatnonzero(flat)
     gaps = np.diff(places, prepend=-1) - 1
@@ -174,7 +175,7 @@ def decode_run_length(stored: Bytes, rows: int, columns: int) -> Codes:
 
 
 def code_lengths(counts: Counter[int]) -> dict[int, int]:
-    """Symbol -> bits of its Huffman code (Huffman 1952); one symbol alone takes one."""
+    """Symbol -> bits of its Huffman code (Huffman 1952). A single symbol takes one bit."""
     lengths = dict.fromkeys(counts, 0 if len(counts) > 1 else 1)
     heap: list[tuple[int, int, tuple[int, ...]]] = [(count, symbol, (symbol,)) for symbol, count in counts.items()]
     heapq.heapify(heap)
@@ -188,7 +189,7 @@ def code_lengths(counts: Counter[int]) -> dict[int, int]:
 
 
 def _canonical(lengths: dict[int, int]) -> dict[int, int]:
-    """Symbol -> code: those of a length follow one another, in the order of the symbols."""
+    """Symbol -> code. Codes of one length follow one another, in the order of the symbols."""
     codes, code, before = {}, 0, 0
     for length, symbol in sorted((length, symbol) for symbol, length in lengths.items()):
         code <<= length - before
@@ -198,7 +199,7 @@ def _canonical(lengths: dict[int, int]) -> dict[int, int]:
 
 
 def _looked_up(symbols: Integers, lengths: dict[int, int]) -> tuple[Integers, Integers]:
-    """Code and its bits of each symbol."""
+    """The code of each symbol, and its number of bits."""
     codes, tables = _canonical(lengths), np.zeros((2, 256), np.int64)
     for symbol, length in lengths.items():
         tables[:, symbol] = codes[symbol], length

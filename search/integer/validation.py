@@ -13,7 +13,7 @@ INT32_MAX = 2**31 - 1
 
 
 def validate(graph: Graph) -> None:
-    """Raise ProgramError, naming the node or tensor, at the first inconsistency."""
+    """Raises ProgramError, with the node or tensor, at the first inconsistency."""
     _check_ends(graph)
     for name, info in graph.tensors.items():
         _check_tensor(name, info)

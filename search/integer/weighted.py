@@ -25,7 +25,7 @@ class Weights:
 
 
 class Convolution:
-    """Any number of dimensions and groups: the last dimension's taps in one matrix product, the others' added."""
+    """Any number of dimensions and groups. Taps of the last dimension go into a matrix product; others are added."""
 
     whole = False
 
@@ -61,7 +61,7 @@ class Convolution:
         self._requantize(sums, target, scratch)
 
     def _multiply(self, view: Array, matrix: Array, out: Array) -> None:
-        """One matrix product a group, or a line where the lines lie apart.
+        """A matrix product for each group, or for each line where the lines lie apart.
 
         Args:
             view: (groups, *any, n, k).

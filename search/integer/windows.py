@@ -1,9 +1,9 @@
 """Sliding windows over strips of lines: loading, gathering for a matrix product, and the depthwise sum.
 
-Codes lie in arrays (*spatial, n, channels): a pixel holds all images of the batch. So lines are long and contiguous
-for any number of channels, a pointwise convolution is one matrix product, and a strip of lines is a slice of the
-first axis.
-Attributes are a node's: kernel, stride, padding pairs and dilation (default 1), one entry a spatial dimension.
+Codes lie in arrays (*spatial, n, channels), so a pixel holds all images of the batch. Lines are therefore long and
+contiguous for any number of channels, a pointwise convolution is one matrix product, and a strip of lines is a slice of
+the first axis. Attributes are those of a node: kernel, stride, padding pairs and dilation (default 1), with one entry
+for each spatial dimension.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ Attributes = dict[str, Any]
 
 
 def load(codes: Array, lines: range, attributes: Attributes, value: int, buffer: tuple[Scratch, Any]) -> Array:
-    """What a strip of output lines reads, padded; a copy unless the codes will do as they are.
+    """What a strip of output lines reads, padded. It is a copy unless the codes will do as they are.
 
     Args:
         codes: (*spatial, n, channels).
@@ -52,12 +52,12 @@ def load(codes: Array, lines: range, attributes: Attributes, value: int, buffer:
 
 
 def view_of(array: Array, shape: Sequence[int], strides: Sequence[int]) -> Array:
-    """A view with other strides, in bytes; NumPy's as_strided without its cost, which counts in a loop over strips."""
+    """A view with other strides, in bytes. NumPy's as_strided does the same, but is slow in a loop over strips."""
     return np.ndarray(shape, array.dtype, array, 0, strides)
 
 
 def windows(strip: Array, outputs: Sequence[int], attributes: Attributes) -> Array:
-    """A view of all windows: (*padded spatial, n, channels) -> (*outputs, *kernel, n, channels); no copy."""
+    """A view of all windows, without a copy: (*padded spatial, n, channels) -> (*outputs, *kernel, n, channels)."""
     *spatial, image, channel = strip.strides
     steps = [size * stride for size, stride in zip(spatial, attributes["stride"], strict=True)]
     gaps = [size * gap for size, gap in zip(spatial, dilations(attributes), strict=True)]
@@ -72,7 +72,7 @@ def tap_axes(view: Array) -> tuple[int, ...]:
 
 
 def gather(strip: Array, outputs: Sequence[int], attributes: Attributes, groups: int, scratch: Scratch) -> Array:
-    """Put the taps along the last spatial dimensions side by side, so that a matrix product sums over them.
+    """Puts the taps along the last spatial dimensions side by side, so that a matrix product sums over them.
 
     Args:
         strip: (*padded spatial, n, channels), contiguous.
@@ -102,7 +102,7 @@ def gather(strip: Array, outputs: Sequence[int], attributes: Attributes, groups:
 
 
 def outer_taps(columns: Array, outputs: Sequence[int], attributes: Attributes) -> Iterator[Array]:
-    """For each tap of the dimensions that were not gathered, in C order, the view of what it meets.
+    """For each tap of the dimensions that were not gathered, in C order, the view of the pixels that it meets.
 
     Args:
         columns: (groups, *padded spatial of these dimensions, *any).
@@ -119,7 +119,7 @@ def outer_taps(columns: Array, outputs: Sequence[int], attributes: Attributes) -
 
 
 def depthwise(strip: Array, weight: Repeated, attributes: Attributes, out: Array) -> None:
-    """One filter a channel: the sum over taps of pixels times filter.
+    """The sum over taps of pixels times filter, with one filter for each channel.
 
     Args:
         strip: (*padded spatial, n, channels), contiguous.
