@@ -34,6 +34,7 @@ def space():
 
 def moved(space):
     """Decisions off their places, as in the middle of a search."""
+    torch.manual_seed(1)
     for decision in space.decisions.values():
         for parameter in decision.parameters():
             parameter.data += 0.3 * torch.rand_like(parameter)

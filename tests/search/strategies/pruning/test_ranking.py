@@ -17,17 +17,17 @@ from tests.search.small import Small, problem_of, settings, write_stripes
 LAYERS = {"a": 3, "b": 2}
 
 
-def pruning_problem(chosen, model, folder):
+def pruning_problem(chosen, make, folder):
     """What the strategy is given, with single weights and channels open."""
     chosen.space = SpaceSettings(weight_bits=[0, 8], pattern="weights")
     chosen.strategy = MagnitudeSettings(fraction=0.5)
-    return problem_of(folder, chosen, lambda: model)
+    return problem_of(folder, chosen, make)
 
 
 @pytest.fixture(scope="module")
 def problem(tmp_path_factory):
     data = write_stripes(tmp_path_factory.mktemp("data") / "stripes.npz", count=160)
-    return pruning_problem(settings(data, "magnitude"), Small(), tmp_path_factory.mktemp("run"))
+    return pruning_problem(settings(data, "magnitude"), Small, tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +37,7 @@ def digits(tmp_path_factory):
     for seed in range(3):
         chosen = replace(settings(tmp_path_factory.mktemp("data"), "magnitude"), data=OPTIONS["digits"](), seed=seed)
         chosen.train.warmup.epochs = 8
-        torch.manual_seed(seed)
-        found.append(pruning_problem(chosen, Small(channels=16, classes=10), tmp_path_factory.mktemp("run")))
+        found.append(pruning_problem(chosen, lambda: Small(channels=16, classes=10), tmp_path_factory.mktemp("run")))
     return found
 
 
