@@ -63,11 +63,38 @@ class Contest:
 
 
 CONTESTS = (
-    Contest("digits", "resnet8_digits", (38912, 19456, 9728, 4864, 3072), 5, 60, 13, 27),
-    Contest("fashion_mnist, 12,000 images", "resnet8_fashion", (19456, 4864, 3072), 3, 36, 8, 16),
+    Contest(
+        data="digits",
+        experiment="resnet8_digits",
+        budgets=(38912, 19456, 9728, 4864, 3072),
+        seeds=5,
+        epochs=60,
+        searching=13,
+        tuning=27,
+    ),
+    Contest(
+        data="fashion_mnist, 12,000 images",
+        experiment="resnet8_fashion",
+        budgets=(19456, 4864, 3072),
+        seeds=3,
+        epochs=36,
+        searching=8,
+        tuning=16,
+    ),
 )
 SMALL = ("train.warmup.epochs=6", "train.finetune.epochs=5")
-QUICK = (Contest("digits", "resnet8_digits", (9728, 3072), 1, 16, 5, 5, SMALL),)
+QUICK = (
+    Contest(
+        data="digits",
+        experiment="resnet8_digits",
+        budgets=(9728, 3072),
+        seeds=1,
+        epochs=16,
+        searching=5,
+        tuning=5,
+        overrides=SMALL,
+    ),
+)
 
 
 @dataclass(frozen=True)

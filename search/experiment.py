@@ -13,7 +13,9 @@ from cost_models import cost_model
 from cost_models.rules import CostModel
 from cost_models.target import Target
 from search import data as data_sets
+from search import distributed
 from search.budgets.feasibility import BudgetError, costs_at, refuse_impossible, seed_architecture
+from search.data.batches import Batches
 from search.data.data import Data
 from search.errors import UsageError
 from search.settings.front import Point, points_of
@@ -30,6 +32,8 @@ from search.training.process import seeded
 from spaces.patterns import DENSE, SINGLE
 from spaces.searchable import Options, searchable
 from spaces.space import Space
+
+EVALUATION_BATCH = 256
 
 ModelMaker = Callable[[Data], nn.Module]
 
@@ -64,6 +68,25 @@ class Experiment:
     fingerprint: Mapping[str, Any]
     seconds: float
 
+    def batches(self, split: str, device: torch.device, alone: bool = False) -> Batches:
+        """Batches of a split: shuffled and augmented where it is "train".
+
+        Args:
+            alone: whole batches, as one process would see them; else the part of this process.
+        """
+        s, train = self.settings, split == "train"
+        return Batches(
+            self.data,
+            split,
+            s.train.batch_size if train else EVALUATION_BATCH,
+            seed=s.seed,
+            shuffle=train,
+            augment=s.train.augment if train else None,
+            device=device,
+            rank=0 if alone else distributed.rank(),
+            world_size=1 if alone else distributed.world_size(),
+        )
+
 
 def prepare(settings: Settings, make_model: ModelMaker, folder: Path | None = None) -> Experiment:
     """The experiment of these settings. Writes nothing, and gives torch's generators back as they were.
@@ -73,11 +96,7 @@ def prepare(settings: Settings, make_model: ModelMaker, folder: Path | None = No
         folder: of a run that may have begun: it can hold a float network that was taken over from another run.
 
     Raises:
-        BudgetError: a cost that does not exist, or a budget that nothing meets.
-        DataError: the data cannot be used.
-        UnsupportedNetwork: the network cannot be searched.
-        CheckpointError: there is no float network to take over.
-        UsageError: anything else that the settings ask for and that cannot be done.
+        PicojouleError: what the settings ask for cannot be done: a DataError, BudgetError, UnsupportedNetwork ...
     """
     began = time.perf_counter()
     models = cost_models_of(settings)

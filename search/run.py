@@ -10,16 +10,13 @@ from typing import Any
 import torch
 
 from search import distributed
-from search.data.batches import Batches
-from search.deploy.export import Exporter, front_summary, refuse_mismatches, write_summary
 from search.errors import file_errors
 from search.experiment import Experiment, ModelMaker, prepare
-from search.files.results import RESULTS_FILE, Result, read_results, versions, write_results
+from search.files.results import RESULTS_FILE, Result, read_results, write_results
 from search.monitor.events import Monitor, Monitors
 from search.monitor.history import HISTORY_FILE, HistoryMonitor
 from search.monitor.terminal import terminal_monitor
-from search.report import write_run_report
-from search.settings.front import Point
+from search.outcome import exported
 from search.settings.run import Settings
 from search.strategies.evaluator import Evaluator
 from search.strategies.problem import Problem
@@ -36,7 +33,6 @@ from search.training.runtime import Runtime
 from spaces.space import FAKE, FLOAT, Space
 
 WORK = {"warmup": 1.0, "search": 1.9, "finetune": 1.7}  # relative time of an epoch
-EVALUATION_BATCH = 256
 TENSORBOARD = "tensorboard"
 
 
@@ -90,9 +86,9 @@ def start(experiment: Experiment, folder: Path, device: torch.device) -> Runtime
         folder=folder,
         monitor=_monitor(experiment, folder),
         ledger=Ledger(work, s.limits.seconds),
-        train=batches_of(experiment, "train", device),
-        val=batches_of(experiment, "val", device),
-        whole=batches_of(experiment, "train", device, alone=True),
+        train=experiment.batches("train", device),
+        val=experiment.batches("val", device),
+        whole=experiment.batches("train", device, alone=True),
         task=experiment.task,
     )
 
@@ -114,22 +110,6 @@ def _epochs_done(experiment: Experiment, folder: Path) -> int:
     return sum(state["epochs"] if state["finished"] else state["epoch"] for state in states if state)
 
 
-def batches_of(experiment: Experiment, split: str, device: torch.device, alone: bool = False) -> Batches:
-    """Batches of a split, shuffled and augmented for training; `alone`: whole ones, as one process would see them."""
-    s, train = experiment.settings, split == "train"
-    return Batches(
-        experiment.data,
-        split,
-        s.train.batch_size if train else EVALUATION_BATCH,
-        seed=s.seed,
-        shuffle=train,
-        augment=s.train.augment if train else None,
-        device=device,
-        rank=0 if alone else distributed.rank(),
-        world_size=1 if alone else distributed.world_size(),
-    )
-
-
 # Phases
 
 
@@ -145,7 +125,7 @@ def _phases(experiment: Experiment, runtime: Runtime) -> dict[str, Any]:
     if distributed.rank() != 0:
         return {}
     distributed.leave()  # from here on the first process is alone
-    return _exported(experiment, problem, results, float_network, float_val)
+    return exported(experiment, problem, results, float_network, float_val)
 
 
 def _copy_of(space: Space, device: torch.device) -> Space:
@@ -215,83 +195,3 @@ def _results(experiment: Experiment, problem: Problem) -> list[Result]:
         if distributed.rank() == 0:
             write_results(path, [*results, *before[len(results) :]])
     return results
-
-
-# What a run leaves
-
-
-def _exported(
-    experiment: Experiment, problem: Problem, results: list[Result], float_network: Space, float_val: float
-) -> dict[str, Any]:
-    """Of every point the network that is best on validation data: its files, and the summary of all."""
-    runtime = problem.runtime
-    runtime.monitor.note("lower to integers, verify against the executor")
-    exporter = _exporter(experiment, problem.space, runtime)
-    floats = exporter.of_floats(float_network, float_val)
-    found, points, metric = [], _found_points(experiment, results), experiment.task.metric.name
-    for point in points:
-        best = max((r for r in results if r.point == point.name), key=lambda r: r.selected)
-        folder = runtime.folder / "points" / point.name if point.name else runtime.folder
-        network, _ = problem.evaluator.found[best.architecture.hash]
-        summary = exporter.export(folder, point, best, network)
-        summary[metric] = {"float": floats, **summary[metric]}
-        if point.name:
-            summary |= {"point": point.name, "folder": f"points/{point.name}"}
-            write_summary(folder, summary | {"versions": versions()})
-        found.append(summary)
-    summary = whole_summary(experiment, found) if points[0].name else found[0]
-    summary |= {**_spent(experiment, runtime.ledger), "versions": versions()}
-    write_summary(runtime.folder, summary)
-    write_run_report(runtime.folder, runtime.monitor.note)
-    runtime.monitor.close({**summary, "folder": str(runtime.folder)})
-    for one in found:
-        refuse_mismatches(one)
-    return summary
-
-
-def _exporter(experiment: Experiment, space: Space, runtime: Runtime) -> Exporter:
-    s = experiment.settings
-    return Exporter(
-        experiment=s.experiment,
-        seed=s.seed,
-        space=space,
-        models=experiment.models,
-        seed_costs=experiment.seed_costs,
-        whole=lambda split: batches_of(experiment, split, runtime.device, alone=True),
-        monitor=runtime.monitor,
-        task=experiment.task,
-        pattern=s.space.pattern,
-    )
-
-
-def _found_points(experiment: Experiment, results: list[Result]) -> list[Point]:
-    """The points that were asked for; where a search found a front by itself, those that its results name."""
-    asked = {point.name: point for point in experiment.points}
-    return list({r.point: asked.get(r.point) or Point(r.point, r.budgets, {}) for r in results}.values())
-
-
-def whole_summary(experiment: Experiment, found: list[dict[str, Any]]) -> dict[str, Any]:
-    """Of a front: its points and, over the first cost that tells them apart, its hypervolume and knee."""
-    s = experiment.settings
-    axes = (s.front.budgets, s.front.lambdas, getattr(s.strategy, "objectives", ()), s.budgets)
-    axis = next(name for names in axes for name in names)
-    return {
-        "experiment": s.experiment,
-        "seed": s.seed,
-        "strategy": s.strategy.name,
-        "points": found,
-        "front": front_summary(found, experiment.task.metric.name, axis, experiment.seed_costs[axis]),
-    }
-
-
-def _spent(experiment: Experiment, ledger: Ledger) -> dict[str, dict[str, float]]:
-    """Epochs and seconds by phase; "rest" are seconds of this process that no phase accounts for.
-
-    These went into preparing, measuring, lowering and verifying.
-    """
-    rest = max(0.0, experiment.seconds + ledger.elsewhere())
-    return {"epochs": _with_total(ledger.epochs), "seconds": _with_total({**ledger.seconds, "rest": rest})}
-
-
-def _with_total(each: dict[str, float]) -> dict[str, float]:
-    return {**each, "total": sum(each.values())}

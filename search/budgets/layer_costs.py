@@ -44,14 +44,14 @@ def rows(seed: Space, decided: Space) -> tuple[list[LayerRow], Totals]:
     bits = bit_counts(decided)
     table = [
         LayerRow(
-            layer.name,
-            operator(layer),
-            int(layer.out_channels),
-            len(seed.spec.slots[layer.output]),
-            {b: n for b, n in bits.get(layer.name, {}).items() if b and n},
-            int(flash[layer.name]),
-            int(macs[layer.name]),
-            int(ram[layer.name]),
+            name=layer.name,
+            op=operator(layer),
+            kept=int(layer.out_channels),
+            channels=len(seed.spec.slots[layer.output]),
+            bits={b: n for b, n in bits.get(layer.name, {}).items() if b and n},
+            flash_bytes=int(flash[layer.name]),
+            macs=int(macs[layer.name]),
+            ram_bytes=int(ram[layer.name]),
         )
         for layer in network.layers
     ]

@@ -41,7 +41,15 @@ def assemble(
         splits = {**splits, "train": _subset(place, splits["train"], train_images)}
     check_together(place, splits, classes)
     mean, std = _mean_and_std(splits["train"].images)
-    return Data(name, splits["train"], splits["val"], splits["test"], classes, mean, std)
+    return Data(
+        name=name,
+        train=splits["train"],
+        val=splits["val"],
+        test=splits["test"],
+        classes=classes,
+        mean=mean,
+        std=std,
+    )
 
 
 def _carve(place: str, splits: dict[str, Split], name: str, share: float) -> dict[str, Split]:

@@ -55,13 +55,13 @@ def layers_of_model(path: Path, picks: Picks, ends: Sequence[EpochEnd]) -> tuple
     channels = _seed_channels(network, picks, ends)
     found = [
         Layer(
-            layer.name,
-            operator(layer),
-            int(layer.out_channels),
-            channels[layer.output],
-            {width: count for width, count in bits.get(layer.name, {}).items() if width and count},
-            {name: each[layer.name] for name, each in costs.items()},
-            layer.name == peak,
+            name=layer.name,
+            op=operator(layer),
+            kept=int(layer.out_channels),
+            channels=channels[layer.output],
+            bits={width: count for width, count in bits.get(layer.name, {}).items() if width and count},
+            costs={name: each[layer.name] for name, each in costs.items()},
+            peak=layer.name == peak,
         )
         for layer in network.layers
     ]

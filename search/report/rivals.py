@@ -83,7 +83,16 @@ def entry(index: int, rival: str, run: RunRecord, point: Point) -> Entry | None:
     seed_costs = {name: float(c["seed_network"]) for name, c in point.costs.items() if "seed_network" in c}
     budgets = tuple(sorted((name, float(limit)) for name, limit in point.budgets.items()))
     seed = int(point.summary.get("seed", run.seed))
-    return Entry(index, rival, seed, budgets, costs, seed_costs, selected, selected if test is None else test)
+    return Entry(
+        index=index,
+        rival=rival,
+        seed=seed,
+        budgets=budgets,
+        costs=costs,
+        seed_costs=seed_costs,
+        selected=selected,
+        value=selected if test is None else test,
+    )
 
 
 def front(entries: Sequence[Entry], cost: str) -> list[int]:

@@ -105,20 +105,20 @@ def read_run(folder: Path) -> RunRecord:
     known = {point.architecture.hash for point in points if point.architecture}
     points += [_measured(result) for result in results if result.architecture.hash not in known]
     return RunRecord(
-        folder,
-        task,
-        results[0].strategy if results else str(settings.get("strategy", {}).get("name", UNKNOWN)),
-        summary.get("seed", settings.get("seed", 0)),
-        bool(summary),
-        summary,
-        settings,
-        text,
-        command,
-        summary.get("versions") or (dict(results[0].versions) if results else {}),
-        _lines(folder / HISTORY_FILE, read_history, faults),
-        points,
-        _sensitivity(folder / SENSITIVITY_FILE, faults),
-        faults,
+        folder=folder,
+        task=task,
+        strategy=results[0].strategy if results else str(settings.get("strategy", {}).get("name", UNKNOWN)),
+        seed=summary.get("seed", settings.get("seed", 0)),
+        finished=bool(summary),
+        summary=summary,
+        settings=settings,
+        settings_text=text,
+        command=command,
+        versions=summary.get("versions") or (dict(results[0].versions) if results else {}),
+        history=_lines(folder / HISTORY_FILE, read_history, faults),
+        points=points,
+        sensitivity=_sensitivity(folder / SENSITIVITY_FILE, faults),
+        faults=faults,
     )
 
 
@@ -175,7 +175,17 @@ def _exported(path: Path, summary: Mapping[str, Any], metric: str, faults: list[
         limits = {name: b["limit"] if isinstance(b, dict) else b for name, b in point.get("budgets", {}).items()}
         architecture = _architecture(folder / ARCHITECTURE_FILE, faults)
         lambdas = point.get("lambdas", {})
-        found.append(Point(architecture, limits, point["costs"], point[metric], lambdas, folder, point))
+        found.append(
+            Point(
+                architecture=architecture,
+                budgets=limits,
+                costs=point["costs"],
+                scores=point[metric],
+                lambdas=lambdas,
+                folder=folder,
+                summary=point,
+            )
+        )
     return found
 
 

@@ -60,7 +60,20 @@ class Evaluator:
         self.settings.target.check(network.describe())
         _refuse_excess(architecture, costs, point)
         metrics = self._trained(network, self._finetuning(architecture, epochs, goes_on))
-        result = Result(
+        seconds = time.perf_counter() - began + ledger.restored - restored
+        result = self._result(architecture, point, metrics, costs, seconds)
+        self.found[architecture.hash] = network, result
+        return result
+
+    def _result(
+        self,
+        architecture: Architecture,
+        point: Point,
+        metrics: Mapping[str, float],
+        costs: Mapping[str, float],
+        seconds: float,
+    ) -> Result:
+        return Result(
             strategy=self.settings.strategy.name,
             seed=self.settings.seed,
             architecture=architecture,
@@ -69,12 +82,10 @@ class Evaluator:
             units={name: model.unit for name, model in self.models.items()},
             budgets=dict(point.budgets),
             met=True,
-            seconds=time.perf_counter() - began + ledger.restored - restored,
+            seconds=seconds,
             point=point.name,
             metric=self.runtime.task.metric.name,
         )
-        self.found[architecture.hash] = network, result
-        return result
 
     def _decided(self, architecture: Architecture) -> Space:
         with decisions_as(self.space, architecture):

@@ -11,7 +11,7 @@ import torch
 from search.budgets.pareto import front_volume
 from search.files.results import read_results
 from search.monitor.terminal import PlainMonitor
-from search.run import whole_summary
+from search.outcome import whole_summary
 from search.settings.front import Front
 from search.settings.run import LimitSettings
 from search.strategies import SETTINGS

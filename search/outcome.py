@@ -1,0 +1,90 @@
+"""What a run leaves: the files of every network that was found, the summary of all of them, and the report."""
+
+from typing import Any
+
+from search.deploy.export import Exporter, front_summary, refuse_mismatches, write_summary
+from search.experiment import Experiment
+from search.files.results import Result, versions
+from search.report import write_run_report
+from search.settings.front import Point
+from search.strategies.problem import Problem
+from search.training.ledger import Ledger
+from search.training.runtime import Runtime
+from spaces.space import Space
+
+
+def exported(
+    experiment: Experiment, problem: Problem, results: list[Result], float_network: Space, float_val: float
+) -> dict[str, Any]:
+    """Of every point the network that is best on validation data: its files, and the summary of all."""
+    runtime = problem.runtime
+    runtime.monitor.note("lower to integers, verify against the executor")
+    exporter = _exporter(experiment, problem.space, runtime)
+    floats = exporter.of_floats(float_network, float_val)
+    found, points, metric = [], _found_points(experiment, results), experiment.task.metric.name
+    for point in points:
+        best = max((r for r in results if r.point == point.name), key=lambda r: r.selected)
+        folder = runtime.folder / "points" / point.name if point.name else runtime.folder
+        network, _ = problem.evaluator.found[best.architecture.hash]
+        summary = exporter.export(folder, point, best, network)
+        summary[metric] = {"float": floats, **summary[metric]}
+        if point.name:
+            summary |= {"point": point.name, "folder": f"points/{point.name}"}
+            write_summary(folder, summary | {"versions": versions()})
+        found.append(summary)
+    summary = whole_summary(experiment, found) if points[0].name else found[0]
+    summary |= {**_spent(experiment, runtime.ledger), "versions": versions()}
+    write_summary(runtime.folder, summary)
+    write_run_report(runtime.folder, runtime.monitor.note)
+    runtime.monitor.close({**summary, "folder": str(runtime.folder)})
+    for one in found:
+        refuse_mismatches(one)
+    return summary
+
+
+def _exporter(experiment: Experiment, space: Space, runtime: Runtime) -> Exporter:
+    s = experiment.settings
+    return Exporter(
+        experiment=s.experiment,
+        seed=s.seed,
+        space=space,
+        models=experiment.models,
+        seed_costs=experiment.seed_costs,
+        whole=lambda split: experiment.batches(split, runtime.device, alone=True),
+        monitor=runtime.monitor,
+        task=experiment.task,
+        pattern=s.space.pattern,
+    )
+
+
+def _found_points(experiment: Experiment, results: list[Result]) -> list[Point]:
+    """The points that were asked for; where a search found a front by itself, those that its results name."""
+    asked = {point.name: point for point in experiment.points}
+    return list({r.point: asked.get(r.point) or Point(r.point, r.budgets, {}) for r in results}.values())
+
+
+def whole_summary(experiment: Experiment, found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of a front: its points and, over the first cost that tells them apart, its hypervolume and knee."""
+    s = experiment.settings
+    axes = (s.front.budgets, s.front.lambdas, getattr(s.strategy, "objectives", ()), s.budgets)
+    axis = next(name for names in axes for name in names)
+    return {
+        "experiment": s.experiment,
+        "seed": s.seed,
+        "strategy": s.strategy.name,
+        "points": found,
+        "front": front_summary(found, experiment.task.metric.name, axis, experiment.seed_costs[axis]),
+    }
+
+
+def _spent(experiment: Experiment, ledger: Ledger) -> dict[str, dict[str, float]]:
+    """Epochs and seconds by phase; "rest" are seconds of this process that no phase accounts for.
+
+    These went into preparing, measuring, lowering and verifying.
+    """
+    rest = max(0.0, experiment.seconds + ledger.elsewhere())
+    return {"epochs": _with_total(ledger.epochs), "seconds": _with_total({**ledger.seconds, "rest": rest})}
+
+
+def _with_total(each: dict[str, float]) -> dict[str, float]:
+    return {**each, "total": sum(each.values())}
