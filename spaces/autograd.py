@@ -1,4 +1,4 @@
-"""Autograd functions of our own, called with a type: torch leaves `apply` without one."""
+"""Autograd functions of our own, called with a type, since torch leaves `apply` without one."""
 
 from typing import Any
 

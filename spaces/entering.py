@@ -10,7 +10,7 @@ from spaces.quantizers.activation import ActivationQuantizer
 def entered(x: Tensor, quantizer: ActivationQuantizer | None, mode: str) -> Tensor:
     """An input as blocks read it: on its quantizer's grid, but for mode "float". quantizer: None: nothing is quantized.
 
-    No gradient passes: there is nothing to learn about a pixel.
+    No gradient passes, because there is nothing to learn about a pixel.
     """
     x = as_convolutions_like(x)
     if quantizer is None:

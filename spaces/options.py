@@ -14,11 +14,12 @@ class Options:
     """What is open in a Space.
 
     Attributes:
-        weight_bits: precisions on offer, 0 (prune the channel) among them or not; () leaves weights in float.
-        granularity: a weight precision per output "channel" or per "tensor".
-        activation_bits: of every activation tensor, or several to choose from; None leaves activations in float.
-        input_bits, output_bits: of the network's input and output; None: the most of activation_bits.
-        kernel_sizes: of 2-D and 3-D convolutions, beside their own.
+        weight_bits: precisions on offer. With 0 among them channels can be pruned. () leaves weights in float.
+        granularity: whether each output "channel" has a weight precision, or each "tensor".
+        activation_bits: precision of every activation tensor, or several to choose from. None leaves activations in
+            float.
+        input_bits, output_bits: of the network's inputs and outputs; None: the most of activation_bits.
+        kernel_sizes: sizes on offer for 2-D and 3-D convolutions, beside their own.
         time: 1-D convolutions (patterns of fnmatch) whose receptive field and dilation are open.
         pattern: of the weights, "2:4", "columns", "channels", "blocks 4x4" or "weights", see spaces.patterns.
         exclude: layers (patterns of fnmatch) that keep their channels and get the highest precision.

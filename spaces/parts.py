@@ -17,7 +17,7 @@ def gates_of(spec: SpaceSpec) -> dict[str, Gate]:
 
 
 def choices_of(spec: SpaceSpec) -> dict[str, Choice]:
-    """By name; those of branches are drawn, and all branches are as likely at the start."""
+    """Choices by name. Choices of branches are drawn, and all branches are equally likely at the start."""
     branches = {"mode": "sampled", "uniform": True}
     return {
         name: Choice(name, c.options, c.groups, **spec.choice_options | (branches if c.branches else {}))
@@ -35,7 +35,7 @@ def norms_of(spec: SpaceSpec) -> dict[str, Norm]:
 
 
 def quantizers_of(spec: SpaceSpec) -> dict[str, Quantizer]:
-    """Tensor -> its quantizer, or its choice of some."""
+    """Tensor -> its quantizer, or its choice of quantizers."""
     return {tensor: _quantizer(quantizer) for tensor, quantizer in spec.quantizers.items()}
 
 
@@ -48,7 +48,7 @@ def _quantizer(spec: QuantizerSpec) -> Quantizer:
 def blocks_of(
     spec: SpaceSpec, weights: Mapping[str, Weights], norms: Mapping[str, Norm], quantizers: Mapping[str, Quantizer]
 ) -> nn.ModuleList:
-    """In execution order, each with the weights, the norm and the quantizers that it shares with others."""
+    """Blocks in execution order, each with the weights, the norm and the quantizers that it shares with others."""
 
     def quantizer(tensor: str) -> Quantizer | None:
         return quantizers.get(spec.scale_of[tensor])
@@ -66,7 +66,7 @@ def blocks_of(
 
 
 def registered(parts: Mapping[str, nn.Module]) -> nn.ModuleDict:
-    """Under keys that a ModuleDict takes: no dots, and no names of its own; a layer may be called `values`.
+    """Modules under keys that a ModuleDict takes: without dots and its own names. A layer may be called `values`.
 
     The keys are part of the names in checkpoints and in model files.
     """

@@ -30,11 +30,12 @@ def searchable(
     """The model as a Space, with a copy of its weights. The model is not modified.
 
     Args:
-        example_input: (N, C, ...), floats; where forward takes several tensors, one of each, in order.
+        example_input: (N, C, ...), floats. Where forward takes several tensors it is one of each, in order.
 
     Raises:
-        UnsupportedNetwork: what cannot be traced or has no integer operator; names the module and the way out.
-        UsageError: options that contradict each other, or an `exclude` that matches no layer.
+        UnsupportedNetwork: a part cannot be traced or has no integer operator. The message names the module and a way
+            out.
+        UsageError: options contradict each other, or an `exclude` matches no layer.
     """
     options = options or Options()
     examples = (example_input,) if isinstance(example_input, Tensor) else tuple(example_input)
@@ -53,7 +54,7 @@ def searchable(
 
 @torch.no_grad()
 def _check_same(space: Space, model: nn.Module, examples: Sequence[Tensor]) -> None:
-    """The Space computes what the model computes, on every branch, or is refused: no rule is trusted blindly."""
+    """Refuses a Space that computes something else than the model, on any branch. No rule is trusted blindly."""
     model = copy.deepcopy(model).eval().cpu()
     branches = [choice for name, choice in space.choices.items() if space.spec.choices[name].branches]
     with space.running(training=False):

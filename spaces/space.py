@@ -1,4 +1,4 @@
-"""A network in which some decisions are open; with none open, the network that is fine-tuned and lowered."""
+"""A network in which some decisions are open. With none open it is the network that is fine-tuned and lowered."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -38,18 +38,19 @@ COSTS = ("flash_bytes", "peak_ram_bytes", "macs")
 
 
 class Space(nn.Module):
-    """Built from its description alone; `searchable` makes the description of any model.
+    """A network that is built from its description alone. `searchable` makes the description of any model.
 
-    In a training loop of one's own: `space(x)` is the network's output; `space.costs()` are its expected costs, which
-    are differentiable in the decisions; `space.project()` follows each step of the decisions' optimizer;
-    `space.architecture()` is what the decisions would come to now, and `space.decide()` the smaller network.
+    In a training loop of one's own, `space(x)` is the network's output. `space.costs()` are its expected costs, which
+    are differentiable in the decisions. `space.project()` has to follow each step of the decisions' optimizer.
+    `space.architecture()` is what the decisions would come to now, and `space.decide()` is the smaller network.
 
     Attributes:
-        weights, norms, quantizers: by name; a quantizer has the name of its tensor.
-        selector: what the decisions say in a pass; selection: what they said in the last one.
-        held: in training, decisions are not drawn anew: the last selection serves again, as a constant, and so do the
-            activations' steps. For the steps in which nothing but weights is to learn. Branches are drawn all the same.
-        draws: in training, branches are drawn; if not, the likeliest run, as in evaluation.
+        weights, norms, quantizers: by name. A quantizer has the name of its tensor.
+        selector: what the decisions say in a pass.
+        selection: what they said in the last pass.
+        held: whether, in training, the last selection and the activations' steps serve again as constants. This is for
+            steps in which only weights learn. Branches are drawn all the same.
+        draws: whether branches are drawn in training. Otherwise the likeliest run, as in evaluation.
     """
 
     def __init__(self, spec: SpaceSpec) -> None:
@@ -68,31 +69,31 @@ class Space(nn.Module):
         self.selection = Selection(FLOAT)
 
     def quantizer(self, tensor: str) -> Quantizer | None:
-        """The quantizer of a tensor, or its choice of some; a tensor that keeps another's scale has that one's."""
+        """The quantizer of a tensor, or its choice of some. A tensor that keeps another's scale has that one's."""
         return self.quantizers.get(self.spec.scale_of[tensor])
 
     # Decisions
 
     @property
     def decisions(self) -> dict[str, Decision]:
-        """By name, gates first."""
+        """All decisions by name, gates first."""
         return {**{gate.name: gate for gate in self.gates.values()}, **self.choices}
 
     def decision_parameters(self) -> list[nn.Parameter]:
         return [p for d in self.decisions.values() for p in d.parameters() if p.requires_grad]
 
     def network_parameters(self) -> list[nn.Parameter]:
-        """Weights, norms, biases and quantizer steps: all but the decisions."""
+        """Weights, norms, biases and the steps of quantizers, which is all but the decisions."""
         decisions = {id(p) for d in self.decisions.values() for p in d.parameters()}
         return [p for p in self.parameters() if id(p) not in decisions]
 
     def float_names(self) -> list[str]:
-        """Of its state the entries that make a float network: weights, biases and norms."""
+        """Names of the entries of its state that make a float network: weights, biases and norms."""
         weights = {f"_weights.{key}.{part}" for key in self._weights for part in ("weight", "bias")}
         return [name for name in self.state_dict() if name in weights or name.startswith("_norms.")]
 
     def project(self) -> None:
-        """Brings the decisions' parameters back into their domain; belongs behind every step of their optimizer."""
+        """Brings the decisions' parameters back into their domain. To be called after each step of their optimizer."""
         for decision in self.decisions.values():
             decision.project()
 
@@ -105,7 +106,7 @@ class Space(nn.Module):
         """Sets all decisions.
 
         Raises:
-            UsageError: the architecture is of another space, lacks decisions, or has others; they are named.
+            UsageError: the architecture is of another space, lacks decisions, or has others. The message names them.
         """
         decisions = self.decisions
         architecture.refuse_foreign(self.name, decisions)
@@ -113,11 +114,11 @@ class Space(nn.Module):
             decisions[name].fix(pick)
 
     def select(self, mode: str | None = None) -> Selection:
-        """What the decisions say now, differentiable, without a pass. mode: None: the space's own."""
+        """What the decisions say now, differentiable, without a pass. mode: None is the space's own."""
         return self.selector.select(mode or self._mode, draw=self.training and self.draws)
 
     def decide(self, architecture: Architecture | None = None) -> "Space":
-        """A new, physically smaller network that inherits the weights. Without an argument: as decisions stand."""
+        """A new, physically smaller network that inherits the weights. By default decisions are as they stand."""
         if architecture is not None:
             self.fix(architecture)
         plan = decided(self.spec, self.architecture().picks)
@@ -127,7 +128,7 @@ class Space(nn.Module):
         return small.to(next(self.parameters()).device)
 
     def _inherit(self, old: "Space", plan: Decided) -> None:
-        """Takes of an open space what the plan says that stays."""
+        """Takes from an open space what stays by the plan."""
         for name, weights in self.weights.items():
             weights.inherit(old.weights[name], plan.weights[name])
         for name, norm in self.norms.items():
@@ -145,7 +146,7 @@ class Space(nn.Module):
         return self._mode
 
     def set_mode(self, mode: str) -> None:
-        """For good; see `running` for a mode that is given back.
+        """Sets the mode for good. `running` sets one that is given back.
 
         Raises:
             UsageError: there is no such mode, or it is "integer" and the space is not decided or not quantized.
@@ -163,13 +164,13 @@ class Space(nn.Module):
     def running(
         self, mode: str | None = None, training: bool | None = None, draws: bool | None = None
     ) -> Iterator[None]:
-        """Inside it the space has another mode, is in training or not, draws or not; all is given back behind it.
+        """Inside it the space has another mode, is in training or not, and draws or not. All of it is given back.
 
         Args:
-            mode, training, draws: None: as it is.
+            mode, training, draws: None: it stays as it is.
 
         Raises:
-            UsageError: as `set_mode`; then nothing has changed.
+            UsageError: as in `set_mode`. Nothing has changed then.
         """
         before = self._mode, self.training, self.draws
         self.set_mode(mode or self._mode)
@@ -184,14 +185,14 @@ class Space(nn.Module):
                 self.train(was_training)
 
     def freeze_norms(self, frozen: bool = True) -> None:
-        """For good: norms in training normalise by their running statistics. See spaces.blocks.norm.frozen."""
+        """Makes norms in training normalise by their running statistics for good. See spaces.blocks.norm.frozen."""
         for norm in self.norms.values():
             norm.frozen = frozen
 
     # Running
 
     def forward(self, *inputs: Tensor) -> Any:
-        """(N, *input shape) each -> the output; of several outputs a tuple, in their order.
+        """(N, *input shape) each -> the output, or a tuple of several outputs in their order.
 
         In integer mode every tensor on the way is what the Program computes.
         """
@@ -199,7 +200,7 @@ class Space(nn.Module):
         return self.run(self.selection, *inputs)
 
     def run(self, selection: Selection, *inputs: Tensor) -> Any:
-        """What forward returns, by a selection: the last one, or one that was made of it, see Selector.having."""
+        """What forward returns with a selection: the last one, or one that was made from it (Selector.having)."""
         tensors = self._pass(inputs, selection)
         outputs = tuple(tensors[name] for name in self.spec.outputs)
         return outputs[0] if len(outputs) == 1 else outputs
@@ -217,7 +218,7 @@ class Space(nn.Module):
             self.selection = self.selector.select(self._mode, draw)
 
     def _pass(self, inputs: Sequence[Tensor], selection: Selection, keep: bool = False) -> dict[str, Tensor]:
-        """Tensors by name: all of them, or those that the end needs."""
+        """Tensors by name: all of them, or those that are needed at the end."""
         self.spec.refuse_shapes([tuple(x.shape) for x in inputs])
         schedule = self.selector.schedule
         if selection.mode != FLOAT:
@@ -235,10 +236,10 @@ class Space(nn.Module):
 
     @torch.no_grad()
     def codes(self, *inputs: Tensor) -> dict[str, Tensor]:
-        """Every tensor's integer codes, by integer semantics. int64, (N, ...) each.
+        """The integer codes of every tensor, by integer semantics: int64, (N, ...) each.
 
         Raises:
-            UsageError: as `set_mode`: decisions are open, or nothing is quantized.
+            UsageError: as in `set_mode`: decisions are open, or nothing is quantized.
         """
         with self.running(INTEGER, training=False):
             values = self.tensors(*inputs)
@@ -246,10 +247,10 @@ class Space(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, batches: Iterable[Tensor | Sequence[Tensor]], method: str = "mse") -> None:
-        """First steps of all quantizers, from the float network's tensors on some batches.
+        """Sets the first steps of all quantizers, from the float network's tensors on some batches.
 
         Args:
-            batches: of each what forward takes: a tensor, or where it takes several one of each.
+            batches: what forward takes, for each batch: a tensor, or one of each where it takes several.
         """
         if method not in METHODS:
             raise UsageError(f"calibration '{method}' is not one of {METHODS}.")
@@ -267,17 +268,17 @@ class Space(nn.Module):
     # Costs
 
     def describe(self, selection: Selection | None = None) -> Network:
-        """The network as the cost models see it; differentiable in the decisions, exact once decided."""
+        """The network as the cost models see it. It is differentiable in the decisions, and exact once decided."""
         return describe(self, selection or Selection.of(FAKE, self.select(FAKE).leaves()))
 
     def costs(self, names: Iterable[str] = COSTS, target: Target | None = None) -> dict[str, Tensor]:
-        """Costs as 0-d float64 tensors; differentiable in the decisions, exact once decided.
+        """Costs as 0-d float64 tensors. They are differentiable in the decisions, and exact once decided.
 
-        In training those of branches are means over all that may be drawn; else they are as the decisions stand.
+        In training the costs of branches are means over all that may be drawn. Else they are as the decisions stand.
 
         Args:
-            names: of cost models, see cost_models.COST_MODELS and TARGET_COST_MODELS.
-            target: for "latency_cycles".
+            names: names of cost models, see cost_models.COST_MODELS and TARGET_COST_MODELS.
+            target: is needed for "latency_cycles".
 
         Raises:
             UsageError: there is no such cost, or it needs a target and none is given.
@@ -291,7 +292,7 @@ class Space(nn.Module):
     # Files
 
     def save(self, path: Path) -> None:
-        """One safetensors file with the description in its metadata: it loads without the script that made it."""
+        """Writes one safetensors file, with the description in its metadata. It loads without the user's script."""
         save_tensors(path, self.state_dict(), {SPEC: json.dumps(self.spec.to_json())})
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""The description of a Space as plain values: enough to build it again without the script that made it."""
+"""The description of a Space as plain values, from which it is built again without the script that made it."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,14 +13,14 @@ ONE_INPUT_ONE_OUTPUT = 2  # the version before, which is read too
 
 @dataclass
 class BlockSpec:
-    """One node: conv or linear with its norm and activation, or a join, a pool, a reshape.
+    """One node: a convolution or linear layer with its norm and activation, or a join, a pool, a reshape.
 
     Attributes:
         shape: of the output, without the batch.
-        weights, norm: names of stored parameters; a module that is called twice is named by two blocks.
-        activation: name in spaces.blocks.activations.ACTIVATIONS and its arguments.
+        weights, norm: names of stored parameters. Two blocks name a module that is called twice.
+        activation: a name in spaces.blocks.activations.ACTIVATIONS and its arguments.
         when: the block runs if each of these choices of branches takes this option.
-        depthwise: each output channel reads one input channel, and groups go with the channels that stay.
+        depthwise: whether each output channel reads one input channel, so that groups go with the channels.
     """
 
     name: str
@@ -42,10 +42,11 @@ class BlockSpec:
 
 @dataclass
 class ChoiceSpec:
-    """One of `options`, `groups` times over; a search starts at the last one.
+    """One of `options`, `groups` times over. A search starts at the last one.
 
     Attributes:
-        branches: among blocks, of which the first is what the model is: all are as likely at the start, and drawn.
+        branches: whether it is among blocks. The first of them is that of the model. All are equally likely at the
+            start, and they are drawn.
     """
 
     options: tuple[int, ...]
@@ -55,13 +56,14 @@ class ChoiceSpec:
 
 @dataclass
 class WeightsSpec:
-    """Stored weights: `shape` (C_out, C_in / groups, *kernel); `widths` on offer, or `assigned` bits a channel.
+    """Stored weights: `shape` (C_out, C_in / groups, *kernel), `widths` on offer or `assigned` bits for each channel.
 
     Attributes:
-        bits: the choice among the widths, of one group for the tensor or one a channel; None: nothing to choose.
+        bits: the choice among the widths, with one group for the tensor or one for each channel; None: there is none.
         taps: role in spaces.blocks.kernel_taps.ROLES -> the choice that masks taps of the kernel.
-        pattern: of spaces.patterns; masked: decided, with a mask of its own of what stays.
-        excluded: the options say that the layer keeps its channels and the highest precision.
+        pattern: a pattern of spaces.patterns.
+        masked: whether it is decided and has a mask of what stays.
+        excluded: whether the options say that the layer keeps its channels and the highest precision.
     """
 
     shape: tuple[int, ...]
@@ -77,7 +79,7 @@ class WeightsSpec:
 
 @dataclass
 class QuantizerSpec:
-    """A tensor's codes, of one width, or of one of several that `choice` is among."""
+    """The codes of a tensor, of one width or of several among which `choice` chooses."""
 
     widths: tuple[int, ...]
     nonnegative: bool = False
@@ -87,16 +89,16 @@ class QuantizerSpec:
 
 @dataclass
 class SpaceSpec:
-    """Everything but the numbers.
+    """Everything of a Space but its numbers.
 
     Attributes:
         inputs, outputs: names of tensors, in the order in which forward takes and returns them.
         input_shapes: of each input, without the batch.
-        slots: tensor -> for each channel (feature, behind a flatten) its place in the vector of all gates; place 0 is
+        slots: tensor -> for each channel (behind a flatten, feature) its place in the vector of all gates. Place 0 is
             the channel that is always open.
-        gates: gate name -> channels it decides, laid one gate behind the other in that vector, from place 1.
-        choices: choice name -> what it is among; what it decides names it.
-        quantizers: tensor -> its quantizer; several tensors share one where an operator keeps the scale (`scale_of`).
+        gates: name of a gate -> number of its channels. Gates lie one after another in that vector, from place 1.
+        choices: name of a choice -> its options. What the choice decides names it.
+        quantizers: tensor -> its quantizer. Several tensors share one where an operator keeps the scale (`scale_of`).
     """
 
     name: str
@@ -156,7 +158,7 @@ class SpaceSpec:
 
 
 def _of_this_version(document: dict[str, Any]) -> dict[str, Any]:
-    """A description of the version before: one input, one output, and depthwise where groups say so."""
+    """A description of the version before, which has one input, one output, and is depthwise where groups say so."""
     slots = document["slots"]
     blocks = [
         {**b, "depthwise": b["attributes"].get("groups", 1) == len(slots[b["inputs"][0]]) > 1}

@@ -1,4 +1,4 @@
-"""How a command ends that fails: with one line, or with a traceback and what to report."""
+"""How a command that fails ends: with one line, or with a traceback and what to report."""
 
 import os
 import shlex
@@ -16,15 +16,15 @@ from search.files.urls import without_password
 def ending(module: str, *others: type[Exception]) -> Iterator[None]:
     """Ends the process where something is raised inside.
 
-    What picojoule knows is one line. Anything else is shown with its traceback, and with the command and the versions
-    that a report of it needs; passwords in the command are masked.
+    An error that picojoule knows takes one line. Anything else is shown with its traceback, and with the command and
+    the versions that a report of it needs. Passwords in the command are masked.
 
     Args:
-        module: of the command, as behind `python -m`.
+        module: the module of the command, as after `python -m`.
         others: errors of libraries that say what the user can change.
 
     Raises:
-        SystemExit: instead of any Exception. With HYDRA_FULL_ERROR in the environment errors pass through as they are.
+        SystemExit: in place of any Exception. With HYDRA_FULL_ERROR in the environment errors pass as they are.
     """
     try:
         yield

@@ -13,7 +13,7 @@ MODES = ("hard", "soft", "gumbel", "sampled")
 
 
 class _Heaviside(torch.autograd.Function):
-    """alpha = H(beta - t); backward is the identity, cut where beta lies outside [0, 1]."""
+    """alpha = H(beta - t). The backward pass is the identity where beta lies in [0, 1], and 0 outside."""
 
     @staticmethod
     def forward(ctx: Any, shadow: Tensor, threshold: Tensor, is_open: Tensor) -> Tensor:
@@ -28,14 +28,14 @@ class _Heaviside(torch.autograd.Function):
 
 
 class Decision(nn.Module):
-    """One thing a search decides, `groups` times over (a channel each, say), among `options`.
+    """One thing that a search decides among `options`, `groups` times over (once for each channel, for example).
 
     Layers that must agree share one Decision object.
 
     Attributes:
         start: the option of the seed network.
-        role: what it decides: the end of its name, "channels", "bits", "kernel", "branch" ...
-        whole: it takes one option for a whole layer or tensor, whose others can be tried.
+        role: what it decides, which is the end of its name: "channels", "bits", "kernel", "branch" ...
+        whole: whether it takes one option for a whole layer or tensor, so that its other options can be tried.
     """
 
     def __init__(self, name: str, options: Sequence[int], groups: int, start: int) -> None:
@@ -48,7 +48,7 @@ class Decision(nn.Module):
         return False
 
     def share(self) -> Tensor:
-        """(groups, n_options), differentiable, rows sum to 1."""
+        """(groups, n_options), differentiable. Rows sum to 1."""
         raise NotImplementedError
 
     def pick(self) -> tuple[int, ...]:
@@ -59,7 +59,7 @@ class Decision(nn.Module):
         """Makes `pick` the outcome.
 
         Raises:
-            UsageError: of another length than `groups`, or with a value that is no option.
+            UsageError: the pick has another length than `groups`, or a value that is no option.
         """
         wrong = self._wrong(pick)
         if len(pick) != self.groups or wrong:
@@ -76,14 +76,14 @@ class Decision(nn.Module):
         raise NotImplementedError
 
     def project(self) -> None:
-        """Called after each optimizer step: back into the domain of the parameters."""
+        """Brings the parameters back into their domain. To be called after each step of the optimizer."""
 
 
 class Gate(Decision):
-    """Keep (1) or drop (0) a channel: a float shadow copy a group, binarized with a straight-through gradient.
+    """Keeps (1) or drops (0) channels. Each has a float shadow copy, which is binarized straight through.
 
-    At least one group stays open: a layer without channels is no network. A gate that was fixed may say 2 or more: the
-    channel is to stand in the decided network as often.
+    At least one channel stays open, because a layer without channels is no network. A gate that was fixed may say 2 or
+    more. The channel then stands in the decided network as often.
     """
 
     was_open: Tensor
@@ -108,7 +108,7 @@ class Gate(Decision):
     def is_open(self) -> Tensor:
         """(groups,) bool.
 
-        A closed gate reopens above threshold + hysteresis, an open one closes below the difference.
+        A closed gate opens above threshold + hysteresis, and an open one closes below threshold - hysteresis.
         """
         margin = torch.where(self.was_open, -self.hysteresis, self.hysteresis) if self.hysteresis else 0.0
         is_open = self.shadow > self.threshold + margin
@@ -147,7 +147,7 @@ class Gate(Decision):
 
 
 def keeps(gates: Sequence[Gate]) -> Tensor:
-    """`g.keep()` of all gates behind one another, in one pass."""
+    """`g.keep()` of all gates, one gate after another, in one pass."""
     opened = [gate.is_open() for gate in gates]
     for gate, is_open in zip(gates, opened, strict=True):
         if gate.training and gate.hysteresis:
@@ -159,8 +159,9 @@ def keeps(gates: Sequence[Gate]) -> Tensor:
 def select(logits: Tensor, mode: str, temperature: float) -> Tensor:
     """(groups, n) logits to shares.
 
-    soft: the softmax; the others are one-hot forward and softmax backward: hard the argmax, gumbel the argmax under
-    noise (which the softmax sees too), sampled a draw by the softmax's probabilities.
+    "soft" is the softmax. The others are one-hot in the forward pass and the softmax in the backward pass: "hard" is
+    the argmax, "gumbel" the argmax under noise, which the softmax sees too, and "sampled" a draw with the probabilities
+    of the softmax.
     """
     if mode == "gumbel":
         logits = logits - torch.empty_like(logits).exponential_().log()
@@ -173,7 +174,7 @@ def select(logits: Tensor, mode: str, temperature: float) -> Tensor:
 
 
 class _Straight(torch.autograd.Function):
-    """Value of the second argument to the bit, gradient to the first."""
+    """The value of the second argument, to the bit, with the gradient going to the first."""
 
     @staticmethod
     def forward(ctx: Any, through: Tensor, value: Tensor) -> Tensor:
@@ -190,7 +191,7 @@ def straight_through(through: Tensor, value: Tensor) -> Tensor:
 
 
 class Choice(Decision):
-    """One of n options a group, by logits. Evaluation always takes the argmax."""
+    """One of n options for each group, by logits. Evaluation always takes the argmax."""
 
     def __init__(
         self,
@@ -235,7 +236,7 @@ class Choice(Decision):
 
 
 def shares(choices: Sequence[Choice]) -> list[Tensor]:
-    """`[c.share() for c in choices]`, in one pass over all choices of the same form: a step has a hundred of them."""
+    """`[c.share() for c in choices]`, in one pass over all choices of one form, since a step has a hundred of them."""
     return _by_form(choices, select)
 
 
