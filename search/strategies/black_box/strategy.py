@@ -9,7 +9,7 @@ from search.errors import UsageError
 from search.files.results import Result
 from search.settings.front import Point
 from search.settings.strategies import BlackBoxSettings
-from search.strategies.black_box.candidates import CandidateSearch
+from search.strategies.black_box.candidate_search import CandidateSearch
 from search.strategies.black_box.same_problem import known_before
 from search.strategies.black_box.studies import check_shared
 from search.strategies.problem import Problem

@@ -214,3 +214,8 @@ def measured(trials: Sequence[FrozenTrial], pruned: bool = False) -> list[Frozen
     """Candidates that were measured, each once; with `pruned` also those whose training was cut short."""
     done = [t for t in trials if t.state in ENDED and REPEATS not in t.user_attrs]
     return [t for t in done if SCORE in t.user_attrs or (pruned and EPOCHS in t.user_attrs)]
+
+
+def epochs_of(trials: Sequence[FrozenTrial]) -> float:
+    """Epochs that candidates took together."""
+    return float(sum(t.user_attrs.get(EPOCHS, 0.0) for t in trials))

@@ -102,7 +102,7 @@ def test_it_can_be_measured_on_some_of_them(data, tmp_path):
 @pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2", "evolution"])
 def test_a_candidate_that_was_measured_before_takes_nothing(data, tmp_path, sampler, monkeypatch):
     """Three layers of three precisions are 27 candidates; all are seen, and then the search ends."""
-    monkeypatch.setattr("search.strategies.black_box.candidates.IN_A_ROW", 40)
+    monkeypatch.setattr("search.strategies.black_box.limits.IN_A_ROW", 40)
     config = configured(data, sampler, budget=60_000, trials=100)
     config.space.weight_bits, config.space.granularity, config.train.batch_size = [2, 4, 8], "tensor", 8
     run(tmp_path / "run", config)
