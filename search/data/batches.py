@@ -47,22 +47,15 @@ class Batches:
         Raises:
             DataError: a batch cannot be divided among the processes, or is larger than the training split.
         """
-        images = data.split(split).images
-        if batch_size < 1 or batch_size % world_size or not 0 <= rank < world_size:
-            raise DataError(
-                f"batches of '{data.name}': batch_size {batch_size} for rank {rank} of {world_size} processes; "
-                f"it must be a positive multiple of {world_size}, ranks are 0..{world_size - 1}. Change batch_size."
-            )
-        if shuffle and batch_size > len(images):
-            raise DataError(
-                f"batches of '{data.name}', split '{split}': batch_size {batch_size} exceeds its {len(images)} images, "
-                f"so an epoch would have no step; allowed are 1..{len(images)}. Reduce batch_size."
-            )
+        whole = data.split(split)
+        _refuse_parts(data.name, batch_size, rank, world_size)
+        if shuffle:
+            _refuse_no_step(data.name, split, batch_size, len(whole))
         if augment is not None:
             augment.check(data.input_shape[1:])
         self._normalise = data.normalise
-        self._images = images.to(device)  # shape: (N, C, *size)
-        self._labels = data.split(split).labels.to(device)  # shape: (N,)
+        self._images = whole.images.to(device)  # shape: (N, C, *size)
+        self._labels = whole.labels.to(device)  # shape: (N,)
         self._batch_size = batch_size
         self._seed = seed
         self._shuffle = shuffle
@@ -112,6 +105,22 @@ class Batches:
             draws = self._augment.draw(len(batch), tuple(images.shape[2:]), generator)
             images = self._augment.apply(images, draws[first:last].to(images.device))
         return self._normalise(images), self._labels[index]
+
+
+def _refuse_parts(data: str, batch_size: int, rank: int, world_size: int) -> None:
+    if batch_size < 1 or batch_size % world_size or not 0 <= rank < world_size:
+        raise DataError(
+            f"batches of '{data}': batch_size {batch_size} for rank {rank} of {world_size} processes; "
+            f"it must be a positive multiple of {world_size}, ranks are 0..{world_size - 1}. Change batch_size."
+        )
+
+
+def _refuse_no_step(data: str, split: str, batch_size: int, images: int) -> None:
+    if batch_size > images:
+        raise DataError(
+            f"batches of '{data}', split '{split}': batch_size {batch_size} exceeds its {images} images, "
+            f"so an epoch would have no step; allowed are 1..{images}. Reduce batch_size."
+        )
 
 
 def _mix(seed: int, epoch: int) -> int:

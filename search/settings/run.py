@@ -1,8 +1,9 @@
 """What can be set for a run: plain dataclasses, the schema of every YAML file. A key that is not here is refused."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
+from cost_models.target import Target
 from search.data.augment import Augment
 from search.settings.front import Front
 from search.settings.require import require
@@ -132,15 +133,23 @@ class LimitSettings:
             require(f"limits.{key}", value, value is None or value > 0, "over 0, or null")
 
 
+class Named(Protocol):
+    """The settings of one option of a group, such as a data set; each has a class of its own."""
+
+    @property
+    def name(self) -> str:
+        """The option's name, as in `strategy=gradient`."""
+
+
 @dataclass
 class Settings:
     """A whole run."""
 
-    data: Any
+    data: Named
     model: dict[str, Any]
-    target: Any
-    strategy: Any
-    task: Any = field(default_factory=ClassificationSettings)
+    target: Target
+    strategy: Named
+    task: Named = field(default_factory=ClassificationSettings)
     space: SpaceSettings = field(default_factory=SpaceSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)

@@ -50,9 +50,7 @@ class Evaluator:
             IllegalLayer: the target cannot run it.
         """
         if architecture.hash in self.found:
-            _, known = self.found[architecture.hash]
-            _refuse_excess(architecture, known.costs, point)
-            return replace(known, budgets=dict(point.budgets), point=point.name)
+            return self._known(architecture, point)
         began, ledger = time.perf_counter(), self.runtime.ledger
         restored = ledger.restored
         network = self._decided(architecture)
@@ -86,6 +84,11 @@ class Evaluator:
             point=point.name,
             metric=self.runtime.task.metric.name,
         )
+
+    def _known(self, architecture: Architecture, point: Point) -> Result:
+        _, result = self.found[architecture.hash]
+        _refuse_excess(architecture, result.costs, point)
+        return replace(result, budgets=dict(point.budgets), point=point.name)
 
     def _decided(self, architecture: Architecture) -> Space:
         with decisions_as(self.space, architecture):
