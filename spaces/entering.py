@@ -4,17 +4,18 @@ import torch
 from torch import Tensor
 
 from spaces.modes import FLOAT
-from spaces.quantizers.activation import ActivationQuantizer
+from spaces.quantizers.activation import ActivationChoice, Quantizer
 
 
-def entered(x: Tensor, quantizer: ActivationQuantizer | None, mode: str) -> Tensor:
-    """An input as blocks read it: on its quantizer's grid, but for mode "float". quantizer: None: nothing is quantized.
+def entered(x: Tensor, quantizer: Quantizer | None, mode: str) -> Tensor:
+    """An input as blocks read it: on the grid of its quantizer, if it has one, except in mode "float".
 
     No gradient passes, because there is nothing to learn about a pixel.
     """
     x = as_convolutions_like(x)
     if quantizer is None:
         return x
+    assert not isinstance(quantizer, ActivationChoice)  # inputs have one precision
     if mode != FLOAT:
         return quantizer.on_grid(x)
     if quantizer.observing:
@@ -23,7 +24,7 @@ def entered(x: Tensor, quantizer: ActivationQuantizer | None, mode: str) -> Tens
 
 
 def as_convolutions_like(x: Tensor) -> Tensor:
-    """Images on the CPU with channels last in memory: a quarter faster; every layer behind keeps the format."""
+    """Images on the CPU get channels last in memory, which is a quarter faster. Every layer behind keeps the format."""
     if x.dim() != 4 or x.is_cuda:
         return x
     # By strides, not by `contiguous`, to which an image of one channel is in every format.

@@ -33,7 +33,6 @@ from spaces.spec import SpaceSpec
 __all__ = ["FAKE", "FLOAT", "INTEGER", "Space"]
 
 SPEC = "picojoule.space"  # the description, in the metadata of a model file
-Entry = ActivationQuantizer | None  # a network's inputs have no choice of precisions
 COSTS = ("flash_bytes", "peak_ram_bytes", "macs")
 
 
@@ -164,10 +163,9 @@ class Space(nn.Module):
     def running(
         self, mode: str | None = None, training: bool | None = None, draws: bool | None = None
     ) -> Iterator[None]:
-        """Inside it the space has another mode, is in training or not, and draws or not. All of it is given back.
+        """Inside it the space has another mode, is in training or not, and draws or not, but for what is None.
 
-        Args:
-            mode, training, draws: None: it stays as it is.
+        All of it is given back, after an exception too.
 
         Raises:
             UsageError: as in `set_mode`. Nothing has changed then.
@@ -183,11 +181,6 @@ class Space(nn.Module):
             self._mode, was_training, self.draws = before
             if training is not None:
                 self.train(was_training)
-
-    def freeze_norms(self, frozen: bool = True) -> None:
-        """Makes norms in training normalise by their running statistics for good. See spaces.blocks.norm.frozen."""
-        for norm in self.norms.values():
-            norm.frozen = frozen
 
     # Running
 
@@ -226,7 +219,7 @@ class Space(nn.Module):
             weights = {name: w for name, w in self.weights.items() if name in lacking}
             selection.weight |= weights_in_use(weights, selection, self.selector.open_inputs)
         each = zip(self.spec.inputs, inputs, strict=True)
-        values = {name: entered(x, cast(Entry, self.quantizer(name)), self._mode) for name, x in each}
+        values = {name: entered(x, self.quantizer(name), self._mode) for name, x in each}
         for block in self.blocks:
             if schedule.runs(block.spec, selection.paths):
                 values[block.name] = block(selection, *[values.get(name) for name in block.spec.inputs])
@@ -236,11 +229,7 @@ class Space(nn.Module):
 
     @torch.no_grad()
     def codes(self, *inputs: Tensor) -> dict[str, Tensor]:
-        """The integer codes of every tensor, by integer semantics: int64, (N, ...) each.
-
-        Raises:
-            UsageError: as in `set_mode`: decisions are open, or nothing is quantized.
-        """
+        """The integer codes of every tensor, int64, (N, ...) each. Raises UsageError as set_mode(INTEGER) does."""
         with self.running(INTEGER, training=False):
             values = self.tensors(*inputs)
         return {name: cast(ActivationQuantizer, self.quantizer(name)).codes(value) for name, value in values.items()}
