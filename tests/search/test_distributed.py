@@ -86,3 +86,34 @@ def test_two_processes_learn_about_whole_choices_and_channels_what_one_learns(tm
     assert all(tried[name].any() for name in ("body/branch", "stem.0/kernel", "stem.0/activation_bits"))
     assert architecture_of(together) == architecture_of(alone)
     assert summary_of(together)["mismatches"]["numpy"] == 0
+
+
+OWN_GROUP = """
+import sys
+import numpy as np
+import torch
+from search.api import compress
+from search.data import from_arrays
+from tests.search.small import Small
+
+torch.distributed.init_process_group("gloo")
+torch.manual_seed(0)
+summary = compress(Small(), from_arrays(dict(np.load(sys.argv[1]))), {"flash_bytes": 500}, sys.argv[2], sys.argv[3:])
+together = torch.tensor([1.0, len(summary) > 0])
+torch.distributed.all_reduce(together)
+assert together.tolist() == [2.0, 1.0], together  # both are here, and the first has the summary
+"""
+
+
+def test_a_process_group_of_the_callers_is_used_and_is_there_afterwards(tmp_path):
+    data = write_stripes(tmp_path / "stripes.npz", count=160)
+    (tmp_path / "mine.py").write_text(OWN_GROUP)
+    settings = [
+        *("train.warmup.epochs=1", "strategy.epochs=1", "train.finetune.epochs=1", "train.finetune.integer_epochs=1"),
+        *("train.augment.flip=false", "tensorboard=false", "train.device=cpu", "train.batch_size=32"),
+    ]
+    command = [*TOGETHER, str(tmp_path / "mine.py"), str(data), str(tmp_path / "run"), *settings]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert summary_of(tmp_path / "run")["budgets"]["flash_bytes"]["met"]
