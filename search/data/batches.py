@@ -16,6 +16,20 @@ class Batches:
 
     Order and augmentation depend on the seed and the epoch alone, so a run that resumes at an epoch sees the same bits.
     Each of world_size processes gets a contiguous part of every batch. Together they see what one process would see.
+
+    Args:
+        data: the data set.
+        split: "train", "val" or "test".
+        batch_size: of all processes together.
+        seed: not negative.
+        shuffle: for training. Every epoch has a new order, and an incomplete last batch is dropped.
+        augment: how to change the images; None: they are not changed.
+        device: where the images are held and the batches come out.
+        rank: of this process, 0..world_size-1.
+        world_size: number of processes.
+
+    Raises:
+        DataError: a batch cannot be divided among the processes, or is larger than the training split.
     """
 
     def __init__(
@@ -31,22 +45,6 @@ class Batches:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        """Puts the split on the device.
-
-        Args:
-            data: the data set.
-            split: "train", "val" or "test".
-            batch_size: of all processes together.
-            seed: not negative.
-            shuffle: for training. Every epoch has a new order, and an incomplete last batch is dropped.
-            augment: how to change the images; None: they are not changed.
-            device: where the images are held and the batches come out.
-            rank: of this process, 0..world_size-1.
-            world_size: number of processes.
-
-        Raises:
-            DataError: a batch cannot be divided among the processes, or is larger than the training split.
-        """
         whole = data.split(split)
         _refuse_parts(data.name, batch_size, rank, world_size)
         if shuffle:

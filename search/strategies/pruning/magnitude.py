@@ -10,18 +10,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
 from cost_models.rules import CostModel
 from search.budgets.feasibility import BudgetError, costs_at, over
-from search.errors import UsageError
 from search.files.results import Result
 from search.settings.front import Point
 from search.settings.strategies import MagnitudeSettings
 from search.strategies.fixed import check_offered, uniform
 from search.strategies.problem import Problem
-from search.strategies.pruning.parts import Channels, Parts, SingleWeights, over_layers_means
-from search.strategies.pruning.ranking import as_layers_shares, ascending, by_energy, scores
+from search.strategies.pruning.amount import Amount, refuse_amount
+from search.strategies.pruning.parts import Channels, Parts, SingleWeights
 from search.strategies.strategy import progressive
 from search.training.loop import PhaseRun
 from search.training.phase import Learning, Phase, Schedule, label
@@ -31,10 +29,6 @@ from spaces.space import Space
 PARTS: dict[str, type[Channels] | type[SingleWeights]] = {"channels": Channels, "weights": SingleWeights}
 DEFAULT_EPOCHS = 12
 CERTAIN = 100.0  # a factor on logits that are fixed, by which no draw in training takes another option
-HOW_TO_OPEN = {
-    "channels": "no channels are open. Add 0 to space.weight_bits",
-    "weights": "no weights are open. Set space.pattern=weights",
-}
 
 
 @dataclass(frozen=True)
@@ -90,7 +84,7 @@ class Magnitude:
         check_offered(space, s.weight_bits)
         whole = uniform(space, s.weight_bits)
         for point in points:
-            self._check_amount(PARTS[s.structure](space, whole).sizes, point.budgets)
+            refuse_amount(s, PARTS[s.structure](space, whole).sizes, point.budgets)
             self._check_budgets(space, models, whole, point.budgets)
 
     def _check_budgets(
@@ -104,29 +98,6 @@ class Magnitude:
             raise BudgetError(
                 f"strategy 'magnitude' at {s.weight_bits} bits with {left}: costs are {costs}, budgets "
                 f"{dict(budgets)}. Lower strategy.weight_bits or raise the budgets."
-            )
-
-    def _check_amount(self, sizes: Mapping[str, int], budgets: Mapping[str, float]) -> None:
-        s = self.settings
-        if not sizes:
-            raise UsageError(f"strategy.structure '{s.structure}': {HOW_TO_OPEN[s.structure]}.")
-        given = s.fraction is not None or s.threshold is not None
-        if not given and (s.structure == "weights" or not budgets):
-            raise UsageError(
-                f"strategy 'magnitude': there are budgets {dict(budgets)} and no amount of {s.structure} to prune. "
-                "Give strategy.fraction or strategy.threshold; of channels, budgets say it too."
-            )
-        if given and s.structure == "channels" and budgets:
-            amount = f"fraction {s.fraction}" if s.fraction is not None else f"threshold {s.threshold}"
-            raise UsageError(
-                f"strategy 'magnitude': budgets {dict(budgets)} say how many channels go, and strategy.{amount} says "
-                "it too. Leave one of them out."
-            )
-        total, most = sum(sizes.values()), sum(sizes.values()) - len(sizes)
-        if s.fraction is not None and s.scope == "global" and round(s.fraction * total) > most:
-            raise UsageError(
-                f"strategy.fraction {s.fraction}: of {total} {s.structure} in {len(sizes)} layers one a layer stays, "
-                f"so {most / total:.4g} can go at most."
             )
 
     def run(self, problem: Problem) -> Iterator[Result]:
@@ -145,7 +116,7 @@ class Magnitude:
 
     def _step(self, problem: Problem, parts: Parts, start: Architecture, step: Step) -> None:
         s, space = self.settings, problem.space
-        gone = self._gone(problem, parts, step.share)
+        gone = Amount(s, problem, parts).gone(step.share)
         parts.remove(gone)
         problem.runtime.monitor.note(f"step {step.number}: {int(gone.sum()):,} of {len(gone):,} {s.structure} are gone")
         if s.rewind:
@@ -166,53 +137,6 @@ class Magnitude:
             teacher=problem.teacher,
             architecture=problem.space.architecture().hash,
         )
-
-    def _gone(self, problem: Problem, parts: Parts, share: float) -> Tensor:
-        """(N,) bool, what is gone when that share of the amount is gone."""
-        s, gone = self.settings, parts.gone()
-        values = scores(problem, parts, s.criterion)
-        if s.threshold is not None:
-            values = over_layers_means(values, parts.sizes)
-        if s.scope == "layer":
-            values = as_layers_shares(values, parts.sizes)
-
-        def enough(candidate: Tensor) -> bool:
-            if s.fraction is not None:
-                return int(candidate.sum()) >= round(s.fraction * share * len(candidate))
-            return not self._over(problem, parts, candidate)
-
-        if s.order == "energy":
-            order = by_energy(problem, parts, values, s.tolerance, enough)
-        else:
-            order = ascending(values, parts.sizes)
-        count = self._count(problem, parts, order, values, share)
-        return gone.index_fill(0, order[:count], True)
-
-    def _count(self, problem: Problem, parts: Parts, order: Tensor, values: Tensor, share: float) -> int:
-        """How many of the places in the order go."""
-        s = self.settings
-        if s.threshold is not None:
-            return int((values[order] < s.threshold * share).sum())
-        if s.fraction is not None and s.scope == "layer":
-            return int((values[order] <= s.fraction * share).sum())
-        if s.fraction is not None:
-            return round(s.fraction * share * len(values))
-        none = torch.zeros(len(values), dtype=torch.bool)
-        low, high = 0, len(order)
-        while low < high:  # the fewest that meet the budgets: costs fall with every channel
-            middle = (low + high) // 2
-            if self._over(problem, parts, none.index_fill(0, order[:middle], True)):
-                low = middle + 1
-            else:
-                high = middle
-        return round(share * low)
-
-    def _over(self, problem: Problem, parts: Parts, gone: Tensor) -> bool:
-        before = parts.gone()
-        parts.remove(gone)
-        architecture = problem.space.architecture()
-        parts.remove(before)
-        return bool(over(costs_at(problem.space, architecture, problem.models), problem.budgets))
 
 
 def _fix(space: Space, architecture: Architecture) -> None:

@@ -13,7 +13,7 @@ from search.integer.program import Program
 from search.integer.sparse import stored_bytes
 from search.settings.run import SpaceSettings
 from search.settings.strategies import MagnitudeSettings
-from search.strategies.pruning.magnitude import Magnitude
+from search.strategies.pruning.amount import Amount
 from spaces.architecture import Architecture
 from spaces.space import Space
 from tests.search.kills import killed_run, same_outputs
@@ -49,14 +49,14 @@ def test_rankings_by_gradients_stay_within_a_limit_of_epochs(data, tmp_path):
 
 @pytest.mark.parametrize("options", [{}, {"order": "energy"}, {"scope": "layer"}, {"criterion": "gradient"}])
 def test_channels_go_until_the_budgets_are_met_and_not_one_more(data, tmp_path, monkeypatch, options):
-    seen, count = [], Magnitude._count
+    seen, fewest = [], Amount._fewest
 
-    def watched(self, problem, parts, order, values, share):
-        found = count(self, problem, parts, order, values, share)
-        seen.append([self._over(problem, parts, torch.isin(torch.arange(24), order[:n])) for n in (found - 1, found)])
+    def watched(self, order):
+        found = fewest(self, order)
+        seen.append([self._over(torch.isin(torch.arange(24), order[:n])) for n in (found - 1, found)])
         return found
 
-    monkeypatch.setattr(Magnitude, "_count", watched)
+    monkeypatch.setattr(Amount, "_fewest", watched)
     budgets = {"flash_bytes": 700, "peak_ram_bytes": 700}
     summary = run(tmp_path / "run", configured(data, budgets, **options))
     assert seen == [[True, False]]
@@ -66,8 +66,8 @@ def test_channels_go_until_the_budgets_are_met_and_not_one_more(data, tmp_path, 
 
 
 def test_the_cubic_schedule_takes_what_it_says_and_what_is_gone_stays_gone(data, tmp_path, monkeypatch):
-    seen, remove = [], Magnitude._gone
-    monkeypatch.setattr(Magnitude, "_gone", lambda *args: seen.append(remove(*args)) or seen[-1])
+    seen, gone = [], Amount.gone
+    monkeypatch.setattr(Amount, "gone", lambda *args: seen.append(gone(*args)) or seen[-1])
     config = configured(data, structure="weights", fraction=0.8, steps=3, epochs=4)
     summary = run(tmp_path / "run", config)
     total = len(seen[0])

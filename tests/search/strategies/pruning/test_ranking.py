@@ -9,7 +9,7 @@ from search.data import OPTIONS
 from search.settings.run import SpaceSettings
 from search.settings.strategies import BlackBoxSettings, MagnitudeSettings
 from search.strategies.black_box.proxy import Proxy
-from search.strategies.pruning.magnitude import Magnitude
+from search.strategies.pruning.amount import Amount
 from search.strategies.pruning.parts import Channels, SingleWeights, over_layers_means
 from search.strategies.pruning.ranking import Probe, as_layers_shares, ascending, by_energy, scores
 from tests.search.small import Small, problem_of, settings, write_stripes
@@ -115,7 +115,7 @@ def test_the_layer_of_most_energy_goes_first_until_the_loss_has_risen(problem, p
 def test_a_threshold_is_in_units_of_the_layers_mean(problem):
     parts = SingleWeights(problem.space, problem.space.architecture())
     parts.remove(torch.zeros(sum(parts.sizes.values()), dtype=torch.bool))
-    gone = Magnitude(MagnitudeSettings(structure="weights", threshold=0.4))._gone(problem, parts, 1.0)
+    gone = Amount(MagnitudeSettings(structure="weights", threshold=0.4), problem, parts).gone(1.0)
     for name, part in zip(parts.sizes, gone.split(list(parts.sizes.values())), strict=True):
         sizes = problem.space.weights[name].weight.detach().abs().flatten().double()
         assert torch.equal(part, sizes < 0.4 * sizes.mean()) and part.any()
