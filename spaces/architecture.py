@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from search.errors import UsageError
+from spaces.decisions.decision import Decision
 
 Picks = Mapping[str, tuple[int, ...]]  # decision name -> an option a group
 
@@ -49,14 +50,20 @@ class Architecture:
         """This architecture with some other picks."""
         return replace(self, picks={**self.picks, **picks})
 
-    def refuse_foreign(self, space: str, decisions: Collection[str]) -> None:
-        """Raises UsageError where it is of another space, lacks decisions, or has others; they are named."""
+    def refuse_foreign(self, space: str, decisions: Mapping[str, Decision]) -> None:
+        """Does nothing if decisions of a space can take it.
+
+        Raises:
+            UsageError: it lacks decisions or has others, which are named, or a decision cannot take its pick.
+        """
         own, given = set(decisions), set(self.picks)
         if own != given:
             raise UsageError(
                 f"space '{space}': the architecture is of another space ('{self.space}'): "
                 f"missing {sorted(own - given)[:5]}, unknown {sorted(given - own)[:5]}."
             )
+        for name, pick in self.picks.items():
+            decisions[name].refuse(pick)
 
     @property
     def hash(self) -> str:

@@ -102,11 +102,7 @@ class Space(nn.Module):
         return Architecture(self.name, picks, self.spec.left_alone)
 
     def fix(self, architecture: Architecture) -> None:
-        """Sets all decisions.
-
-        Raises:
-            UsageError: the architecture is of another space, lacks decisions, or has others. The message names them.
-        """
+        """Sets all decisions. Raises UsageError if the architecture is of another space."""
         decisions = self.decisions
         architecture.refuse_foreign(self.name, decisions)
         for name, pick in architecture.picks.items():
@@ -117,10 +113,13 @@ class Space(nn.Module):
         return self.selector.select(mode or self._mode, draw=self.training and self.draws)
 
     def decide(self, architecture: Architecture | None = None) -> "Space":
-        """A new, physically smaller network that inherits the weights. By default decisions are as they stand."""
-        if architecture is not None:
-            self.fix(architecture)
-        plan = decided(self.spec, self.architecture().picks)
+        """A new, physically smaller network that inherits the weights. This one stays as it is.
+
+        By default decisions are as they stand. Raises UsageError if the architecture is of another space.
+        """
+        architecture = architecture or self.architecture()
+        architecture.refuse_foreign(self.name, self.decisions)
+        plan = decided(self.spec, architecture.picks)
         small = Space(plan.spec)
         small._inherit(self, plan)
         small.train(self.training)

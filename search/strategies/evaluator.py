@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from cost_models.rules import CostModel
-from search.budgets.feasibility import BudgetError, costs_of, decisions_as, over
+from search.budgets.feasibility import BudgetError, costs_of, over
 from search.files.results import Result
 from search.settings.front import Point
 from search.settings.run import Settings
@@ -53,7 +53,7 @@ class Evaluator:
             return self._known(architecture, point)
         began, ledger = time.perf_counter(), self.runtime.ledger
         restored = ledger.restored
-        network = self._decided(architecture)
+        network = self.space.decide(architecture)
         costs = costs_of(network, self.models)
         self.settings.target.check(network.describe())
         _refuse_excess(architecture, costs, point)
@@ -89,10 +89,6 @@ class Evaluator:
         _, result = self.found[architecture.hash]
         _refuse_excess(architecture, result.costs, point)
         return replace(result, budgets=dict(point.budgets), point=point.name)
-
-    def _decided(self, architecture: Architecture) -> Space:
-        with decisions_as(self.space, architecture):
-            return self.space.decide()
 
     def _trained(self, network: Space, finetuning: Phase) -> dict[str, float]:
         """Fine-tunes a decided network. Returns its metric before, with norms estimated anew, and as integers."""

@@ -56,10 +56,15 @@ class Decision(nn.Module):
         raise NotImplementedError
 
     def fix(self, pick: Sequence[int]) -> None:
-        """Makes `pick` the outcome.
+        """Makes `pick` the outcome. Raises as `refuse`."""
+        self.refuse(pick)
+        self._fix(pick)
+
+    def refuse(self, pick: Sequence[int]) -> None:
+        """Does nothing if the decision can take the pick.
 
         Raises:
-            UsageError: the pick has another length than `groups`, or a value that is no option.
+            UsageError: the pick has another length than `groups`, or a value that is no option, or closes all channels.
         """
         wrong = self._wrong(pick)
         if len(pick) != self.groups or wrong:
@@ -67,7 +72,6 @@ class Decision(nn.Module):
                 f"decision '{self.name}': takes {self.groups} values out of {self.options}, "
                 f"got {len(pick)} values{f' with {wrong} among them' if wrong else ''}."
             )
-        self._fix(pick)
 
     def _wrong(self, pick: Sequence[int]) -> list[int]:
         return sorted(set(pick) - set(self.options))
@@ -130,12 +134,15 @@ class Gate(Decision):
     def _wrong(self, pick: Sequence[int]) -> list[int]:
         return sorted(value for value in set(pick) if value < 0)
 
-    @torch.no_grad()
-    def _fix(self, pick: Sequence[int]) -> None:
+    def refuse(self, pick: Sequence[int]) -> None:
+        super().refuse(pick)
         if not any(pick):
             raise UsageError(
                 f"decision '{self.name}': would remove all {self.groups} channels; at least one must stay."
             )
+
+    @torch.no_grad()
+    def _fix(self, pick: Sequence[int]) -> None:
         self.copies.copy_(torch.tensor(pick).clamp_min(1))
         self.shadow.copy_(torch.tensor(pick, dtype=self.shadow.dtype).clamp_max(1))
         self.was_open.copy_(self.shadow > 0.5)

@@ -69,7 +69,8 @@ class Case:
         self.space.set_mode("fake")
         picks = {name: _pick(decision, rng) for name, decision in self.space.decisions.items()}
         self.architecture = Architecture(self.space.name, picks)
-        self.decided = self.space.decide(self.architecture)
+        self.space.fix(self.architecture)
+        self.decided = self.space.decide()
         self.program = lower(self.decided)
 
     @cached_property

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from search.budgets.feasibility import decisions_as
 from search.monitor.events import Monitor, Monitors
 from search.settings.strategies import BlackBoxSettings
 from search.strategies.problem import FORWARD, Problem
@@ -63,8 +62,7 @@ class Proxy:
             space = Space(problem.space.spec).to(device)
             space.load_state_dict(problem.initial)
             problem.calibrate(space)
-        with decisions_as(space, architecture):
-            return space.decide().to(device)
+        return space.decide(architecture).to(device)
 
     def _train(self, network: Space, monitor: Monitor) -> None:
         s, f = self.settings, self.problem.settings.train.finetune

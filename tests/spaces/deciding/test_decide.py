@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from search.errors import UsageError
 from spaces.searchable import Options
 from spaces.space import Space
 from tests.spaces.small import Plain, images, space_of
@@ -90,6 +91,23 @@ def test_float_networks_are_pruned_alike():
     decided.set_mode("fake")
     with torch.no_grad():
         torch.testing.assert_close(decided(images()), space(images()))
+
+
+def test_an_architecture_is_decided_without_a_change_of_the_space():
+    fixed, decided = pruned()
+    space = space_of(Plain())
+    before = {name: value.clone() for name, value in space.state_dict().items()}
+    again = space.decide(fixed.architecture())
+    assert again.spec == decided.spec
+    assert all(torch.equal(value, decided.state_dict()[name]) for name, value in again.state_dict().items())
+    assert all(torch.equal(before[name], value) for name, value in space.state_dict().items())
+
+
+def test_an_architecture_that_closes_all_channels_is_not_decided():
+    space = space_of(Plain())
+    closed = space.architecture().having({"stem/channels": (0,) * 8})
+    with pytest.raises(UsageError, match="would remove all 8 channels; at least one must stay"):
+        space.decide(closed)
 
 
 def test_the_open_space_is_left_as_it_was():
