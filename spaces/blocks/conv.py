@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from spaces.blocks.block import Block, Folded
-from spaces.blocks.fixed_point import exact_dtype, multiplier_and_shift
+from spaces.blocks.fixed_point import FactorTooLarge, exact_dtype, multiplier_and_shift
 from spaces.blocks.norm import is_distributed, plain_norm, synchronized_norm
 from spaces.blocks.weights import Weights
 from spaces.decisions.selection import Selection
@@ -95,8 +95,8 @@ class ConvBlock(Block):
         raised = torch.where(ratio < 0, -1.0, 1.0) * torch.maximum(ratio.abs(), constant.abs() / MAX_BIAS)
         try:
             multiplier, shift = multiplier_and_shift(raised)
-        except OverflowError as error:
-            raise OverflowError(f"block '{self.name}': {error}") from error
+        except FactorTooLarge as error:
+            raise FactorTooLarge(f"block '{self.name}': {error}") from error
         real = torch.ldexp(multiplier.double(), -shift)
         bias = torch.where(real == 0, 0.0, constant / real).round().clamp(-MAX_BIAS, MAX_BIAS).long()
         return Folded(multiplier, shift, quantizer.zero_point, self.clip(), codes, bias, self.table())

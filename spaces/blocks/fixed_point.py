@@ -7,10 +7,16 @@ twice. The rule is code = clip(((acc * m + 2^(n-1)) >> n) + z, lo, hi), with m a
 import torch
 from torch import Tensor
 
+from search.errors import PicojouleError
+
 MULTIPLIER_BITS = 15  # magnitude; the sign carries that of a negative batch-norm scale
 MAX_SHIFT = 62
 INT32_MAX = 2**31 - 1
 FLOAT32_EXACT = 2**24  # integers up to here are exact in float32
+
+
+class FactorTooLarge(PicojouleError, OverflowError):
+    """The step of an output is so small that no multiplier and shift requantize to it."""
 
 
 def multiplier_and_shift(ratio: Tensor) -> tuple[Tensor, Tensor]:
@@ -23,7 +29,7 @@ def multiplier_and_shift(ratio: Tensor) -> tuple[Tensor, Tensor]:
         m (C,) int64 with 2^14 <= |m| < 2^15 (less where M < 2^-48; 0 where M is 0), n (C,) int64 in 1..62.
 
     Raises:
-        OverflowError: a ratio is too large for a shift of at least 1.
+        FactorTooLarge: a ratio is too large for a shift of at least 1.
     """
     _, exponent = torch.frexp(ratio.double())  # |mantissa| in [0.5, 1)
     shift = (MULTIPLIER_BITS - exponent.long()).clamp_max(MAX_SHIFT)
@@ -31,7 +37,7 @@ def multiplier_and_shift(ratio: Tensor) -> tuple[Tensor, Tensor]:
     full = m.abs() >= 2**MULTIPLIER_BITS  # rounded up to 2^15: halve
     m, shift = torch.where(full, m // 2, m), torch.where(full, shift - 1, shift)
     if bool((shift < 1).any()):
-        raise OverflowError(
+        raise FactorTooLarge(
             f"requantization factor {ratio.abs().max().item():g} is over 2^14: output step far too small."
         )
     return m, torch.where(m == 0, torch.ones_like(shift), shift)

@@ -32,7 +32,7 @@ def test_every_error_has_the_base_and_one_of_pythons_own():
     assert len(found) > 10
     for error in found:
         assert issubclass(error, PicojouleError), error
-        assert issubclass(error, (ValueError, OSError, RuntimeError, NotImplementedError)), error
+        assert issubclass(error, (ValueError, OSError, RuntimeError, NotImplementedError, OverflowError)), error
 
 
 def test_a_file_error_names_the_file_and_keeps_the_number(tmp_path):
