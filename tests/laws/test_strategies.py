@@ -64,7 +64,7 @@ def example_commands(strategy: type) -> list[list[str]]:
     return [shlex.split(line)[3:] for line in re.findall(r"^ *(python -m search .*)$", text, re.MULTILINE)]
 
 
-@pytest.mark.parametrize("strategy", set(STRATEGIES.values()), ids=lambda strategy: strategy.__name__)
+@pytest.mark.parametrize("strategy", dict.fromkeys(STRATEGIES.values()), ids=lambda strategy: strategy.__name__)
 def test_a_strategy_shows_by_examples_how_it_is_called(strategy):
     assert "Example:" in strategy.__doc__ and example_commands(strategy)
     for overrides in example_commands(strategy):
