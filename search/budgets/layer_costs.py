@@ -28,7 +28,7 @@ def _alone(model: CostModel, network: Network, layer: LayerUse) -> float:
     return model(alone).item()
 
 
-def operator(layer: LayerUse) -> str:
+def operator_text(layer: LayerUse) -> str:
     """ "conv 3x3 a4": the kernel of a convolution, and the bits of the output where they are not 8."""
     name = "depthwise" if layer.runs_depthwise else layer.op
     kernel = " " + "x".join(map(str, layer.kernel)) if layer.operator.weighted and layer.kernel else ""
@@ -45,7 +45,7 @@ def rows(seed: Space, decided: Space) -> tuple[list[LayerRow], Totals]:
     table = [
         LayerRow(
             name=layer.name,
-            op=operator(layer),
+            op=operator_text(layer),
             kept=int(layer.out_channels),
             channels=len(seed.spec.slots[layer.output]),
             bits={b: n for b, n in bits.get(layer.name, {}).items() if b and n},

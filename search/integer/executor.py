@@ -38,7 +38,7 @@ class Executor:
         self.program = program
         # Working memory stays of the order of the codes of the images in flight.
         strip = min(LARGEST_STRIP, CHUNK_IMAGES * program.peak_ram_bytes() // 4)
-        self._steps = [Step(program, node, strip) for node in program.nodes]
+        self._steps = [PreparedNode(program, node, strip) for node in program.nodes]
         self._dead = dead_after(program.schedule(), keep=())
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
@@ -141,7 +141,7 @@ class Executor:
         return next(iter(samples.values()))
 
 
-class Step:
+class PreparedNode:
     """A node's operator, and how many lines it fills at a time."""
 
     def __init__(self, program: Program, node: Node, strip: int) -> None:

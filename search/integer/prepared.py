@@ -153,7 +153,7 @@ class Flatten:
         out[...] = from_batch_first(to_batch_first(inputs[0]).reshape(-1, *self._shape))
 
 
-class Table:
+class LookUp:
     """Any elementwise function, as the output code of every input code."""
 
     whole = False
@@ -175,7 +175,7 @@ KERNELS: dict[str, Callable[[Program, Node], Prepared]] = {
     "avg_pool": AvgPool,
     "upsample": Upsample,
     "flatten": Flatten,
-    "table": Table,
+    "table": LookUp,
 }
 
 

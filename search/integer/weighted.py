@@ -12,7 +12,7 @@ from search.integer.program import Node, Program
 SHORT_DEPTH = 8  # terms of a matrix product's sums: with fewer, all taps go into one product
 
 
-class Weights:
+class WeightCodes:
     """Codes and biases of a conv or linear node, and the float type in which its sums are exact."""
 
     def __init__(self, program: Program, node: Node) -> None:
@@ -30,7 +30,7 @@ class Convolution:
     whole = False
 
     def __init__(self, program: Program, node: Node) -> None:
-        weights, self._attributes = Weights(program, node), node.attributes
+        weights, self._attributes = WeightCodes(program, node), node.attributes
         self._zero_point, self._dtype = program.tensors[node.inputs[0]].zero_point, weights.dtype
         self._groups, kernel = node.attributes["groups"], node.attributes["kernel"]
         codes = weights.codes.reshape(self._groups, len(weights.codes) // self._groups, -1, prod(kernel))
@@ -83,7 +83,7 @@ class Depthwise:
     whole = False
 
     def __init__(self, program: Program, node: Node) -> None:
-        weights, self._attributes = Weights(program, node), node.attributes
+        weights, self._attributes = WeightCodes(program, node), node.attributes
         self._zero_point, self._dtype = program.tensors[node.inputs[0]].zero_point, weights.dtype
         by_channel = weights.codes.T.reshape(*node.attributes["kernel"], -1).astype(self._dtype)
         self._weight = Repeated(by_channel, windows.FILTER_PERIOD)
@@ -103,7 +103,7 @@ class Linear:
     whole = True
 
     def __init__(self, program: Program, node: Node) -> None:
-        weights = Weights(program, node)
+        weights = WeightCodes(program, node)
         self._matrix = np.ascontiguousarray(weights.codes.T, weights.dtype)
         self._requantize = requantizer(program, node, weights.bias)
 

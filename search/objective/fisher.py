@@ -21,7 +21,7 @@ from spaces.decisions.selection import GATES, Selection
 MEMORY = 0.95  # of the running mean over observations
 
 
-class Curvature:
+class FisherInformation:
     """The running mean E[g^2] of gates and of choices for each channel, and what it adds to their gradients."""
 
     def __init__(self) -> None:

@@ -12,8 +12,8 @@ from torch import Tensor
 from cost_models.rules import CostModel
 from search import distributed
 from search.errors import UsageError
-from search.objective.fisher import Curvature
-from search.objective.tried_options import Loss, Trials
+from search.objective.fisher import FisherInformation
+from search.objective.tried_options import Loss, TriedOptions
 from spaces.decisions.selection import Selection
 from spaces.space import FAKE, Space
 
@@ -112,8 +112,8 @@ class Objective:
         self.constraints: dict[str, Constraint] = {n: METHODS[method](b, starts[n], ramp) for n, b in budgets.items()}
         self.costs: dict[str, float] = dict(seed_costs)
         self.forces: dict[str, float] = {}
-        self.curvature: Curvature = before.curvature if before else Curvature()
-        self.trials: Trials = before.trials if before else Trials()
+        self.fisher: FisherInformation = before.fisher if before else FisherInformation()
+        self.tried: TriedOptions = before.tried if before else TriedOptions()
         for name in self.constraints.keys() & earlier.keys():
             self.constraints[name].load(earlier[name].state())
         self._steps = 0
@@ -129,8 +129,8 @@ class Objective:
         if self._steps % REFRESH == 0 or not self._gradients:
             self._gradients = self._refresh(space, task_loss, progress)
         self._steps += 1
-        given = {name: self.trials.gradient(name, self._gradients[name]) for name in selection.whole}
-        given |= self.curvature.added(selection, self._gradients)
+        given = {name: self.tried.gradient(name, self._gradients[name]) for name in selection.whole}
+        given |= self.fisher.added(selection, self._gradients)
         return list(roots.values()), [given[name] for name in roots]
 
     def observe(self, space: Space, images: Tensor, loss: Loss, reached: float) -> None:
@@ -140,13 +140,13 @@ class Objective:
             loss: gives the loss of the batch's logits.
             reached: the loss of this pass, a mean over all processes.
         """
-        self.curvature.observe(len(images) * distributed.world_size())
-        self.trials.observe(space, images, loss, reached)
+        self.fisher.observe(len(images) * distributed.world_size())
+        self.tried.observe(space, images, loss, reached)
 
     def hurts(self, space: Space) -> dict[str, Tensor]:
         """What changes of decisions would hurt, as search.budgets.repair reads it. Changes never seen hurt 0."""
         leaves = space.select(FAKE).leaves()
-        seen = self.curvature.hurts() | self.trials.hurts()
+        seen = self.fisher.hurts() | self.tried.hurts()
         return {name: seen.get(name, torch.zeros_like(leaf.detach())) for name, leaf in leaves.items()}
 
     def _refresh(self, space: Space, task_loss: float, progress: float) -> dict[str, Tensor]:
@@ -179,14 +179,14 @@ class Objective:
             "constraints": constraints,
             "gradients": self._gradients,
             "costs": self.costs,
-            "curvature": self.curvature.state(),
-            "trials": self.trials.state(),
+            "curvature": self.fisher.state(),
+            "trials": self.tried.state(),
         }
 
     def load(self, state: Mapping[str, Any], device: torch.device) -> None:
         self._steps, self.costs = state["steps"], state["costs"]
         self._gradients = {name: gradient.to(device) for name, gradient in state["gradients"].items()}
-        self.curvature.load(state["curvature"], device)
-        self.trials.load(state["trials"])
+        self.fisher.load(state["curvature"], device)
+        self.tried.load(state["trials"])
         for name, saved in state["constraints"].items():
             self.constraints[name].load(saved)

@@ -22,7 +22,7 @@ WEIGHT = 0.3  # of a new difference in the running mean
 Loss = Callable[[Tensor], Tensor]  # of a batch's logits
 
 
-class Trials:
+class TriedOptions:
     """The losses of options, as far as they were tried.
 
     Attributes:

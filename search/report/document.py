@@ -11,7 +11,7 @@ from search.monitor.history import HISTORY_FILE
 from search.report import rivals, trajectories
 from search.report.layers import Layer, layers_of_model, layers_of_picks
 from search.report.rivals import Entry, Estimate
-from search.report.runs import MODEL_FILE, Point, RunRecord
+from search.report.runs import MODEL_FILE, RunPoint, RunRecord
 from search.report.settings import ABSENT, flat
 from search.strategies.sensitivity.table import FILE as SENSITIVITY_FILE
 from search.tasks import TASKS
@@ -174,7 +174,7 @@ def _several(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def _point(number: int, run: RunRecord, point: Point, faults: list[str]) -> dict[str, Any]:
+def _point(number: int, run: RunRecord, point: RunPoint, faults: list[str]) -> dict[str, Any]:
     return {
         "run": number,
         "name": point.folder.name if point.folder and point.folder != run.folder else "",
@@ -194,7 +194,7 @@ def _point(number: int, run: RunRecord, point: Point, faults: list[str]) -> dict
     }
 
 
-def _layers(run: RunRecord, point: Point, faults: list[str]) -> list[Layer]:
+def _layers(run: RunRecord, point: RunPoint, faults: list[str]) -> list[Layer]:
     picks = point.architecture.picks if point.architecture else {}
     if point.folder is None:
         return layers_of_picks(picks)

@@ -10,7 +10,7 @@ import torch
 from cost_models import COST_MODELS
 from cost_models.layer import LayerUse, Network, UnsupportedLayer
 from cost_models.peak_ram import peak_layer
-from search.budgets.layer_costs import bit_counts, cost_by_layer, operator
+from search.budgets.layer_costs import bit_counts, cost_by_layer, operator_text
 from search.monitor.events import EpochEnd
 from spaces.architecture import Picks
 from spaces.space import Space
@@ -56,7 +56,7 @@ def layers_of_model(path: Path, picks: Picks, ends: Sequence[EpochEnd]) -> tuple
     found = [
         Layer(
             name=layer.name,
-            op=operator(layer),
+            op=operator_text(layer),
             kept=int(layer.out_channels),
             channels=channels[layer.output],
             bits={width: count for width, count in bits.get(layer.name, {}).items() if width and count},

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from search.budgets.pareto import front_volume, on_front
-from search.report.runs import Point, RunRecord
+from search.report.runs import RunPoint, RunRecord
 from search.report.settings import ABSENT, differing, flat, written
 
 CONFIDENCE = 0.95
@@ -74,7 +74,7 @@ def _own(key: str) -> bool:
     return any(key == name or key.startswith(f"{name}.") for name in OWN)
 
 
-def entry(index: int, rival: str, run: RunRecord, point: Point) -> Entry | None:
+def entry(index: int, rival: str, run: RunRecord, point: RunPoint) -> Entry | None:
     """The point as comparisons see it; None: it was not exported, or the metric of its integers is missing."""
     selected, test = point.of_integers("val"), point.of_integers("test")
     if point.folder is None or selected is None:

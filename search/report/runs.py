@@ -35,7 +35,7 @@ SETTINGS = {name: OBJECT for name in ("data", "model", "task", "space", "target"
 
 
 @dataclass(frozen=True)
-class Point:
+class RunPoint:
     """An architecture that was trained.
 
     Attributes:
@@ -81,7 +81,7 @@ class RunRecord:
     command: str
     versions: Mapping[str, str]
     history: list[EpochEnd]
-    points: list[Point]
+    points: list[RunPoint]
     sensitivity: Mapping[str, LossIncreases]
     faults: list[str]
 
@@ -162,7 +162,7 @@ def _task(path: Path, settings: Mapping[str, Any]) -> str:
     return name
 
 
-def _exported(path: Path, summary: Mapping[str, Any], metric: str, faults: list[str]) -> list[Point]:
+def _exported(path: Path, summary: Mapping[str, Any], metric: str, faults: list[str]) -> list[RunPoint]:
     """The one point of the run, or the points of its front, each in a folder of its own."""
     found = []
     for folder, entry in entries(path, summary, faults):
@@ -176,7 +176,7 @@ def _exported(path: Path, summary: Mapping[str, Any], metric: str, faults: list[
         architecture = _architecture(folder / ARCHITECTURE_FILE, faults)
         lambdas = point.get("lambdas", {})
         found.append(
-            Point(
+            RunPoint(
                 architecture=architecture,
                 budgets=limits,
                 costs=point["costs"],
@@ -206,10 +206,10 @@ def _architecture(path: Path, faults: list[str]) -> Architecture | None:
         return None
 
 
-def _measured(result: Result) -> Point:
+def _measured(result: Result) -> RunPoint:
     """Points that were trained and measured on validation data, and not exported."""
     costs = {name: {"found": value, "unit": result.units.get(name, "")} for name, value in result.costs.items()}
-    return Point(result.architecture, result.budgets, costs, {"integer": {"val": result.selected}})
+    return RunPoint(result.architecture, result.budgets, costs, {"integer": {"val": result.selected}})
 
 
 def _sensitivity(path: Path, faults: list[str]) -> dict[str, LossIncreases]:

@@ -106,9 +106,9 @@ class Gradient:
             objective=objective,
         )
         phase = Phase("search", schedule, learning=learning, number=number, teacher=problem.teacher)
-        tried, runtime = objective.trials.passes, problem.runtime
+        tried, runtime = objective.tried.passes, problem.runtime
         PhaseRun(space, phase, runtime).run()
-        runtime.ledger.spend("search", FORWARD * (objective.trials.passes - tried) / len(runtime.whole), 0.0)
+        runtime.ledger.spend("search", FORWARD * (objective.tried.passes - tried) / len(runtime.whole), 0.0)
         return measure(space, runtime.val, runtime.task, FAKE, mixed=True).value
 
     def _found(self, problem: Problem, objective: Objective) -> Architecture:

@@ -8,7 +8,7 @@ from search.integer.memory import Use, dead_after
 from spaces.spec import BlockSpec, SpaceSpec
 
 
-class Schedule:
+class PassSchedule:
     """Of each pass what runs.
 
     Attributes:

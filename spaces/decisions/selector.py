@@ -7,7 +7,7 @@ from torch import Tensor
 
 from spaces.decisions.decision import Choice, Gate, keeps, probabilities, shares
 from spaces.decisions.gate_places import GatePlaces
-from spaces.decisions.schedule import Schedule
+from spaces.decisions.schedule import PassSchedule
 from spaces.decisions.selection import Selection
 from spaces.modes import FLOAT
 from spaces.spec import SpaceSpec
@@ -27,7 +27,7 @@ class Selector:
         self, spec: SpaceSpec, gates: Sequence[Gate], choices: Mapping[str, Choice], places: GatePlaces
     ) -> None:
         self._spec, self.gates, self.choices, self.places = spec, tuple(gates), choices, places
-        self.schedule = Schedule(spec)
+        self.schedule = PassSchedule(spec)
         self._precisions = [q.choice for q in spec.quantizers.values() if q.choice is not None]
 
     def select(self, mode: str, draw: bool) -> Selection:

@@ -32,7 +32,7 @@ CERTAIN = 100.0  # a factor on logits that are fixed, by which no draw in traini
 
 
 @dataclass(frozen=True)
-class Step:
+class PruningStep:
     """One step of pruning.
 
     Attributes:
@@ -70,13 +70,13 @@ class Magnitude:
             plan[label("finetune", number)] = finetune
         return plan
 
-    def _steps(self, points: int, finetune: int, left: float | None) -> list[list[Step]]:
+    def _steps(self, points: int, finetune: int, left: float | None) -> list[list[PruningStep]]:
         """The steps of each point. Each point after the first takes one step."""
         s = self.settings
         first, following = progressive(points, finetune, left, s.epochs, None, DEFAULT_EPOCHS)
         parts = [first * (step + 1) // s.steps - first * step // s.steps for step in range(s.steps)]
-        own = [Step(number, epochs, 1 - (1 - number / s.steps) ** 3) for number, epochs in enumerate(parts, 1)]
-        return [own, *([Step(s.steps + further, following, 1.0)] for further in range(1, points))]
+        own = [PruningStep(number, epochs, 1 - (1 - number / s.steps) ** 3) for number, epochs in enumerate(parts, 1)]
+        return [own, *([PruningStep(s.steps + further, following, 1.0)] for further in range(1, points))]
 
     def check(self, space: Space, models: Mapping[str, CostModel], points: Sequence[Point]) -> None:
         """Raises UsageError: nothing to prune, no amount, or two; BudgetError where the budgets are out of reach."""
@@ -114,7 +114,7 @@ class Magnitude:
             metrics = {"search/pruned": parts.gone().double().mean().item()}
             yield replace(result, metrics={**result.metrics, **metrics})
 
-    def _step(self, problem: Problem, parts: Parts, start: Architecture, step: Step) -> None:
+    def _step(self, problem: Problem, parts: Parts, start: Architecture, step: PruningStep) -> None:
         s, space = self.settings, problem.space
         gone = Amount(s, problem, parts).gone(step.share)
         parts.remove(gone)
@@ -127,7 +127,7 @@ class Magnitude:
         if step.epochs:
             PhaseRun(space, self._phase(problem, step), problem.runtime).run()
 
-    def _phase(self, problem: Problem, step: Step) -> Phase:
+    def _phase(self, problem: Problem, step: PruningStep) -> Phase:
         s = self.settings
         return Phase(
             name="prune",

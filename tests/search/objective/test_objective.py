@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cost_models import COST_MODELS
-from search.objective.fisher import Curvature
+from search.objective.fisher import FisherInformation
 from search.objective.objective import REFRESH, AugmentedLagrangian, Duccio, Objective
 from search.training.shared_adam import SharedAdam
 from spaces.decisions.selection import GATES, Selection
@@ -84,7 +84,7 @@ def test_gradient_is_kept_between_refreshes(space):
 
 
 def test_curvature_protects_gates_whose_gradient_is_large_noise_around_zero(space):
-    curvature = Curvature()
+    curvature = FisherInformation()
     generator = torch.Generator().manual_seed(0)
     for _ in range(200):
         alpha = torch.ones(3, requires_grad=True) * 1.0

@@ -1,4 +1,4 @@
-"""Trials: a whole choice's options are worth what the loss says when each is taken."""
+"""TriedOptions: a whole choice's options are worth what the loss says when each is taken."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from search.objective import tried_options
 from search.objective.objective import Objective
-from search.objective.tried_options import Trials, in_use, tried
+from search.objective.tried_options import TriedOptions, in_use, tried
 from spaces.one_of import OneOf
 from spaces.searchable import Options, searchable
 from spaces.space import FAKE
@@ -72,14 +72,14 @@ def test_a_trial_is_the_pass_with_that_option(space, name):
 
 def test_what_did_not_run_is_not_tried(space):
     space.choices["body/branch"].logits.data.copy_(torch.tensor([[0.0, 60.0]]))
-    trials = Trials()
+    trials = TriedOptions()
     trials.observe(space, IMAGES, loss, loss(space(IMAGES)).item())
     assert in_use(space, "stem/kernel") and not in_use(space, "body.alternatives.0.0/kernel")
     assert "stem/kernel" in trials.values and "body.alternatives.0.0/kernel" not in trials.values
 
 
 def test_all_options_are_tried_at_first_and_one_a_pass_then(space, monkeypatch):
-    trials, seen = Trials(), []
+    trials, seen = TriedOptions(), []
 
     def watched(space, x, choice, option):
         seen.append((choice, option))
@@ -97,7 +97,7 @@ def test_all_options_are_tried_at_first_and_one_a_pass_then(space, monkeypatch):
 
 def test_a_choice_moves_neither_way_before_its_options_are_known(space):
     costs = torch.tensor([[-1.0, 5.0]])
-    trials = Trials()
+    trials = TriedOptions()
     assert not trials.gradient("stem/kernel", costs).any()
     reached = loss(space(IMAGES)).item()
     trials.observe(space, IMAGES, loss, reached)
@@ -107,7 +107,7 @@ def test_a_choice_moves_neither_way_before_its_options_are_known(space):
 
 
 def test_the_same_difference_again_changes_nothing_and_another_a_share(space):
-    trials = Trials()
+    trials = TriedOptions()
     reached = loss(space(IMAGES)).item()
     trials.observe(space, IMAGES, loss, reached)
     before = {name: values.clone() for name, values in trials.values.items()}
@@ -120,7 +120,7 @@ def test_the_same_difference_again_changes_nothing_and_another_a_share(space):
 
 
 def test_what_was_tried_survives_a_checkpoint(space):
-    trials, again = Trials(), Trials()
+    trials, again = TriedOptions(), TriedOptions()
     for _ in range(3):
         trials.observe(space, IMAGES, loss, loss(space(IMAGES)).item())
     again.load(trials.state())
@@ -135,8 +135,8 @@ def test_choices_descend_costs_and_losses_together(space):
         objective = Objective({}, {}, {}, {})
         space.zero_grad()
         reached = loss(space(IMAGES)).item()
-        objective.trials.observe(space, IMAGES, loss, reached)
-        objective.trials.values["stem/kernel"] = torch.tensor([1.0, 0.0], dtype=torch.float64)
+        objective.tried.observe(space, IMAGES, loss, reached)
+        objective.tried.values["stem/kernel"] = torch.tensor([1.0, 0.0], dtype=torch.float64)
         costs = {name: torch.zeros_like(leaf) for name, leaf in space.selection.leaves().items()}
         costs["stem/kernel"] = force * torch.tensor([[0.0, 1.0]])
         objective._gradients, objective._steps = costs, 1
