@@ -1,8 +1,8 @@
 """What tells a run from others: it is written into the run's folder at the start, and compared when the run goes on.
 
-Checkpoints of two experiments in one folder would make a run that is neither. So settings, data, first weights and
-costs of the seed network have to be those that the run began with. Where files lie does not matter, nor the device, nor
-what is only shown. Names that only one side has are not compared, because other versions may write more.
+Checkpoints of two experiments in one folder would make a run that is neither. So settings, data, network, first weights
+and costs of the seed network have to be those that the run began with. Where files lie does not matter, nor the device,
+nor what is only shown. Names that only one side has are not compared, because other versions may write more.
 """
 
 import hashlib
@@ -26,14 +26,17 @@ FINGERPRINT_FILE = "fingerprint.json"
 CHECKPOINTS = 1  # the format of what phases leave behind; a run of another cannot go on
 OF_THE_PLACE = ("train.device", "train.threads", "folder", "tensorboard", "plain_values", "model", "data")
 PLACES = ("train.warmup.source", "strategy.table", "strategy.storage")  # whether there is one matters, not where
+DIGESTS = {"data": "the data differ", "network": "the network differs", "first weights": "the first weights differ"}
+DIGITS = 5  # of mean and std; the last digits of a sum depend on the machine
 SHORT = Repr()
 SHORT.maxdict = SHORT.maxlist = 8
 SHORT.maxstring = SHORT.maxother = 60
 
 
 def fingerprint_of(settings: Settings, data: Data, space: Space, seed_costs: Mapping[str, float]) -> dict[str, Any]:
-    """Name -> a plain value or a digest: the settings by key, the data, the first weights, the seed network's costs."""
-    found = {"checkpoints": CHECKPOINTS, "data": _digest(_tensors(data)), "first weights": _digest(_numbers(space))}
+    """Name -> a plain value or a digest: the settings by key, the data, the network, its first weights and costs."""
+    found = {"checkpoints": CHECKPOINTS, **_of_data(data), "network": _network(space)}
+    found["first weights"] = _digest(_numbers(space))
     found |= {f"seed network's {name}": cost for name, cost in seed_costs.items()}
     found |= {name: value is not None if name in PLACES else value for name, value in _settings("", settings)}
     return json_object(json.dumps(found, default=str))  # as it is read back
@@ -66,8 +69,8 @@ def write_fingerprint(folder: Path, own: Mapping[str, Any]) -> None:
 
 
 def _difference(name: str, was: Any, now: Any) -> str:
-    if name in ("data", "first weights"):
-        return f"the {name} differ"
+    if name in DIGESTS:
+        return DIGESTS[name]
     return f"{name} was {SHORT.repr(was)}, is {SHORT.repr(now)}"
 
 
@@ -81,6 +84,20 @@ def _settings(prefix: str, values: Any) -> Iterator[tuple[str, Any]]:
             yield from _settings(f"{name}.", value)
         else:
             yield name, value
+
+
+def _of_data(data: Data) -> dict[str, Any]:
+    """A digest of the images and labels, and what else of the data a network depends on."""
+    found: dict[str, Any] = {"data": _digest(_tensors(data)), "data's classes": list(data.classes)}
+    for name, values in (("mean", data.mean), ("std", data.std)):
+        found[f"data's {name}"] = [float(f"{value:.{DIGITS}g}") for value in values]
+    return found
+
+
+def _network(space: Space) -> str:
+    """A digest of what is computed and what is open, without its name, which is a setting."""
+    description = {key: value for key, value in space.spec.to_json().items() if key != "name"}
+    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _tensors(data: Data) -> Iterator[tuple[str, Tensor]]:

@@ -5,7 +5,10 @@ import shutil
 from dataclasses import replace
 
 import pytest
+import torch
+from torch.nn import functional
 
+from search import data as data_sets
 from search.files.run_folders import RunFolderError
 from search.training.fingerprint import FINGERPRINT_FILE
 from tests.search.small import Small, prepared, run, settings, write_stripes
@@ -62,10 +65,49 @@ def test_other_settings_are_named_with_both_values(done, data, change, message):
 
 def test_another_network_and_other_data_are_named(done, tmp_path):
     other = settings(write_stripes(tmp_path / "other.npz", count=160, seed=1), "fixed")
-    with pytest.raises(RunFolderError, match=r"began as another experiment: the data differ\. Go on"):
+    with pytest.raises(RunFolderError, match=r"began as another experiment: the data differ; data's mean was \["):
         run(done[0], other)
-    with pytest.raises(RunFolderError, match=r"the data differ; the first weights differ; seed network's flash_bytes"):
+    named = r"the network differs; the first weights differ; seed network's flash_bytes"
+    with pytest.raises(RunFolderError, match=named):
         run(done[0], other, lambda: Small(channels=6))
+
+
+class Clipped(Small):
+    """The same weights, with another activation."""
+
+    def forward(self, x):
+        x = functional.relu6(self.norm1(self.conv1(x)))
+        return self.head(torch.relu(self.conv2(x)).mean((2, 3)))
+
+
+def test_a_network_with_the_same_weights_and_another_activation_is_refused(done, data):
+    with pytest.raises(RunFolderError, match=r"began as another experiment: the network differs\. Go on"):
+        run(done[0], settings(data, "fixed"), Clipped)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"classes": ("a", "b", "c", "d")}, r"data's classes was \['0', '1', '2', '3'\], is \['a', 'b', 'c', 'd'\]"),
+        ({"mean": (7.0,)}, r"data's mean was \[.*\], is \[7\.0\]"),
+        ({"std": (7.0,)}, r"data's std was \[.*\], is \[7\.0\]"),
+    ],
+)
+def test_other_classes_and_another_normalisation_of_the_same_images_are_refused(done, data, change, message):
+    given = settings(data, "fixed")
+    other = replace(given, data=replace(data_sets.load(given.data), **change))
+    with pytest.raises(RunFolderError, match=f"began as another experiment: {message}. Go on"):
+        run(done[0], other)
+
+
+def test_a_run_of_a_version_that_did_not_write_of_the_network_goes_on(done, data, tmp_path):
+    shutil.copytree(done[0], tmp_path / "old")
+    path = tmp_path / "old" / FINGERPRINT_FILE
+    known = json.loads(path.read_text())
+    for name in ("network", "data's classes", "data's mean", "data's std"):
+        del known[name]
+    path.write_text(json.dumps(known))
+    assert run(tmp_path / "old", settings(data, "fixed"))["architecture"] == done[1]["architecture"]
 
 
 def test_a_run_of_a_version_that_wrote_no_fingerprint_goes_on_and_has_one_then(done, data, tmp_path):
