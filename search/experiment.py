@@ -74,18 +74,7 @@ class Experiment:
         Args:
             alone: whole batches, as one process would see them; else the part of this process.
         """
-        s, train = self.settings, split == "train"
-        return Batches(
-            self.data,
-            split,
-            s.train.batch_size if train else EVALUATION_BATCH,
-            seed=s.seed,
-            shuffle=train,
-            augment=s.train.augment if train else None,
-            device=device,
-            rank=0 if alone else distributed.rank(),
-            world_size=1 if alone else distributed.world_size(),
-        )
+        return batches_of(self.settings, self.data, split, device, alone)
 
 
 def prepare(settings: Settings, make_model: ModelMaker, folder: Path | None = None) -> Experiment:
@@ -103,6 +92,7 @@ def prepare(settings: Settings, make_model: ModelMaker, folder: Path | None = No
     strategy = STRATEGIES[settings.strategy.name](settings.strategy)
     refuse_idle_lambdas(settings)
     data = data_sets.load(settings.data)
+    refuse_batches(settings, data)
     task = TASKS[settings.task.name].of(settings.task, data, settings.train.label_smoothing)
     with seeded(settings.seed):
         space, notes = network_of(settings, data, task, make_model(data))
@@ -128,6 +118,28 @@ def prepare(settings: Settings, make_model: ModelMaker, folder: Path | None = No
         fingerprint=fingerprint_of(settings, data, space, seed_costs),
         seconds=time.perf_counter() - began,
     )
+
+
+def batches_of(settings: Settings, data: Data, split: str, device: torch.device, alone: bool = False) -> Batches:
+    """See `Experiment.batches`."""
+    train = split == "train"
+    return Batches(
+        data,
+        split,
+        settings.train.batch_size if train else EVALUATION_BATCH,
+        seed=settings.seed,
+        shuffle=train,
+        augment=settings.train.augment if train else None,
+        device=device,
+        rank=0 if alone else distributed.rank(),
+        world_size=1 if alone else distributed.world_size(),
+    )
+
+
+def refuse_batches(settings: Settings, data: Data) -> None:
+    """Raises DataError: a batch size or an augmentation that does not fit the data or the number of processes."""
+    for split in ("train", "val"):
+        batches_of(settings, data, split, torch.device("cpu"))  # where the data lies, so nothing is copied
 
 
 def cost_models_of(settings: Settings) -> dict[str, CostModel]:

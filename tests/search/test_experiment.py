@@ -1,11 +1,13 @@
 """What a run is made from is a value: preparing it touches nothing, and running it does not change it."""
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 import torch
 
-from tests.search.small import prepared, prepared_and_run, settings, write_stripes
+from search.data import DataError
+from search.data.augment import Augment
+from tests.search.small import prepared, prepared_and_run, run, settings, write_stripes
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +21,22 @@ def test_preparing_writes_nothing_and_draws_nothing_of_the_callers(data, tmp_pat
     before = torch.get_rng_state()
     prepared(tmp_path / "run", settings(data))
     assert torch.equal(torch.get_rng_state(), before)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch_size": 1000}, r"batch_size 1000 exceeds its 160 images"),
+        ({"batch_size": 0}, r"batch_size 0 .* must be a positive multiple"),
+        ({"augment": Augment(shift=9)}, r"augment: shift is 9 on images of size \(8, 8\)"),
+    ],
+)
+def test_batches_that_do_not_fit_the_data_are_refused_before_anything_is_written(data, tmp_path, change, message):
+    chosen = settings(data)
+    chosen.train = replace(chosen.train, **change)
+    with pytest.raises(DataError, match=message):
+        run(tmp_path / "run", chosen)
     assert not list(tmp_path.iterdir())
 
 
