@@ -54,8 +54,7 @@ def _begin(settings: Settings) -> None:
         experiment = prepare(settings, model_maker(settings.model))
         name, job = settings.experiment, _job_number()
         folder = Path(distributed.agreed(lambda: str(new_folder(name, settings.folder, job))))
-        if distributed.rank() == 0:
-            write_config(settings, folder, _command(), torch.get_num_threads())
+        distributed.agreed(lambda: write_config(settings, folder, _command(), torch.get_num_threads()))
         execute(experiment, folder, device)
 
 

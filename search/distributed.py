@@ -1,10 +1,11 @@
 """Data-parallel runs under torchrun: which process this is, and what all of them have together."""
 
 import os
+import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, distributed
@@ -84,12 +85,32 @@ def mean_(x: Tensor) -> Tensor:
 
 
 def agreed(make: Callable[[], T]) -> T:
-    """What rank 0 makes, on every process."""
+    """What rank 0 makes, on every process. What rank 0 raises is raised on every process, so that none waits for it.
+
+    An error that cannot be sent arrives as a RuntimeError with its text.
+    """
     if world_size() == 1:
         return make()
-    values: list[T | None] = [make() if rank() == 0 else None]
-    distributed.broadcast_object_list(values, src=0)
-    return cast(T, values[0])
+    sent: list[Any] = [None, None]  # what was made, and what was raised
+    error: Exception | None = None
+    if rank() == 0:
+        try:
+            sent[0] = make()
+        except Exception as raised:
+            error, sent[1] = raised, _sendable(raised)
+    distributed.broadcast_object_list(sent, src=0)
+    if error is not None or sent[1] is not None:
+        raise error or sent[1]
+    return cast(T, sent[0])
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error, or a RuntimeError of its text where it cannot be read again from its pickle."""
+    try:
+        again = pickle.loads(pickle.dumps(error))
+    except Exception:  # an error with any arguments of its own, which pickle does not know
+        again = None
+    return error if isinstance(again, type(error)) else RuntimeError(f"{type(error).__name__}: {error}")
 
 
 def rank() -> int:

@@ -67,11 +67,14 @@ def execute(experiment: Experiment, folder: Path, device: torch.device) -> dict[
 
 def _claim(experiment: Experiment, folder: Path) -> None:
     """The folder becomes this experiment's. Raises RunFolderError where it is another one's."""
-    if distributed.rank() == 0:
+
+    def claim() -> None:
         with file_errors(folder, "cannot be made"):
             folder.mkdir(parents=True, exist_ok=True)
         refuse_other(folder, experiment.fingerprint)
         write_fingerprint(folder, experiment.fingerprint)
+
+    distributed.agreed(claim)
 
 
 # Where a run takes place

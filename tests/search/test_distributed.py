@@ -105,6 +105,55 @@ assert together.tolist() == [2.0, 1.0], together  # both are here, and the first
 """
 
 
+REFUSED = """
+import sys
+from pathlib import Path
+import numpy as np
+import torch
+from search import distributed
+from search.api import compress
+from search.data import from_arrays
+from search.files.run_folders import RunFolderError
+from tests.search.small import Small
+
+class Odd(Exception):
+    def __init__(self, first, second):
+        super().__init__(f"{first} {second}")
+
+def refused(expected, text, call):
+    try:
+        call()
+    except expected as error:
+        assert text in str(error), error
+    else:
+        raise AssertionError(text)
+
+def raise_odd():
+    raise Odd("one", "two")
+
+torch.distributed.init_process_group("gloo")
+first = torch.distributed.get_rank() == 0
+refused(Odd if first else RuntimeError, "one two", lambda: distributed.agreed(raise_odd))
+assert distributed.agreed(torch.distributed.get_rank) == 0
+folder, data = Path(sys.argv[2]), from_arrays(dict(np.load(sys.argv[1])))
+call = (Small(), data, {"flash_bytes": 500}, folder, ["tensorboard=false", "train.device=cpu"])
+refused(RunFolderError, "not empty", lambda: compress(*call))
+refused(RunFolderError, "seed was 7, is 0", lambda: compress(*call, resume=True))
+"""
+
+
+def test_what_the_first_process_refuses_all_refuse(tmp_path):
+    data = write_stripes(tmp_path / "stripes.npz", count=160)
+    (tmp_path / "mine.py").write_text(REFUSED)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("data: {name: arrays}\n")
+    (tmp_path / "run" / "fingerprint.json").write_text('{"seed": 7}')
+    command = [*TOGETHER, str(tmp_path / "mine.py"), str(data), str(tmp_path / "run")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_a_process_group_of_the_callers_is_used_and_is_there_afterwards(tmp_path):
     data = write_stripes(tmp_path / "stripes.npz", count=160)
     (tmp_path / "mine.py").write_text(OWN_GROUP)
