@@ -12,7 +12,7 @@ from search import distributed
 from search.config import CONFIG_FILE, composed, recorded, write_config
 from search.data import Data
 from search.experiment import prepare
-from search.files.run_folders import refuse_taken
+from search.files.run_folders import RunFolderError, refuse_taken
 from search.run import execute
 from search.settings.run import Settings
 from search.training.process import process_for
@@ -40,20 +40,22 @@ def compress(
         What the folder's summary.json holds.
 
     Raises:
-        RunFolderError: there is something in the folder, and resume is False.
+        RunFolderError: there is something in the folder, and resume is False; there is no run in it, and resume is
+            True; or its run began with other arguments.
         UnsupportedNetwork, BudgetError, DataError, LoweringError: as their messages say.
     """
     folder = Path(folder)
     settings = _settings(model, data, budgets, folder, overrides)
-    if resume and (folder / CONFIG_FILE).is_file():
+    if resume:
+        _refuse_no_run(folder)
         settings = _as_begun(settings, recorded(folder))
     with process_for(settings.train) as device:
         if not resume:
             distributed.agreed(lambda: refuse_taken(folder))
         experiment = prepare(settings, lambda _: model, folder)
-        if not resume and distributed.rank() == 0:
+        if not resume:
             call = f"search.api.compress(model, data, {dict(budgets)}, {str(folder)!r}, {list(overrides)})"
-            write_config(settings, folder, call, torch.get_num_threads())
+            distributed.agreed(lambda: write_config(settings, folder, call, torch.get_num_threads()))
         return execute(experiment, folder, device)
 
 
@@ -70,6 +72,15 @@ def _settings(
     }
     plain = {**settings.plain_values, **given, "data": {"name": data.name}}
     return replace(settings, **given, data=data, plain_values=plain)
+
+
+def _refuse_no_run(folder: Path) -> None:
+    """Raises RunFolderError for a folder in which no run has begun."""
+    if not (folder / CONFIG_FILE).is_file():
+        raise RunFolderError(
+            f"folder '{folder}': no {CONFIG_FILE} there, so no run has begun in it that could go on. "
+            "Start one with resume=False, in a folder that is empty or does not exist."
+        )
 
 
 def _as_begun(settings: Settings, begun: Mapping[str, Any]) -> Settings:

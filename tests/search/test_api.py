@@ -62,6 +62,7 @@ def test_the_callers_torch_is_as_it_was(data, tmp_path):
     state = torch.get_rng_state()
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     (tmp_path / "run" / "checkpoints" / "warmup.pt").write_bytes(b"damaged")
+    (tmp_path / "run" / "config.yaml").write_text("data: {name: arrays}\n")
     try:
         compress(model, data, BUDGETS, tmp_path / "whole", [*OVERRIDES, "train.threads=1"])
         assert torch.get_num_threads() == 2 and torch.equal(torch.get_rng_state(), state)
@@ -84,6 +85,15 @@ def test_resume_goes_on_and_otherwise_the_folder_is_refused(done, data):
         compress(model, data, BUDGETS, folder, OVERRIDES)
     again = compress(model, data, BUDGETS, folder, OVERRIDES, resume=True)
     assert again["accuracy"] == summary["accuracy"] and again["architecture"] == summary["architecture"]
+
+
+@pytest.mark.parametrize("holds", [(), ("something_else.txt",)])
+def test_resume_where_no_run_has_begun_is_refused_and_writes_nothing(data, tmp_path, holds):
+    for name in holds:
+        (tmp_path / name).write_text("")
+    with pytest.raises(RunFolderError, match=r"no config\.yaml there.* Start one with resume=False"):
+        compress(Small(), data, BUDGETS, tmp_path, OVERRIDES, resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == list(holds)
 
 
 def test_a_folder_that_was_renamed_is_gone_on_with(done, data, tmp_path):
