@@ -12,7 +12,7 @@ def entered(x: Tensor, quantizer: Quantizer | None, mode: str) -> Tensor:
 
     No gradient passes, because there is nothing to learn about a pixel.
     """
-    x = as_convolutions_like(x)
+    x = as_convolutions_like(x.float())
     if quantizer is None:
         return x
     assert not isinstance(quantizer, ActivationChoice)  # inputs have one precision

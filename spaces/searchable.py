@@ -65,11 +65,15 @@ def _check_same(space: Space, model: nn.Module, examples: Sequence[Tensor]) -> N
             for choice in branches:
                 choice.fix((min(pick, len(choice.options) - 1),))
             wanted, found = (f(*[x.detach().cpu().clone() for x in examples]) for f in (model, space))
-            pairs = [(wanted, found)] if isinstance(wanted, Tensor) else zip(wanted, found, strict=True)
-            for one, other in pairs:
+            for one, other in zip(_in_a_tuple(wanted), _in_a_tuple(found), strict=True):
                 _refuse_difference(type(model).__name__, one, other)
     for choice in branches:
         choice.logits.zero_()
+
+
+def _in_a_tuple(outputs: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """What forward returns: a tuple or list of one tensor is as good as the tensor."""
+    return (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
 
 
 def _refuse_difference(name: str, wanted: Tensor, found: Tensor) -> None:

@@ -170,6 +170,7 @@ class Space(nn.Module):
             UsageError: as in `set_mode`. Nothing has changed then.
         """
         before = self._mode, self.training, self.draws
+        flags = {module: module.training for module in self.modules()} if training is not None else {}
         self.set_mode(mode or self._mode)
         try:
             self.draws = self.draws if draws is None else draws
@@ -180,6 +181,8 @@ class Space(nn.Module):
             self._mode, was_training, self.draws = before
             if training is not None:
                 self.train(was_training)
+            for module, flag in flags.items():  # a caller may have set some of them apart, a norm say
+                module.training = flag
 
     # Running
 
@@ -211,7 +214,7 @@ class Space(nn.Module):
 
     def _pass(self, inputs: Sequence[Tensor], selection: Selection, keep: bool = False) -> dict[str, Tensor]:
         """Tensors by name: all of them, or those that are needed at the end."""
-        self.spec.refuse_shapes([tuple(x.shape) for x in inputs])
+        self.spec.refuse_inputs(inputs)
         schedule = self.selector.schedule
         if selection.mode != FLOAT:
             lacking = schedule.weights(selection.paths) - selection.weight.keys()

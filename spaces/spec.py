@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from torch import Tensor
+
 from search.errors import UsageError
 from search.integer.operators import Operator, operator
 
@@ -123,9 +125,17 @@ class SpaceSpec:
         """Tensor -> its shape without the batch, in the order in which they are computed."""
         return dict(zip(self.inputs, self.input_shapes, strict=True)) | {b.name: b.shape for b in self.blocks}
 
-    def refuse_shapes(self, found: Sequence[tuple[int, ...]]) -> None:
-        """Raises UsageError where inputs are more or fewer, or have other shapes. found: with the batch."""
-        if [shape[1:] for shape in found] != list(self.input_shapes) or not all(found):
+    def refuse_inputs(self, inputs: Sequence[Any]) -> None:
+        """Raises UsageError where these are no tensors, more or fewer, of other shapes, or of different batches."""
+        if not all(isinstance(x, Tensor) for x in inputs):
+            kinds = ", ".join(type(x).__name__ for x in inputs)
+            raise UsageError(f"space '{self.name}': input is {kinds}; expected tensors, one for each of {self.inputs}.")
+        found = [tuple(x.shape) for x in inputs]
+        if (
+            [shape[1:] for shape in found] != list(self.input_shapes)
+            or not all(found)
+            or len({s[0] for s in found}) > 1
+        ):
             wanted = ", ".join(f"(N, {', '.join(map(str, shape))})" for shape in self.input_shapes)
             raise UsageError(
                 f"space '{self.name}': input of shape {', '.join(map(str, found)) or 'none'}; expected {wanted}."

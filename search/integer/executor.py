@@ -171,7 +171,9 @@ def _decoded(codes: Array, info: TensorInfo) -> Array:
     return np.float32(info.scale) * (codes.astype(np.float32) - np.float32(info.zero_point))
 
 
-def _check_input(name: str, x: Array, info: TensorInfo) -> None:
+def _check_input(name: str, x: Any, info: TensorInfo) -> None:
+    if not isinstance(x, np.ndarray):
+        raise UsageError(f"input '{name}': {type(x).__name__} found; a NumPy array expected. Convert it first.")
     if x.ndim != 1 + len(info.shape) or x.shape[1:] != info.shape:
         raise UsageError(f"input '{name}': shape {x.shape} found; (n, {', '.join(map(str, info.shape))}) expected")
     if x.dtype == info.dtype:

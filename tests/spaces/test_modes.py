@@ -122,3 +122,15 @@ def test_what_only_looks_gives_back_what_it_sets():
         assert not any(norm.frozen or norm.momentum for norm in space.norms.values())
         raise Stopped
     assert state_of(space) == before and all(norm.frozen and norm.momentum for norm in space.norms.values())
+
+
+def test_parts_that_a_caller_has_set_apart_come_back_so():
+    space = space_of(Plain()).train()
+    norm = next(iter(space.norms.values()))
+    norm.eval()
+    with space.running(training=True):
+        assert norm.training
+    assert space.training and not norm.training
+    with space.running("float", training=False):
+        assert not space.training
+    assert space.training and not norm.training

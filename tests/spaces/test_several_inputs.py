@@ -134,6 +134,21 @@ def test_an_output_that_is_an_input_or_stands_twice_stays():
         assert torch.equal(one.detach(), torch.from_numpy(other))
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_tuple_of_one_tensor_is_as_good_as_the_tensor(count):
+    class One(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 1)
+
+        def forward(self, x: Tensor) -> tuple[Tensor]:
+            return (self.conv(x),)
+
+    model, x = One(), torch.randn(count, 3, 6, 6)
+    with torch.no_grad():
+        torch.testing.assert_close(searchable(model, x)(x), model(x)[0])
+
+
 @pytest.mark.parametrize("given", [examples()[0], (*examples(), torch.zeros(2, 1))])
 def test_another_number_of_examples_is_refused(given):
     with pytest.raises(UnsupportedNetwork, match=r"'Camera': forward takes 2 tensors, and [13] examples are given"):
@@ -146,3 +161,15 @@ def test_inputs_of_other_shapes_are_refused(space):
         space(numbers, image)
     with pytest.raises(ValueError, match=r"input of shape \(2, 3, 6, 6\); expected"):
         space(image)
+    with pytest.raises(ValueError, match=r"input of shape \(2, 3, 6, 6\), \(1, 5\); expected"):
+        space(image, numbers[:1])
+    with pytest.raises(ValueError, match=r"input is Tensor, ndarray; expected tensors, one for each of \('image', "):
+        space(image, numbers.numpy())
+
+
+def test_numbers_of_another_type_are_taken_as_floats(space):
+    image, numbers = examples()
+    for mode in ("float", "fake"):
+        space.set_mode(mode)
+        for one, other in zip(space(image, numbers), space(image.double(), numbers.double()), strict=True):
+            torch.testing.assert_close(one, other)

@@ -331,3 +331,8 @@ def test_several_inputs_and_outputs_by_order_and_by_name():
 def test_inputs_that_do_not_fit_are_named(given, message):
     with pytest.raises(ValueError, match=message):
         Executor(two_inputs_two_outputs())(*given)
+
+
+def test_what_is_no_array_is_refused_by_its_type():
+    with pytest.raises(ValueError, match="input 'x': list found; a NumPy array expected"):
+        Executor(residual_network())([[1.0]])
