@@ -148,7 +148,7 @@ def cost_models_of(settings: Settings) -> dict[str, CostModel]:
     names = list(dict.fromkeys([*s.costs, *s.budgets, *s.lambdas, *s.front.budgets, *s.front.lambdas]))
     try:
         models = {name: cost_model(name, s.target) for name in names}
-    except ValueError as error:
+    except UsageError as error:
         raise BudgetError(f"budgets, lambdas, costs: {error}") from error
     wrong = {n: v for n, v in {**s.budgets, **s.lambdas}.items() if not v > 0}
     if wrong:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from search.errors import PicojouleError
 from search.integer.packing import pack_rows, pack_widths
-from search.integer.program import Node, Program, TensorInfo
+from search.integer.program import Node, Program, ProgramError, TensorInfo
 from spaces.blocks.block import Block, Folded
 from spaces.blocks.fixed_point import INT32_MAX
 from spaces.quantizers import ActivationQuantizer
@@ -28,6 +28,7 @@ def lower(space: Space, metadata: dict[str, Any] | None = None) -> Program:
 
     Raises:
         LoweringError: decisions are open, nothing is quantized, or an accumulator could overflow. It names the block.
+        RuntimeError: the Program contradicts itself, which is a defect of the lowering and not of a file.
     """
     if space.decisions or not space.spec.quantizers:
         what = (
@@ -49,7 +50,10 @@ def lower(space: Space, metadata: dict[str, Any] | None = None) -> Program:
         constants=constants,
         metadata=metadata or {},
     )
-    program.validate()
+    try:
+        program.validate()
+    except ProgramError as error:
+        raise RuntimeError(f"the lowered Program contradicts itself ({error}): a defect, report it.") from error
     return program
 
 

@@ -200,7 +200,7 @@ def _layers(run: RunRecord, point: RunPoint, faults: list[str]) -> list[Layer]:
         return layers_of_picks(picks)
     try:
         found, wrong = layers_of_model(point.folder / MODEL_FILE, picks, run.history)
-    except ValueError as error:
+    except UsageError as error:
         faults.append(f"{error} The report shows its decisions without costs.")
         return layers_of_picks(picks)
     faults += wrong

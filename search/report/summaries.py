@@ -50,11 +50,12 @@ def read_summary(path: Path, faults: list[str]) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return checked(path, json_object(path.read_text(encoding="utf-8")), faults)
+        found = json_object(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise RunFolderError(
             f"{path}: is damaged ({error}). Restore it; or delete it and resume the run, which writes it anew."
         ) from error
+    return checked(path, found, faults)
 
 
 def checked(path: Path, document: Mapping[str, Any], faults: list[str]) -> dict[str, Any]:

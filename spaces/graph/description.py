@@ -212,7 +212,7 @@ def _time(calls: list[Op]) -> dict[str, tuple[int, ...]]:
     for call in calls:
         try:
             offered |= time_options(call.attributes)
-        except ValueError as error:
+        except UsageError as error:
             raise UsageError(f"options: time: layer '{calls[0].name}' {error}.") from error
     return offered
 

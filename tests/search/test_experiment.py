@@ -5,8 +5,11 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 import torch
 
+from search import experiment
+from search.budgets.feasibility import BudgetError
 from search.data import DataError
 from search.data.augment import Augment
+from search.errors import PicojouleError
 from tests.search.small import prepared, prepared_and_run, run, settings, write_stripes
 
 
@@ -55,3 +58,16 @@ def test_a_run_leaves_its_experiment_as_it_was(data, tmp_path):
     numbers = before.space.state_dict()
     assert all(torch.equal(value, numbers[name]) for name, value in experiment.space.state_dict().items())
     assert experiment.plan == before.plan and experiment.space.training == before.space.training
+
+
+def test_an_unknown_cost_is_refused_and_a_fault_inside_a_cost_model_is_a_defect(data, tmp_path, monkeypatch):
+    with pytest.raises(BudgetError, match="budgets, lambdas, costs: no cost model 'power'"):
+        prepared(tmp_path, settings(data, costs=["power"]))
+
+    def faulty(name, target):
+        raise ValueError("a fault of the model's own")
+
+    monkeypatch.setattr(experiment, "cost_model", faulty)
+    with pytest.raises(ValueError, match=r"^a fault of the model's own") as raised:
+        prepared(tmp_path, settings(data))
+    assert not isinstance(raised.value, PicojouleError)

@@ -6,7 +6,9 @@ import torch
 from torch import nn
 
 from search.deploy.lower import LoweringError, lower
+from search.errors import PicojouleError
 from search.integer.executor import Executor
+from search.integer.program import Program, ProgramError
 from spaces.searchable import Options, searchable
 from spaces.space import Space
 from tests.spaces.small import Plain, images, space_of
@@ -171,3 +173,14 @@ def test_an_output_step_that_no_shift_reaches_is_refused():
     set_step(space, "head", 1e-12, 128)
     with pytest.raises(LoweringError, match=r"block 'head': .*over 2\^14: output step far too small\. Calibrate"):
         lower(space)
+
+
+def test_a_lowered_program_that_contradicts_itself_is_a_defect_and_no_file_error(monkeypatch):
+    def refused(self):
+        raise ProgramError("node 'a': its shape is wrong")
+
+    space = halving()
+    monkeypatch.setattr(Program, "validate", refused)
+    with pytest.raises(RuntimeError, match=r"node 'a': its shape is wrong\): a defect, report it") as raised:
+        lower(space)
+    assert not isinstance(raised.value, PicojouleError)

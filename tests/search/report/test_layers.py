@@ -4,8 +4,11 @@ import json
 
 import pytest
 
+from search.errors import PicojouleError
 from search.monitor.history import read_history
+from search.report import document
 from search.report.layers import layers_of_model, layers_of_picks
+from search.report.runs import read_run
 from spaces.architecture import Architecture
 from tests.search.run_folders import LIMITS
 
@@ -65,3 +68,13 @@ def test_picks_alone_tell_channels_and_bits():
 def test_a_missing_model_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"model\.safetensors: cannot be read as a model"):
         layers_of_model(tmp_path / "model.safetensors", {}, [])
+
+
+def test_a_fault_inside_a_cost_model_is_a_defect_and_no_fault_of_the_run(folder, monkeypatch):
+    def faulty(model, network):
+        raise ValueError("a fault of the model's own")
+
+    monkeypatch.setattr("search.report.layers.cost_by_layer", faulty)
+    with pytest.raises(ValueError, match=r"^a fault of the model's own") as raised:
+        document([read_run(folder)])
+    assert not isinstance(raised.value, PicojouleError)
