@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -150,9 +151,9 @@ def cost_models_of(settings: Settings) -> dict[str, CostModel]:
         models = {name: cost_model(name, s.target) for name in names}
     except UsageError as error:
         raise BudgetError(f"budgets, lambdas, costs: {error}") from error
-    wrong = {n: v for n, v in {**s.budgets, **s.lambdas}.items() if not v > 0}
+    wrong = {n: v for n, v in {**s.budgets, **s.lambdas}.items() if not 0 < v < inf}
     if wrong:
-        raise BudgetError(f"budgets, lambdas: {wrong}: must be positive. Leave a cost out to leave it free.")
+        raise BudgetError(f"budgets, lambdas: {wrong}: must be finite and over 0. Leave a cost out to leave it free.")
     return models
 
 

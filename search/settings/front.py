@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 
 from search.errors import UsageError
 
@@ -44,9 +45,9 @@ class Front:
         if self.points is not None and self.points < 1:
             raise UsageError(f"front.points is {self.points}; allowed: 1 or more.")
         lists = {**self.budgets, **self.lambdas}
-        wrong = {name: values for name, values in lists.items() if not values or min(values) <= 0}
+        wrong = {name: values for name, values in lists.items() if not values or not all(0 < v < inf for v in values)}
         if wrong:
-            raise UsageError(f"front: {wrong}; allowed: lists of numbers over 0.")
+            raise UsageError(f"front: {wrong}; allowed: lists of finite numbers over 0.")
         if len({len(values) for values in lists.values()}) > 1:
             raise UsageError(f"front: {lists} are of different lengths; a point takes one of each.")
 

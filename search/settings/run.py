@@ -1,14 +1,21 @@
 """What can be set for a run: plain dataclasses, the schema of every YAML file. A key that is not here is refused."""
 
+import re
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Protocol
 
 from cost_models.target import Target
 from search.data.augment import Augment
 from search.settings.front import Front
-from search.settings.require import require
+from search.settings.require import require, require_0_or_more, require_1_or_more_or_null, require_over_0
 from search.settings.tasks import ClassificationSettings
+from spaces.decisions.decision import MODES
 from spaces.quantizers.calibrate import METHODS as CALIBRATIONS
+
+DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+MOST_THREADS = 1024
+MOST_SEED = 2**64 - 1  # that torch takes
 
 
 @dataclass
@@ -36,7 +43,8 @@ class SpaceSettings:
         several = isinstance(bits, list) and bits and all(isinstance(b, int) for b in bits)
         holds = bits is None or isinstance(bits, int) or several
         require("space.activation_bits", bits, bool(holds), "a number, a list of numbers, or null")
-        require("space.temperature", self.temperature, self.temperature > 0, "over 0")
+        require("space.mode", self.mode, self.mode in MODES, f"one of {MODES}")
+        require_over_0("space", self, "temperature")
 
 
 @dataclass
@@ -55,8 +63,9 @@ class WarmupSettings:
     source: str | None = None
 
     def __post_init__(self) -> None:
-        require("train.warmup.epochs", self.epochs, self.epochs >= 0, "0 or more")
-        require("train.warmup.lr", self.lr, self.lr > 0, "over 0")
+        require_0_or_more("train.warmup", self, "epochs", "weight_decay")
+        require_over_0("train.warmup", self, "lr")
+        require_1_or_more_or_null("train.warmup", self, "patience")
 
 
 @dataclass
@@ -75,10 +84,11 @@ class FinetuneSettings:
     patience: int | None = None
 
     def __post_init__(self) -> None:
-        require("train.finetune.epochs", self.epochs, self.epochs >= 0, "0 or more")
+        require_0_or_more("train.finetune", self, "epochs", "weight_decay")
         allowed = f"0 to train.finetune.epochs, {self.epochs}"
         require("train.finetune.integer_epochs", self.integer_epochs, 0 <= self.integer_epochs <= self.epochs, allowed)
-        require("train.finetune.lr", self.lr, self.lr > 0, "over 0")
+        require_over_0("train.finetune", self, "lr")
+        require_1_or_more_or_null("train.finetune", self, "patience")
 
 
 @dataclass
@@ -93,11 +103,19 @@ class DistillationSettings:
 
     def __post_init__(self) -> None:
         require("train.distillation.weight", self.weight, 0 <= self.weight <= 1, "0 to 1")
-        require("train.distillation.temperature", self.temperature, self.temperature > 0, "over 0")
+        require_over_0("train.distillation", self, "temperature")
 
 
 @dataclass
 class TrainSettings:
+    """What all training of a run shares.
+
+    Attributes:
+        batch_size: images in a step, of all processes together.
+        device: "auto", which is CUDA where there is one; "cpu", "cuda" or "cuda:N".
+        threads: of the process; null: as many as torch takes.
+    """
+
     batch_size: int = 64
     device: str = "auto"
     threads: int | None = None
@@ -109,6 +127,11 @@ class TrainSettings:
     distillation: DistillationSettings = field(default_factory=DistillationSettings)
 
     def __post_init__(self) -> None:
+        require("train.batch_size", self.batch_size, self.batch_size >= 1, "1 or more")
+        require("train.device", self.device, bool(DEVICE.fullmatch(self.device)), "auto, cpu, cuda or cuda:N")
+        few = self.threads is None or 1 <= self.threads <= MOST_THREADS
+        require("train.threads", self.threads, few, f"1 to {MOST_THREADS}, or null")
+        require_0_or_more("train.augment", self.augment, "shift", "cutout")
         require("train.calibration", self.calibration, self.calibration in CALIBRATIONS, f"one of {CALIBRATIONS}")
         require("train.label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "0 to below 1")
 
@@ -130,7 +153,7 @@ class LimitSettings:
     def __post_init__(self) -> None:
         for key in ("epochs", "seconds"):
             value = getattr(self, key)
-            require(f"limits.{key}", value, value is None or value > 0, "over 0, or null")
+            require(f"limits.{key}", value, value is None or 0 < value < inf, "a finite number over 0, or null")
 
 
 class Named(Protocol):
@@ -162,3 +185,6 @@ class Settings:
     costs: list[str] = field(default_factory=lambda: ["flash_bytes", "peak_ram_bytes", "macs"])
     tensorboard: bool = True
     plain_values: dict[str, Any] = field(default_factory=dict)  # the same as plain values, for config.yaml
+
+    def __post_init__(self) -> None:
+        require("seed", self.seed, 0 <= self.seed <= MOST_SEED, f"0 to {MOST_SEED}")

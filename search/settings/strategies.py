@@ -1,9 +1,10 @@
 """What can be set for each strategy; see search.settings.run."""
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
-from search.settings.require import require
+from search.settings.require import require, require_0_or_more, require_1_or_more_or_null, require_over_0
 
 METHODS = ("augmented_lagrangian", "duccio")  # of meeting budgets, see search.objective.objective
 EVALUATIONS = ("inherited", "tuned", "scratch")
@@ -40,14 +41,11 @@ class GradientSettings:
     expand: bool = False
 
     def __post_init__(self) -> None:
-        for key in ("epochs", "next_epochs"):
-            value = getattr(self, key)
-            require(f"strategy.{key}", value, value is None or value >= 1, "1 or more, or null")
+        require_1_or_more_or_null("strategy", self, "epochs", "next_epochs")
         require("strategy.method", self.method, self.method in METHODS, f"one of {sorted(METHODS)}")
-        require("strategy.pattern_decay", self.pattern_decay, self.pattern_decay >= 0, "0 or more")
+        require_0_or_more("strategy", self, "weight_decay", "pattern_decay")
         require("strategy.ramp", self.ramp, 0 <= self.ramp <= 1, "0 to 1")
-        for key in ("lr", "decision_lr", "final_temperature"):
-            require(f"strategy.{key}", getattr(self, key), getattr(self, key) > 0, "over 0")
+        require_over_0("strategy", self, "lr", "decision_lr", "final_temperature")
 
 
 @dataclass
@@ -140,7 +138,8 @@ class MagnitudeSettings:
         for key, allowed in (("structure", STRUCTURES), ("criterion", CRITERIA), ("scope", SCOPES), ("order", ORDERS)):
             require(f"strategy.{key}", getattr(self, key), getattr(self, key) in allowed, f"one of {allowed}")
         require("strategy.fraction", self.fraction, self.fraction is None or 0 < self.fraction < 1, "over 0, below 1")
-        require("strategy.threshold", self.threshold, self.threshold is None or self.threshold > 0, "over 0, or null")
+        holds = self.threshold is None or 0 < self.threshold < inf
+        require("strategy.threshold", self.threshold, holds, "a finite number over 0, or null")
         both = self.fraction is not None and self.threshold is not None
         require("strategy.threshold", self.threshold, not both, f"null, where strategy.fraction is {self.fraction}")
         judged = self.threshold is None or (self.scope, self.order) == ("global", "uniform")
@@ -150,8 +149,9 @@ class MagnitudeSettings:
         least = self.steps if self.steps > 1 else 0
         enough = self.epochs is None or self.epochs >= least
         require("strategy.epochs", self.epochs, enough, f"{least} or more for {self.steps} steps, or null")
-        for key in ("lr", "tolerance"):
-            require(f"strategy.{key}", getattr(self, key), getattr(self, key) > 0, "over 0")
+        require("strategy.weight_bits", self.weight_bits, self.weight_bits >= 1, "1 or more")
+        require_over_0("strategy", self, "lr", "tolerance")
+        require_0_or_more("strategy", self, "weight_decay")
 
 
 @dataclass
@@ -200,8 +200,7 @@ class BlackBoxSettings:
         require("strategy.population", self.population, self.population >= 2, "2 or more")
         for key in ("trials", "attempts", "candidate_epochs", "networks", "tournament"):
             require(f"strategy.{key}", getattr(self, key), getattr(self, key) >= 1, "1 or more")
-        some = self.val_images is None or self.val_images >= 1
-        require("strategy.val_images", self.val_images, some, "1 or more, or null")
+        require_1_or_more_or_null("strategy", self, "val_images")
         if self.storage is not None:
             require("strategy.study", self.study, self.study is not None, "a name, where strategy.storage is given")
         self._refuse_what_nothing_reads()

@@ -47,4 +47,7 @@ def device_of(name: str) -> torch.device:
     device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"train.device '{name}': this machine has no CUDA device. Use 'auto' or 'cpu'.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise UsageError(f"train.device '{name}': this machine has {count} CUDA devices. Use a lower number.")
     return device

@@ -31,7 +31,6 @@ def test_preparing_writes_nothing_and_draws_nothing_of_the_callers(data, tmp_pat
     ("change", "message"),
     [
         ({"batch_size": 1000}, r"batch_size 1000 exceeds its 160 images"),
-        ({"batch_size": 0}, r"batch_size 0 .* must be a positive multiple"),
         ({"augment": Augment(shift=9)}, r"augment: shift is 9 on images of size \(8, 8\)"),
     ],
 )

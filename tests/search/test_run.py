@@ -124,7 +124,7 @@ def test_budget_for_an_unknown_cost_is_refused(more_data, tmp_path):
 
 
 def test_negative_budget_is_refused(more_data, tmp_path):
-    with pytest.raises(BudgetError, match="must be positive"):
+    with pytest.raises(BudgetError, match="must be finite and over 0"):
         run(tmp_path / "run", settings(more_data, budgets={"flash_bytes": -1}))
 
 

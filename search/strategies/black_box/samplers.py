@@ -16,6 +16,8 @@ from search.strategies.black_box.random_draws import RandomDraws
 from search.strategies.black_box.studies import VIOLATION
 from spaces.space import Space
 
+OPTUNA_SEEDS = 2**32  # how many seeds its samplers take
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -40,12 +42,14 @@ def _violation(trial: FrozenTrial) -> tuple[float]:
 
 SAMPLERS: dict[str, Callable[[Sampling, int], BaseSampler]] = {
     "random": lambda s, seed: RandomDraws(seed, s.distributions, s.fits, lambda refused: refused >= s.most or s.late()),
-    "tpe": lambda _, seed: optuna.samplers.TPESampler(seed=seed, multivariate=True, constraints_func=_violation),
-    "gp": lambda _, seed: optuna.samplers.GPSampler(seed=seed, constraints_func=_violation),
-    "nsga2": lambda s, seed: optuna.samplers.NSGAIISampler(
-        population_size=s.settings.population, seed=seed, constraints_func=_violation
+    "tpe": lambda _, seed: optuna.samplers.TPESampler(
+        multivariate=True, seed=seed % OPTUNA_SEEDS, constraints_func=_violation
     ),
-    "cmaes": lambda _, seed: optuna.samplers.CmaEsSampler(seed=seed),
+    "gp": lambda _, seed: optuna.samplers.GPSampler(seed=seed % OPTUNA_SEEDS, constraints_func=_violation),
+    "nsga2": lambda s, seed: optuna.samplers.NSGAIISampler(
+        population_size=s.settings.population, seed=seed % OPTUNA_SEEDS, constraints_func=_violation
+    ),
+    "cmaes": lambda _, seed: optuna.samplers.CmaEsSampler(seed=seed % OPTUNA_SEEDS),
     "evolution": lambda s, seed: AgingEvolution(seed, s.distributions, s.settings.population, s.settings.tournament),
 }
 WANT_VALUES = ("gp", "nsga2")  # of infeasible candidates too: they weigh constraints against values

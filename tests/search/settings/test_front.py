@@ -46,8 +46,9 @@ def test_points_are_even_in_the_logarithm_and_end_at_the_budget():
         ),
         ({"lambdas": {"macs": [1]}, "points": 2}, "front.lambdas and front.points are different"),
         ({"points": 0}, "front.points is 0; allowed: 1 or more"),
-        ({"budgets": {"flash_bytes": []}}, "lists of numbers over 0"),
-        ({"budgets": {"flash_bytes": [1, -1]}}, "lists of numbers over 0"),
+        ({"budgets": {"flash_bytes": []}}, "lists of finite numbers over 0"),
+        ({"budgets": {"flash_bytes": [1, float("inf")]}}, "lists of finite numbers over 0"),
+        ({"budgets": {"flash_bytes": [1, -1]}}, "lists of finite numbers over 0"),
         ({"budgets": {"flash_bytes": [1, 2], "macs": [1]}}, "different lengths"),
     ],
 )

@@ -7,6 +7,7 @@ import torch
 from torch import distributed as group
 
 from search import distributed
+from search.errors import UsageError
 from search.settings.run import TrainSettings
 from search.training.process import CUBLAS, process_for, seeded
 from search.training.runtime import device_of
@@ -126,3 +127,11 @@ def test_a_device_that_this_machine_lacks_is_refused(monkeypatch):
     assert device_of("auto") == torch.device("cpu")
     with pytest.raises(ValueError, match=r"train.device 'cuda:0': this machine has no CUDA device"):
         device_of("cuda")
+
+
+def test_a_number_beyond_this_machines_devices_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert device_of("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(UsageError, match=r"train\.device 'cuda:2': this machine has 2 CUDA devices\. Use a lower"):
+        device_of("cuda:2")
