@@ -64,7 +64,7 @@ def test_every_budget_that_is_not_refused_is_met(cost, share):
     """Also where no channel and no precision can go: the 5x5 block gives way to another."""
     for weight_bits in ((0, 2, 4, 8), (8,)):
         space, batches = branched(weight_bits)
-        hurts = estimated(space, batches, nn.functional.cross_entropy).hurts
+        hurts = estimated(space, batches, nn.functional.cross_entropy, facts={}).hurts
         found = ranges(space, MODELS)[cost]
         budgets = {cost: found.floor + share * (found.seed - found.floor)}
         refuse_impossible(space, MODELS, budgets)
@@ -85,7 +85,7 @@ def test_of_the_branches_that_would_do_the_one_that_hurts_least_is_taken(order):
     place = {kind: order.index(i) for i, kind in enumerate(kinds)}
     start = seed_architecture(space).having({"body/branch": (place["5x5"],)})
     space.fix(start)
-    hurts = estimated(space, [(images, torch.arange(8) % 4)], nn.functional.cross_entropy).hurts
+    hurts = estimated(space, [(images, torch.arange(8) % 4)], nn.functional.cross_entropy, facts={}).hurts
     for name, each in hurts.items():
         each.copy_(torch.zeros(3) if name == "body/branch" else torch.arange(each.shape[-1], 0, -1.0))
     hurts["body/branch"][0, place["nothing"]] = 1000.0

@@ -39,9 +39,13 @@ class SensitivityProgram:
         return training(points, finetune, left)
 
     def check(self, space: Space, models: Mapping[str, CostModel], points: Sequence[Point]) -> None:
-        """Raises UsageError: no budgets, so nothing would change; or strategy.table cannot be read."""
-        if self.settings.table is not None:
-            Table.load(Path(self.settings.table))
+        """Raises UsageError: no budgets; or a strategy.table that cannot be read or is of another space."""
+        table = self.settings.table
+        if table is not None and not Table.load(Path(table)).covers(space):
+            raise UsageError(
+                f"strategy.table {table}: belongs to another space, with other decisions or options. Leave it out, or "
+                "take the model and the space settings of the run that made it."
+            )
         if not all(point.budgets for point in points):
             raise UsageError("strategy 'sensitivity': lowers costs to budgets, and there are none. Add budgets.")
 
@@ -73,10 +77,11 @@ class SensitivityProgram:
         path = own if own.exists() or self.settings.table is None else Path(self.settings.table)
         if path.exists() or path != own:
             table = Table.load(path)
-            if not table.fits(problem.space):
+            if not table.fits(problem.space, problem.runtime.task.facts):
                 raise UsageError(
-                    f"strategy.table {path}: belongs to other weights or another space. "
-                    "Leave it out, or take that run's float network: train.warmup.source."
+                    f"strategy.table {path}: belongs to other weights, another space or another loss of the task. "
+                    "Leave it out, or take that run's float network (train.warmup.source), its class weights and its "
+                    "label smoothing."
                 )
             problem.runtime.ledger.restore(table.seconds)  # one that was taken over counts as if it had been made here
         else:
@@ -90,11 +95,12 @@ class SensitivityProgram:
 
     def _made(self, problem: Problem) -> Table:
         batches, runtime, began = problem.sample(self.settings.batches), problem.runtime, time.perf_counter()
+        task = runtime.task
         if self.settings.estimate == "gradient":
-            table = estimated(problem.space, batches, problem.runtime.task.harm)
+            table = estimated(problem.space, batches, task.harm, facts=task.facts)
             return replace(table, seconds=time.perf_counter() - began)
         path, tries = runtime.folder / UNFINISHED, passes(problem.space)
-        known = self._unfinished(path, problem.space)
+        known = self._unfinished(path, problem)
         runtime.ledger.restore(known.seconds)
         runtime.monitor.note(f"sensitivity: {tries} options, each tried alone")
 
@@ -107,12 +113,22 @@ class SensitivityProgram:
 
         left = runtime.ledger.left()
         allowed = None if left is None else FOR_TABLE * left
-        return timed(measured(problem.space, batches, problem.runtime.task.harm, allowed, known.increases, keep))
+        return timed(
+            measured(
+                problem.space,
+                batches,
+                task.harm,
+                facts=task.facts,
+                allowed=allowed,
+                known=known.increases,
+                keep=keep,
+            )
+        )
 
-    def _unfinished(self, path: Path, space: Space) -> Table:
+    def _unfinished(self, path: Path, problem: Problem) -> Table:
         """What this run had measured when it was killed; an empty table where there is nothing of these weights."""
         before = Table.load(path) if path.exists() else None
-        if before is None or before.fingerprint != fingerprint(space):
+        if before is None or before.fingerprint != fingerprint(problem.space, problem.runtime.task.facts):
             return Table("", (), {}, {})
         return before
 

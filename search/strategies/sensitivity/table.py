@@ -43,7 +43,7 @@ class Table:
     """What is known of a space.
 
     Attributes:
-        fingerprint: a digest of the weights and the space that it is of.
+        fingerprint: a digest of the weights, the space and the loss that it is of.
         gates: the decisions that are gates, in the order of the space; their options are 0 and 1.
         increases: decision -> (groups, options), losses minus that of the seed network.
         epochs: how many epochs of training would have taken as much work as the table.
@@ -105,11 +105,19 @@ class Table:
             seconds=document["seconds"],
         )
 
-    def fits(self, space: Space) -> bool:
-        """Whether the table is of the weights of this space and of what is open in it."""
+    def fits(self, space: Space, facts: Mapping[str, Any]) -> bool:
+        """Whether the table is of the weights of this space, of what is open in it, and of the loss of the task.
+
+        Args:
+            facts: of the task, see search.tasks.task.
+        """
+        return self.fingerprint == fingerprint(space, facts) and self.covers(space)
+
+    def covers(self, space: Space) -> bool:
+        """Whether the table has the decisions of this space, their groups and their options. Weights may differ."""
         shapes = {name: (decision.groups, len(decision.options)) for name, decision in space.decisions.items()}
         return (
-            self.fingerprint == fingerprint(space)
+            self.options == {name: tuple(decision.options) for name, decision in space.decisions.items()}
             and self.gates == tuple(gate.name for gate in space.gates.values())
             and {name: tuple(values.shape) for name, values in self.increases.items()} == shapes
         )
@@ -149,14 +157,22 @@ def _fault(entry: Any) -> str:
     return ""
 
 
-def fingerprint(space: Space) -> str:
-    """A digest of the float network and of what is open. A table holds for these alone."""
+def fingerprint(space: Space, facts: Mapping[str, Any]) -> str:
+    """A digest of the float network, of what is open, and of the loss. A table holds for these alone.
+
+    Args:
+        facts: of the task. Those that are 0 or empty have no part in it: they say that the loss is the plain one, and
+            tables of earlier versions do not hold them.
+    """
     digest = hashlib.sha256()
     state = space.state_dict()
     for name in space.float_names():
         digest.update(name.encode() + state[name].cpu().numpy().tobytes())
     for name, decision in space.decisions.items():
         digest.update(f"{name} {decision.groups} {decision.options}".encode())
+    told = {name: value for name, value in facts.items() if value}
+    if told:
+        digest.update(json.dumps(told, sort_keys=True).encode())
     return digest.hexdigest()[:16]
 
 
@@ -165,6 +181,8 @@ def measured(
     space: Space,
     batches: list[Batch],
     loss: Loss,
+    *,
+    facts: Mapping[str, Any],
     allowed: float | None = None,
     known: Mapping[str, Tensor] | None = None,
     keep: Callable[[Table], None] = lambda unfinished: None,
@@ -172,6 +190,7 @@ def measured(
     """The table that is measured with a pass for every option of every group.
 
     Args:
+        facts: of the task that the loss is of.
         allowed: seconds that it may take; None: as many as it needs.
         known: decision -> increases, of an earlier table that was not finished.
         keep: is given the unfinished table after every decision.
@@ -192,8 +211,8 @@ def measured(
             )
         for decision in left:
             increases[decision.name] = _increases(decision, lambda: _mean_loss(space, batches, loss) - reached)
-            keep(_table(space, increases))
-    return _table(space, increases)
+            keep(_table(space, increases, facts))
+    return _table(space, increases, facts)
 
 
 def _increases(decision: Decision, increase: Callable[[], float]) -> Tensor:
@@ -212,7 +231,7 @@ def _increases(decision: Decision, increase: Callable[[], float]) -> Tensor:
     return found
 
 
-def estimated(space: Space, batches: list[Batch], loss: Loss) -> Table:
+def estimated(space: Space, batches: list[Batch], loss: Loss, *, facts: Mapping[str, Any]) -> Table:
     """The table by the Fisher information (search.objective.fisher), in one pass. Whole choices are tried."""
     with decisions_as(space, seed_architecture(space)), watched(space, frozen_norms=True):
         seen = [_of_batch(space, images, targets, loss) for images, targets in batches]
@@ -225,7 +244,7 @@ def estimated(space: Space, batches: list[Batch], loss: Loss) -> Table:
             first += decision.groups
         else:
             increases[name] = found[name]
-    return _table(space, increases)
+    return _table(space, increases, facts)
 
 
 def _of_batch(space: Space, images: Tensor, targets: Tensor, loss: Loss) -> dict[str, Tensor]:
@@ -263,10 +282,10 @@ def _tries(decision: Decision) -> int:
     return decision.groups * (len(decision.options) - 1)
 
 
-def _table(space: Space, increases: dict[str, Tensor]) -> Table:
+def _table(space: Space, increases: dict[str, Tensor], facts: Mapping[str, Any]) -> Table:
     """The table of all decisions, or of those that are done."""
     options = {name: tuple(decision.options) for name, decision in space.decisions.items() if name in increases}
-    return Table(fingerprint(space), tuple(gate.name for gate in space.gates.values()), options, increases)
+    return Table(fingerprint(space, facts), tuple(gate.name for gate in space.gates.values()), options, increases)
 
 
 def _mean_loss(space: Space, batches: list[Batch], loss: Loss) -> float:

@@ -21,7 +21,7 @@ def prepared(model, shape):
     space = searchable(model, x)
     space.calibrate([x])
     batches = [(torch.randn(8, *shape), torch.randint(0, 4, (8,))) for _ in range(3)]
-    return space, estimated(space, batches, F.cross_entropy).hurts
+    return space, estimated(space, batches, F.cross_entropy, facts={}).hurts
 
 
 @pytest.mark.parametrize("share", [0.9, 0.5, 0.2, 0.05])

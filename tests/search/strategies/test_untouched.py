@@ -59,7 +59,7 @@ def batches():
 
 
 def repaired(space):
-    hurts = estimated(space, batches(), F.cross_entropy).hurts
+    hurts = estimated(space, batches(), F.cross_entropy, facts={}).hurts
     span = ranges(space, FLASH)["flash_bytes"]
     budgets = {"flash_bytes": span.floor + 0.3 * (span.seed - span.floor)}
     found = repair(space, seed_architecture(space), FLASH, budgets, hurts)
@@ -73,7 +73,7 @@ def refused(space):
             seed_architecture(space),
             FLASH,
             {"flash_bytes": 1.0},
-            estimated(space, batches(), F.cross_entropy).hurts,
+            estimated(space, batches(), F.cross_entropy, facts={}).hurts,
         )
     with pytest.raises(BudgetError):
         refuse_impossible(space, FLASH, {"flash_bytes": 1.0})
@@ -81,7 +81,7 @@ def refused(space):
 
 def too_slow(space):
     with pytest.raises(ValueError, match=r"limits\.seconds"):
-        measured(space, batches(), F.cross_entropy, allowed=0.0)
+        measured(space, batches(), F.cross_entropy, allowed=0.0, facts={})
 
 
 def widen(space):
@@ -94,7 +94,7 @@ LOOKS = {
     "repair": repaired,
     "refusals": refused,
     "a table that takes too long": too_slow,
-    "a table": lambda space: measured(space, batches(), F.cross_entropy),
+    "a table": lambda space: measured(space, batches(), F.cross_entropy, facts={}),
     "widened": widen,
     "costs": lambda space: costs_at(space, seed_architecture(space), FLASH),
     "bits": bit_counts,
