@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from math import inf
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -102,7 +103,8 @@ def prepare(settings: Settings, make_model: ModelMaker, folder: Path | None = No
         refuse_more_than_the_target_holds(settings.target, points)
         strategy.check(space, models, points)
         refuse_impossible(space, models, tightest(points))
-        plan = plan_of(settings, strategy, len(points), warmup_epochs(settings, space, folder))
+        rounds = strategy.rounds(space, models, points)
+        plan = plan_of(settings, strategy, rounds, warmup_epochs(settings, space, folder))
         random_state = torch.get_rng_state()
     return Experiment(
         settings=settings,
@@ -110,13 +112,13 @@ def prepare(settings: Settings, make_model: ModelMaker, folder: Path | None = No
         task=task,
         space=space,
         random_state=random_state,
-        models=models,
-        seed_costs=seed_costs,
+        models=MappingProxyType(models),
+        seed_costs=MappingProxyType(seed_costs),
         points=points,
         strategy=strategy,
-        plan=plan,
+        plan=MappingProxyType(plan),
         notes=tuple(notes),
-        fingerprint=fingerprint_of(settings, data, space, seed_costs),
+        fingerprint=MappingProxyType(fingerprint_of(settings, data, space, seed_costs)),
         seconds=time.perf_counter() - began,
     )
 
@@ -220,8 +222,8 @@ def warmup_epochs(settings: Settings, space: Space, folder: Path | None) -> int:
     return int((own or float_network(space, checkpoint_file(Path(w.source), "warmup")))["epoch"])
 
 
-def plan_of(settings: Settings, strategy: Strategy, points: int, warmup: int) -> dict[str, int]:
+def plan_of(settings: Settings, strategy: Strategy, rounds: int, warmup: int) -> dict[str, int]:
     """Label of a phase -> its epochs, in order. Raises UsageError where a limit of epochs is too low."""
     limit = settings.limits.epochs
     left = None if limit is None else limit - warmup
-    return {"warmup": warmup, **strategy.plan(points, settings.train.finetune.epochs, left)}
+    return {"warmup": warmup, **strategy.plan(rounds, settings.train.finetune.epochs, left)}

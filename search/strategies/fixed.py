@@ -32,10 +32,13 @@ class Fixed:
 
     def __init__(self, settings: FixedSettings) -> None:
         self.settings = settings
-        self._networks = 0  # that fit, over all points
 
-    def plan(self, points: int, finetune: int, left: float | None) -> dict[str, int]:
-        return training(self._networks or points * len(self.settings.each_bits), finetune, left)
+    def rounds(self, space: Space, models: Mapping[str, CostModel], points: Sequence[Point]) -> int:
+        """A round for each network that is trained. One that serves two points is trained once."""
+        return len({found.hash for point in points for found in self._within(space, models, point.budgets)})
+
+    def plan(self, rounds: int, finetune: int, left: float | None) -> dict[str, int]:
+        return training(rounds, finetune, left)
 
     def check(self, space: Space, models: Mapping[str, CostModel], points: Sequence[Point]) -> None:
         """Raises UsageError where the space does not offer what is asked for, BudgetError where all costs too much."""
@@ -43,18 +46,14 @@ class Fixed:
             check_offered(space, bits)
         if min(self.settings.widths) < 1 and not space.gates:
             raise UsageError("strategy.widths below 1: no channels are open. Add 0 to space.weight_bits.")
-        different = set()  # one that serves two points is trained once
         for point in points:
-            fitting = {architecture.hash for architecture in self._within(space, models, point.budgets)}
-            different |= fitting
-            if not fitting:
+            if next(self._within(space, models, point.budgets), None) is None:
                 least = uniform(space, min(self.settings.each_bits), min(self.settings.widths))
                 raise BudgetError(
                     f"strategy 'fixed': at {min(self.settings.each_bits)} bits and width "
                     f"{min(self.settings.widths):g} costs are {costs_at(space, least, models)}, budgets "
                     f"{dict(point.budgets)}. Lower strategy.weight_bits or strategy.widths, or raise the budgets."
                 )
-        self._networks = len(different)
 
     def run(self, problem: Problem) -> Iterator[Result]:
         for point in problem.points:

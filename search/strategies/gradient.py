@@ -42,11 +42,14 @@ class Gradient:
     def __init__(self, settings: GradientSettings) -> None:
         self.settings = settings
 
-    def plan(self, points: int, finetune: int, left: float | None) -> dict[str, int]:
+    def rounds(self, space: Space, models: Mapping[str, CostModel], points: Sequence[Point]) -> int:
+        return len(points)
+
+    def plan(self, rounds: int, finetune: int, left: float | None) -> dict[str, int]:
         s = self.settings
-        first, following = progressive(points, finetune, left, s.epochs, s.next_epochs, DEFAULT_EPOCHS)
+        first, following = progressive(rounds, finetune, left, s.epochs, s.next_epochs, DEFAULT_EPOCHS)
         plan = {}
-        for number in range(1, points + 1):
+        for number in range(1, rounds + 1):
             plan[label("search", number)] = first if number == 1 else following
             plan[label("finetune", number)] = finetune
         return plan

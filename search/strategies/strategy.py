@@ -17,11 +17,14 @@ class Strategy(Protocol):
 
     def __init__(self, settings: Any) -> None: ...
 
-    def plan(self, points: int, finetune: int, left: float | None) -> dict[str, int]:
+    def rounds(self, space: Space, models: Mapping[str, CostModel], points: Sequence[Point]) -> int:
+        """How many rounds the run has after warm-up: one for each point of the front, unless a strategy has its own."""
+
+    def plan(self, rounds: int, finetune: int, left: float | None) -> dict[str, int]:
         """Labels of all phases after warm-up, in order, and their epochs.
 
         Args:
-            points: number of points of the front.
+            rounds: what `rounds` says.
             finetune: epochs of fine-tuning an architecture.
             left: epochs that warm-up leaves; None: there is no limit.
 

@@ -65,7 +65,7 @@ def refuse_other(folder: Path, own: Mapping[str, Any]) -> None:
 
 
 def write_fingerprint(folder: Path, own: Mapping[str, Any]) -> None:
-    write_text(folder / FINGERPRINT_FILE, json.dumps(own, indent=1))
+    write_text(folder / FINGERPRINT_FILE, json.dumps(dict(own), indent=1))
 
 
 def _difference(name: str, was: Any, now: Any) -> str:

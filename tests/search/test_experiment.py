@@ -54,6 +54,9 @@ def test_a_run_leaves_its_experiment_as_it_was(data, tmp_path):
     assert summary["epochs"]["total"] == 9
     with pytest.raises(FrozenInstanceError):
         experiment.points = ()
+    for mapping in (experiment.models, experiment.seed_costs, experiment.plan, experiment.fingerprint):
+        with pytest.raises(TypeError, match="does not support item assignment"):
+            mapping["warmup"] = 1
     numbers = before.space.state_dict()
     assert all(torch.equal(value, numbers[name]) for name, value in experiment.space.state_dict().items())
     assert experiment.plan == before.plan and experiment.space.training == before.space.training

@@ -37,20 +37,23 @@ class BlackBox:
     def __init__(self, settings: BlackBoxSettings) -> None:
         self.settings = settings
 
-    def plan(self, points: int, finetune: int, left: float | None) -> dict[str, int]:
+    def rounds(self, space: Space, models: Mapping[str, CostModel], points: Sequence[Point]) -> int:
+        return len(points)
+
+    def plan(self, rounds: int, finetune: int, left: float | None) -> dict[str, int]:
         """Without a limit the share of a search is a guess: what an inherited candidate takes depends on the data."""
         s = self.settings
-        given = searching(points, finetune * s.networks, left)
-        if given is not None and s.evaluation != "inherited" and given / points < s.candidate_epochs:
+        given = searching(rounds, finetune * s.networks, left)
+        if given is not None and s.evaluation != "inherited" and given / rounds < s.candidate_epochs:
             raise UsageError(
-                f"limits.epochs: leaves {given / points:g} for the search of a point, and a candidate takes "
+                f"limits.epochs: leaves {given / rounds:g} for the search of a point, and a candidate takes "
                 f"{s.candidate_epochs}. Raise it, or lower strategy.candidate_epochs or train.finetune.epochs, or take "
                 "strategy.evaluation=inherited."
             )
         epochs = s.trials * (INHERITED if s.evaluation == "inherited" else s.candidate_epochs)
         plan = {}
-        for number in range(1, points + 1):
-            plan[label("search", number)] = math.ceil(epochs if given is None else min(given / points, epochs))
+        for number in range(1, rounds + 1):
+            plan[label("search", number)] = math.ceil(epochs if given is None else min(given / rounds, epochs))
             for network in range(1, s.networks + 1):
                 plan[label("finetune", (number - 1) * s.networks + network)] = finetune
         return plan

@@ -63,9 +63,12 @@ class Magnitude:
     def __init__(self, settings: MagnitudeSettings) -> None:
         self.settings = settings
 
-    def plan(self, points: int, finetune: int, left: float | None) -> dict[str, int]:
+    def rounds(self, space: Space, models: Mapping[str, CostModel], points: Sequence[Point]) -> int:
+        return len(points)
+
+    def plan(self, rounds: int, finetune: int, left: float | None) -> dict[str, int]:
         plan: dict[str, int] = {}
-        for number, steps in enumerate(self._steps(points, finetune, left), start=1):
+        for number, steps in enumerate(self._steps(rounds, finetune, left), start=1):
             plan |= {label("prune", step.number): step.epochs for step in steps if step.epochs}
             plan[label("finetune", number)] = finetune
         return plan

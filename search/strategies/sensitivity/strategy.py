@@ -35,8 +35,11 @@ class SensitivityProgram:
     def __init__(self, settings: SensitivitySettings) -> None:
         self.settings = settings
 
-    def plan(self, points: int, finetune: int, left: float | None) -> dict[str, int]:
-        return training(points, finetune, left)
+    def rounds(self, space: Space, models: Mapping[str, CostModel], points: Sequence[Point]) -> int:
+        return len(points)
+
+    def plan(self, rounds: int, finetune: int, left: float | None) -> dict[str, int]:
+        return training(rounds, finetune, left)
 
     def check(self, space: Space, models: Mapping[str, CostModel], points: Sequence[Point]) -> None:
         """Raises UsageError: no budgets; or a strategy.table that cannot be read or is of another space."""

@@ -6,9 +6,10 @@ import pytest
 
 from search.budgets.feasibility import BudgetError
 from search.files.results import read_results
+from search.settings.front import Point
 from search.settings.strategies import FixedSettings
 from search.strategies.black_box.encoding import importance
-from search.strategies.fixed import uniform
+from search.strategies.fixed import Fixed, uniform
 from tests.search.small import prepared, prepared_and_run, run, settings
 
 
@@ -43,6 +44,16 @@ def test_epochs_are_shared_among_the_precisions_that_fit(data, tmp_path):
     results, _ = read_results(tmp_path / "run" / "results.jsonl")
     assert [set(r.architecture.picks["conv1/bits"]) for r in results] == [{2}]
     assert summary["epochs"] == {"warmup": 2, "finetune": 9, "total": 11}
+
+
+def test_rounds_are_counted_whether_or_not_it_was_checked_before(data, tmp_path):
+    """For 600 B the whole network at 2 bits and the half at 8 bits; for 240 B the half at 2 bits."""
+    made = prepared(tmp_path / "run", configured(data, 600, weight_bits=[2, 8], widths=[0.5, 1.0]))
+    points = [Point("", {"flash_bytes": budget}, {}) for budget in (600, 240, 600)]
+    strategy, checked = (Fixed(made.settings.strategy) for _ in range(2))
+    checked.check(made.space, made.models, points[:1])
+    assert [each.rounds(made.space, made.models, points) for each in (strategy, checked)] == [3, 3]
+    assert vars(strategy) == vars(checked)
 
 
 def test_without_budgets_every_width_is_trained(data, tmp_path):
