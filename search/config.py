@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
-from hydra.errors import InstantiationException
+from hydra.errors import HydraException, InstantiationException
 from hydra.utils import get_class, instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -86,10 +86,18 @@ def register() -> None:
 
 
 def composed(overrides: Sequence[str]) -> Settings:
-    """The settings that `python -m search *overrides` would get."""
+    """The settings that `python -m search *overrides` would get.
+
+    Raises:
+        UsageError: a key that nothing reads, a value of the wrong type, or a missing one; with Hydra's own words.
+    """
     register()
-    with initialize_config_module("conf", version_base="1.3"):
-        return parse(compose("config", overrides=list(overrides)))
+    try:
+        with initialize_config_module("conf", version_base="1.3"):
+            return parse(compose("config", overrides=list(overrides)))
+    except (HydraException, OmegaConfBaseException) as error:
+        causes = [str(each) for each in (error, error.__cause__) if each is not None]
+        raise UsageError("\n".join(causes)) from error
 
 
 def parse(config: DictConfig) -> Settings:

@@ -12,6 +12,7 @@ from search.budgets.feasibility import BudgetError
 from search.config import composed, read_config
 from search.data import DataError, from_arrays
 from search.data.npz import NpzOptions, load_npz
+from search.errors import UsageError
 from search.files.run_folders import RunFolderError
 from search.training.checkpoint import CheckpointError
 from tests.search.small import Small, write_stripes
@@ -119,6 +120,21 @@ def test_the_command_line_cannot_resume_data_that_it_never_had(done):
 def test_unknown_cost_is_refused_before_anything_is_trained(data, tmp_path):
     with pytest.raises(BudgetError, match="no cost model 'flash_kb'"):
         compress(Small(), data, {"flash_kb": 1}, tmp_path / "run", OVERRIDES)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("strategy.epoch=3", r"Could not override 'strategy\.epoch'[^$]*Key 'epoch' not in 'GradientSettings'"),
+        ("+train.warmup.x=3", "Key 'x' not in 'WarmupSettings'"),
+        ("seed=one", "Error merging override seed=one\nValue 'one' of type 'str' could not be converted to Integer"),
+        ("task=detection", "Could not find 'task/detection'"),
+    ],
+)
+def test_an_override_with_a_typo_is_an_error_of_ours_with_hydras_words(data, tmp_path, override, message):
+    with pytest.raises(UsageError, match=message):
+        compress(Small(), data, BUDGETS, tmp_path / "run", [override])
+    assert not list(tmp_path.iterdir())
 
 
 def test_settings_are_those_of_the_command_line():
