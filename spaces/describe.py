@@ -95,7 +95,8 @@ class _Description:
     def _tensor(self, name: str, shape: tuple[int, ...]) -> TensorUse:
         spatial = prod(shape[1:])
         elements = self.channels[name] * spatial if spatial != 1 else self.channels[name]
-        return TensorUse(name, elements, *self.precisions[name])
+        precision = self.precisions[name]
+        return TensorUse(name, elements, precision.widths, precision.share)
 
     def _layer(self, block: Block) -> LayerUse:
         spec = block.spec

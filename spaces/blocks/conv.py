@@ -99,7 +99,15 @@ class ConvBlock(Block):
             raise FactorTooLarge(f"block '{self.name}': {error}") from error
         real = torch.ldexp(multiplier.double(), -shift)
         bias = torch.where(real == 0, 0.0, constant / real).round().clamp(-MAX_BIAS, MAX_BIAS).long()
-        return Folded(multiplier, shift, quantizer.zero_point, self.clip(), codes, bias, self.table())
+        return Folded(
+            multiplier=multiplier,
+            shift=shift,
+            zero_point=quantizer.zero_point,
+            clip=self.clip(),
+            codes=codes,
+            bias=bias,
+            table=self.table(),
+        )
 
     def _affine(self, channels: int) -> tuple[Tensor, Tensor]:
         if self.norm is not None:

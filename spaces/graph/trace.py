@@ -164,9 +164,19 @@ def _trace(model: nn.Module, graph: fx.Graph, inputs: list[fx.Node], results: di
         args, kwargs = fx.node.map_arg(
             (node.args, node.kwargs), lambda n: active.get(n, results[n]) if isinstance(n, fx.Node) else n
         )
-        target = model.get_submodule(node.target) if node.op == "call_module" else node.target
-        path = node.target if node.op == "call_module" else ""
-        calls.append(Call(name, _where(node), target, path, tuple(args), dict(kwargs), results[node], owned))
+        called = node.op == "call_module"
+        calls.append(
+            Call(
+                name=name,
+                where=_where(node),
+                target=model.get_submodule(node.target) if called else node.target,
+                path=node.target if called else "",
+                args=tuple(args),
+                kwargs=dict(kwargs),
+                result=results[node],
+                owned=owned,
+            )
+        )
         shape = tuple(results[node].shape) if isinstance(results[node], Tensor) else ()
         active[node] = Value(name, shape)
     return Trace(calls, sources, _returned(model, graph, active, results))

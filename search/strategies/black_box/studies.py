@@ -130,7 +130,10 @@ class Study:
         """None: this run has not chosen yet."""
         with self.answering():
             written = self.optuna.user_attrs.get(self._choice)
-        return None if written is None else Chosen(*written)
+        if written is None:
+            return None
+        numbers, epochs = written
+        return Chosen(numbers, epochs)
 
     def choose(self, chosen: Chosen) -> None:
         """Writes what this run has chosen. Other runs may go on."""
