@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any, cast
 
 from hydra import compose, initialize_config_module
@@ -29,6 +30,7 @@ from search.strategies import SETTINGS
 from search.tasks import SETTINGS as TASK_SETTINGS
 
 CONFIG_FILE = "config.yaml"
+IMPORTING = ("hydra", "importlib")  # packages whose code runs while a module is looked for
 
 # A key for every cost that there is: budgets.flash_bytes=24576 works, budgets.flash_kb=24 is refused.
 CostSchema = make_dataclass(
@@ -161,7 +163,10 @@ def model_maker(model: dict[str, Any]) -> Callable[[Data], nn.Module]:
         try:
             accepted = inspect.signature(get_class(model["_target_"])).parameters
         except Exception as error:
-            raise UsageError(f"model._target_ '{model['_target_']}': cannot be imported ({error}).") from error
+            refusal = UsageError(f"model._target_ '{model['_target_']}': cannot be imported ({error}).")
+            if _ran(error.__cause__):
+                raise refusal.showing_cause() from error.__cause__
+            raise refusal from error
         known = {"in_channels": data.input_shape[0], "classes": len(data.classes)}
         arguments = {k: v for k, v in known.items() if k in accepted} | model
         unknown = {key for key in arguments if not key.startswith("_")} - set(accepted)
@@ -171,9 +176,17 @@ def model_maker(model: dict[str, Any]) -> Callable[[Data], nn.Module]:
             made: nn.Module = instantiate(arguments)
             return made
         except InstantiationException as error:
-            raise UsageError(f"model: {error}") from error
+            raise UsageError(f"model: {error}").showing_cause() from error.__cause__ or error
 
     return make
+
+
+def _ran(error: BaseException | None) -> bool:
+    """Whether an import failed inside a module of the user; else the module, or a name in it, was not found."""
+    if error is None or isinstance(error, SyntaxError):
+        return error is not None
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
+    return any(name.partition(".")[0] not in IMPORTING for name in modules)
 
 
 def write_config(settings: Settings, folder: Path, command: str, threads: int | None = None) -> None:

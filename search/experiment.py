@@ -31,6 +31,7 @@ from search.training.checkpoint import checkpoint_file
 from search.training.fingerprint import fingerprint_of
 from search.training.float_network import float_network
 from search.training.process import seeded
+from spaces.graph.errors import UnsupportedNetwork
 from spaces.patterns import DENSE, SINGLE
 from spaces.searchable import Options, searchable
 from spaces.space import Space
@@ -185,10 +186,24 @@ def network_of(settings: Settings, data: Data, task: Task, model: nn.Module) -> 
         )
     if options.pattern:
         notes.append(f"space.pattern '{options.pattern}': {DENSE}")
-    space = searchable(model, data.normalise(data.train.images[:2]), options, s.experiment)
+    space = space_of_one_input(model, data.normalise(data.train.images[:2]), options, s.experiment)
     task.check_output(*(space.spec.shapes[name] for name in space.spec.outputs))
     s.target.check(space.describe())  # whatever is on offer, branches and all
     return space, notes
+
+
+def space_of_one_input(model: nn.Module, images: Tensor, options: Options, name: str) -> Space:
+    """As `searchable` does. Raises UnsupportedNetwork in the words of a run where forward takes not one tensor."""
+    try:
+        return searchable(model, images, options, name)
+    except UnsupportedNetwork as error:
+        if error.takes is None:
+            raise
+        reason = f"forward takes {error.takes} tensors, and a run gives it one: the images of its data."
+        way_out = (
+            "Give a network of one input. Networks of several go through spaces.searchable, in a loop of your own."
+        )
+        raise UnsupportedNetwork(error.where, reason, way_out, takes=error.takes) from error
 
 
 def refuse_more_than_the_target_holds(target: Target, points: tuple[Point, ...]) -> None:

@@ -16,8 +16,9 @@ from search.files.urls import without_password
 def ending(module: str, *others: type[Exception]) -> Iterator[None]:
     """Ends the process where something is raised inside.
 
-    An error that picojoule knows takes one line. Anything else is shown with its traceback, and with the command and
-    the versions that a report of it needs. Passwords in the command are masked.
+    An error that picojoule knows takes one line. Where code of the user failed, such as the constructor of a model, the
+    traceback of that stands above the line. Anything else is shown with its traceback, and with the command and the
+    versions that a report of it needs. Passwords in the command are masked.
 
     Args:
         module: the module of the command, as after `python -m`.
@@ -32,9 +33,17 @@ def ending(module: str, *others: type[Exception]) -> Iterator[None]:
         if os.environ.get("HYDRA_FULL_ERROR"):
             raise
         if isinstance(error, (PicojouleError, *others)):
+            _show_cause(error, PicojouleError, *others)
             sys.exit(f"picojoule: {error}")
         traceback.print_exc()
         sys.exit(f"picojoule: {_request(module)}")
+
+
+def _show_cause(error: Exception, *known: type[Exception]) -> None:
+    """Prints the traceback of the error in the user's code that this one was raised from, if there is one."""
+    cause = error.__cause__
+    if isinstance(error, PicojouleError) and error.shows_cause and not isinstance(cause, (*known, type(None))):
+        traceback.print_exception(cause)
 
 
 def _request(module: str) -> str:

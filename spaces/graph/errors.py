@@ -4,8 +4,12 @@ from search.errors import PicojouleError
 
 
 class UnsupportedNetwork(PicojouleError, ValueError):
-    """A part of the network cannot be handled. The message names the module, the reason and the way out."""
+    """A part of the network cannot be handled. The message names the module, the reason and the way out.
 
-    def __init__(self, where: str, reason: str, way_out: str) -> None:
+    Attributes:
+        takes: how many tensors forward takes, where another number was given; else None.
+    """
+
+    def __init__(self, where: str, reason: str, way_out: str, takes: int | None = None) -> None:
         super().__init__(f"module '{where}': {reason} {way_out}")
-        self.where, self.reason, self.way_out = where, reason, way_out
+        self.where, self.reason, self.way_out, self.takes = where, reason, way_out, takes

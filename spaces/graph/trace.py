@@ -90,6 +90,7 @@ def traced(model: nn.Module, examples: Sequence[Tensor]) -> Trace:
             type(model).__name__,
             f"forward takes {len(needed)} tensors, and {len(examples)} examples are given.",
             "Give an example of each, in a tuple in the order in which forward takes them.",
+            takes=len(needed),
         )
     results = _run(model, graph, placeholders, dict(zip(needed, examples, strict=True)))
     return _trace(model, graph, needed, results)
@@ -109,7 +110,7 @@ def _graph(model: nn.Module) -> fx.Graph:
             if branches
             else f"cannot be traced ({reason}).",
             "Take the branch or loop on values out of forward, or split the model there and search each part.",
-        ) from error
+        ).showing_cause() from error
 
 
 def _run(
@@ -131,7 +132,7 @@ def _run(
                     where,
                     f"fails on an input of shape {shapes} ({reason}).",
                     "Give searchable() an example_input of the shape (batch first) and type that the network takes.",
-                ) from error
+                ).showing_cause() from _in_forward(model, list(pairs.values()), error)
             return results[node]
 
     with torch.no_grad():
@@ -139,6 +140,17 @@ def _run(
         recorder.extra_traceback = False  # the message is ours
         recorder.run(*[pairs[n] if n in pairs else n.args[0] for n in placeholders])
     return results
+
+
+def _in_forward(model: nn.Module, inputs: Sequence[Tensor], error: Exception) -> Exception:
+    """The same error as it is raised in the user's forward, with its line; the graph knows no lines."""
+    try:
+        model(*inputs)
+    except Exception as own:
+        if own.__context__ is error:
+            own.__context__ = None  # it was raised while that one was handled, and not because of it
+        return own
+    return error
 
 
 def _where(node: fx.Node) -> str:

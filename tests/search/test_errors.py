@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from search.errors import FileError, PicojouleError, UsageError, file_errors
-from tests.search.small import write_stripes
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("cost_models", "spaces", "search")
@@ -47,16 +46,33 @@ def test_a_usage_error_is_a_value_error():
         raise UsageError("no.")
 
 
-def test_a_run_that_is_refused_says_one_line_and_leaves_nothing(tmp_path):
-    data = write_stripes(tmp_path / "d.npz", count=160)
+def refused(folder, data, model, *overrides) -> str:
+    """What the command prints of a run that is refused, in a folder in which nothing new may stand then."""
+    before = sorted(folder.iterdir())
     command = [
         *(sys.executable, "-m", "search", "data=npz", f"data.file={data}", "model=custom", "tensorboard=false"),
-        *("model._target_=tests.search.small.Small", "train.device=cpu", "budgets.flash_bytes=10"),
+        *(f"model._target_={model}", "train.device=cpu", *overrides),
     ]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert (
-        done.stderr.startswith("picojoule: budgets.flash_bytes: 10 B cannot be met") and "Traceback" not in done.stderr
+    environment = os.environ | {
+        **{"PYTHONPATH": os.pathsep.join([str(ROOT), str(folder)]), "OMP_NUM_THREADS": "1"},
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1 and sorted(folder.iterdir()) == before
+    return done.stderr
+
+
+def test_a_run_that_is_refused_says_one_line_and_leaves_nothing(data, tmp_path):
+    said = refused(tmp_path, data, "tests.search.small.Small", "budgets.flash_bytes=10")
+    assert said.startswith("picojoule: budgets.flash_bytes: 10 B cannot be met") and "Traceback" not in said
+
+
+def test_an_error_in_the_users_model_shows_its_line_above_ours(data, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\n\n\nclass Net(nn.Conv2d):\n    def forward(self, x):\n"
+        "        return super().forward(x).no_such_method()\n"
     )
-    assert [path.name for path in tmp_path.iterdir()] == ["d.npz"]
+    arguments = ("+model.out_channels=4", "+model.kernel_size=3")
+    said = refused(tmp_path, data, "mine.Net", *arguments)
+    assert "Traceback" in said and 'mine.py", line 6, in forward' in said and "report" not in said
+    assert said.splitlines()[-1].startswith("picojoule: module ")

@@ -4,12 +4,14 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 import torch
+from torch import nn
 
 from search import experiment
 from search.budgets.feasibility import BudgetError
 from search.data import DataError
 from search.data.augment import Augment
 from search.errors import PicojouleError
+from spaces.graph.errors import UnsupportedNetwork
 from tests.search.small import prepared, prepared_and_run, run, settings, write_stripes
 
 
@@ -73,3 +75,21 @@ def test_an_unknown_cost_is_refused_and_a_fault_inside_a_cost_model_is_a_defect(
     with pytest.raises(ValueError, match=r"^a fault of the model's own") as raised:
         prepared(tmp_path, settings(data))
     assert not isinstance(raised.value, PicojouleError)
+
+
+class TwoInputs(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.Conv2d(1, 4, 3), nn.Conv2d(1, 4, 3)
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return (self.one(x) + self.other(y)).mean((2, 3))
+
+
+def test_a_network_of_two_inputs_is_refused_with_a_way_out_that_a_run_has(data, tmp_path):
+    message = (
+        r"module 'TwoInputs': forward takes 2 tensors, and a run gives it one.*spaces\.searchable, in a loop of your"
+    )
+    with pytest.raises(UnsupportedNetwork, match=message) as refused:
+        prepared(tmp_path, settings(data), TwoInputs)
+    assert "in a tuple" not in str(refused.value)

@@ -52,3 +52,20 @@ def test_the_whole_error_can_be_had(monkeypatch):
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     with pytest.raises(UsageError), ending("search"):
         raise UsageError("no.")
+
+
+def test_an_error_in_code_of_the_user_is_shown_above_the_line(capsys):
+    error = UsageError("model: no.").showing_cause()
+    error.__cause__ = ZeroDivisionError("in a constructor")
+    assert failed(error) == "picojoule: model: no."
+    assert capsys.readouterr().err.strip() == "ZeroDivisionError: in a constructor"
+
+
+def test_a_cause_that_picojoule_knows_says_nothing_more(capsys):
+    error = UsageError("model: no.").showing_cause()
+    for error.__cause__ in (None, BudgetError("no."), LookupError("no.")):
+        assert failed(error, LookupError) == "picojoule: model: no."
+    error = UsageError("no.")
+    error.__cause__ = OSError("no.")
+    assert failed(error) == "picojoule: no."
+    assert capsys.readouterr().err == ""

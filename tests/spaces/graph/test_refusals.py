@@ -1,5 +1,7 @@
 """What cannot be searched is refused by an error that names the module, says why, and what to do."""
 
+from traceback import extract_tb
+
 import pytest
 import torch
 from torch import nn
@@ -35,6 +37,11 @@ class ANumberToo(nn.Module):
 class Branches(nn.Module):
     def forward(self, x):
         return x if x.sum() > 0 else F.relu(x)
+
+
+class Misspelt(nn.Module):
+    def forward(self, x):
+        return F.relu(x).no_such_method()
 
 
 def no_statistics() -> nn.Module:
@@ -131,3 +138,15 @@ def test_an_excluded_layer_that_is_called_twice_is_excluded():
 
     space = searchable(Twice(), torch.zeros(2, 3, 6, 6), Options((0, 2, 8), kernel_sizes=(1,), exclude=("c",)))
     assert not {"c/bits", "c/kernel", "c/channels"} & space.decisions.keys() and "head/bits" in space.decisions
+
+
+def test_an_error_in_forward_is_the_cause_that_a_command_shows_with_its_line():
+    for middle, code in ((Branches(), "if x.sum() > 0"), (Misspelt(), "no_such_method()")):
+        with pytest.raises(UnsupportedNetwork) as refused:
+            searchable(Net(middle=middle), torch.randn(IMAGE))
+        frames = extract_tb(refused.value.__cause__.__traceback__)
+        assert refused.value.shows_cause
+        assert [frame for frame in frames if frame.filename == __file__ and code in frame.line]
+    with pytest.raises(UnsupportedNetwork) as refused:
+        searchable(Net(middle=nn.Softmax(1)), torch.randn(IMAGE))
+    assert not refused.value.shows_cause
