@@ -85,7 +85,7 @@ def main() -> None:
     seed = costs_at(space, seed_architecture(space), models)
     objective = Objective(models, seed, budgets, lambdas={})
     search(space, list(batches(images, labels, epochs=10)), objective)
-    found = repair(space, space.architecture(), models, budgets, objective.hurts(space))
+    found = repair(space, space.architecture(), models, budgets, objective.loss_increases(space))
 
     small = space.decide(found)
     for mode, epochs in (("fake", 5), ("integer", 2)):

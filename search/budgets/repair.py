@@ -1,8 +1,8 @@
-"""Projection onto the budgets: an integer program picks the changes that cost least accuracy (scipy's milp).
+"""Projection onto the budgets: an integer program picks the changes of least loss increase (scipy's milp).
 
 A change closes a channel, or gives a group another option. What it saves is read off the cost models' gradient at the
-present picks, and what it hurts is given. Costs are products, since a channel counts in its layer and in its readers,
-so the program is solved again on the new picks until the exact check passes (docs/methods.md, section 12).
+present picks, and its loss increase is given. Costs are products, since a channel counts in its layer and in its
+readers, so the program is solved again on the new picks until the exact check passes (docs/methods.md, section 12).
 """
 
 import os
@@ -30,21 +30,21 @@ ROUNDS = 40
 NODES, GAP = 100, 1e-2  # of the branch and bound: the estimates are no better than that
 TINY = 1e-9
 
-# What changes hurt, in units of the loss, 0 or more: of GATES, closing each; of a choice (groups, options).
-Hurts = Mapping[str, Tensor]
+# Of GATES: (places,), of closing each channel. Of a choice: (groups, options), where differences count.
+LossIncreases = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Change:
     """Group `group` of a decision gets the option `option`.
 
-    `hurt` and `saved`, which has a number for each constraint, are estimates of what that does.
+    `loss_increase` and `saved`, which has a number for each constraint, are estimates of what that does.
     """
 
     decision: str
     group: int
     option: int
-    hurt: float
+    loss_increase: float
     saved: tuple[float, ...]
     closes: bool = False  # a channel
 
@@ -62,7 +62,7 @@ def repair(
     architecture: Architecture,
     models: Mapping[str, CostModel],
     budgets: Mapping[str, float],
-    hurts: Hurts,
+    increases: LossIncreases,
 ) -> Architecture:
     """The architecture, changed as little as its budgets ask for. One that meets them is not changed.
 
@@ -79,10 +79,10 @@ def repair(
 
     start = architecture
     while True:
-        found = _shrunk(space, start, models, budgets, hurts)
+        found = _shrunk(space, start, models, budgets, increases)
         if not distance(found):
             return found
-        switched = _switched(space, start, hurts)
+        switched = _switched(space, start, increases)
         nearest, _ = min(switched, key=lambda s: (distance(s[0]), s[1]), default=(start, 0.0))
         if distance(nearest) >= distance(start):
             break
@@ -99,7 +99,7 @@ def _shrunk(
     architecture: Architecture,
     models: Mapping[str, CostModel],
     budgets: Mapping[str, float],
-    hurts: Hurts,
+    increases: LossIncreases,
 ) -> Architecture:
     """The architecture with channels closed and choices changed until the budgets are met or nothing helps."""
     for _ in range(ROUNDS):
@@ -108,7 +108,7 @@ def _shrunk(
             break
         with decisions_as(space, architecture):
             rows = _excesses(space, models, budgets, excess)
-            changes = _changes(space, architecture, [row.slopes for row in rows], hurts)
+            changes = _changes(space, architecture, [row.slopes for row in rows], increases)
         chosen = _solve(changes, [row.need for row in rows])
         if not chosen:
             break
@@ -116,13 +116,15 @@ def _shrunk(
     return architecture
 
 
-def _switched(space: Space, architecture: Architecture, hurts: Hurts) -> Iterator[tuple[Architecture, float]]:
-    """Each architecture that differs in one branch, and what the other branch hurts."""
+def _switched(
+    space: Space, architecture: Architecture, increases: LossIncreases
+) -> Iterator[tuple[Architecture, float]]:
+    """Each architecture that differs in one branch, and the loss increase of the other branch."""
     for name, choice in space.spec.choices.items():
-        each = hurts[name][0].tolist() if choice.branches else []
-        for option, hurt in zip(choice.options, each, strict=False):
+        each = increases[name][0].tolist() if choice.branches else []
+        for option, increase in zip(choice.options, each, strict=False):
             if (option,) != architecture.picks[name]:
-                yield architecture.having({name: (option,)}), hurt
+                yield architecture.having({name: (option,)}), increase
 
 
 def _excesses(
@@ -148,39 +150,41 @@ def _excesses(
     return found
 
 
-def _changes(space: Space, architecture: Architecture, rows: list[dict[str, Tensor]], hurts: Hurts) -> list[Change]:
+def _changes(
+    space: Space, architecture: Architecture, rows: list[dict[str, Tensor]], increases: LossIncreases
+) -> list[Change]:
     changes: list[Change] = []
     first = 1  # place 0 of the vector of gates is the channel that is always open
     for gate in (d for d in space.decisions.values() if isinstance(d, Gate)):
-        changes += _closings(gate, architecture.picks[gate.name], first, rows, hurts)
+        changes += _closings(gate, architecture.picks[gate.name], first, rows, increases)
         first += gate.groups
     for choice in space.choices.values():
-        changes += _lowerings(choice, architecture.picks, rows, hurts)
+        changes += _lowerings(choice, architecture.picks, rows, increases)
     return [c for c in changes if any(s > 0 for s in c.saved)]
 
 
 def _closings(
-    gate: Gate, pick: tuple[int, ...], first: int, rows: list[dict[str, Tensor]], hurts: Hurts
+    gate: Gate, pick: tuple[int, ...], first: int, rows: list[dict[str, Tensor]], increases: LossIncreases
 ) -> list[Change]:
-    hurt = hurts[GATES]
+    closing = increases[GATES]
     opened = [g for g in range(gate.groups) if pick[g]]
     if len(opened) < 2:
         return []
     found = []
     for g in opened:
         saved = tuple(float(row[GATES][first + g]) if GATES in row else 0.0 for row in rows)
-        loss = float(hurt[first + g])
+        loss = float(closing[first + g])
         found.append(Change(gate.name, g, 0, loss + TINY + float(gate.shadow[g].detach()) * TINY, saved, True))
     return found
 
 
-def _lowerings(choice: Choice, picks: Picks, rows: list[dict[str, Tensor]], hurts: Hurts) -> list[Change]:
-    found, hurt = [], hurts[choice.name]
+def _lowerings(choice: Choice, picks: Picks, rows: list[dict[str, Tensor]], increases: LossIncreases) -> list[Change]:
+    found, losses = [], increases[choice.name]
     saved_rows = [row.get(choice.name) for row in rows]
     for g, pick in enumerate(picks[choice.name]):
         now = choice.options.index(pick)
         for option in set(range(len(choice.options))) - {now}:
-            loss = max(0.0, float(hurt[g, option] - hurt[g, now]))
+            loss = max(0.0, float(losses[g, option] - losses[g, now]))
             saved = tuple(float(row[g, now] - row[g, option]) if row is not None else 0.0 for row in saved_rows)
             found.append(Change(choice.name, g, choice.options[option], loss + TINY, saved))
     return found
@@ -201,7 +205,7 @@ def silent() -> Iterator[None]:
 
 
 def _solve(changes: list[Change], needs: list[float]) -> list[Change]:
-    """The changes that hurt least and save what is needed, or as much as can be had; at most one for each group."""
+    """The changes of least loss increase that save what is needed, or all that can be had; one a group at most."""
     if not changes:
         return []
     saved = np.array([c.saved for c in changes]).T  # (constraints, changes)
@@ -215,11 +219,11 @@ def _solve(changes: list[Change], needs: list[float]) -> list[Change]:
     groups = {key: i for i, key in enumerate(best)}
     rows = [groups[c.decision, c.group] for c in changes]
     once = csr_array((np.ones(len(changes)), (rows, range(len(changes)))), (len(groups), len(changes)))
-    hurt = np.array([c.hurt for c in changes])
+    increases = np.array([c.loss_increase for c in changes])
     constraints = [LinearConstraint(saved, needed, np.inf), LinearConstraint(once, -np.inf, 1)]
     with silent():
         solution = milp(
-            hurt / hurt.max(),
+            increases / increases.max(),
             constraints=constraints,
             integrality=np.ones(len(changes)),
             bounds=(0, 1),

@@ -1,1 +1,1 @@
-"""Costs in the loss, and what each change of a decision would hurt."""
+"""Costs in the loss, and the loss increase of each change of a decision."""

@@ -1,4 +1,4 @@
-"""What a change of a decision would hurt, to second order (docs/methods.md, section 10).
+"""The loss increase of a change of a decision, to second order (docs/methods.md, section 10).
 
 Near an optimum the gradient of a gate says nothing. It is gamma dL/dgamma + beta dL/dbeta of a trained channel, which
 is zero but for noise, whether the channel matters or not. The loss that closing it would cost is L(0) - L(1) ~ -g + H /
@@ -30,7 +30,7 @@ class FisherInformation:
         self._batch = 1
 
     def added(self, selection: Selection, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The gradients of the costs, with what each change would hurt, for all leaves but those of whole choices."""
+        """The gradients of the costs and of the loss increases of changes, for all leaves but those of whole choices."""
         given = {}
         for name, root in selection.leaves().items():
             if name in selection.whole:
@@ -57,8 +57,8 @@ class FisherInformation:
             square.lerp_(task.square_(), 1 - MEMORY)
         self._watched = {}
 
-    def hurts(self) -> dict[str, Tensor]:
-        """What each change would hurt, as far as known: closing a channel (GATES), or another option of a choice."""
+    def loss_increases(self) -> dict[str, Tensor]:
+        """The loss increases of closing a channel (GATES) and of other options of choices, as far as they are known."""
         return {name: square * (0.5 * self._batch) for name, square in self.squares.items()}
 
     def state(self) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class Objective:
     """Expected costs, and their gradient with respect to the shares of the decisions.
 
     A hard share changes only when a pick changes, and the gradient changes with it. So the gradient is computed every
-    few steps and handed to autograd as it is. What a change would hurt is added to it, see search.objective.fisher.
+    few steps and handed to autograd as it is. The loss increases of changes are added, see search.objective.fisher.
 
     Args:
         before: the objective of the search that this one goes on from. Targets start at its budgets, and what it
@@ -134,7 +134,7 @@ class Objective:
         return list(roots.values()), [given[name] for name in roots]
 
     def observe(self, space: Space, images: Tensor, loss: Loss, reached: float) -> None:
-        """Learns what changes would have hurt on this batch. To be called after the backward pass.
+        """Learns the loss increases of changes on this batch. To be called after the backward pass.
 
         Args:
             loss: gives the loss of the batch's logits.
@@ -143,10 +143,10 @@ class Objective:
         self.fisher.observe(len(images) * distributed.world_size())
         self.tried.observe(space, images, loss, reached)
 
-    def hurts(self, space: Space) -> dict[str, Tensor]:
-        """What changes of decisions would hurt, as search.budgets.repair reads it. Changes never seen hurt 0."""
+    def loss_increases(self, space: Space) -> dict[str, Tensor]:
+        """The loss increases of changes, as search.budgets reads them; 0 for a change that was never seen."""
         leaves = space.select(FAKE).leaves()
-        seen = self.fisher.hurts() | self.tried.hurts()
+        seen = self.fisher.loss_increases() | self.tried.loss_increases()
         return {name: seen.get(name, torch.zeros_like(leaf.detach())) for name, leaf in leaves.items()}
 
     def _refresh(self, space: Space, task_loss: float, progress: float) -> dict[str, Tensor]:

@@ -42,7 +42,7 @@ class TriedOptions:
             return torch.zeros_like(of_costs)
         return of_costs + self.values[choice][None].to(of_costs)
 
-    def hurts(self) -> dict[str, Tensor]:
+    def loss_increases(self) -> dict[str, Tensor]:
         """Choice -> (1, n_options), as far as it was tried."""
         return {name: values[None] for name, values in self.values.items()}
 

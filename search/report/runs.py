@@ -17,7 +17,7 @@ from search.monitor.history import HISTORY_FILE, read_history
 from search.report.summaries import SUMMARY_FILE, entries, read_summary
 from search.settings.tasks import ClassificationSettings
 from search.strategies.sensitivity.table import FILE as SENSITIVITY_FILE
-from search.strategies.sensitivity.table import LossIncreases, decisions_of
+from search.strategies.sensitivity.table import StoredDecision, decisions_of
 from search.tasks import TASKS
 from spaces.architecture import Architecture
 
@@ -82,7 +82,7 @@ class RunRecord:
     versions: Mapping[str, str]
     history: list[EpochEnd]
     points: list[RunPoint]
-    sensitivity: Mapping[str, LossIncreases]
+    sensitivity: Mapping[str, StoredDecision]
     faults: list[str]
 
 
@@ -212,7 +212,7 @@ def _measured(result: Result) -> RunPoint:
     return RunPoint(result.architecture, result.budgets, costs, {"integer": {"val": result.selected}})
 
 
-def _sensitivity(path: Path, faults: list[str]) -> dict[str, LossIncreases]:
+def _sensitivity(path: Path, faults: list[str]) -> dict[str, StoredDecision]:
     """The sensitivity of the decisions whose part of the file is whole."""
     if not path.is_file():
         return {}

@@ -8,7 +8,7 @@ from statistics import mean
 from typing import Any
 
 from search.monitor.events import EpochEnd
-from search.strategies.sensitivity.table import LossIncreases
+from search.strategies.sensitivity.table import StoredDecision
 
 MOST_CURVE_EPOCHS, MOST_SEARCH_EPOCHS = 600, 96
 DECIDED_PHASES = ("warmup", "finetune")  # in which nothing is decided
@@ -48,7 +48,7 @@ def decisions(ends: Sequence[EpochEnd]) -> dict[str, Any]:
     return {"epochs": [end.global_epoch for end in kept], "bits": bits, "gates": gates}
 
 
-def sensitivities(decisions: Mapping[str, LossIncreases]) -> list[dict[str, Any]]:
+def sensitivities(decisions: Mapping[str, StoredDecision]) -> list[dict[str, Any]]:
     """How far the loss rises with each option of each decision: the mean, the least and the most over its groups."""
     found = []
     for name, decision in decisions.items():

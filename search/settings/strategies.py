@@ -73,7 +73,7 @@ ESTIMATES = ("measured", "gradient")
 
 @dataclass
 class SensitivitySettings:
-    """What each option hurts alone, and an integer program over the budgets.
+    """The loss increase of each option alone, and an integer program over the budgets.
 
     Attributes:
         estimate: "measured" takes a forward pass for every option of every channel; "gradient" takes one pass and the

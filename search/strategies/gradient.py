@@ -121,7 +121,7 @@ class Gradient:
         with space.running(training=False):  # in training, what is read of choices would be drawn
             found = space.architecture()
             if over(costs_at(space, found, problem.models), problem.budgets):
-                found = repair(space, found, problem.models, problem.budgets, objective.hurts(space))
+                found = repair(space, found, problem.models, problem.budgets, objective.loss_increases(space))
         if self.settings.expand:
             found = widened(space, found, problem.models, problem.budgets, shadows)
         return found

@@ -75,7 +75,7 @@ class Classification:
         given = F.log_softmax(outputs / temperature, 1)
         return F.kl_div(given, wanted, reduction="batchmean", log_target=True) * temperature**2
 
-    def harm(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def comparison_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return self.loss(outputs, targets)
 
     def scores(self) -> ClassScores:

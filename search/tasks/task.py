@@ -66,8 +66,8 @@ class Task(Protocol):
     def distance(self, outputs: Tensor, taught: Tensor, temperature: float) -> Tensor:
         """(), how far the outputs are from those of a teacher, for distillation: a mean over the batch."""
 
-    def harm(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """(), the loss by which options of a decision are compared outside of training: a mean over the batch.
+    def comparison_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """(), the loss whose increases tell options of a decision apart outside of training: a mean over the batch.
 
         Inside the search it is the loss that is trained, distillation included, because decisions descend that loss.
         """

@@ -64,18 +64,18 @@ def test_every_budget_that_is_not_refused_is_met(cost, share):
     """Also where no channel and no precision can go: the 5x5 block gives way to another."""
     for weight_bits in ((0, 2, 4, 8), (8,)):
         space, batches = branched(weight_bits)
-        hurts = estimated(space, batches, nn.functional.cross_entropy, facts={}).hurts
+        increases = estimated(space, batches, nn.functional.cross_entropy, facts={}).loss_increases
         found = ranges(space, MODELS)[cost]
         budgets = {cost: found.floor + share * (found.seed - found.floor)}
         refuse_impossible(space, MODELS, budgets)
         start = seed_architecture(space).having({"body/branch": (1,)})
-        repaired = repair(space, start, MODELS, budgets, hurts)
+        repaired = repair(space, start, MODELS, budgets, increases)
         assert costs_at(space, repaired, MODELS)[cost] <= budgets[cost]
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])
-def test_of_the_branches_that_would_do_the_one_that_hurts_least_is_taken(order):
-    """From 5x5, whatever the places of the others: to 3x3, for nothing at all hurts more."""
+def test_of_the_branches_that_would_do_the_one_of_least_loss_increase_is_taken(order):
+    """From 5x5, whatever the places of the others: to 3x3, for nothing at all has a larger loss increase."""
     torch.manual_seed(0)
     model, kinds = Branched(), ("3x3", "5x5", "nothing")
     model.body = OneOf([list(model.body.alternatives)[i] for i in order])
@@ -85,12 +85,12 @@ def test_of_the_branches_that_would_do_the_one_that_hurts_least_is_taken(order):
     place = {kind: order.index(i) for i, kind in enumerate(kinds)}
     start = seed_architecture(space).having({"body/branch": (place["5x5"],)})
     space.fix(start)
-    hurts = estimated(space, [(images, torch.arange(8) % 4)], nn.functional.cross_entropy, facts={}).hurts
-    for name, each in hurts.items():
+    increases = estimated(space, [(images, torch.arange(8) % 4)], nn.functional.cross_entropy, facts={}).loss_increases
+    for name, each in increases.items():
         each.copy_(torch.zeros(3) if name == "body/branch" else torch.arange(each.shape[-1], 0, -1.0))
-    hurts["body/branch"][0, place["nothing"]] = 1000.0
+    increases["body/branch"][0, place["nothing"]] = 1000.0
     limit = costs_at(space, start.having({"body/branch": (place["3x3"],)}), MODELS)["flash_bytes"]
-    repaired = repair(space, start, MODELS, {"flash_bytes": limit}, hurts)
+    repaired = repair(space, start, MODELS, {"flash_bytes": limit}, increases)
     assert repaired.picks["body/branch"] == (place["3x3"],)
 
 

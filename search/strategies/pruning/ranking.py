@@ -31,12 +31,12 @@ def scores(problem: Problem, parts: Parts, criterion: str) -> Tensor:
     """(N,) float64, scores. Parts with low scores go first; the score of a part that is gone is -inf."""
     if criterion == MAGNITUDE:
         return parts.magnitude()
-    space, harm, began = problem.space, problem.runtime.task.harm, time.perf_counter()
+    space, loss, began = problem.space, problem.runtime.task.comparison_loss, time.perf_counter()
     total = torch.zeros(sum(parts.sizes.values()), dtype=torch.float64)
     batches = problem.sample(RANKING_BATCHES)
     with watched(space, frozen_norms=True):
         for images, targets in batches:
-            total += parts.products(harm(space(images), targets))
+            total += parts.products(loss(space(images), targets))
     epochs = len(batches) / len(problem.runtime.whole)
     problem.runtime.ledger.spend("prune", epochs, time.perf_counter() - began)
     return (total / len(batches)).masked_fill(parts.gone(), -torch.inf)
@@ -129,7 +129,9 @@ class Probe:
         began = time.perf_counter()
         self._parts.remove(gone.index_fill(0, more, True))
         with watched(space):
-            total = sum(runtime.task.harm(space(images), targets).item() for images, targets in self._batches)
+            total = sum(
+                runtime.task.comparison_loss(space(images), targets).item() for images, targets in self._batches
+            )
         epochs = FORWARD * len(self._batches) / len(runtime.whole)
         runtime.ledger.spend("prune", epochs, time.perf_counter() - began)
         return total / len(self._batches)

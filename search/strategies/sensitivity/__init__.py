@@ -1,1 +1,1 @@
-"""What each option hurts alone, and an integer program over it."""
+"""The loss increase of each option alone, and an integer program over these."""

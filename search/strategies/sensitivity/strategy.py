@@ -1,4 +1,4 @@
-"""What each option hurts alone, and an integer program that meets the budgets with the least sum of it.
+"""The loss increase of each option alone, and an integer program that meets the budgets with the least sum of them.
 
 (As in HAWQ-V3, Yao et al., ICML 2021, arXiv 2011.10680, with losses in place of curvatures, and channels besides.)
 """
@@ -24,7 +24,7 @@ FOR_TABLE = 0.5  # of the seconds that are left: fine-tuning has the rest
 
 
 class SensitivityProgram:
-    """One table of what every option hurts alone, and from it an architecture for every point of a front.
+    """One table of the loss increase of every option alone, and from it an architecture for every point of a front.
 
     Example:
         One table, and networks for three budgets from it::
@@ -57,7 +57,7 @@ class SensitivityProgram:
         left = self._left(problem)
         for point in problem.points:
             start = seed_architecture(problem.space)
-            found = repair(problem.space, start, problem.models, point.budgets, table.hurts)
+            found = repair(problem.space, start, problem.models, point.budgets, table.loss_increases)
             yield problem.at(point).evaluate(found, left)
 
     def _left(self, problem: Problem, ahead: float = 0.0) -> int | None:
@@ -100,7 +100,7 @@ class SensitivityProgram:
         batches, runtime, began = problem.sample(self.settings.batches), problem.runtime, time.perf_counter()
         task = runtime.task
         if self.settings.estimate == "gradient":
-            table = estimated(problem.space, batches, task.harm, facts=task.facts)
+            table = estimated(problem.space, batches, task.comparison_loss, facts=task.facts)
             return replace(table, seconds=time.perf_counter() - began)
         path, tries = runtime.folder / UNFINISHED, passes(problem.space)
         known = self._unfinished(path, problem)
@@ -120,7 +120,7 @@ class SensitivityProgram:
             measured(
                 problem.space,
                 batches,
-                task.harm,
+                task.comparison_loss,
                 facts=task.facts,
                 allowed=allowed,
                 known=known.increases,

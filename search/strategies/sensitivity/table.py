@@ -14,7 +14,7 @@ from torch import Tensor
 
 from search.atomic import write_text
 from search.budgets.feasibility import decisions_as, seed_architecture
-from search.budgets.repair import Hurts
+from search.budgets.repair import LossIncreases
 from search.errors import UsageError
 from search.files.documents import FINITE, NUMBER, OBJECT, TEXT, WHOLE, check_format, json_object, listed, unlike
 from search.objective.tried_options import difference_of, in_use
@@ -27,7 +27,7 @@ FILE, UNFINISHED, FORMAT = "sensitivity.json", "sensitivity.part.json", 1
 DECISION = {"options": listed(WHOLE), "loss_increase": listed(listed(NUMBER))}
 
 
-class LossIncreases(TypedDict):
+class StoredDecision(TypedDict):
     """One decision as the file holds it: `loss_increase` has a row for each group, with a number for each option."""
 
     options: list[int]
@@ -58,7 +58,7 @@ class Table:
     seconds: float = 0.0
 
     @property
-    def hurts(self) -> Hurts:
+    def loss_increases(self) -> LossIncreases:
         """The table as `search.budgets.repair` reads it: gates in one vector, after the channel that is always open."""
         found = {name: table.clamp_min(0) for name, table in self.increases.items()}
         gates = [found.pop(name)[:, 0] for name in self.gates]
@@ -123,7 +123,7 @@ class Table:
         )
 
 
-def decisions_of(document: Mapping[str, Any]) -> tuple[dict[str, LossIncreases], list[str]]:
+def decisions_of(document: Mapping[str, Any]) -> tuple[dict[str, StoredDecision], list[str]]:
     """Decision -> what the file holds of it, where that is whole, and what is damaged in the others.
 
     Raises:
@@ -133,7 +133,7 @@ def decisions_of(document: Mapping[str, Any]) -> tuple[dict[str, LossIncreases],
     wrong = unlike(document, {"decisions": OBJECT})
     if wrong:
         raise UsageError(wrong["decisions"])
-    found: dict[str, LossIncreases] = {}
+    found: dict[str, StoredDecision] = {}
     faults: list[str] = []
     for name, entry in document["decisions"].items():
         fault = _fault(entry)

@@ -21,34 +21,34 @@ def prepared(model, shape):
     space = searchable(model, x)
     space.calibrate([x])
     batches = [(torch.randn(8, *shape), torch.randint(0, 4, (8,))) for _ in range(3)]
-    return space, estimated(space, batches, F.cross_entropy, facts={}).hurts
+    return space, estimated(space, batches, F.cross_entropy, facts={}).loss_increases
 
 
 @pytest.mark.parametrize("share", [0.9, 0.5, 0.2, 0.05])
 @pytest.mark.parametrize("cost", ["flash_bytes", "macs", "peak_ram_bytes", "energy_pj"])
 def test_repaired_architecture_meets_the_budget_exactly(cost, share):
-    space, hurts = prepared(Small(channels=12), (1, 8, 8))
+    space, increases = prepared(Small(channels=12), (1, 8, 8))
     span = ranges(space, MODELS)[cost]
     budgets = {cost: span.floor + share * (span.seed - span.floor)}
-    found = repair(space, seed_architecture(space), MODELS, budgets, hurts)
+    found = repair(space, seed_architecture(space), MODELS, budgets, increases)
     assert not over(costs_at(space, found, MODELS), budgets)
     assert found != seed_architecture(space)
 
 
 def test_several_budgets_at_once_on_a_residual_network():
-    space, hurts = prepared(ResNet8(1, 4, 8), (1, 8, 8))
+    space, increases = prepared(ResNet8(1, 4, 8), (1, 8, 8))
     seed = costs_at(space, seed_architecture(space), MODELS)
     budgets = {"flash_bytes": 0.15 * seed["flash_bytes"], "peak_ram_bytes": 0.6 * seed["peak_ram_bytes"]}
-    found = repair(space, seed_architecture(space), MODELS, budgets, hurts)
+    found = repair(space, seed_architecture(space), MODELS, budgets, increases)
     costs = costs_at(space, found, MODELS)
     assert all(costs[name] <= limit for name, limit in budgets.items())
     assert costs["flash_bytes"] > 0.5 * budgets["flash_bytes"]  # no more was taken than asked for, roughly
 
 
 def test_an_architecture_within_budget_is_left_as_it_is():
-    space, hurts = prepared(Small(), (1, 8, 8))
+    space, increases = prepared(Small(), (1, 8, 8))
     start = seed_architecture(space)
-    assert repair(space, start, MODELS, {"flash_bytes": 1e9}, hurts) is start
+    assert repair(space, start, MODELS, {"flash_bytes": 1e9}, increases) is start
 
 
 def test_dead_channels_go_first():
@@ -57,11 +57,11 @@ def test_dead_channels_go_first():
     with torch.no_grad():
         model.norm1.weight[:4] = 1e-6
         model.norm1.bias[:4] = 0.0
-    space, hurts = prepared(model, (1, 8, 8))
+    space, increases = prepared(model, (1, 8, 8))
     seed = seed_architecture(space)
     closed = seed.having({"conv1/channels": (0, 0, 0, 0, 1, 1, 1, 1)})
     budgets = {"peak_ram_bytes": costs_at(space, closed, MODELS)["peak_ram_bytes"]}
-    found = repair(space, seed, MODELS, budgets, hurts)
+    found = repair(space, seed, MODELS, budgets, increases)
     assert found.picks["conv1/channels"][:4] == (0, 0, 0, 0)
 
 

@@ -59,10 +59,10 @@ def batches():
 
 
 def repaired(space):
-    hurts = estimated(space, batches(), F.cross_entropy, facts={}).hurts
+    increases = estimated(space, batches(), F.cross_entropy, facts={}).loss_increases
     span = ranges(space, FLASH)["flash_bytes"]
     budgets = {"flash_bytes": span.floor + 0.3 * (span.seed - span.floor)}
-    found = repair(space, seed_architecture(space), FLASH, budgets, hurts)
+    found = repair(space, seed_architecture(space), FLASH, budgets, increases)
     assert costs_at(space, found, FLASH)["flash_bytes"] <= budgets["flash_bytes"]
 
 
@@ -73,7 +73,7 @@ def refused(space):
             seed_architecture(space),
             FLASH,
             {"flash_bytes": 1.0},
-            estimated(space, batches(), F.cross_entropy, facts={}).hurts,
+            estimated(space, batches(), F.cross_entropy, facts={}).loss_increases,
         )
     with pytest.raises(BudgetError):
         refuse_impossible(space, FLASH, {"flash_bytes": 1.0})

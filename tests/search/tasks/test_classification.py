@@ -81,7 +81,7 @@ def test_distillation_is_the_divergence_from_the_teacher_and_knows_no_class_weig
 
 def test_a_decision_harms_what_is_trained(batch):
     task = task_of(4, 4, 4, weights=[0.5, 2, 1])
-    assert torch.equal(task.harm(*batch), task.loss(*batch))
+    assert torch.equal(task.comparison_loss(*batch), task.loss(*batch))
 
 
 def test_the_standard_error_is_that_of_a_share_and_never_zero():

@@ -1,4 +1,4 @@
-"""The table of what options hurt: by hand, saved and read, for its own weights alone; and the program over it."""
+"""The table of loss increases: by hand, saved and read, for its own weights alone; and the program over it."""
 
 import json
 from dataclasses import replace
