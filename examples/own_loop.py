@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cost_models import cost_model
-from search.budgets.feasibility import costs_at, seed_architecture
+from search.budgets.feasibility import Budgets, seed_architecture
 from search.budgets.repair import repair
 from search.deploy.lower import lower
 from search.integer.executor import Executor
@@ -81,11 +81,11 @@ def main() -> None:
     train(space, batches(images, labels, epochs=10))
     space.calibrate([images[:256]])
     space.set_mode("fake")
-    models, budgets = {"flash_bytes": cost_model("flash_bytes")}, {"flash_bytes": float(FLASH)}
-    seed = costs_at(space, seed_architecture(space), models)
-    objective = Objective(models, seed, budgets, lambdas={})
+    budgets = Budgets(space, {"flash_bytes": cost_model("flash_bytes")}, {"flash_bytes": float(FLASH)})
+    seed = budgets.costs(seed_architecture(space))
+    objective = Objective(budgets.models, seed, budgets.limits, lambdas={})
     search(space, list(batches(images, labels, epochs=10)), objective)
-    found = repair(space, space.architecture(), models, budgets, objective.loss_increases(space))
+    found = repair(budgets, space.architecture(), objective.loss_increases(space))
 
     small = space.decide(found)
     for mode, epochs in (("fake", 5), ("integer", 2)):

@@ -16,7 +16,7 @@ from cost_models.rules import CostModel
 from cost_models.target import Target
 from search import data as data_sets
 from search import distributed
-from search.budgets.feasibility import BudgetError, costs_at, refuse_impossible, seed_architecture
+from search.budgets.feasibility import BudgetError, Budgets, costs_at, refuse_impossible, seed_architecture
 from search.data.batches import Batches
 from search.data.data import Data
 from search.errors import UsageError
@@ -103,7 +103,7 @@ def prepare(settings: Settings, make_model: ModelMaker, folder: Path | None = No
         points = points_of(settings.front, settings.budgets, settings.lambdas, seed_costs)
         refuse_more_than_the_target_holds(settings.target, points)
         strategy.check(space, models, points)
-        refuse_impossible(space, models, tightest(points))
+        refuse_impossible(Budgets(space, models, tightest(points)))
         rounds = strategy.rounds(space, models, points)
         plan = plan_of(settings, strategy, rounds, warmup_epochs(settings, space, folder))
         random_state = torch.get_rng_state()

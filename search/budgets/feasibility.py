@@ -132,15 +132,45 @@ def over(costs: Mapping[str, float], budgets: Mapping[str, float]) -> dict[str, 
     return {name: costs[name] - limit for name, limit in budgets.items() if costs[name] > limit}
 
 
-def refuse_impossible(space: Space, models: Mapping[str, CostModel], budgets: Mapping[str, float]) -> None:
+@dataclass(frozen=True)
+class Budgets:
+    """Limits on the costs of a space's architectures, and the exact check. The space's own decisions stay as they are.
+
+    Attributes:
+        models: cost -> its model; also of costs without a limit.
+        limits: cost -> its budget.
+    """
+
+    space: Space
+    models: Mapping[str, CostModel]
+    limits: Mapping[str, float]
+
+    def costs(self, architecture: Architecture) -> dict[str, float]:
+        """The exact costs, with and without a limit."""
+        return costs_at(self.space, architecture, self.models)
+
+    def excess(self, architecture: Architecture) -> dict[str, float]:
+        """The costs that are over their budgets -> by how much."""
+        return over(self.costs(architecture), self.limits)
+
+    def met_by(self, architecture: Architecture) -> bool:
+        return not self.excess(architecture)
+
+    def violation(self, excess: Mapping[str, float]) -> float:
+        """An excess as one number: the sum of its parts, each in units of its budget."""
+        return sum(amount / self.limits[name] for name, amount in excess.items())
+
+
+def refuse_impossible(budgets: Budgets) -> None:
     """Refuses budgets that no architecture of the space can meet.
 
     Raises:
         BudgetError: even the smallest architecture exceeds a budget. The message has the feasible range, and each
             layer's floor.
     """
+    space, models = budgets.space, budgets.models
     found = ranges(space, models)
-    for name, limit in budgets.items():
+    for name, limit in budgets.limits.items():
         if limit >= found[name].floor:
             continue
         unit = models[name].unit

@@ -7,63 +7,29 @@ readers, so the program is solved again on the new picks until the exact check p
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.optimize import LinearConstraint, milp
 from scipy.sparse import csr_array
 from torch import Tensor
 
 from cost_models.peak_ram import PeakRam, ram_by_layer
-from cost_models.rules import CostModel
-from search.budgets.feasibility import BudgetError, costs_at, decisions_as, over, smallest
+from search.budgets.changes import Change, CostRow, LossIncreases, applied, cost_row
+from search.budgets.feasibility import BudgetError, Budgets, decisions_as, smallest
 from spaces.architecture import Architecture, Picks
 from spaces.decisions.decision import Choice, Gate
 from spaces.decisions.selection import GATES, Selection
-from spaces.space import FAKE, Space
+from spaces.space import FAKE
 
 ROUNDS = 40
 NODES, GAP = 100, 1e-2  # of the branch and bound: the estimates are no better than that
 TINY = 1e-9
 
-# Of GATES: (places,), of closing each channel. Of a choice: (groups, options), where differences count.
-LossIncreases = Mapping[str, Tensor]
 
-
-@dataclass(frozen=True)
-class Change:
-    """Group `group` of a decision gets the option `option`.
-
-    `loss_increase` and `saved`, which has a number for each constraint, are estimates of what that does.
-    """
-
-    decision: str
-    group: int
-    option: int
-    loss_increase: float
-    saved: tuple[float, ...]
-    closes: bool = False  # a channel
-
-
-@dataclass(frozen=True)
-class Excess:
-    """A cost that is over its budget by `need`; `slopes` are d cost / d share for the decisions that bear on it."""
-
-    slopes: dict[str, Tensor]
-    need: float
-
-
-def repair(
-    space: Space,
-    architecture: Architecture,
-    models: Mapping[str, CostModel],
-    budgets: Mapping[str, float],
-    increases: LossIncreases,
-) -> Architecture:
+def repair(budgets: Budgets, architecture: Architecture, increases: LossIncreases) -> Architecture:
     """The architecture, changed as little as its budgets ask for. One that meets them is not changed.
 
     Where closing channels and changing choices is not enough, the branch that comes nearest to the budgets is taken,
@@ -72,122 +38,104 @@ def repair(
     Raises:
         BudgetError: no change helps any more. `refuse_impossible` rules this out beforehand for a single budget.
     """
-
-    def distance(candidate: Architecture) -> float:
-        """By how much budgets are exceeded, each in units of the budget, added up."""
-        return sum(excess / budgets[n] for n, excess in over(costs_at(space, candidate, models), budgets).items())
-
-    start = architecture
-    while True:
-        found = _shrunk(space, start, models, budgets, increases)
-        if not distance(found):
-            return found
-        switched = _switched(space, start, increases)
-        nearest, _ = min(switched, key=lambda s: (distance(s[0]), s[1]), default=(start, 0.0))
-        if distance(nearest) >= distance(start):
-            break
-        start = nearest
-    last = min((smallest(space, models[name]) for name in budgets), key=distance)
-    if distance(last):
-        left = over(costs_at(space, found, models), budgets)
-        raise BudgetError(f"budgets: nothing of the network can go any more, and still over: {left}. Raise them.")
-    return last
+    return _Repair(budgets, increases).repaired(architecture)
 
 
-def _shrunk(
-    space: Space,
-    architecture: Architecture,
-    models: Mapping[str, CostModel],
-    budgets: Mapping[str, float],
-    increases: LossIncreases,
-) -> Architecture:
-    """The architecture with channels closed and choices changed until the budgets are met or nothing helps."""
-    for _ in range(ROUNDS):
-        excess = over(costs_at(space, architecture, models), budgets)
-        if not excess:
-            break
-        with decisions_as(space, architecture):
-            rows = _excesses(space, models, budgets, excess)
-            changes = _changes(space, architecture, [row.slopes for row in rows], increases)
-        chosen = _solve(changes, [row.need for row in rows])
-        if not chosen:
-            break
-        architecture = _applied(architecture, chosen)
-    return architecture
+class _Repair:
+    """The changes that bring architectures of one space within its budgets."""
 
+    def __init__(self, budgets: Budgets, increases: LossIncreases) -> None:
+        self._budgets, self._space, self._increases = budgets, budgets.space, increases
 
-def _switched(
-    space: Space, architecture: Architecture, increases: LossIncreases
-) -> Iterator[tuple[Architecture, float]]:
-    """Each architecture that differs in one branch, and the loss increase of the other branch."""
-    for name, choice in space.spec.choices.items():
-        each = increases[name][0].tolist() if choice.branches else []
-        for option, increase in zip(choice.options, each, strict=False):
-            if (option,) != architecture.picks[name]:
-                yield architecture.having({name: (option,)}), increase
+    def repaired(self, architecture: Architecture) -> Architecture:
+        start, distance = architecture, self._distance
+        while True:
+            found = self._shrunk(start)
+            if not distance(found):
+                return found
+            nearest, _ = min(self._switched(start), key=lambda s: (distance(s[0]), s[1]), default=(start, 0.0))
+            if distance(nearest) >= distance(start):
+                break
+            start = nearest
+        models = self._budgets.models
+        last = min((smallest(self._space, models[name]) for name in self._budgets.limits), key=distance)
+        if distance(last):
+            left = self._budgets.excess(found)
+            raise BudgetError(f"budgets: nothing of the network can go any more, and still over: {left}. Raise them.")
+        return last
 
+    def _distance(self, architecture: Architecture) -> float:
+        return self._budgets.violation(self._budgets.excess(architecture))
 
-def _excesses(
-    space: Space, models: Mapping[str, CostModel], budgets: Mapping[str, float], excess: Mapping[str, float]
-) -> list[Excess]:
-    """One for each budget that is exceeded; for peak RAM one for each layer that exceeds it."""
-    leaves = {name: leaf.detach().requires_grad_() for name, leaf in space.select(FAKE).leaves().items()}
-    network = space.describe(Selection.of(FAKE, leaves))
-    totals: list[tuple[Tensor, float]] = []
-    for name in excess:
-        if isinstance(models[name], PeakRam):
-            peaks = [(ram, ram.item() - budgets[name]) for _, ram in ram_by_layer(network)]
-            totals += [(ram, need) for ram, need in peaks if need > 0]
-        else:
-            totals.append((models[name](network), excess[name]))
-    found = []
-    for total, need in totals:
-        if not total.requires_grad:  # no decision bears on it
-            found.append(Excess({}, need))
-            continue
-        slopes = torch.autograd.grad(total, list(leaves.values()), allow_unused=True, retain_graph=True)
-        found.append(Excess({n: g for n, g in zip(leaves, slopes, strict=True) if g is not None}, need))
-    return found
+    def _shrunk(self, architecture: Architecture) -> Architecture:
+        """The architecture with channels closed and choices changed until the budgets are met or nothing helps."""
+        for _ in range(ROUNDS):
+            excess = self._budgets.excess(architecture)
+            if not excess:
+                break
+            with decisions_as(self._space, architecture):
+                rows = self._rows(excess)
+                changes = self._changes(architecture.picks, rows)
+            chosen = _solve(changes, [row.excess for row in rows])
+            if not chosen:
+                break
+            architecture = applied(architecture, chosen)
+        return architecture
 
+    def _switched(self, architecture: Architecture) -> Iterator[tuple[Architecture, float]]:
+        """Each architecture that differs in one branch, and the loss increase of the other branch."""
+        for name, choice in self._space.spec.choices.items():
+            each = self._increases[name][0].tolist() if choice.branches else []
+            for option, increase in zip(choice.options, each, strict=False):
+                if (option,) != architecture.picks[name]:
+                    yield architecture.having({name: (option,)}), increase
 
-def _changes(
-    space: Space, architecture: Architecture, rows: list[dict[str, Tensor]], increases: LossIncreases
-) -> list[Change]:
-    changes: list[Change] = []
-    first = 1  # place 0 of the vector of gates is the channel that is always open
-    for gate in (d for d in space.decisions.values() if isinstance(d, Gate)):
-        changes += _closings(gate, architecture.picks[gate.name], first, rows, increases)
-        first += gate.groups
-    for choice in space.choices.values():
-        changes += _lowerings(choice, architecture.picks, rows, increases)
-    return [c for c in changes if any(s > 0 for s in c.saved)]
+    def _rows(self, excess: Mapping[str, float]) -> list[CostRow]:
+        """One for each budget that is exceeded; for peak RAM one for each layer that exceeds it."""
+        leaves = {name: leaf.detach().requires_grad_() for name, leaf in self._space.select(FAKE).leaves().items()}
+        network = self._space.describe(Selection.of(FAKE, leaves))
+        costs: list[tuple[Tensor, float]] = []
+        for name, amount in excess.items():
+            model = self._budgets.models[name]
+            if isinstance(model, PeakRam):
+                peaks = [(ram, ram.item() - self._budgets.limits[name]) for _, ram in ram_by_layer(network)]
+                costs += [(ram, above) for ram, above in peaks if above > 0]
+            else:
+                costs.append((model(network), amount))
+        return [cost_row(cost, amount, leaves) for cost, amount in costs]
 
+    def _changes(self, picks: Picks, rows: Sequence[CostRow]) -> list[Change]:
+        """All changes that save something, with the decisions of the space as the picks say."""
+        changes: list[Change] = []
+        first = 1  # place 0 of the vector of gates is the channel that is always open
+        for gate in self._space.gates.values():
+            changes += self._closings(gate, picks[gate.name], first, rows)
+            first += gate.groups
+        for choice in self._space.choices.values():
+            changes += self._other_options(choice, picks[choice.name], rows)
+        return [change for change in changes if any(saved > 0 for saved in change.saved)]
 
-def _closings(
-    gate: Gate, pick: tuple[int, ...], first: int, rows: list[dict[str, Tensor]], increases: LossIncreases
-) -> list[Change]:
-    closing = increases[GATES]
-    opened = [g for g in range(gate.groups) if pick[g]]
-    if len(opened) < 2:
-        return []
-    found = []
-    for g in opened:
-        saved = tuple(float(row[GATES][first + g]) if GATES in row else 0.0 for row in rows)
-        loss = float(closing[first + g])
-        found.append(Change(gate.name, g, 0, loss + TINY + float(gate.shadow[g].detach()) * TINY, saved, True))
-    return found
+    def _closings(self, gate: Gate, pick: tuple[int, ...], first: int, rows: Sequence[CostRow]) -> list[Change]:
+        opened = [g for g in range(gate.groups) if pick[g]]
+        if len(opened) < 2:
+            return []
+        found = []
+        for g in opened:
+            saved = tuple(float(row.slopes[GATES][first + g]) if GATES in row.slopes else 0.0 for row in rows)
+            increase = float(self._increases[GATES][first + g]) + TINY + float(gate.shadow[g].detach()) * TINY
+            found.append(Change(gate.name, g, 0, increase, saved, closes=True))
+        return found
 
-
-def _lowerings(choice: Choice, picks: Picks, rows: list[dict[str, Tensor]], increases: LossIncreases) -> list[Change]:
-    found, losses = [], increases[choice.name]
-    saved_rows = [row.get(choice.name) for row in rows]
-    for g, pick in enumerate(picks[choice.name]):
-        now = choice.options.index(pick)
-        for option in set(range(len(choice.options))) - {now}:
-            loss = max(0.0, float(losses[g, option] - losses[g, now]))
-            saved = tuple(float(row[g, now] - row[g, option]) if row is not None else 0.0 for row in saved_rows)
-            found.append(Change(choice.name, g, choice.options[option], loss + TINY, saved))
-    return found
+    def _other_options(self, choice: Choice, pick: tuple[int, ...], rows: Sequence[CostRow]) -> list[Change]:
+        found, losses = [], self._increases[choice.name]
+        slopes = [row.slopes.get(choice.name) for row in rows]
+        for g, option in enumerate(pick):
+            now = choice.options.index(option)
+            for other in set(range(len(choice.options))) - {now}:
+                increase = max(0.0, float(losses[g, other] - losses[g, now])) + TINY
+                saved = tuple(float(slope[g, now] - slope[g, other]) if slope is not None else 0.0 for slope in slopes)
+                found.append(Change(choice.name, g, choice.options[other], increase, saved))
+        return found
 
 
 @contextmanager
@@ -233,12 +181,3 @@ def _solve(changes: list[Change], needs: list[float]) -> list[Change]:
     if solution.x is None:
         return []
     return [c for c, x in zip(changes, solution.x, strict=True) if x > 0.5]
-
-
-def _applied(architecture: Architecture, changes: list[Change]) -> Architecture:
-    picks = {name: list(pick) for name, pick in architecture.picks.items()}
-    for c in changes:
-        if c.closes and sum(picks[c.decision]) <= 1:
-            continue  # the last channel of a gate stays
-        picks[c.decision][c.group] = c.option
-    return architecture.having({name: tuple(pick) for name, pick in picks.items()})

@@ -6,22 +6,14 @@ copy shares the weights of its readers with its original, so the network compute
 
 from collections.abc import Mapping, Sequence
 
-from cost_models.rules import CostModel
-from search.budgets.feasibility import costs_at, over
+from search.budgets.feasibility import Budgets
 from spaces.architecture import Architecture
-from spaces.space import Space
 
 WIDEST = 64.0  # times as many channels
 STEPS = 30  # of the bisection
 
 
-def widened(
-    space: Space,
-    architecture: Architecture,
-    models: Mapping[str, CostModel],
-    budgets: Mapping[str, float],
-    importance: Mapping[str, Sequence[float]],
-) -> Architecture:
+def widened(budgets: Budgets, architecture: Architecture, importance: Mapping[str, Sequence[float]]) -> Architecture:
     """The architecture with as many channels as fit, all gates by one factor. It is not changed where no more fit.
 
     Args:
@@ -33,10 +25,10 @@ def widened(
         candidate = architecture.having(
             {name: _copied(architecture.picks[name], values, factor) for name, values in importance.items()}
         )
-        if over(costs_at(space, candidate, models), budgets):
-            high = factor
-        else:
+        if budgets.met_by(candidate):
             best, low = candidate, factor
+        else:
+            high = factor
     return best
 
 

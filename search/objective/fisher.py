@@ -30,7 +30,7 @@ class FisherInformation:
         self._batch = 1
 
     def added(self, selection: Selection, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The gradients of the costs and of the loss increases of changes, for all leaves but those of whole choices."""
+        """The gradients of the costs and of loss increases, for all leaves but those of whole choices."""
         given = {}
         for name, root in selection.leaves().items():
             if name in selection.whole:

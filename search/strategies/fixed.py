@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 from cost_models.rules import CostModel
-from search.budgets.feasibility import BudgetError, costs_at, over
+from search.budgets.feasibility import BudgetError, Budgets
 from search.errors import UsageError
 from search.files.results import Result
 from search.settings.front import Point
@@ -35,7 +35,7 @@ class Fixed:
 
     def rounds(self, space: Space, models: Mapping[str, CostModel], points: Sequence[Point]) -> int:
         """A round for each network that is trained. One that serves two points is trained once."""
-        return len({found.hash for point in points for found in self._within(space, models, point.budgets)})
+        return len({found.hash for point in points for found in self._within(Budgets(space, models, point.budgets))})
 
     def plan(self, rounds: int, finetune: int, left: float | None) -> dict[str, int]:
         return training(rounds, finetune, left)
@@ -47,28 +47,27 @@ class Fixed:
         if min(self.settings.widths) < 1 and not space.gates:
             raise UsageError("strategy.widths below 1: no channels are open. Add 0 to space.weight_bits.")
         for point in points:
-            if next(self._within(space, models, point.budgets), None) is None:
+            budgets = Budgets(space, models, point.budgets)
+            if next(self._within(budgets), None) is None:
                 least = uniform(space, min(self.settings.each_bits), min(self.settings.widths))
                 raise BudgetError(
                     f"strategy 'fixed': at {min(self.settings.each_bits)} bits and width "
-                    f"{min(self.settings.widths):g} costs are {costs_at(space, least, models)}, budgets "
+                    f"{min(self.settings.widths):g} costs are {budgets.costs(least)}, budgets "
                     f"{dict(point.budgets)}. Lower strategy.weight_bits or strategy.widths, or raise the budgets."
                 )
 
     def run(self, problem: Problem) -> Iterator[Result]:
         for point in problem.points:
             at_point = problem.at(point)
-            for architecture in self._within(problem.space, problem.models, point.budgets):
+            for architecture in self._within(at_point.budgets):
                 yield at_point.evaluate(architecture)
 
-    def _within(
-        self, space: Space, models: Mapping[str, CostModel], budgets: Mapping[str, float]
-    ) -> Iterator[Architecture]:
+    def _within(self, budgets: Budgets) -> Iterator[Architecture]:
         for bits in self.settings.each_bits:
             widest_first = sorted(self.settings.widths, reverse=True)
-            sweep = (uniform(space, bits, width) for width in widest_first)
-            fitting = (a for a in sweep if not over(costs_at(space, a, models), budgets))
-            yield from islice(fitting, 1) if budgets else fitting
+            sweep = (uniform(budgets.space, bits, width) for width in widest_first)
+            fitting = (architecture for architecture in sweep if budgets.met_by(architecture))
+            yield from islice(fitting, 1) if budgets.limits else fitting
 
 
 def check_offered(space: Space, bits: int) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from cost_models.rules import CostModel
-from search.budgets.feasibility import costs_at, over
 from search.budgets.repair import repair
 from search.budgets.widen import widened
 from search.errors import UsageError
@@ -84,7 +83,7 @@ class Gradient:
         return Objective(
             models=problem.models,
             seed_costs=problem.seed_costs,
-            budgets=problem.budgets,
+            budgets=problem.point.budgets,
             lambdas=problem.point.lambdas,
             method=self.settings.method,
             ramp=self.settings.ramp,
@@ -120,8 +119,8 @@ class Gradient:
         shadows = {gate.name: gate.shadow.tolist() for gate in space.gates.values()}
         with space.running(training=False):  # in training, what is read of choices would be drawn
             found = space.architecture()
-            if over(costs_at(space, found, problem.models), problem.budgets):
-                found = repair(space, found, problem.models, problem.budgets, objective.loss_increases(space))
+            if not problem.budgets.met_by(found):
+                found = repair(problem.budgets, found, objective.loss_increases(space))
         if self.settings.expand:
-            found = widened(space, found, problem.models, problem.budgets, shadows)
+            found = widened(problem.budgets, found, shadows)
         return found

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from cost_models.rules import CostModel
+from search.budgets.feasibility import Budgets
 from search.files.results import Result
 from search.settings.front import Point
 from search.settings.run import Settings
@@ -48,8 +49,9 @@ class Problem:
     evaluator: Evaluator
 
     @property
-    def budgets(self) -> Mapping[str, float]:
-        return self.point.budgets
+    def budgets(self) -> Budgets:
+        """Those of this point, for architectures of the space."""
+        return Budgets(self.space, self.models, self.point.budgets)
 
     def at(self, point: Point) -> "Problem":
         """The same problem at another point of the front."""

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from cost_models import COST_MODELS, cost_model
-from search.budgets.feasibility import costs_at, ranges, refuse_impossible, seed_architecture, smallest
+from search.budgets.feasibility import Budgets, costs_at, ranges, refuse_impossible, seed_architecture, smallest
 from search.budgets.repair import repair
 from search.config import composed
 from search.strategies.sensitivity.table import estimated
@@ -66,11 +66,11 @@ def test_every_budget_that_is_not_refused_is_met(cost, share):
         space, batches = branched(weight_bits)
         increases = estimated(space, batches, nn.functional.cross_entropy, facts={}).loss_increases
         found = ranges(space, MODELS)[cost]
-        budgets = {cost: found.floor + share * (found.seed - found.floor)}
-        refuse_impossible(space, MODELS, budgets)
+        budgets = Budgets(space, MODELS, {cost: found.floor + share * (found.seed - found.floor)})
+        refuse_impossible(budgets)
         start = seed_architecture(space).having({"body/branch": (1,)})
-        repaired = repair(space, start, MODELS, budgets, increases)
-        assert costs_at(space, repaired, MODELS)[cost] <= budgets[cost]
+        repaired = repair(budgets, start, increases)
+        assert costs_at(space, repaired, MODELS)[cost] <= budgets.limits[cost]
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])
@@ -90,7 +90,7 @@ def test_of_the_branches_that_would_do_the_one_of_least_loss_increase_is_taken(o
         each.copy_(torch.zeros(3) if name == "body/branch" else torch.arange(each.shape[-1], 0, -1.0))
     increases["body/branch"][0, place["nothing"]] = 1000.0
     limit = costs_at(space, start.having({"body/branch": (place["3x3"],)}), MODELS)["flash_bytes"]
-    repaired = repair(space, start, MODELS, {"flash_bytes": limit}, increases)
+    repaired = repair(Budgets(space, MODELS, {"flash_bytes": limit}), start, increases)
     assert repaired.picks["body/branch"] == (place["3x3"],)
 
 

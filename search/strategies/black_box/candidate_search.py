@@ -64,8 +64,8 @@ class CandidateSearch:
         if not finished:
             raise UsageError(
                 f"strategy '{self.settings.name}': ended by {ended}, and none of {drawn:,} candidates that were drawn "
-                f"met the budgets {dict(self.problem.budgets)} and was measured. Raise that, or the budgets; or use "
-                "strategy=gradient, which walks to the budget."
+                f"met the budgets {dict(self.problem.point.budgets)} and was measured. Raise that, or the budgets; or "
+                "use strategy=gradient, which walks to the budget."
             )
         self.problem.runtime.monitor.note(
             f"{self.limits.label}: {len(finished):,} of {drawn:,} candidates measured, ended by {ended}"

@@ -14,7 +14,7 @@ from statistics import median
 import optuna
 from optuna.trial import FrozenTrial, Trial
 
-from search.budgets.feasibility import costs_at, over
+from search.budgets.feasibility import over
 from search.monitor.events import EpochEnd, Monitors, Tick
 from search.settings.strategies import BlackBoxSettings
 from search.strategies.black_box.encoding import Encoding
@@ -50,6 +50,7 @@ class Candidates:
     def next(self) -> None:
         """Makes one trial. Its number alone is the seed, so a killed search goes on as it would have gone on."""
         s, problem, began = self.settings, self.problem, time.perf_counter()
+        budgets = problem.budgets
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of experimental features
             trial = self.study.begin()
@@ -59,10 +60,11 @@ class Candidates:
             self.study.draw(trial, sampler, self.distributions)
             new = REFUSED not in trial.user_attrs
             drawn = {REFUSED: sampler.refused} if new and isinstance(sampler, RandomDraws) else {}
-            costs = costs_at(problem.space, self.architecture(trial), problem.models)
-            excess = over(costs, problem.budgets)
+            costs = budgets.costs(self.architecture(trial))
+            excess = over(costs, budgets.limits)
             self.study.note(trial, {**drawn, COSTS: costs})
-            found = self._excessive(excess) if excess else self._known(trial) or self._measure(trial)
+            over_budget = {VIOLATION: budgets.violation(excess)} if excess else None
+            found = over_budget or self._known(trial) or self._measure(trial)
             self.study.note(trial, {**found, SECONDS: time.perf_counter() - began})
             self.study.end(trial, self._values(found, costs))
         if SCORE in found and REPEATS not in found:
@@ -70,11 +72,7 @@ class Candidates:
 
     def _fits(self, places: Mapping[str, int]) -> bool:
         """Whether these parameters meet the budgets."""
-        problem = self.problem
-        return not over(costs_at(problem.space, self._stands_for(places), problem.models), problem.budgets)
-
-    def _excessive(self, excess: Mapping[str, float]) -> dict[str, float]:
-        return {VIOLATION: sum(amount / self.problem.budgets[name] for name, amount in excess.items())}
+        return self.problem.budgets.met_by(self._stands_for(places))
 
     def _known(self, trial: Trial) -> dict[str, float] | None:
         """What was measured of the same candidate before; None: it is new."""
@@ -109,7 +107,7 @@ class Candidates:
         trials, runtime = self.study.finished(), self.problem.runtime
         best = max(t.user_attrs[SCORE] for t in measured(trials))
         if score >= best:
-            shown = ", ".join(f"{name} {costs[name]:,.0f}" for name in self.problem.budgets)
+            shown = ", ".join(f"{name} {costs[name]:,.0f}" for name in self.problem.point.budgets)
             value = runtime.task.metric.written(score)
             runtime.monitor.note(f"candidate {trial.number + 1}: val {value}, {shown}: the best so far")
         tried, expected = len(measured(trials, pruned=True)), self.limits.expected(trials)

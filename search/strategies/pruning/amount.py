@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from search.budgets.feasibility import costs_at, over
 from search.errors import UsageError
 from search.settings.strategies import MagnitudeSettings
 from search.strategies.problem import Problem
@@ -101,4 +100,4 @@ class Amount:
         self._parts.remove(gone)
         architecture = self._problem.space.architecture()
         self._parts.remove(before)
-        return bool(over(costs_at(self._problem.space, architecture, self._problem.models), self._problem.budgets))
+        return not self._problem.budgets.met_by(architecture)

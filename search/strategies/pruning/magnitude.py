@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from cost_models.rules import CostModel
-from search.budgets.feasibility import BudgetError, costs_at, over
+from search.budgets.feasibility import BudgetError, Budgets
 from search.files.results import Result
 from search.settings.front import Point
 from search.settings.strategies import MagnitudeSettings
@@ -88,19 +88,16 @@ class Magnitude:
         whole = uniform(space, s.weight_bits)
         for point in points:
             refuse_amount(s, PARTS[s.structure](space, whole).sizes, point.budgets)
-            self._check_budgets(space, models, whole, point.budgets)
+            self._check_budgets(Budgets(space, models, point.budgets), whole)
 
-    def _check_budgets(
-        self, space: Space, models: Mapping[str, CostModel], whole: Architecture, budgets: Mapping[str, float]
-    ) -> None:
+    def _check_budgets(self, budgets: Budgets, whole: Architecture) -> None:
         s = self.settings
-        least = uniform(space, s.weight_bits, 0.0) if s.structure == "channels" else whole
-        costs = costs_at(space, least, models)
-        if over(costs, budgets):
+        least = uniform(budgets.space, s.weight_bits, 0.0) if s.structure == "channels" else whole
+        if not budgets.met_by(least):
             left = "one channel a layer" if s.structure == "channels" else "all channels (zeros save nothing)"
             raise BudgetError(
-                f"strategy 'magnitude' at {s.weight_bits} bits with {left}: costs are {costs}, budgets "
-                f"{dict(budgets)}. Lower strategy.weight_bits or raise the budgets."
+                f"strategy 'magnitude' at {s.weight_bits} bits with {left}: costs are {budgets.costs(least)}, budgets "
+                f"{dict(budgets.limits)}. Lower strategy.weight_bits or raise the budgets."
             )
 
     def run(self, problem: Problem) -> Iterator[Result]:

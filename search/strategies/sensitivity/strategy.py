@@ -57,8 +57,9 @@ class SensitivityProgram:
         left = self._left(problem)
         for point in problem.points:
             start = seed_architecture(problem.space)
-            found = repair(problem.space, start, problem.models, point.budgets, table.loss_increases)
-            yield problem.at(point).evaluate(found, left)
+            at_point = problem.at(point)
+            found = repair(at_point.budgets, start, table.loss_increases)
+            yield at_point.evaluate(found, left)
 
     def _left(self, problem: Problem, ahead: float = 0.0) -> int | None:
         """Epochs that a limit leaves for fine-tuning each point. Raises UsageError: none."""

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from search.atomic import write_text
+from search.budgets.changes import LossIncreases
 from search.budgets.feasibility import decisions_as, seed_architecture
-from search.budgets.repair import LossIncreases
 from search.errors import UsageError
 from search.files.documents import FINITE, NUMBER, OBJECT, TEXT, WHOLE, check_format, json_object, listed, unlike
 from search.objective.tried_options import difference_of, in_use
@@ -59,7 +59,7 @@ class Table:
 
     @property
     def loss_increases(self) -> LossIncreases:
-        """The table as `search.budgets.repair` reads it: gates in one vector, after the channel that is always open."""
+        """The table as search.budgets reads it: gates in one vector, after the channel that is always open."""
         found = {name: table.clamp_min(0) for name, table in self.increases.items()}
         gates = [found.pop(name)[:, 0] for name in self.gates]
         return found | ({GATES: torch.cat([torch.zeros(1, dtype=torch.float64), *gates])} if gates else {})

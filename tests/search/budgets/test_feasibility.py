@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from cost_models import COST_MODELS, cost_model
-from search.budgets.feasibility import BudgetError, ranges, refuse_impossible
+from search.budgets.feasibility import BudgetError, Budgets, ranges, refuse_impossible
 from search.budgets.layer_costs import cost_by_layer
 from search.config import composed
 from spaces.one_of import OneOf
@@ -28,11 +28,11 @@ def space_with_a_choice_of_blocks():
 def test_an_impossible_budget_is_refused_with_floors_where_blocks_are_a_choice(name):
     space, models = space_with_a_choice_of_blocks(), {name: cost_model(name, TARGET)}
     floor = ranges(space, models)[name].floor
-    refuse_impossible(space, models, {name: floor})
+    refuse_impossible(Budgets(space, models, {name: floor}))
     with pytest.raises(
         BudgetError, match=rf"budgets\.{name}.*cannot be met.*feasible are(.|\n)*Floor of each layer"
     ) as error:
-        refuse_impossible(space, models, {name: 0.9 * floor})
+        refuse_impossible(Budgets(space, models, {name: 0.9 * floor}))
     assert "5:" in str(error.value)  # the classifier
 
 

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from cost_models import COST_MODELS
-from search.budgets.feasibility import costs_at, over, ranges, refuse_impossible, seed_architecture
+from search.budgets.feasibility import Budgets, costs_at, ranges, refuse_impossible, seed_architecture
 from search.budgets.repair import repair
 from search.strategies.sensitivity.table import estimated
 from spaces.networks import ResNet8
@@ -29,26 +29,27 @@ def prepared(model, shape):
 def test_repaired_architecture_meets_the_budget_exactly(cost, share):
     space, increases = prepared(Small(channels=12), (1, 8, 8))
     span = ranges(space, MODELS)[cost]
-    budgets = {cost: span.floor + share * (span.seed - span.floor)}
-    found = repair(space, seed_architecture(space), MODELS, budgets, increases)
-    assert not over(costs_at(space, found, MODELS), budgets)
+    budgets = Budgets(space, MODELS, {cost: span.floor + share * (span.seed - span.floor)})
+    found = repair(budgets, seed_architecture(space), increases)
+    assert budgets.met_by(found) and budgets.costs(found)[cost] <= budgets.limits[cost]
     assert found != seed_architecture(space)
 
 
 def test_several_budgets_at_once_on_a_residual_network():
     space, increases = prepared(ResNet8(1, 4, 8), (1, 8, 8))
     seed = costs_at(space, seed_architecture(space), MODELS)
-    budgets = {"flash_bytes": 0.15 * seed["flash_bytes"], "peak_ram_bytes": 0.6 * seed["peak_ram_bytes"]}
-    found = repair(space, seed_architecture(space), MODELS, budgets, increases)
-    costs = costs_at(space, found, MODELS)
-    assert all(costs[name] <= limit for name, limit in budgets.items())
-    assert costs["flash_bytes"] > 0.5 * budgets["flash_bytes"]  # no more was taken than asked for, roughly
+    limits = {"flash_bytes": 0.15 * seed["flash_bytes"], "peak_ram_bytes": 0.6 * seed["peak_ram_bytes"]}
+    budgets = Budgets(space, MODELS, limits)
+    found = repair(budgets, seed_architecture(space), increases)
+    costs = budgets.costs(found)
+    assert all(costs[name] <= limit for name, limit in limits.items())
+    assert costs["flash_bytes"] > 0.5 * limits["flash_bytes"]  # no more was taken than asked for, roughly
 
 
 def test_an_architecture_within_budget_is_left_as_it_is():
     space, increases = prepared(Small(), (1, 8, 8))
     start = seed_architecture(space)
-    assert repair(space, start, MODELS, {"flash_bytes": 1e9}, increases) is start
+    assert repair(Budgets(space, MODELS, {"flash_bytes": 1e9}), start, increases) is start
 
 
 def test_dead_channels_go_first():
@@ -60,8 +61,8 @@ def test_dead_channels_go_first():
     space, increases = prepared(model, (1, 8, 8))
     seed = seed_architecture(space)
     closed = seed.having({"conv1/channels": (0, 0, 0, 0, 1, 1, 1, 1)})
-    budgets = {"peak_ram_bytes": costs_at(space, closed, MODELS)["peak_ram_bytes"]}
-    found = repair(space, seed, MODELS, budgets, increases)
+    limits = {"peak_ram_bytes": costs_at(space, closed, MODELS)["peak_ram_bytes"]}
+    found = repair(Budgets(space, MODELS, limits), seed, increases)
     assert found.picks["conv1/channels"][:4] == (0, 0, 0, 0)
 
 
@@ -71,4 +72,4 @@ def test_feasible_range_runs_from_the_floor_to_the_seed_and_costs_leave_decision
     found = ranges(space, MODELS)
     assert space.architecture() == before
     assert all(0 < r.floor < r.seed for r in found.values())
-    refuse_impossible(space, MODELS, {"flash_bytes": found["flash_bytes"].floor})
+    refuse_impossible(Budgets(space, MODELS, {"flash_bytes": found["flash_bytes"].floor}))

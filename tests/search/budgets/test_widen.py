@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cost_models import COST_MODELS
-from search.budgets.feasibility import costs_at, seed_architecture
+from search.budgets.feasibility import Budgets, costs_at, seed_architecture
 from search.budgets.widen import widened
 from search.deploy.lower import lower
 from search.integer.executor import Executor
@@ -49,10 +49,10 @@ def test_grows_as_far_as_the_budget_goes_and_in_proportion(network, cost):
     make, shape = NETWORKS[network]
     space, _ = spaced(make(), shape)
     start, importance = halved(space)
-    budgets = {cost: 4 * costs_at(space, start, MODELS)[cost]}
-    found = widened(space, start, MODELS, budgets, importance)
+    limit = 4 * costs_at(space, start, MODELS)[cost]
+    found = widened(Budgets(space, MODELS, {cost: limit}), start, importance)
     costs = costs_at(space, found, MODELS)
-    assert 0.7 * budgets[cost] < costs[cost] <= budgets[cost]
+    assert 0.7 * limit < costs[cost] <= limit
     factors = {n: sum(found.picks[n]) / sum(start.picks[n]) for n in importance}
     assert max(factors.values()) - min(factors.values()) <= max(1 / sum(start.picks[n]) for n in importance) + 1e-9
     for name, pick in found.picks.items():
@@ -65,7 +65,7 @@ def test_grows_as_far_as_the_budget_goes_and_in_proportion(network, cost):
 def test_stays_where_nothing_fits():
     space, _ = spaced(Small(), (1, 8, 8))
     start, importance = halved(space)
-    assert widened(space, start, MODELS, costs_at(space, start, MODELS), importance) == start
+    assert widened(Budgets(space, MODELS, costs_at(space, start, MODELS)), start, importance) == start
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -73,9 +73,8 @@ def test_a_grown_network_computes_what_it_did_and_its_costs_are_exact(network):
     make, shape = NETWORKS[network]
     space, x = spaced(make(), shape)
     start, importance = halved(space)
-    grown = widened(
-        space, start, MODELS, {"flash_bytes": 3 * costs_at(space, start, MODELS)["flash_bytes"]}, importance
-    )
+    limits = {"flash_bytes": 3 * costs_at(space, start, MODELS)["flash_bytes"]}
+    grown = widened(Budgets(space, MODELS, limits), start, importance)
     before, after = space.decide(start).eval(), space.decide(grown).eval()
     for network_ in (before, after):
         network_.set_mode("float")

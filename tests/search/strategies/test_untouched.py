@@ -7,7 +7,15 @@ import torch
 from torch.nn import functional as F
 
 from cost_models import COST_MODELS
-from search.budgets.feasibility import BudgetError, costs_at, ranges, refuse_impossible, seed_architecture, smallest
+from search.budgets.feasibility import (
+    BudgetError,
+    Budgets,
+    costs_at,
+    ranges,
+    refuse_impossible,
+    seed_architecture,
+    smallest,
+)
 from search.budgets.layer_costs import bit_counts, rows
 from search.budgets.repair import repair
 from search.budgets.widen import widened
@@ -61,22 +69,18 @@ def batches():
 def repaired(space):
     increases = estimated(space, batches(), F.cross_entropy, facts={}).loss_increases
     span = ranges(space, FLASH)["flash_bytes"]
-    budgets = {"flash_bytes": span.floor + 0.3 * (span.seed - span.floor)}
-    found = repair(space, seed_architecture(space), FLASH, budgets, increases)
-    assert costs_at(space, found, FLASH)["flash_bytes"] <= budgets["flash_bytes"]
+    limit = span.floor + 0.3 * (span.seed - span.floor)
+    found = repair(Budgets(space, FLASH, {"flash_bytes": limit}), seed_architecture(space), increases)
+    assert costs_at(space, found, FLASH)["flash_bytes"] <= limit
 
 
 def refused(space):
+    budgets = Budgets(space, FLASH, {"flash_bytes": 1.0})
+    increases = estimated(space, batches(), F.cross_entropy, facts={}).loss_increases
     with pytest.raises(BudgetError):
-        repair(
-            space,
-            seed_architecture(space),
-            FLASH,
-            {"flash_bytes": 1.0},
-            estimated(space, batches(), F.cross_entropy, facts={}).loss_increases,
-        )
+        repair(budgets, seed_architecture(space), increases)
     with pytest.raises(BudgetError):
-        refuse_impossible(space, FLASH, {"flash_bytes": 1.0})
+        refuse_impossible(budgets)
 
 
 def too_slow(space):
@@ -86,7 +90,7 @@ def too_slow(space):
 
 def widen(space):
     least = smallest(space, FLASH["flash_bytes"])
-    grown = widened(space, least, FLASH, {"flash_bytes": 5000.0}, importance(space))
+    grown = widened(Budgets(space, FLASH, {"flash_bytes": 5000.0}), least, importance(space))
     assert grown != least
 
 
