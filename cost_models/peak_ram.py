@@ -28,7 +28,7 @@ def _use(layer: LayerUse, picks: Picks) -> Use | None:
     return Use(layer.inputs, (layer.output,), layer.inputs[0] if layer.operator.aliases else None)
 
 
-def lifetimes(network: Network, picks: Picks | None = None) -> dict[str, tuple[int, int]]:
+def _spans(network: Network, picks: Picks | None = None) -> dict[str, tuple[int, int]]:
     """First and last layer at which each memory is live; search.integer.memory says what that means.
 
     Args:
@@ -54,7 +54,7 @@ def _live(network: Network, picks: Picks, plans: dict[tuple[tuple[str, int], ...
     """
     key = tuple(picks.items())
     if key not in plans:
-        lives = lifetimes(network, picks)
+        lives = _spans(network, picks)
         names = [*network.inputs, *(layer.output for layer in network.layers)]
         spans = [lives.get(name, (1, 0)) for name in names]
         live = [

@@ -22,8 +22,8 @@ from search.strategies.evaluator import Evaluator
 from search.strategies.problem import Problem
 from search.training import checkpoint
 from search.training.checkpoint import checkpoint_file
-from search.training.evaluation import measure
-from search.training.fingerprint import refuse_other, write_fingerprint
+from search.training.evaluation import scores_of
+from search.training.fingerprint import refuse_other_experiment, write_fingerprint
 from search.training.float_network import float_copy
 from search.training.ledger import Ledger
 from search.training.loop import PhaseRun
@@ -71,7 +71,7 @@ def _claim(experiment: Experiment, folder: Path) -> None:
     def claim() -> None:
         with file_errors(folder, "cannot be made"):
             folder.mkdir(parents=True, exist_ok=True)
-        refuse_other(folder, experiment.fingerprint)
+        refuse_other_experiment(folder, experiment.fingerprint)
         write_fingerprint(folder, experiment.fingerprint)
 
     distributed.agreed(claim)
@@ -168,7 +168,7 @@ def _warm_up(experiment: Experiment, space: Space, runtime: Runtime) -> float:
     if w.source is not None and not run.path.exists():
         run.adopt(checkpoint_file(Path(w.source), "warmup"))
     run.run()
-    return measure(space, runtime.val, experiment.task, FLOAT).value
+    return scores_of(space, runtime.val, experiment.task, FLOAT).value
 
 
 def _problem(experiment: Experiment, space: Space, float_network: Space, runtime: Runtime) -> Problem:

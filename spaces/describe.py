@@ -47,10 +47,10 @@ class ChannelWidths(NamedTuple):
 
 def describe(space: Described, selection: Selection) -> Network:
     """The network with the channels, and the channels of each width, that the decisions say, in float64."""
-    return _Description(space, selection).network()
+    return _NetworkDescription(space, selection).network()
 
 
-class _Description:
+class _NetworkDescription:
     """A space as its decisions say.
 
     Attributes:

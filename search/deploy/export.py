@@ -12,8 +12,8 @@ from search.atomic import write_text
 from search.budgets.layer_costs import rows
 from search.budgets.pareto import front_knee, front_volume
 from search.data.batches import Batches
-from search.deploy import verify
 from search.deploy.lower import lower
+from search.deploy.verify import scores_of_program, verify
 from search.errors import file_errors
 from search.files.results import Result
 from search.integer.program import Program
@@ -21,7 +21,7 @@ from search.integer.sparse import stored_bytes
 from search.monitor.events import Monitor
 from search.settings.front import Point
 from search.tasks import Task
-from search.training.evaluation import measure
+from search.training.evaluation import scores_of
 from spaces.patterns import DENSE
 from spaces.space import FAKE, FLOAT, INTEGER, Space
 
@@ -61,11 +61,11 @@ class Exporter:
         network.save(folder / "model.safetensors")
         write_text(folder / "architecture.json", best.architecture.to_json())
         self.monitor.table(*rows(self.space, network))
-        found = self._measured(point, best, network, program)
+        found = self._summary_of(point, best, network, program)
         files = ("program.safetensors", "model.safetensors")
         return found | {"files": {name: (folder / name).stat().st_size for name in files}}
 
-    def _measured(self, point: Point, best: Result, network: Space, program: Program) -> dict[str, Any]:
+    def _summary_of(self, point: Point, best: Result, network: Space, program: Program) -> dict[str, Any]:
         costs: dict[str, dict[str, Any]] = {
             name: {"seed_network": _number(self.seed_costs[name]), "found": _number(best.costs[name]), "unit": m.unit}
             for name, m in self.models.items()
@@ -76,9 +76,9 @@ class Exporter:
             for n, limit in point.budgets.items()
         }
         splits = {split: self.whole(split) for split in ("val", "test")}
-        check = verify.verify(network, program, splits["test"])
-        decided = {split: measure(network, batches, self.task, FAKE).value for split, batches in splits.items()}
-        integer = {split: verify.measure(program, batches, self.task) for split, batches in splits.items()}
+        check = verify(network, program, splits["test"])
+        decided = {split: scores_of(network, batches, self.task, FAKE).value for split, batches in splits.items()}
+        integer = {split: scores_of_program(program, batches, self.task) for split, batches in splits.items()}
         return {
             "experiment": self.experiment,
             "seed": self.seed,
@@ -102,7 +102,7 @@ class Exporter:
 
     def of_floats(self, teacher: Space, float_val: float) -> dict[str, float]:
         """The metric of the float network."""
-        return {"val": float_val, "test": measure(teacher, self.whole("test"), self.task, FLOAT).value}
+        return {"val": float_val, "test": scores_of(teacher, self.whole("test"), self.task, FLOAT).value}
 
 
 def front_summary(found: list[dict[str, Any]], metric: str, axis: str, seed_cost: float) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def verify(space: Space, program: Program, batches: Batches, limit: int = 256) -
     return Verification(wrong, tensors, elements, first)
 
 
-def measure(program: Program, batches: Batches, task: Task) -> Scores:
+def scores_of_program(program: Program, batches: Batches, task: Task) -> Scores:
     """What the program scores on the batches, run by the executor."""
     executor, scores = Executor(program), task.scores()
     for images, targets in batches.epoch(0):

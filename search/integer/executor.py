@@ -12,7 +12,7 @@ from search.errors import UsageError
 from search.integer.kernels import BLOCK, Array, Scratch, quantize
 from search.integer.memory import dead_after
 from search.integer.node_kernels import to_batch_first
-from search.integer.prepared import prepare
+from search.integer.prepared import prepared_operator
 from search.integer.program import Node, Program, TensorInfo
 
 CHUNK_IMAGES = 16  # images that a thread takes through the network together, at most
@@ -148,7 +148,7 @@ class PreparedNode:
         self.inputs, self.output = node.inputs, node.output
         self._info = program.tensors[node.output]
         self._strip = strip  # codes
-        self._operator = prepare(program, node)
+        self._operator = prepared_operator(program, node)
 
     def run(self, inputs: list[Array], images: int, scratch: Scratch) -> Array:
         """Codes (*spatial, n, c) of the inputs to those of the output."""

@@ -179,6 +179,6 @@ KERNELS: dict[str, Callable[[Program, Node], Prepared]] = {
 }
 
 
-def prepare(program: Program, node: Node) -> Prepared:
+def prepared_operator(program: Program, node: Node) -> Prepared:
     """The node as a callable."""
     return KERNELS[node.op](program, node)

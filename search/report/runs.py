@@ -103,7 +103,7 @@ def read_run(folder: Path) -> RunRecord:
     task = _task(folder / CONFIG_FILE, settings)
     points = _exported(folder / SUMMARY_FILE, summary, TASKS[task].words.metric.name, faults)
     known = {point.architecture.hash for point in points if point.architecture}
-    points += [_measured(result) for result in results if result.architecture.hash not in known]
+    points += [_unexported(result) for result in results if result.architecture.hash not in known]
     return RunRecord(
         folder=folder,
         task=task,
@@ -206,7 +206,7 @@ def _architecture(path: Path, faults: list[str]) -> Architecture | None:
         return None
 
 
-def _measured(result: Result) -> RunPoint:
+def _unexported(result: Result) -> RunPoint:
     """Points that were trained and measured on validation data, and not exported."""
     costs = {name: {"found": value, "unit": result.units.get(name, "")} for name, value in result.costs.items()}
     return RunPoint(result.architecture, result.budgets, costs, {"integer": {"val": result.selected}})

@@ -9,7 +9,7 @@ from search.budgets.feasibility import BudgetError, costs_of, over
 from search.files.results import Result
 from search.settings.front import Point
 from search.settings.run import Settings
-from search.training.evaluation import measure, reestimate_norms
+from search.training.evaluation import reestimate_norms, scores_of
 from search.training.loop import PhaseRun
 from search.training.phase import Learning, Phase, Schedule, Stopping, Teacher, label
 from search.training.runtime import Runtime
@@ -104,7 +104,7 @@ class Evaluator:
         return metrics
 
     def _value(self, network: Space, mode: str) -> float:
-        return measure(network, self.runtime.val, self.runtime.task, mode).value
+        return scores_of(network, self.runtime.val, self.runtime.task, mode).value
 
     def _finetuning(self, architecture: Architecture, epochs: int | None, goes_on: bool) -> Phase:
         """The next phase of fine-tuning. Architectures are fine-tuned in the order in which they are found."""

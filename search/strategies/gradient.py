@@ -13,7 +13,7 @@ from search.settings.front import Point
 from search.settings.strategies import GradientSettings
 from search.strategies.problem import FORWARD, Problem
 from search.strategies.strategy import progressive
-from search.training.evaluation import measure
+from search.training.evaluation import scores_of
 from search.training.loop import PhaseRun
 from search.training.phase import Learning, Phase, Schedule, label
 from spaces.architecture import Architecture
@@ -111,7 +111,7 @@ class Gradient:
         tried, runtime = objective.tried.passes, problem.runtime
         PhaseRun(space, phase, runtime).run()
         runtime.ledger.spend("search", FORWARD * (objective.tried.passes - tried) / len(runtime.whole), 0.0)
-        return measure(space, runtime.val, runtime.task, FAKE, mixed=True).value
+        return scores_of(space, runtime.val, runtime.task, FAKE, mixed=True).value
 
     def _found(self, problem: Problem, objective: Objective) -> Architecture:
         """The architecture that the search came to, brought within the budgets. The space stays as it is."""

@@ -9,7 +9,7 @@ from spaces.space import Space
 
 
 @torch.no_grad()
-def measure(space: Space, batches: Batches, task: Task, mode: str, mixed: bool = False) -> Scores:
+def scores_of(space: Space, batches: Batches, task: Task, mode: str, mixed: bool = False) -> Scores:
     """What the space scores on the batches. The space is left as it was.
 
     Args:

@@ -42,7 +42,7 @@ def fingerprint_of(settings: Settings, data: Data, space: Space, seed_costs: Map
     return json_object(json.dumps(found, default=str))  # as it is read back
 
 
-def refuse_other(folder: Path, own: Mapping[str, Any]) -> None:
+def refuse_other_experiment(folder: Path, own: Mapping[str, Any]) -> None:
     """Raises RunFolderError for a run that began as another experiment, and names what differs.
 
     A run of a version that wrote no fingerprint may go on.

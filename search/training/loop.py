@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from search.training.checkpoint import checkpoint_file
-from search.training.evaluation import measure
+from search.training.evaluation import scores_of
 from search.training.phase import Phase
 from search.training.phase_state import PhaseCheckpoint, PhaseState
 from search.training.reporting import Reporter
@@ -91,7 +91,7 @@ class PhaseRun:
         state, schedule, task = self.state, self.phase.schedule, self.runtime.task
         if self.phase.stopping.keep_best and state.best is None and state.epoch == 0 and self.phase.architecture:
             mode, images = INTEGER if schedule.integer_epochs else schedule.mode, self.runtime.val.images
-            value = measure(self.space, self.runtime.val, task, mode).value
+            value = scores_of(self.space, self.runtime.val, task, mode).value
             state.best = value - 2 * task.standard_error(value, images), state.copied()
 
     def _place(self, share: float = 0.0, running: float = 0.0) -> float:
@@ -137,7 +137,7 @@ class PhaseRun:
 
     def validate(self) -> float:
         """The metric on validation data. Where epochs are compared by it, the best one so far is noted."""
-        value = measure(self.space, self.runtime.val, self.runtime.task, self.space.mode).value
+        value = scores_of(self.space, self.runtime.val, self.runtime.task, self.space.mode).value
         if self.phase.stopping.compares and self._in_integers():
             self.state.compare(value)
         return value

@@ -29,10 +29,10 @@ def described(
     Raises:
         UsageError: an option matches no layer, or no layer can take what it offers.
     """
-    return _Description(blocks, inputs, outputs, options).made(name)
+    return _SpaceDescription(blocks, inputs, outputs, options).made(name)
 
 
-class _Description:
+class _SpaceDescription:
     """The parts of a description while they are made. Choices and layers left alone are collected on the way."""
 
     def __init__(

@@ -26,7 +26,7 @@ from search.strategies.black_box.studies import (
     Chosen,
     Study,
     epochs_of,
-    measured,
+    measured_trials,
 )
 from search.strategies.problem import Problem
 
@@ -60,7 +60,7 @@ class CandidateSearch:
                 self.candidates.next()
         self.study.leave()
         trials = self.study.finished()
-        finished, drawn = measured(trials), self.settings.attempts - self.limits.attempts_left(trials)
+        finished, drawn = measured_trials(trials), self.settings.attempts - self.limits.attempts_left(trials)
         if not finished:
             raise UsageError(
                 f"strategy '{self.settings.name}': ended by {ended}, and none of {drawn:,} candidates that were drawn "
@@ -97,7 +97,7 @@ def _metrics(trials: Sequence[FrozenTrial]) -> dict[str, float]:
     cut = [t for t in trials if t.state == TrialState.PRUNED and VIOLATION not in t.user_attrs]
     refused = [(VIOLATION in t.user_attrs) + t.user_attrs.get(REFUSED, 0) for t in trials]
     found = {
-        "candidates": len(measured(trials)),
+        "candidates": len(measured_trials(trials)),
         "infeasible": sum(refused),
         "repeated": sum(REPEATS in t.user_attrs for t in trials),
         "cut_short": len(cut),

@@ -31,7 +31,7 @@ from search.strategies.black_box.studies import (
     SECONDS,
     VIOLATION,
     Study,
-    measured,
+    measured_trials,
 )
 from search.strategies.problem import Problem
 from spaces.architecture import Architecture
@@ -64,7 +64,7 @@ class Candidates:
             excess = over(costs, budgets.limits)
             self.study.note(trial, {**drawn, COSTS: costs})
             over_budget = {VIOLATION: budgets.violation(excess)} if excess else None
-            found = over_budget or self._known(trial) or self._measure(trial)
+            found = over_budget or self._known(trial) or self._scored(trial)
             self.study.note(trial, {**found, SECONDS: time.perf_counter() - began})
             self.study.end(trial, self._values(found, costs))
         if SCORE in found and REPEATS not in found:
@@ -76,14 +76,14 @@ class Candidates:
 
     def _known(self, trial: Trial) -> dict[str, float] | None:
         """What was measured of the same candidate before; None: it is new."""
-        same = next((t for t in measured(self.study.finished()) if t.params == trial.params), None)
+        same = next((t for t in measured_trials(self.study.finished()) if t.params == trial.params), None)
         return None if same is None else {SCORE: same.user_attrs[SCORE], REPEATS: same.number}
 
-    def _measure(self, trial: Trial) -> dict[str, float]:
+    def _scored(self, trial: Trial) -> dict[str, float]:
         metric, prunes = self.problem.runtime.task.metric.of("val"), self.settings.pruner != "none"
         watch = _Watch(self.study, trial, metric) if prunes else None
         try:
-            score = self.proxy.measure(self.architecture(trial), watch)
+            score = self.proxy.score_of(self.architecture(trial), watch)
         except optuna.TrialPruned:
             return {EPOCHS: float(watch.epochs if watch else 0)}
         return {SCORE: score, EPOCHS: self.proxy.epochs}
@@ -100,17 +100,17 @@ class Candidates:
         return [score, *(costs[name] for name in self.settings.objectives)]
 
     def _usual(self) -> float:
-        scores = [float(trial.user_attrs[SCORE]) for trial in measured(self.study.finished())]
+        scores = [float(trial.user_attrs[SCORE]) for trial in measured_trials(self.study.finished())]
         return median(scores or [0.0])
 
     def _show(self, trial: Trial, score: float, costs: Mapping[str, float]) -> None:
         trials, runtime = self.study.finished(), self.problem.runtime
-        best = max(t.user_attrs[SCORE] for t in measured(trials))
+        best = max(t.user_attrs[SCORE] for t in measured_trials(trials))
         if score >= best:
             shown = ", ".join(f"{name} {costs[name]:,.0f}" for name in self.problem.point.budgets)
             value = runtime.task.metric.written(score)
             runtime.monitor.note(f"candidate {trial.number + 1}: val {value}, {shown}: the best so far")
-        tried, expected = len(measured(trials, pruned=True)), self.limits.expected(trials)
+        tried, expected = len(measured_trials(trials, pruned=True)), self.limits.expected(trials)
         fraction = runtime.ledger.fraction(self.limits.label, tried / expected)
         runtime.monitor.tick(
             Tick(

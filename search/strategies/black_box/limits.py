@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from optuna.trial import FrozenTrial
 
 from search.settings.strategies import BlackBoxSettings
-from search.strategies.black_box.studies import REFUSED, REPEATS, Study, epochs_of, measured
+from search.strategies.black_box.studies import REFUSED, REPEATS, Study, epochs_of, measured_trials
 from search.strategies.problem import Problem
 from search.training.phase import label
 
@@ -38,7 +38,7 @@ class Limits:
         running = 1 + self._study.others()
         again = len(trials) >= IN_A_ROW and all(REPEATS in t.user_attrs for t in trials[-IN_A_ROW:])
         limits = {
-            f"strategy.trials, {s.trials:,}": len(measured(trials, pruned=True)) >= s.trials,
+            f"strategy.trials, {s.trials:,}": len(measured_trials(trials, pruned=True)) >= s.trials,
             f"strategy.attempts, {s.attempts:,}": self.attempts_left(trials) <= 0,
             f"{IN_A_ROW} candidates in a row that were known": again,
             f"limits.epochs, {self._whole.epochs}, which leaves {self.epochs:.1f} epochs for candidates of "
@@ -61,7 +61,7 @@ class Limits:
 
     def expected(self, trials: Sequence[FrozenTrial]) -> float:
         """How many candidates will be measured in all, as far as these tell."""
-        tried = len(measured(trials, pruned=True))
+        tried = len(measured_trials(trials, pruned=True))
         return max(tried, min(self._settings.trials, tried * self.epochs / max(epochs_of(trials), 1e-9)))
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from search.monitor.events import Monitor, Monitors
 from search.settings.strategies import BlackBoxSettings
 from search.strategies.problem import FORWARD, Problem
-from search.training.evaluation import measure, reestimate_norms
+from search.training.evaluation import reestimate_norms, scores_of
 from search.training.ledger import Ledger
 from search.training.loop import PhaseRun
 from search.training.phase import Learning, Phase, Schedule
@@ -25,7 +25,7 @@ class Proxy:
     def __init__(self, problem: Problem, settings: BlackBoxSettings) -> None:
         self.problem, self.settings = problem, settings
 
-    def measure(self, architecture: Architecture, watch: Monitor | None = None) -> float:
+    def score_of(self, architecture: Architecture, watch: Monitor | None = None) -> float:
         """The metric of a candidate.
 
         Args:
@@ -39,7 +39,7 @@ class Proxy:
         else:
             self._train(network, watch or Monitors([]))
         images = runtime.val if s.val_images is None else runtime.val.some(s.val_images)
-        return measure(network, images, runtime.task, FAKE).value
+        return scores_of(network, images, runtime.task, FAKE).value
 
     @property
     def epochs(self) -> float:

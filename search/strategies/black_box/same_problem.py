@@ -93,7 +93,7 @@ def known_after(problem: Problem) -> Facts:
     return _plain(facts)
 
 
-def refuse_other(study: str, own: Facts, known: Mapping[str, Any], advice: str) -> None:
+def refuse_other_problem(study: str, own: Facts, known: Mapping[str, Any], advice: str) -> None:
     """Refuses a study of another problem.
 
     Raises:

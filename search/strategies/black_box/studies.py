@@ -14,7 +14,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from search.settings.strategies import BlackBoxSettings
-from search.strategies.black_box.same_problem import DIRECTIONS, PARAMETERS, Facts, directions, refuse_other
+from search.strategies.black_box.same_problem import DIRECTIONS, PARAMETERS, Facts, directions, refuse_other_problem
 from search.strategies.black_box.storages import StorageError, answering, storage_at
 from search.strategies.problem import Problem
 
@@ -46,7 +46,7 @@ def check_shared(settings: BlackBoxSettings, facts: Mapping[str, Facts]) -> None
         study = known.get(_name(settings, point))
         if study is not None:
             found = {**study.user_attrs, DIRECTIONS: [d.name.lower() for d in study.directions]}
-            refuse_other(study.study_name, own, found, OTHER_STUDY)
+            refuse_other_problem(study.study_name, own, found, OTHER_STUDY)
 
 
 class Chosen(NamedTuple):
@@ -89,7 +89,7 @@ class Study:
         for _ in range(2):
             with self.answering():
                 known = {**self.optuna.user_attrs, DIRECTIONS: [d.name.lower() for d in self.optuna.directions]}
-            refuse_other(self.optuna.study_name, facts, known, advice)
+            refuse_other_problem(self.optuna.study_name, facts, known, advice)
             with self.answering():
                 for name in facts.keys() - known.keys():
                     self.optuna.set_user_attr(name, facts[name])
@@ -213,7 +213,7 @@ def ended(study: optuna.Study) -> list[FrozenTrial]:
     return [t for t in trials if SCORE in t.user_attrs or VIOLATION in t.user_attrs]
 
 
-def measured(trials: Sequence[FrozenTrial], pruned: bool = False) -> list[FrozenTrial]:
+def measured_trials(trials: Sequence[FrozenTrial], pruned: bool = False) -> list[FrozenTrial]:
     """Candidates that were measured, each once; with `pruned` also those whose training was cut short."""
     done = [t for t in trials if t.state in ENDED and REPEATS not in t.user_attrs]
     return [t for t in done if SCORE in t.user_attrs or (pruned and EPOCHS in t.user_attrs)]

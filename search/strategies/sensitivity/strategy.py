@@ -16,7 +16,15 @@ from search.files.results import Result
 from search.settings.front import Point
 from search.settings.strategies import SensitivitySettings
 from search.strategies.problem import FORWARD, Problem
-from search.strategies.sensitivity.table import FILE, UNFINISHED, Table, estimated, fingerprint, measured, passes
+from search.strategies.sensitivity.table import (
+    FILE,
+    UNFINISHED,
+    Table,
+    estimated_table,
+    fingerprint,
+    measured_table,
+    passes,
+)
 from search.strategies.strategy import training
 from spaces.space import Space
 
@@ -101,7 +109,7 @@ class SensitivityProgram:
         batches, runtime, began = problem.sample(self.settings.batches), problem.runtime, time.perf_counter()
         task = runtime.task
         if self.settings.estimate == "gradient":
-            table = estimated(problem.space, batches, task.comparison_loss, facts=task.facts)
+            table = estimated_table(problem.space, batches, task.comparison_loss, facts=task.facts)
             return replace(table, seconds=time.perf_counter() - began)
         path, tries = runtime.folder / UNFINISHED, passes(problem.space)
         known = self._unfinished(path, problem)
@@ -118,7 +126,7 @@ class SensitivityProgram:
         left = runtime.ledger.left()
         allowed = None if left is None else FOR_TABLE * left
         return timed(
-            measured(
+            measured_table(
                 problem.space,
                 batches,
                 task.comparison_loss,

@@ -177,7 +177,7 @@ def fingerprint(space: Space, facts: Mapping[str, Any]) -> str:
 
 
 @torch.no_grad()
-def measured(
+def measured_table(
     space: Space,
     batches: list[Batch],
     loss: Loss,
@@ -231,7 +231,7 @@ def _increases(decision: Decision, increase: Callable[[], float]) -> Tensor:
     return found
 
 
-def estimated(space: Space, batches: list[Batch], loss: Loss, *, facts: Mapping[str, Any]) -> Table:
+def estimated_table(space: Space, batches: list[Batch], loss: Loss, *, facts: Mapping[str, Any]) -> Table:
     """The table by the Fisher information (search.objective.fisher), in one pass. Whole choices are tried."""
     with decisions_as(space, seed_architecture(space)), watched(space, frozen_norms=True):
         seen = [_of_batch(space, images, targets, loss) for images, targets in batches]
@@ -274,7 +274,7 @@ def _tried(space: Space, images: Tensor, loss: Callable[[Tensor], Tensor], reach
 
 
 def passes(space: Space) -> int:
-    """Forward passes that `measured` takes on each batch."""
+    """Forward passes that `measured_table` takes on each batch."""
     return 1 + sum(map(_tries, space.decisions.values()))
 
 

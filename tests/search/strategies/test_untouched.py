@@ -22,7 +22,7 @@ from search.budgets.widen import widened
 from search.settings.strategies import BlackBoxSettings
 from search.strategies.black_box.encoding import importance
 from search.strategies.black_box.proxy import Proxy
-from search.strategies.sensitivity.table import estimated, measured
+from search.strategies.sensitivity.table import estimated_table, measured_table
 from spaces.searchable import Options, searchable
 from spaces.space import FAKE, FLOAT
 from tests.search.small import problem_of, settings, write_stripes
@@ -67,7 +67,7 @@ def batches():
 
 
 def repaired(space):
-    increases = estimated(space, batches(), F.cross_entropy, facts={}).loss_increases
+    increases = estimated_table(space, batches(), F.cross_entropy, facts={}).loss_increases
     span = ranges(space, FLASH)["flash_bytes"]
     limit = span.floor + 0.3 * (span.seed - span.floor)
     found = repair(Budgets(space, FLASH, {"flash_bytes": limit}), seed_architecture(space), increases)
@@ -76,7 +76,7 @@ def repaired(space):
 
 def refused(space):
     budgets = Budgets(space, FLASH, {"flash_bytes": 1.0})
-    increases = estimated(space, batches(), F.cross_entropy, facts={}).loss_increases
+    increases = estimated_table(space, batches(), F.cross_entropy, facts={}).loss_increases
     with pytest.raises(BudgetError):
         repair(budgets, seed_architecture(space), increases)
     with pytest.raises(BudgetError):
@@ -85,7 +85,7 @@ def refused(space):
 
 def too_slow(space):
     with pytest.raises(ValueError, match=r"limits\.seconds"):
-        measured(space, batches(), F.cross_entropy, allowed=0.0, facts={})
+        measured_table(space, batches(), F.cross_entropy, allowed=0.0, facts={})
 
 
 def widen(space):
@@ -98,7 +98,7 @@ LOOKS = {
     "repair": repaired,
     "refusals": refused,
     "a table that takes too long": too_slow,
-    "a table": lambda space: measured(space, batches(), F.cross_entropy, facts={}),
+    "a table": lambda space: measured_table(space, batches(), F.cross_entropy, facts={}),
     "widened": widen,
     "costs": lambda space: costs_at(space, seed_architecture(space), FLASH),
     "bits": bit_counts,
@@ -133,5 +133,5 @@ def test_architectures_are_measured_without_a_trace_in_the_space(problem, evalua
         with pytest.raises(BudgetError, match="over budget by"):
             problem.at(replace(problem.point, budgets={"flash_bytes": 1})).evaluate(seed_architecture(space))
     else:
-        assert 0 <= Proxy(problem, BlackBoxSettings("random", evaluation=evaluation)).measure(architecture) <= 1
+        assert 0 <= Proxy(problem, BlackBoxSettings("random", evaluation=evaluation)).score_of(architecture) <= 1
     assert same(before, state(space))

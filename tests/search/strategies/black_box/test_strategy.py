@@ -45,8 +45,8 @@ def test_a_search_ends_within_the_budget_and_says_what_it_tried(data, tmp_path, 
 
 def test_every_candidate_that_is_measured_meets_the_budget(data, tmp_path, monkeypatch):
     seen = []
-    original = Proxy.measure
-    monkeypatch.setattr(Proxy, "measure", lambda self, a, *rest: (seen.append(a), original(self, a, *rest))[1])
+    original = Proxy.score_of
+    monkeypatch.setattr(Proxy, "score_of", lambda self, a, *rest: (seen.append(a), original(self, a, *rest))[1])
     made, _ = prepared_and_run(tmp_path / "run", configured(data, trials=8))
     flash = made.models["flash_bytes"]
     assert len(seen) == 8
@@ -58,7 +58,7 @@ def test_every_candidate_that_is_measured_meets_the_budget(data, tmp_path, monke
 def test_after_a_kill_it_goes_on_as_it_would_have(data, tmp_path, sampler):
     population = {"population": 3} if sampler in POPULATIONS else {}
     config = configured(data, sampler, trials=13, **population)  # of which cmaes and tpe draw the first ten at random
-    goes_on_as_it_would_have(config, tmp_path, killed(Proxy, "measure", at=(1, 13)))
+    goes_on_as_it_would_have(config, tmp_path, killed(Proxy, "score_of", at=(1, 13)))
     assert parameters(tmp_path / "whole") == parameters(tmp_path / "killed")
 
 

@@ -32,7 +32,7 @@ def test_after_a_kill_it_goes_on_in_a_study_that_is_shared(data, tmp_path):
     config = configured(data, trials=4)
     run(tmp_path / "whole", config)
     config.strategy = BlackBoxSettings("random", trials=4, storage=f"sqlite:///{tmp_path / 'study.db'}", study="shared")
-    goes_on_as_it_would_have(config, tmp_path, killed(Proxy, "measure", at=(1, 4)))
+    goes_on_as_it_would_have(config, tmp_path, killed(Proxy, "score_of", at=(1, 4)))
     study = optuna.load_study(study_name="shared", storage=config.strategy.storage)
     assert [(t.state, t.params) for t in study.trials] == parameters(tmp_path / "whole")
 
@@ -141,7 +141,7 @@ def end_running(url):
 @pytest.mark.parametrize("lost", [{2}, {2, 3, 4}])
 def test_candidates_that_others_end_are_lost_but_not_without_an_end(data, tmp_path, monkeypatch, lost):
     url = f"sqlite:///{tmp_path / 'study.db'}"
-    original, calls = Proxy.measure, []
+    original, calls = Proxy.score_of, []
 
     def ended(*arguments):
         calls.append(arguments)
@@ -149,7 +149,7 @@ def test_candidates_that_others_end_are_lost_but_not_without_an_end(data, tmp_pa
             end_running(url)
         return original(*arguments)
 
-    monkeypatch.setattr(Proxy, "measure", ended)
+    monkeypatch.setattr(Proxy, "score_of", ended)
     config = configured(data, trials=4, storage=url, study="shared")
     if len(lost) == 1:
         run(tmp_path / "run", config)
@@ -161,7 +161,7 @@ def test_candidates_that_others_end_are_lost_but_not_without_an_end(data, tmp_pa
 
 def test_a_journal_that_was_cut_off_goes_on(data, tmp_path):
     config, journal = configured(data, trials=8), tmp_path / "run" / "study.jsonl"
-    with killed(Proxy, "measure", at=(5,)), pytest.raises(Killed):
+    with killed(Proxy, "score_of", at=(5,)), pytest.raises(Killed):
         run(tmp_path / "run", config)
     journal.write_bytes(journal.read_bytes()[:-20])
     run(tmp_path / "run", config)
@@ -184,7 +184,7 @@ def test_a_failure_of_a_candidate_is_not_the_storages(data, tmp_path, monkeypatc
     def fails(*arguments):
         raise OSError("images gone")
 
-    monkeypatch.setattr(Proxy, "measure", fails)
+    monkeypatch.setattr(Proxy, "score_of", fails)
     with pytest.raises(OSError, match="images gone"):
         run(tmp_path / "run", configured(data, trials=2))
 
@@ -194,7 +194,7 @@ def test_a_storage_that_goes_away_is_named_and_the_search_goes_on_when_it_is_bac
     place.mkdir()
     url = f"sqlite:///{place / 'study.db'}"
     config = configured(data, trials=6, storage=url, study="shared")
-    original, calls = Proxy.measure, []
+    original, calls = Proxy.score_of, []
 
     def gone(self, *arguments):
         calls.append(arguments)
@@ -203,7 +203,7 @@ def test_a_storage_that_goes_away_is_named_and_the_search_goes_on_when_it_is_bac
         return original(self, *arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Proxy, "measure", gone)
+        patched.setattr(Proxy, "score_of", gone)
         with pytest.raises(StorageError, match=r"strategy\.storage 'sqlite.*does not answer.*kept.*resume="):
             run(tmp_path / "run", config)
     (tmp_path / "away").rename(place)

@@ -134,6 +134,6 @@ def test_a_ranking_beats_chance_before_fine_tuning(digits, kind, fraction, crite
         for values, accuracies in ((scores(problem, parts, criterion), ranked), *((draw, drawn) for draw in draws)):
             order = ascending(values, parts.sizes)
             parts.remove(none.index_fill(0, order[: round(fraction * count)], True))
-            accuracies.append(Proxy(problem, BlackBoxSettings()).measure(problem.space.architecture()))
+            accuracies.append(Proxy(problem, BlackBoxSettings()).score_of(problem.space.architecture()))
             parts.remove(none)
     assert sum(ranked) / 3 > sum(drawn) / 15 + 0.1

@@ -10,7 +10,7 @@ from search.budgets.feasibility import seed_architecture
 from search.errors import UsageError
 from search.settings.front import Front
 from search.settings.strategies import SensitivitySettings
-from search.strategies.sensitivity.table import Table, estimated, fingerprint, measured, passes
+from search.strategies.sensitivity.table import Table, estimated_table, fingerprint, measured_table, passes
 from spaces.searchable import Options, searchable
 from tests.search.kills import Killed, killed
 from tests.search.small import Small, prepared, run, settings, write_stripes
@@ -41,7 +41,7 @@ def loss_of(space, architecture, batches):
 
 
 def test_an_entry_is_the_loss_of_the_network_that_it_would_be(space, batches):
-    table, seed = measured(space, batches, LOSS, facts={}), seed_architecture(space)
+    table, seed = measured_table(space, batches, LOSS, facts={}), seed_architecture(space)
     reached = loss_of(space, seed, batches)
     for name, group, i in (("conv1/channels", 3, 0), ("conv2/bits", 5, 0), ("head/bits", 1, 1)):
         pick = list(seed.picks[name])
@@ -52,7 +52,7 @@ def test_an_entry_is_the_loss_of_the_network_that_it_would_be(space, batches):
 
 def test_what_the_seed_network_has_hurts_nothing_and_the_space_stays_as_it_is(space, batches):
     before = {name: value.clone() for name, value in space.state_dict().items()}
-    table, seed = measured(space, batches, LOSS, facts={}), seed_architecture(space)
+    table, seed = measured_table(space, batches, LOSS, facts={}), seed_architecture(space)
     for name, decision in space.decisions.items():
         assert (table.increases[name][:, decision.options.index(decision.start)] == 0).all()
     assert all(torch.equal(value, before[name]) for name, value in space.state_dict().items())
@@ -61,12 +61,12 @@ def test_what_the_seed_network_has_hurts_nothing_and_the_space_stays_as_it_is(sp
 
 def test_passes_are_counted(space, batches):
     calls = []
-    measured(space, batches[:1], lambda logits, labels: (calls.append(1), LOSS(logits, labels))[1], facts={})
+    measured_table(space, batches[:1], lambda logits, labels: (calls.append(1), LOSS(logits, labels))[1], facts={})
     assert len(calls) == passes(space) == 1 + (8 + 16) + 2 * (8 + 16 + 4)
 
 
 def test_an_estimate_ranks_much_as_what_is_measured(space, batches):
-    exact, rough = measured(space, batches, LOSS, facts={}), estimated(space, batches, LOSS, facts={})
+    exact, rough = measured_table(space, batches, LOSS, facts={}), estimated_table(space, batches, LOSS, facts={})
     assert rough.options == exact.options and rough.gates == exact.gates
     two_bits = [t.increases["conv2/bits"][:, 0].sum() + t.increases["conv1/bits"][:, 0].sum() for t in (exact, rough)]
     four_bits = [t.increases["conv2/bits"][:, 1].sum() + t.increases["conv1/bits"][:, 1].sum() for t in (exact, rough)]
@@ -74,7 +74,7 @@ def test_an_estimate_ranks_much_as_what_is_measured(space, batches):
 
 
 def test_a_table_is_read_as_it_was_written(space, batches, tmp_path):
-    table = measured(space, batches, LOSS, facts={})
+    table = measured_table(space, batches, LOSS, facts={})
     table.save(tmp_path / "t.json")
     again = Table.load(tmp_path / "t.json")
     assert (again.fingerprint, again.gates, again.options) == (table.fingerprint, table.gates, table.options)
@@ -98,7 +98,7 @@ def test_a_table_is_read_as_it_was_written(space, batches, tmp_path):
 )
 def test_a_table_that_is_damaged_is_named_with_what_to_do(space, batches, tmp_path, change, message):
     path = tmp_path / "t.json"
-    estimated(space, batches, LOSS, facts={}).save(path)
+    estimated_table(space, batches, LOSS, facts={}).save(path)
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(
         ValueError, match=rf"{path}: cannot be read .*{message}.*Name the sensitivity.json of another run"
@@ -116,15 +116,15 @@ def test_a_table_that_is_no_file_or_no_json_is_named(tmp_path):
 
 def test_a_table_is_of_one_loss_and_one_of_an_earlier_version_of_the_plain_one(space, batches):
     plain = {"label_smoothing": 0.0}
-    table = estimated(space, batches, LOSS, facts=plain)
+    table = estimated_table(space, batches, LOSS, facts=plain)
     assert fingerprint(space, plain) == fingerprint(space, {})  # as earlier versions wrote it
     assert table.fits(space, plain) and table.fits(space, {})
     for facts in ({"label_smoothing": 0.1}, plain | {"class_weights": [1.0, 2.0, 1.0, 1.0]}):
-        assert not table.fits(space, facts) and estimated(space, batches, LOSS, facts=facts).fits(space, facts)
+        assert not table.fits(space, facts) and estimated_table(space, batches, LOSS, facts=facts).fits(space, facts)
 
 
 def test_a_table_whose_rows_are_of_another_shape_does_not_fit(space, batches):
-    table = estimated(space, batches, LOSS, facts={})
+    table = estimated_table(space, batches, LOSS, facts={})
     name = next(iter(table.increases))
     assert table.fits(space, {})
     assert not replace(table, increases=table.increases | {name: table.increases[name][1:]}).fits(space, {})
@@ -155,7 +155,7 @@ def test_a_table_serves_a_new_budget_and_no_other_network(first, tmp_path, monke
     data, folder, summary = first
     config = configured(data, 300, table=str(folder / "sensitivity.json"))
     config.train.warmup.source = str(folder)
-    monkeypatch.setattr("search.strategies.sensitivity.strategy.measured", None)  # it is not made again
+    monkeypatch.setattr("search.strategies.sensitivity.strategy.measured_table", None)  # it is not made again
     found = run(tmp_path / "run", config)
     assert found["costs"]["flash_bytes"]["found"] <= 300
     assert found["epochs"]["search"] == summary["epochs"]["search"]  # what making it took
@@ -192,9 +192,9 @@ def test_how_to_make_a_table_is_refused_where_one_is_taken_over(option):
 def test_a_table_that_takes_longer_than_there_is_is_refused_behind_its_first_pass(space, batches):
     seen, loss = [], lambda logits, labels: (seen.append(1), LOSS(logits, labels))[1]
     with pytest.raises(ValueError, match=r"limits.seconds: leaves 0 for the table, which takes about \d+\. Raise"):
-        measured(space, batches, loss, allowed=1e-6, facts={})
+        measured_table(space, batches, loss, allowed=1e-6, facts={})
     assert len(seen) == len(batches)
-    assert measured(space, batches[:1], LOSS, allowed=900.0, facts={}).gates
+    assert measured_table(space, batches[:1], LOSS, allowed=900.0, facts={}).gates
 
 
 def test_a_table_that_a_kill_left_unfinished_goes_on_from_there(first, tmp_path, monkeypatch):
