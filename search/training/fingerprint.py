@@ -87,7 +87,7 @@ def _settings(prefix: str, values: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _of_data(data: Data) -> dict[str, Any]:
-    """A digest of the images and labels, and what else of the data a network depends on."""
+    """A digest of the images and targets, and what else of the data a network depends on."""
     found: dict[str, Any] = {"data": _digest(_tensors(data)), "data's classes": list(data.classes)}
     for name, values in (("mean", data.mean), ("std", data.std)):
         found[f"data's {name}"] = [float(f"{value:.{DIGITS}g}") for value in values]
@@ -104,7 +104,7 @@ def _tensors(data: Data) -> Iterator[tuple[str, Tensor]]:
     for name in ("train", "val", "test"):
         split = data.split(name)
         yield f"{name} images", split.images
-        yield f"{name} labels", split.labels
+        yield f"{name} labels", split.labels  # in these words, or runs that began under them could not go on
 
 
 def _numbers(space: Space) -> Iterable[tuple[str, Tensor]]:

@@ -143,13 +143,16 @@ def _lowest_options(space: Space) -> Architecture:
 def _data(problem: Problem) -> dict[str, Any]:
     """How many images candidates are measured on, and a digest that tells these images from others."""
     count, total, digest = 0, 0.0, hashlib.sha256()
-    for images, labels in problem.runtime.val.epoch(0):
-        count += len(labels)
+    for images, targets in problem.runtime.val.epoch(0):
+        count += len(targets)
         total += images.double().abs().mean(dim=list(range(1, images.dim()))).sum().item()
-        digest.update(labels.cpu().numpy().tobytes())
-    labels_are = digest.hexdigest()[:16]
-    steps = len(problem.runtime.whole)
-    return {"val_images": count, "val_labels": labels_are, "val_mean_size": total / count, "steps_an_epoch": steps}
+        digest.update(targets.cpu().numpy().tobytes())
+    return {
+        "val_images": count,
+        "val_labels": digest.hexdigest()[:16],  # in this word, or studies that hold it could not go on
+        "val_mean_size": total / count,
+        "steps_an_epoch": len(problem.runtime.whole),
+    }
 
 
 def _plain(facts: Facts) -> Facts:
