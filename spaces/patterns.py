@@ -1,18 +1,19 @@
-"""Weights in a pattern: N:M, columns, channels or blocks by parametrised structured pruning (PSP), or single weights.
+"""Patterns of weights: N:M, columns, channels or blocks by parametrised structured pruning (PSP), and single weights.
 
-"2:4": of every four weights side by side along the inputs, the two largest stay. All weights learn, straight through,
-and those that are masked decay (SR-STE, Zhou et al., ICLR 2021, arXiv 2102.04010, eq. 9).
+With "2:4" the two largest of every four weights that lie side by side along the inputs stay. All weights learn by a
+straight-through gradient, and those that are masked decay (SR-STE, Zhou et al., ICLR 2021, arXiv 2102.04010, eq. 9).
 
-"columns", "channels", "blocks 4x8": each structure has a parameter v. Its weights are w * alpha(v), with alpha(v) = v
-where |v| > eps and 0 elsewhere. The gradient of alpha passes to v as it is, and v decays (Schindler et al., LOD 2020,
-arXiv 1911.11170). Here eps is THRESHOLD times the largest |v| of the layer. A norm behind the layer undoes a common
-factor, so with a fixed eps all structures of a layer would fall together. One structure always stays. A column is one
-place of the kernel and one input, in all outputs. A channel is all weights of one output. A block is so many outputs by
-so many places of the flattened inputs.
+With "columns", "channels" and "blocks 4x8" each structure has a parameter v. Its weights are w * alpha(v), with
+alpha(v) = v where |v| > eps and 0 elsewhere. The gradient of alpha passes to v as it is, and v decays (Schindler et
+al., LOD 2020, arXiv 1911.11170). Here eps is THRESHOLD times the largest |v| of the layer. A norm behind the layer
+undoes a common factor, so with a fixed eps all structures of a layer would fall together. One structure always stays. A
+column is one place of the kernel and one input, in all outputs. A channel is all weights of one output. A block "4x8"
+spans 4 outputs and 8 places of the flattened inputs.
 
-"weights": each weight by itself stays or is gone, as a strategy that prunes weights says. Training does not change it.
+With "weights" each weight stays or is gone by itself, as a strategy that prunes weights says. Training does not change
+which ones stay.
 
-The zeros stay in the layer, which is stored and computed as a dense one (docs/methods.md, section 7).
+The zeros remain in the layer, which is stored and computed as a dense one (docs/methods.md, section 7).
 """
 
 import re
@@ -72,7 +73,7 @@ def made(pattern: str, shape: tuple[int, ...]) -> "NM | Structured | Single":
 
 
 class _StraightDecayed(Function):
-    """w * mask. The backward pass gives the gradient to all weights, and pulls masked ones to 0."""
+    """It is w * mask. The backward pass gives the gradient to all weights, and pulls masked ones to 0."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, mask: Tensor) -> Tensor:
@@ -99,7 +100,11 @@ class NM(nn.Module):
 
     @torch.no_grad()
     def mask(self, weight: Tensor, inputs: Tensor | None) -> Tensor:
-        """Bool, like weight. inputs: indices of the inputs that are open, ascending; None: all."""
+        """Which weights stay: bool, of the shape of weight.
+
+        Args:
+            inputs: indices of the inputs that are open, in ascending order; None where all are open.
+        """
         sizes = weight.detach().abs().movedim(1, -1)
         mask = torch.ones_like(sizes, dtype=torch.bool)
         inputs = torch.arange(sizes.shape[-1], device=weight.device) if inputs is None else inputs
@@ -112,7 +117,7 @@ class NM(nn.Module):
 
 
 class _Cut(Function):
-    """v where |v| > THRESHOLD max |v|, and 0 elsewhere. The backward pass is the identity."""
+    """It is v where |v| > THRESHOLD max |v|, and 0 elsewhere. The backward pass is the identity."""
 
     @staticmethod
     def forward(ctx: Any, v: Tensor) -> Tensor:
@@ -141,7 +146,7 @@ class Structured(nn.Module):
 
     @torch.no_grad()
     def mask(self, weight: Tensor, inputs: Tensor | None) -> Tensor:
-        """Bool, like weight."""
+        """Which weights stay: bool, of the shape of weight."""
         return self._spread(applied(_Cut, self.v)) != 0
 
     def _spread(self, alpha: Tensor) -> Tensor:
@@ -155,7 +160,7 @@ class Single(nn.Module):
     """Weights that are gone are 0, and nothing pulls at them.
 
     Attributes:
-        kept: bool, like weight.
+        kept: which weights stay: bool, of the shape of weight.
     """
 
     kept: Tensor
@@ -168,5 +173,5 @@ class Single(nn.Module):
         return weight * self.kept
 
     def mask(self, weight: Tensor, inputs: Tensor | None) -> Tensor:
-        """Bool, like weight."""
+        """Which weights stay: bool, of the shape of weight."""
         return self.kept

@@ -44,11 +44,12 @@ class BlockSpec:
 
 @dataclass
 class ChoiceSpec:
-    """One of `options`, `groups` times over. A search starts at the last one.
+    """A choice, in which each group takes one of the options. A search starts at the last option.
 
     Attributes:
-        branches: whether it is among blocks. The first of them is that of the model. All are equally likely at the
-            start, and they are drawn.
+        groups: how many groups the choice has.
+        branches: whether the options are blocks. The first of them is the one that the model runs. All blocks are
+            equally likely at the start of a search, which draws the one that runs.
     """
 
     options: tuple[int, ...]
@@ -58,13 +59,17 @@ class ChoiceSpec:
 
 @dataclass
 class WeightsSpec:
-    """Stored weights: `shape` (C_out, C_in / groups, *kernel), `widths` on offer or `assigned` bits for each channel.
+    """Weights that are stored once, and that several blocks may read.
 
     Attributes:
-        bits: the choice among the widths, with one group for the tensor or one for each channel; None: there is none.
-        taps: role in spaces.blocks.kernel_taps.ROLES -> the choice that masks taps of the kernel.
-        pattern: a pattern of spaces.patterns.
-        masked: whether it is decided and has a mask of what stays.
+        shape: (C_out, C_in / groups, *kernel).
+        widths: the bits on offer.
+        assigned: the bits of each output channel, where they are decided.
+        bits: the name of the choice among the widths, which has one group, or one for each channel. It is None where
+            there is nothing to choose.
+        taps: role in spaces.blocks.kernel_taps.ROLES -> the name of the choice that masks taps of the kernel.
+        pattern: one of spaces.patterns; empty where the weights have none.
+        masked: whether the pattern is decided, so that a mask says which weights stay.
         excluded: whether the options say that the layer keeps its channels and the highest precision.
     """
 

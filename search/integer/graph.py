@@ -49,7 +49,13 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Node:
-    """One operator: names of tensors in and out, JSON attributes, and constants by role, which two nodes may share."""
+    """One operator of a graph.
+
+    Attributes:
+        inputs, outputs: names of tensors.
+        attributes: values that JSON has.
+        constants: role -> name of the constant. Two nodes may share a constant.
+    """
 
     name: str
     op: str
@@ -77,7 +83,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in execution order, and everything they name. Inputs and outputs are names of tensors, in order."""
+    """Nodes in execution order, and everything that they name. Inputs and outputs are names of tensors, in order."""
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -87,7 +93,7 @@ class Graph:
     metadata: dict[str, Any]
 
     def constant(self, node: Node, role: str) -> Array:
-        """The node's constant in that role. Raises KeyError if it has none."""
+        """The constant that the node has in that role. Raises KeyError where it has none."""
         return self.constants[node.constants[role]]
 
     @property

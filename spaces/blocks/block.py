@@ -39,7 +39,7 @@ class Folded:
 
 
 class _Shared(NamedTuple):
-    """What the Space owns and blocks share. It is a tuple, because a block that registered it would store it twice."""
+    """What the Space owns and blocks share. It is a tuple: a block that registered them would store them twice."""
 
     sources: tuple[Quantizer, ...]
     quantizer: Quantizer | None
@@ -51,8 +51,9 @@ class Block(nn.Module):
     """One node.
 
     Attributes:
-        combine: a method of subclasses: (selection, *inputs) -> the result of the float operator.
-        integers: a method of subclasses: int64 codes without zero points -> int64 accumulators.
+        combine: a method of each subclass. It takes the selection and the inputs, and returns what the float operator
+            makes of them.
+        integers: a method of each subclass. It takes int64 codes without zero points, and returns int64 accumulators.
         pre: the quantizer of the codes that index a table, where the activation behind a sum or a norm is a table.
     """
 
