@@ -100,10 +100,7 @@ def prepare(settings: Settings, make_model: ModelMaker, folder: Path | None = No
     with seeded(settings.seed):
         space, notes = network_of(settings, data, task, make_model(data))
         seed_costs = costs_at(space, seed_architecture(space), models)
-        points = points_of(settings.front, settings.budgets, settings.lambdas, seed_costs)
-        refuse_more_than_the_target_holds(settings.target, points)
-        strategy.check(space, models, points)
-        refuse_impossible(Budgets(space, models, tightest(points)))
+        points = feasible_points(settings, strategy, space, models, seed_costs)
         rounds = strategy.rounds(space, models, points)
         plan = plan_of(settings, strategy, rounds, warmup_epochs(settings, space, folder))
         random_state = torch.get_rng_state()
@@ -204,6 +201,26 @@ def space_of_one_input(model: nn.Module, images: Tensor, options: Options, name:
             "Give a network of one input. Networks of several go through spaces.searchable, in a loop of your own."
         )
         raise UnsupportedNetwork(error.where, reason, way_out, takes=error.takes) from error
+
+
+def feasible_points(
+    settings: Settings,
+    strategy: Strategy,
+    space: Space,
+    models: Mapping[str, CostModel],
+    seed_costs: Mapping[str, float],
+) -> tuple[Point, ...]:
+    """The points of the front, each of which can be met.
+
+    Raises:
+        BudgetError: a budget is over the target's memory, or no architecture meets it.
+        UsageError: the strategy cannot do what is asked for, in this space.
+    """
+    points = points_of(settings.front, settings.budgets, settings.lambdas, seed_costs)
+    refuse_more_than_the_target_holds(settings.target, points)
+    strategy.check(space, models, points)
+    refuse_impossible(Budgets(space, models, tightest(points)))
+    return points
 
 
 def refuse_more_than_the_target_holds(target: Target, points: tuple[Point, ...]) -> None:
