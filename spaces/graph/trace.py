@@ -3,6 +3,8 @@
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 import torch
@@ -10,6 +12,9 @@ from torch import Tensor, fx, nn
 
 from spaces.graph.errors import UnsupportedNetwork
 from spaces.one_of import Select
+
+MISFITS = (RuntimeError, ValueError, IndexError)  # what torch raises for shapes and types that a layer does not take
+OF_TORCH = Path(torch.__file__).parent
 
 
 @dataclass(frozen=True)
@@ -119,20 +124,17 @@ def _run(
     """Runs the graph on batches of two, so that a batch folded into another dimension shows."""
     results: dict[fx.Node, Any] = {}
     pairs = {node: torch.cat([x[:1], x[:1]]).detach().cpu() for node, x in given.items()}
-    shapes = ", ".join(str(tuple(x.shape)) for x in pairs.values())
 
     class Recorder(fx.Interpreter):
         def run_node(self, node: fx.Node) -> Any:
             try:
                 results[node] = super().run_node(node)
             except Exception as error:
-                where = _where(node)
-                reason = str(error).split("\n")[0].rstrip(".")
-                raise UnsupportedNetwork(
-                    where,
-                    f"fails on an input of shape {shapes} ({reason}).",
-                    "Give searchable() an example_input of the shape (batch first) and type that the network takes.",
-                ).showing_cause() from _in_forward(model, list(pairs.values()), error)
+                own = _in_forward(model, list(pairs.values()), error)
+                taken = [results[n] for n in node.all_input_nodes]
+                refusal = _does_not_fit(node, taken, list(pairs.values()), own)
+                # A layer that does not fit is told in one line. Any other error is in code of the user.
+                raise (refusal if isinstance(own, MISFITS) else refusal.showing_cause()) from own
             return results[node]
 
     with torch.no_grad():
@@ -140,6 +142,36 @@ def _run(
         recorder.extra_traceback = False  # the message is ours
         recorder.run(*[pairs[n] if n in pairs else n.args[0] for n in placeholders])
     return results
+
+
+def _does_not_fit(node: fx.Node, taken: list[Any], given: list[Tensor], error: Exception) -> UnsupportedNetwork:
+    """The refusal of a call that failed.
+
+    Args:
+        taken: what the call was given.
+        given: the inputs of the network.
+    """
+    tensors = [x for x in taken if isinstance(x, Tensor)]
+    reason = str(error).split("\n")[0].rstrip(".")
+    return UnsupportedNetwork(
+        _where(node),
+        f"fails on {_told(tensors)}{_line(error)}, where the network is given {_told(given)} ({reason}).",
+        "Change the layer, or give searchable() an example_input of the shape (batch first) and type that the network "
+        "takes; a run gives it the images of its data.",
+    )
+
+
+def _told(tensors: list[Tensor]) -> str:
+    """The tensors by their shapes, in words."""
+    shapes = " and ".join(str(tuple(x.shape)) for x in tensors)
+    return f"a tensor of shape {shapes}" if len(tensors) == 1 else f"tensors of shapes {shapes or 'unknown'}"
+
+
+def _line(error: Exception) -> str:
+    """The line of the user's file in which the error was raised, as " at FILE:LINE"; "" where there is none."""
+    frames = [f for f in extract_tb(error.__traceback__) if Path(f.filename) != Path(__file__)]
+    lines = [f"{f.filename}:{f.lineno}" for f in frames if OF_TORCH not in Path(f.filename).parents]
+    return f" at {lines[-1]}" if lines else ""
 
 
 def _in_forward(model: nn.Module, inputs: Sequence[Tensor], error: Exception) -> Exception:

@@ -1,5 +1,6 @@
 """What cannot be searched is refused by an error that names the module, says why, and what to do."""
 
+from pathlib import Path
 from traceback import extract_tb
 
 import pytest
@@ -60,7 +61,9 @@ REFUSED = [
     (Net(lambda net, x: x.cumsum(1)), "cumsum", r"uses 'Tensor\.cumsum'", "supported one"),
     (Net(lambda net, x: torch.exp(x)), "exp", "uses 'exp'", "supported one"),
     (Net(middle=nn.LSTM(6, 3)), "body.middle", "LSTM", "example_input"),
-    (Net(middle=nn.Conv2d(5, 4, 1)), "body.middle", r"input of shape \(2, 3, 8, 8\)", "example_input of the shape"),
+    (Net(middle=nn.Conv2d(5, 4, 1)), "body.middle", r"given a tensor of shape \(2, 3, 8, 8\)", "example_input of the shape"),
+    (nn.Sequential(nn.Conv2d(1, 4, 3)), "0", r"fails on a tensor of shape \(2, 3, 8, 8\), where", "Change the layer"),
+    (Net(lambda net, x: x + x[:, :, 1:]), "add", r"shapes \(2, 4, 6, 6\) and \(2, 4, 5, 6\) at", "Change the layer"),
     (Net(middle=nn.Conv2d(4, 4, 3, 1, 1, padding_mode="reflect")), "body.middle", "padding_mode 'reflect'", "zeros"),
     (Net(middle=nn.Upsample(scale_factor=2, mode="bilinear")), "body.middle", "by 'bilinear'", "whole factors"),
     (Net(middle=nn.Upsample((9, 12))), "body.middle", r"resizes \(6, 6\) to \(9, 12\)", "whole factors"),
@@ -138,6 +141,20 @@ def test_an_excluded_layer_that_is_called_twice_is_excluded():
 
     space = searchable(Twice(), torch.zeros(2, 3, 6, 6), Options((0, 2, 8), kernel_sizes=(1,), exclude=("c",)))
     assert not {"c/bits", "c/kernel", "c/channels"} & space.decisions.keys() and "head/bits" in space.decisions
+
+
+@pytest.mark.parametrize(
+    ("middle", "shape"),
+    [(nn.Conv2d(5, 4, 1), "(2, 4, 6, 6)"), (nn.Linear(7, 4), "(2, 4, 6, 6)"), (nn.BatchNorm1d(4), "(2, 4, 6, 6)")],
+)
+def test_a_layer_that_does_not_fit_is_told_in_one_line_with_its_shape_and_the_line_of_the_file(middle, shape):
+    with pytest.raises(UnsupportedNetwork) as refused:
+        searchable(Net(middle=middle), torch.randn(IMAGE))
+    texts = enumerate(Path(__file__).read_text().splitlines(), 1)
+    (line,) = [number for number, text in texts if text.startswith("        return self.then(")]
+    found = f"module 'body.middle': fails on a tensor of shape {shape} at {__file__}:{line}, where the network is given"
+    assert str(refused.value).startswith(found)
+    assert not refused.value.shows_cause
 
 
 def test_an_error_in_forward_is_the_cause_that_a_command_shows_with_its_line():
