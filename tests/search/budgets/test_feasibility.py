@@ -1,11 +1,11 @@
-"""Budgets that nothing can meet are refused with the range and each layer's floor, where blocks are a choice too."""
+"""The exact check, and what nothing can meet: it is refused with the range and each layer's floor, branches and all."""
 
 import pytest
 import torch
 from torch import nn
 
 from cost_models import COST_MODELS, cost_model
-from search.budgets.feasibility import BudgetError, Budgets, ranges, refuse_impossible
+from search.budgets.feasibility import BudgetError, Budgets, costs_at, ranges, refuse_impossible, seed_architecture
 from search.budgets.layer_costs import cost_by_layer
 from search.config import composed
 from spaces.one_of import OneOf
@@ -22,6 +22,19 @@ def space_with_a_choice_of_blocks():
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3),
     )  # fmt: skip
     return searchable(model, torch.randn(2, 1, 8, 8))
+
+
+def test_the_check_says_which_budgets_are_exceeded_and_by_how_much():
+    space, models = space_with_a_choice_of_blocks(), {name: cost_model(name) for name in ("flash_bytes", "macs")}
+    seed = seed_architecture(space)
+    costs = costs_at(space, seed, models)
+    limits = {"flash_bytes": costs["flash_bytes"] - 6, "macs": costs["macs"]}
+    budgets = Budgets(space, models, limits)
+    assert budgets.costs(seed) == costs
+    excess = budgets.excess(seed)
+    assert excess == {"flash_bytes": 6} and not budgets.met_by(seed)
+    assert budgets.violation(excess) == 6 / limits["flash_bytes"]
+    assert Budgets(space, models, costs).met_by(seed)
 
 
 @pytest.mark.parametrize("name", COSTS)

@@ -61,7 +61,7 @@ REFUSED = [
     (Net(lambda net, x: x.cumsum(1)), "cumsum", r"uses 'Tensor\.cumsum'", "supported one"),
     (Net(lambda net, x: torch.exp(x)), "exp", "uses 'exp'", "supported one"),
     (Net(middle=nn.LSTM(6, 3)), "body.middle", "LSTM", "example_input"),
-    (Net(middle=nn.Conv2d(5, 4, 1)), "body.middle", r"given a tensor of shape \(2, 3, 8, 8\)", "example_input of the shape"),
+    (Net(middle=nn.Conv2d(5, 4, 1)), "body.middle", r"given a tensor of shape \(2, 3, 8, 8\)", "example_input of"),
     (nn.Sequential(nn.Conv2d(1, 4, 3)), "0", r"fails on a tensor of shape \(2, 3, 8, 8\), where", "Change the layer"),
     (Net(lambda net, x: x + x[:, :, 1:]), "add", r"shapes \(2, 4, 6, 6\) and \(2, 4, 5, 6\) at", "Change the layer"),
     (Net(middle=nn.Conv2d(4, 4, 3, 1, 1, padding_mode="reflect")), "body.middle", "padding_mode 'reflect'", "zeros"),
