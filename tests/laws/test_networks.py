@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.robust_networks import MLP, TCN, SmallCNN
 from cost_models import COST_MODELS
 from search.budgets.feasibility import seed_architecture
 from search.deploy.lower import lower
@@ -13,22 +14,27 @@ from spaces.networks import NETWORKS
 from spaces.searchable import searchable
 from spaces.space import Space
 
+ALL = {**NETWORKS, "mlp": MLP, "small_cnn": SmallCNN, "tcn": TCN}  # with those that only benchmarks have
+
 # network -> an input that is smaller than what it was made for, and arguments that make it so
 SMALL: dict[str, tuple[dict, tuple[int, ...]]] = {
     "ds_cnn": ({"width": 16, "blocks": 2}, (2, 1, 25, 10)),
+    "mlp": ({"inputs": 24, "width": 16}, (2, 2, 12)),
     "mobilenet_v1": ({"in_channels": 1, "width": 0.125}, (2, 1, 32, 32)),
     "resnet8": ({}, (2, 3, 16, 16)),
+    "small_cnn": ({"width": 8, "hidden": 16}, (2, 1, 16, 16)),
+    "tcn": ({"in_channels": 6, "width": 16, "stride": 2}, (2, 6, 40)),
 }
 
-pytestmark = pytest.mark.parametrize("name", NETWORKS)
+pytestmark = pytest.mark.parametrize("name", ALL)
 
 
 def trained(name: str) -> tuple[nn.Module, Tensor]:
     """In evaluation, with norms that have seen data."""
     arguments, shape = SMALL[name]
     torch.manual_seed(0)
-    model, x = NETWORKS[name](**arguments), torch.randn(shape)
-    for norm in [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]:
+    model, x = ALL[name](**arguments), torch.randn(shape)
+    for norm in [m for m in model.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))]:
         nn.init.uniform_(norm.weight, -0.5, 2.0)
         nn.init.uniform_(norm.bias, -0.5, 0.5)
     model.train()
