@@ -38,6 +38,7 @@ STRATEGIES = {
     "evolution": ["strategy=evolution", *MANY],
 }
 BLACK_BOXES = ("random", "tpe", "nsga2", "evolution")
+KEY = ("data", "strategy", "seed", "budget_bytes")  # of a line
 RANKED = 12  # random candidates, all of them retrained, for the rank correlation
 RESAMPLES = 10_000
 
@@ -240,7 +241,7 @@ def _bootstrapped(values: Sequence[float]) -> list[float]:
     return [round(float(v), 4) for v in (np.mean(values), *np.quantile(draws, (0.025, 0.975)))]
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 1")
     return int(text)
@@ -250,8 +251,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="two budgets, one seed, few epochs: minutes")
     parser.add_argument("--data", choices=["digits", "fashion_mnist"], help="one data set alone")
-    parser.add_argument("--seeds", type=_count, help="so many instead of all")
-    parser.add_argument("--jobs", type=_count, default=2, help="searches at once, a thread each")
+    parser.add_argument("--seeds", type=count, help="so many instead of all")
+    parser.add_argument("--jobs", type=count, default=2, help="searches at once, a thread each")
     parser.add_argument("--folder", type=Path, help="of the runs; runs/front or runs/front_quick by default")
     parser.add_argument("--table", type=Path, help="write it there as Markdown, and its lines beside it")
     arguments = parser.parse_args()
@@ -261,7 +262,7 @@ def main() -> None:
         for contest in (QUICK if arguments.quick else CONTESTS)
         if contest.data.startswith(arguments.data or "")
     ]
-    lines = Lines(root / "lines.jsonl")
+    lines = Lines(root / "lines.jsonl", KEY)
     failed = [job for contest in contests for job in _measure(contest, root, arguments.jobs, lines)]
     found: list[Line] = []
     for contest in contests:

@@ -3,26 +3,33 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 from search.atomic import write_text
 
 Line = dict[str, Any]
-Key = tuple[str, str, int, int]
-KEY = ("data", "strategy", "seed", "budget_bytes")
+Key = tuple[str | int | float | None, ...]
 
 
 class Lines:
     """Lines that are there are not measured again: copy them into a new folder, and the benchmark goes on from them."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises ValueError: a line that is no JSON object, or lacks a key or its settings."""
-        self.path, self.runs = path, dict[Key, Line]()
+    def __init__(self, path: Path, names: Sequence[str]) -> None:
+        """Reads the lines that are there.
+
+        Args:
+            names: what tells one run from another. Lines without a seed are of no run: they sum up others.
+
+        Raises:
+            ValueError: a line that is no JSON object, or lacks one of these names or its settings.
+        """
+        self.path, self.runs, self._lock = path, dict[Key, Line](), RLock()
         for number, text in enumerate(path.read_text().splitlines() if path.is_file() else [], start=1):
             try:
                 line = json.loads(text)
-                if "seed" in line:  # else it sums up others
-                    *key, _ = (line[name] for name in (*KEY, "settings"))
+                if "seed" in line:
+                    *key, _ = (line[name] for name in (*names, "settings"))
                     self.runs[tuple(key)] = line
             except (ValueError, KeyError, TypeError) as error:
                 raise ValueError(f"{path}, line {number}: damaged ({error}). Delete it to repeat that run.") from error
@@ -38,9 +45,14 @@ class Lines:
         return known is not None
 
     def add(self, key: Key, line: Line) -> None:
-        self.runs[key] = line
-        print(written([line]), end="", flush=True)
-        write_text(self.path, written(list(self.runs.values())))
+        with self._lock:
+            self.runs[key] = line
+            print(written([line]), end="", flush=True)
+            self.write()
+
+    def write(self) -> None:
+        with self._lock:
+            write_text(self.path, written(list(self.runs.values())))
 
 
 def written(lines: Sequence[Line]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.front import CONTESTS, QUICK, Contest, Job, jobs, line_of, volume, volumes
+from benchmarks.front import CONTESTS, KEY, QUICK, Contest, Job, jobs, line_of, volume, volumes
 from benchmarks.front import STRATEGIES as RIVALS
 from benchmarks.front_table import table
 from benchmarks.lines import Lines
@@ -48,7 +48,7 @@ def found(tmp_path):
     """Strategy -> test accuracy at 4,096 B, a seed each; at 1,024 B it is 0.1 less."""
 
     def make(**tests):
-        lines = Lines(tmp_path / "lines.jsonl")
+        lines = Lines(tmp_path / "lines.jsonl", KEY)
         for strategy, accuracies in tests.items():
             for seed, accuracy in enumerate(accuracies):
                 for budget in BUDGETS:
@@ -125,13 +125,13 @@ def test_lines_that_are_there_are_not_measured_again(found):
     settings = " ".join(job.settings())
     path = found(tpe=[0.9]).path
     path.write_text(path.read_text() + json.dumps({"strategy": "tpe", "hypervolume": 3.0}) + "\n")
-    again = Lines(path)
+    again = Lines(path, KEY)
     assert again.has(job.key, settings) and not again.has(Job(CONTEST, "tpe", 1, 4096).key, settings)
     with pytest.raises(ValueError, match=r"was measured with .*limits.epochs=60.*Delete that line"):
         again.has(job.key, settings.replace("limits.epochs=60", "limits.epochs=600"))
     path.write_text('{"seed": 0}\n')
     with pytest.raises(ValueError, match=r"lines.jsonl, line 1: damaged \('data'\). Delete it"):
-        Lines(path)
+        Lines(path, KEY)
 
 
 @pytest.mark.parametrize("contest", [*CONTESTS, *QUICK], ids=lambda contest: f"{contest.data} {contest.epochs}")
@@ -156,7 +156,7 @@ def test_the_published_table_is_made_of_the_published_lines():
     assert len(runs) == sum(job.strategy != "ranking" for contest in CONTESTS for job in jobs(contest))
     most = {contest.data: contest.epochs for contest in CONTESTS}
     assert all(most[line["data"]] - 1 <= line["epochs"] <= most[line["data"]] for line in runs)
-    summed = [line for contest in CONTESTS for line in volumes(contest, Lines(DOCS / "front.jsonl"))]
+    summed = [line for contest in CONTESTS for line in volumes(contest, Lines(DOCS / "front.jsonl", KEY))]
     assert summed == [line for line in lines if "hypervolume" in line]
 
 
