@@ -70,7 +70,7 @@ class WarmupSettings:
 
 @dataclass
 class FinetuneSettings:
-    """Training of the decided network: first quantized, then in integer semantics with frozen norms.
+    """Training of the decided network: first quantized, then in integer semantics.
 
     Attributes:
         integer_epochs: how many of the epochs, at the end, train in integer semantics. The best of them is kept.

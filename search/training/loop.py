@@ -105,8 +105,6 @@ class PhaseRun:
         self.steps.begin_epoch()
         self.space.train()
         self.space.set_mode(INTEGER if integer else schedule.mode)
-        for norm in self.space.norms.values():
-            norm.frozen = integer
         for decision in self.space.decisions.values():
             if isinstance(decision, Choice):
                 decision.temperature = schedule.temperature_at(self.state.epoch - 1 if done else self.state.epoch)

@@ -15,7 +15,7 @@ class Schedule:
         epochs: how many there are. The phase is shorter where its seconds or its patience run out.
         lr: the highest learning rate of weights, norms and biases.
         mode: mode of the Space.
-        integer_epochs: how many epochs at the end run in integer mode with frozen norms.
+        integer_epochs: how many epochs at the end run in integer mode.
         steady: the learning rate does not fall, because the next phase goes on from there.
         goes_on: the learning rate does not climb, because the phase before was steady.
         temperature: of the choices, in the first epoch and in the last. In between it moves by equal factors.

@@ -13,7 +13,7 @@ from spaces.blocks.fixed_point import FactorTooLarge, exact_dtype, multiplier_an
 from spaces.blocks.norm import is_distributed, plain_norm, synchronized_norm
 from spaces.blocks.weights import Weights
 from spaces.decisions.selection import Selection
-from spaces.modes import FLOAT
+from spaces.modes import FLOAT, INTEGER
 from spaces.quantizers.tail import Codes, norm_tail
 
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -55,11 +55,12 @@ class ConvBlock(Block):
         keep = selection.keep.get(self.name)
         if self.norm is None:
             return self.finish(selection, y, keep)
+        renormalized = selection.mode == INTEGER
         if self.norm.training and not self.norm.frozen and is_distributed():
-            return self.finish(selection, synchronized_norm(y, self.norm, keep), None)
+            return self.finish(selection, synchronized_norm(y, self.norm, keep, renormalized), None)
         if selection.mode == FLOAT:
             return self.finish(selection, plain_norm(y, self.norm), None)
-        onto = partial(norm_tail, y, self.norm, keep)
+        onto = partial(norm_tail, y, self.norm, keep, renormalized=renormalized)
         if quantizer is None:
             y = onto(None, self.real_bounds())
         elif selection.mixes(quantizer):

@@ -1,4 +1,13 @@
-"""Batch norm over any number of dimensions. It stays a batch norm until lowering."""
+"""Batch norm over any number of dimensions. It stays a batch norm until lowering.
+
+A norm has one of three forms:
+
+in evaluation, or frozen: it normalises by its running statistics, which are constants.
+in training: it normalises by the batch, and its running statistics follow.
+renormalized, which is training in integer mode: its values are those of the running statistics, as in the Program. Its
+    gradients are those of batch renormalization (docs/methods.md, section 11), and its running statistics follow the
+    batches.
+"""
 
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -12,7 +21,7 @@ from spaces.autograd import applied
 
 
 class Norm(nn.Module):
-    """Statistics and affine of `channels` channels. `frozen` keeps the statistics though the module is in training."""
+    """Statistics and affine of `channels` channels. `frozen` makes the statistics constants, in training too."""
 
     running_mean: Tensor
     running_var: Tensor
@@ -92,7 +101,7 @@ class _Summed(torch.autograd.Function):
         return total
 
 
-def synchronized_norm(x: Tensor, norm: Norm, keep: Tensor | None) -> Tensor:
+def synchronized_norm(x: Tensor, norm: Norm, keep: Tensor | None, renormalized: bool) -> Tensor:
     """Batch norm over the global batch. Every process computes what one process with all samples would compute.
 
     (torch's SyncBatchNorm has no CPU kernel.)
@@ -103,12 +112,17 @@ def synchronized_norm(x: Tensor, norm: Norm, keep: Tensor | None) -> Tensor:
     mean = applied(_Summed, x.sum(dims)) / count
     centred = x - mean.view(shape)
     variance = applied(_Summed, centred.square().sum(dims)) / count
+    inverse = (variance + norm.eps).rsqrt()
+    weight, bias = (norm.weight, norm.bias) if keep is None else (norm.weight * keep, norm.bias * keep)
+    if renormalized:
+        with torch.no_grad():
+            running = (norm.running_var + norm.eps).rsqrt()
+            r, d = running / inverse, (mean - norm.running_mean) * running
+        weight, bias = weight * r, bias + weight * d
     with torch.no_grad():
         norm.running_mean.lerp_(mean, norm.momentum)
         norm.running_var.lerp_(variance * (count / (count - 1)), norm.momentum)
-    weight, bias = (norm.weight, norm.bias) if keep is None else (norm.weight * keep, norm.bias * keep)
-    factor = weight * (variance + norm.eps).rsqrt()
-    return centred * factor.view(shape) + bias.view(shape)
+    return centred * (weight * inverse).view(shape) + bias.view(shape)
 
 
 def plain_norm(x: Tensor, norm: Norm) -> Tensor:

@@ -118,17 +118,21 @@ def _normalize(
     """
     if not training:
         mean, variance = norm.running_mean.clone(), norm.running_var
-    elif x.numel() == x.shape[1]:
-        raise UsageError(
-            f"batch norm: one value a channel in a batch of shape {tuple(x.shape)}; two are needed in training. "
-            "Use a larger train.batch_size."
-        )
     elif x.is_cuda or x.numel() < SMALL or _native_is_fast(x):
         running = norm.running_mean, norm.running_var
         return torch.native_batch_norm(x, scale, shift, *running, True, norm.momentum, norm.eps)
     else:
         mean, variance = _statistics(x, norm)
     return _apply(x, mean, variance, scale, shift, norm.eps), mean, (variance + norm.eps).rsqrt()
+
+
+def _refuse_one_value(x: Tensor) -> None:
+    """Raises UsageError for a batch that has no variance."""
+    if x.numel() == x.shape[1]:
+        raise UsageError(
+            f"batch norm: one value a channel in a batch of shape {tuple(x.shape)}; two are needed in training. "
+            "Use a larger train.batch_size."
+        )
 
 
 def _native_is_fast(x: Tensor) -> bool:
@@ -149,6 +153,43 @@ def _apply(x: Tensor, mean: Tensor, variance: Tensor, scale: Tensor, shift: Tens
     return torch.native_batch_norm(x, scale, shift, mean, variance, False, 0.0, eps)[0]
 
 
+class _Moments(NamedTuple):
+    """Mean and 1 / sqrt(variance + eps), (C,) each."""
+
+    mean: Tensor
+    inverse: Tensor
+
+
+def _of_batch(x: Tensor, norm: BatchNorm) -> _Moments:
+    """The moments of the batch. The running statistics are updated."""
+    mean, variance = _statistics(x, norm)
+    return _Moments(mean, (variance + norm.eps).rsqrt())
+
+
+Gradients = tuple[Tensor | None, Tensor, Tensor]  # of x, where it is needed, gamma and beta
+
+
+def _norm_gradients(ctx: Any, grad: Tensor, x: Tensor, gamma: Tensor, by: _Moments, of_batch: bool) -> Gradients:
+    """Where the moments are not those of the batch they are constants."""
+    wanted = [ctx.needs_input_grad[0], True, True]
+    gradients: Gradients = aten.native_batch_norm_backward(
+        grad, x, gamma, by.mean, by.inverse.pow(-2), by.mean, by.inverse, of_batch, 0.0, wanted
+    )
+    return gradients
+
+
+def _renorm_gradients(
+    ctx: Any, grad: Tensor, x: Tensor, gamma: Tensor, running: _Moments, batch: _Moments
+) -> Gradients:
+    """The gradients of batch renormalization (arXiv 1702.03275, section 3).
+
+    (x - running mean) / running deviation = r * (x - batch mean) / batch deviation + d, where r and d are constants.
+    """
+    r, d = running.inverse / batch.inverse, (batch.mean - running.mean) * running.inverse
+    dx, d_scale, d_shift = _norm_gradients(ctx, grad, x, gamma * r, batch, of_batch=True)
+    return dx, r * d_scale + d * d_shift, d_shift
+
+
 class _NormTail(Function):
     @staticmethod
     def forward(
@@ -160,32 +201,37 @@ class _NormTail(Function):
         log_step: Tensor | None,
         norm: BatchNorm,
         training: bool,
+        renormalized: bool,
         codes: Codes,
     ) -> Tensor:
+        if training or renormalized:
+            _refuse_one_value(x)
         step = None if log_step is None else log_step.exp()
         scale, shift = (gamma, beta) if step is None else (gamma / step, beta / step)
         masked = (scale, shift) if keep is None else (scale * keep, shift * keep)
         v, mean, inverse = _normalize(x, norm, *masked, training)
-        ctx.save_for_backward(x, gamma, beta, keep, step, mean, inverse, scale, shift)
+        of_batch = _of_batch(x, norm) if renormalized else (None, None)
+        ctx.save_for_backward(x, gamma, beta, keep, step, mean, inverse, scale, shift, *of_batch)
         ctx.training, ctx.codes = training, codes
         return _to_grid_(v, step, codes)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, gamma, beta, keep, step, mean, inverse, scale, shift = ctx.saved_tensors
+        x, gamma, beta, keep, step, mean, inverse, scale, shift, *of_batch = ctx.saved_tensors
         variance = inverse.pow(-2)  # eps included
         v = _apply(x, mean, variance, scale, shift, 0.0)
         d_step = _step_gradient(grad, v, keep, step, ctx.codes) if ctx.needs_input_grad[4] else None
         cut = _cut(grad, v, ctx.codes, v)
-        wanted = [ctx.needs_input_grad[0], True, True]
-        # In evaluation form the statistics are constants.
-        dx, d_scale, d_shift = aten.native_batch_norm_backward(
-            cut, x, gamma if keep is None else gamma * keep, mean, variance, mean, inverse, ctx.training, 0.0, wanted
-        )
+        masked = gamma if keep is None else gamma * keep
+        moments = _Moments(mean, inverse)
+        if of_batch[0] is None:
+            dx, d_scale, d_shift = _norm_gradients(ctx, cut, x, masked, moments, ctx.training)
+        else:
+            dx, d_scale, d_shift = _renorm_gradients(ctx, cut, x, masked, moments, _Moments(*of_batch))
         if keep is None:
-            return dx, d_scale, d_shift, None, d_step, None, None, None
+            return dx, d_scale, d_shift, None, d_step, None, None, None, None
         d_keep = d_scale * gamma + d_shift * beta
-        return dx, d_scale * keep, d_shift * keep, d_keep, d_step, None, None, None
+        return dx, d_scale * keep, d_shift * keep, d_keep, d_step, None, None, None, None
 
 
 def tail(x: Tensor, keep: Tensor | None, log_step: Tensor | None, codes: Codes) -> Tensor:
@@ -193,13 +239,24 @@ def tail(x: Tensor, keep: Tensor | None, log_step: Tensor | None, codes: Codes) 
     return applied(_Tail, x, keep, log_step, codes)
 
 
-def norm_tail(x: Tensor, norm: BatchNorm, keep: Tensor | None, log_step: Tensor | None, codes: Codes) -> Tensor:
+def norm_tail(
+    x: Tensor,
+    norm: BatchNorm,
+    keep: Tensor | None,
+    log_step: Tensor | None,
+    codes: Codes,
+    *,
+    renormalized: bool = False,
+) -> Tensor:
     """Batch norm, channel mask, clamp and quantization of x (N, C, ...).
 
     Args:
-        norm: a spaces.blocks.norm.Norm. Its statistics are updated where it is in training.
+        norm: a spaces.blocks.norm.Norm. Its statistics are updated where it is in training and not frozen.
         keep: (C,), or None.
         log_step: (), or None, which leaves only the clamp.
+        renormalized: whether such a norm has the values of its running statistics and the gradients of those of the
+            batch, see spaces.blocks.norm.
     """
     training = norm.training and not norm.frozen
-    return applied(_NormTail, x, norm.weight, norm.bias, keep, log_step, norm, training, codes)
+    forms = training and not renormalized, training and renormalized
+    return applied(_NormTail, x, norm.weight, norm.bias, keep, log_step, norm, *forms, codes)

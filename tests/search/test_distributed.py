@@ -60,6 +60,12 @@ def learnt(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str
     return decisions, state["objective"]["curvature"]["squares"], state["objective"]["trials"]["values"]
 
 
+def running_statistics(folder: Path) -> dict[str, Tensor]:
+    """Of the norms of the network that was found, at the end of fine-tuning."""
+    space = torch.load(folder / "checkpoints" / "finetune.pt", weights_only=True)["space"]
+    return {name: value for name, value in space.items() if ".running_" in name}
+
+
 def assert_near(found: dict[str, Tensor], expected: dict[str, Tensor], share: float) -> None:
     """Sums over two halves are rounded otherwise than sums over the whole; share: of the largest number of each."""
     assert found.keys() == expected.keys() and expected
@@ -76,6 +82,7 @@ def test_two_processes_find_the_architecture_of_one(tmp_path):
     assert two["costs"] == one["costs"] and two["budgets"] == one["budgets"]
     assert two["budgets"]["flash_bytes"]["met"] and two["mismatches"] == one["mismatches"]
     assert two["mismatches"]["numpy"] == 0
+    assert_near(running_statistics(together), running_statistics(alone), 0.1)  # training in integers moved them too
 
 
 def test_two_processes_learn_about_whole_choices_and_channels_what_one_learns(tmp_path):

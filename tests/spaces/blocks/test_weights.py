@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from spaces.blocks.norm import Norm, frozen, unmoved
+from spaces.blocks.norm import Norm
 from spaces.blocks.weights import Kept, Weights, weights_in_use
 from spaces.decisions.selection import Selection
 from spaces.quantizers import ActivationChoice, ActivationQuantizer
@@ -88,10 +88,3 @@ def test_an_activation_inherits_the_member_of_its_bits_with_the_drift_of_all():
     assert new.zero_point == 8
     new.inherit(old)
     assert (new.log_step.item(), new.zero_point) == (-0.5, 3)
-
-
-def test_norms_are_frozen_and_unmoved_for_a_while():
-    norm = Norm(2)
-    with frozen([norm]), unmoved([norm]):
-        assert norm.frozen and norm.momentum == 0
-    assert not norm.frozen and norm.momentum == 0.1

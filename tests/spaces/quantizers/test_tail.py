@@ -123,6 +123,66 @@ def test_frozen_statistics_are_constants_though_in_training():
     assert torch.equal(frozen.running_mean, evaluated.running_mean)
 
 
+def renormalized(x: Tensor, norm: Norm) -> Tensor:
+    """Batch renormalization (arXiv 1702.03275, algorithm 1, without bounds on r and d) as plain operators."""
+    dims = [d for d in range(x.dim()) if d != 1]
+    mean, variance = x.mean(dims), x.var(dims, correction=0)
+    deviation, running = (variance + norm.eps).sqrt(), (norm.running_var + norm.eps).sqrt()
+    r, d = (deviation / running).detach(), ((mean - norm.running_mean) / running).detach()
+    y = (x - channels(mean, x)) / channels(deviation, x) * channels(r, x) + channels(d, x)
+    return y * channels(norm.weight, x) + channels(norm.bias, x)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("keep", KEEPS, ids=str)
+@pytest.mark.parametrize("codes", [*QUANTIZED, *PLAIN], ids=str)
+def test_a_renormalized_tail_has_the_gradients_of_batch_renormalization(shape, keep, codes):
+    x, log_step, grad = leaves(shape)
+    ours, theirs = norm(True), norm(True)
+    step = log_step if codes in QUANTIZED else None
+    found = norm_tail(x, ours, mask(keep), step, codes, renormalized=True)
+    y = renormalized(x, theirs)
+    expected = quantized(y if keep is None else y * channels(mask(keep).detach(), x), step, codes)
+    torch.testing.assert_close(found, expected)
+    inputs = (x, log_step) if step is not None else (x,)
+    ours_grads = torch.autograd.grad(found, (*inputs, ours.weight, ours.bias), grad)
+    theirs_grads = torch.autograd.grad(expected, (*inputs, theirs.weight, theirs.bias), grad)
+    for a, b in zip(ours_grads, theirs_grads, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_a_renormalized_tail_has_the_values_of_evaluation_and_its_statistics_follow_the_batch(shape):
+    x, log_step, _ = leaves(shape)
+    ours, evaluated, training = norm(True), norm(False), norm(True)
+    found = norm_tail(x, ours, None, log_step, QUANTIZED[1], renormalized=True)
+    assert torch.equal(found, norm_tail(x, evaluated, None, log_step, QUANTIZED[1]))
+    norm_tail(x, training, None, log_step, QUANTIZED[1])
+    torch.testing.assert_close(ours.running_mean, training.running_mean)
+    torch.testing.assert_close(ours.running_var, training.running_var)
+    assert not torch.equal(ours.running_mean, evaluated.running_mean)
+
+
+def test_a_renormalized_gradient_has_no_part_along_the_channel_or_its_mean():
+    """So the size of weights and the mean of a channel, which the norm takes out, stay out of the gradient too."""
+    x, _, grad = leaves((6, 4, 3, 5))
+    made = norm(True)
+    (found,) = torch.autograd.grad(norm_tail(x, made, None, None, PLAIN[1], renormalized=True), x, grad)
+    (frozen,) = torch.autograd.grad(norm_tail(x, norm(False), None, None, PLAIN[1]), x, grad)
+    for gradient, vanishes in ((found, True), (frozen, False)):
+        along = torch.stack([gradient.sum((0, 2, 3)), (gradient * x).sum((0, 2, 3))]).abs()
+        assert bool(along.max() < 1e-3) is vanishes  # eps is in the deviation
+
+
+def test_a_frozen_norm_is_constant_even_where_it_would_be_renormalized():
+    x, log_step, grad = leaves((3, 4, 5))
+    frozen, evaluated = norm(True), norm(False)
+    frozen.frozen = True
+    (ours,) = torch.autograd.grad(norm_tail(x, frozen, None, log_step, QUANTIZED[0], renormalized=True), x, grad)
+    (theirs,) = torch.autograd.grad(norm_tail(x, evaluated, None, log_step, QUANTIZED[0]), x, grad)
+    assert torch.equal(ours, theirs) and torch.equal(frozen.running_mean, evaluated.running_mean)
+
+
 def test_the_slice_of_a_batch_of_like_samples_is_the_whole():
     x, log_step, grad = leaves((1, 4, 3, 5))
     single, samples = tail(x, None, log_step, QUANTIZED[1]), 4 * SLICE
@@ -147,7 +207,8 @@ def test_the_slice_is_right_on_average():
     assert not torch.isclose(gradient(0), whole, rtol=1e-3)  # or no slice was taken
 
 
-def test_a_batch_of_one_value_a_channel_is_refused():
+@pytest.mark.parametrize("renormalized", [False, True])
+def test_a_batch_of_one_value_a_channel_is_refused(renormalized):
     x, log_step, _ = leaves((1, 4))
     with pytest.raises(ValueError, match=r"one value a channel in a batch of shape \(1, 4\); two are needed"):
-        norm_tail(x, norm(training=True), None, log_step, QUANTIZED[0])
+        norm_tail(x, norm(training=True), None, log_step, QUANTIZED[0], renormalized=renormalized)
