@@ -26,7 +26,7 @@ from spaces.space import FAKE
 
 ROUNDS = 40
 NODES, GAP = 100, 1e-2  # of the branch and bound: the estimates are no better than that
-TINY = 1e-9
+TINY = 1e-6  # of the largest loss increase: what a change adds at least, so that of equal changes the fewest are made
 
 
 def repair(budgets: Budgets, architecture: Architecture, increases: LossIncreases) -> Architecture:
@@ -46,6 +46,9 @@ class _Repair:
 
     def __init__(self, budgets: Budgets, increases: LossIncreases) -> None:
         self._budgets, self._space, self._increases = budgets, budgets.space, increases
+        branches = {name for name, choice in budgets.space.spec.choices.items() if choice.branches}
+        spans = [float(each.max() - each.min()) for name, each in increases.items() if name not in branches]
+        self._least = TINY * (max(spans, default=0.0) or 1.0)
 
     def repaired(self, architecture: Architecture) -> Architecture:
         start, distance = architecture, self._distance
@@ -122,7 +125,7 @@ class _Repair:
         found = []
         for g in opened:
             saved = tuple(float(row.slopes[GATES][first + g]) if GATES in row.slopes else 0.0 for row in rows)
-            increase = float(self._increases[GATES][first + g]) + TINY + float(gate.shadow[g].detach()) * TINY
+            increase = float(self._increases[GATES][first + g]) + self._least * (1 + float(gate.shadow[g].detach()))
             found.append(Change(gate.name, g, 0, increase, saved, closes=True))
         return found
 
@@ -132,7 +135,7 @@ class _Repair:
         for g, option in enumerate(pick):
             now = choice.options.index(option)
             for other in set(range(len(choice.options))) - {now}:
-                increase = max(0.0, float(losses[g, other] - losses[g, now])) + TINY
+                increase = max(0.0, float(losses[g, other] - losses[g, now])) + self._least
                 saved = tuple(float(slope[g, now] - slope[g, other]) if slope is not None else 0.0 for slope in slopes)
                 found.append(Change(choice.name, g, choice.options[other], increase, saved))
         return found

@@ -73,3 +73,25 @@ def test_feasible_range_runs_from_the_floor_to_the_seed_and_costs_leave_decision
     assert space.architecture() == before
     assert all(0 < r.floor < r.seed for r in found.values())
     refuse_impossible(Budgets(space, MODELS, {"flash_bytes": found["flash_bytes"].floor}))
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e-8, 1e6])
+def test_the_unit_of_the_loss_does_not_matter(unit):
+    space, increases = prepared(ResNet8(1, 4, 8), (1, 8, 8))
+    seed = seed_architecture(space)
+    limits = {"flash_bytes": 0.3 * costs_at(space, seed, MODELS)["flash_bytes"]}
+    budgets = Budgets(space, MODELS, limits)
+    in_units = {name: unit * each.double() for name, each in increases.items()}
+    assert repair(budgets, seed, in_units) == repair(budgets, seed, increases)
+
+
+def test_of_changes_that_add_nothing_to_the_loss_no_more_are_made_than_needed():
+    space, increases = prepared(Small(channels=8), (1, 8, 8))
+    seed = seed_architecture(space)
+    limits = {"flash_bytes": costs_at(space, seed, MODELS)["flash_bytes"] - 1}
+    nothing = {name: torch.zeros_like(each) for name, each in increases.items()}
+    found = repair(Budgets(space, MODELS, limits), seed, nothing)
+    changed = [
+        name for name, pick in found.picks.items() for a, b in zip(pick, seed.picks[name], strict=True) if a != b
+    ]
+    assert len(changed) == 1
