@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from cost_models.rules import CostModel
+from search.budgets.changes import LossIncreases
 from search.budgets.feasibility import Budgets
+from search.budgets.fill import filled
 from search.files.results import Result
 from search.settings.front import Point
 from search.settings.run import Settings
@@ -52,6 +54,19 @@ class Problem:
     def budgets(self) -> Budgets:
         """Those of this point, for architectures of the space."""
         return Budgets(self.space, self.models, self.point.budgets)
+
+    def filled(self, architecture: Architecture, increases: LossIncreases) -> Architecture:
+        """What the architecture leaves of this point's budgets is spent; a note says how much of each is in use.
+
+        Args:
+            architecture: one that meets the budgets.
+            increases: as in search.budgets.fill.filled.
+        """
+        prices = {name: strength / self.seed_costs[name] for name, strength in self.point.lambdas.items()}
+        found = filled(self.budgets, architecture, increases, prices)
+        if found.uses:
+            self.runtime.monitor.note(str(found))
+        return found.architecture
 
     def at(self, point: Point) -> "Problem":
         """The same problem at another point of the front."""

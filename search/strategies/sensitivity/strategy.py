@@ -67,7 +67,7 @@ class SensitivityProgram:
             start = seed_architecture(problem.space)
             at_point = problem.at(point)
             found = repair(at_point.budgets, start, table.loss_increases)
-            yield at_point.evaluate(found, left)
+            yield at_point.evaluate(at_point.filled(found, table.loss_increases), left)
 
     def _left(self, problem: Problem, ahead: float = 0.0) -> int | None:
         """Epochs that a limit leaves for fine-tuning each point. Raises UsageError: none."""

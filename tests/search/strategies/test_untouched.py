@@ -16,6 +16,7 @@ from search.budgets.feasibility import (
     seed_architecture,
     smallest,
 )
+from search.budgets.fill import filled
 from search.budgets.layer_costs import bit_counts, rows
 from search.budgets.repair import repair
 from search.budgets.widen import widened
@@ -94,12 +95,19 @@ def widen(space):
     assert grown != least
 
 
+def fill(space):
+    least = smallest(space, FLASH["flash_bytes"])
+    increases = estimated_table(space, batches(), F.cross_entropy, facts={}).loss_increases
+    assert filled(Budgets(space, FLASH, {"flash_bytes": 5000.0}), least, increases).architecture != least
+
+
 LOOKS = {
     "repair": repaired,
     "refusals": refused,
     "a table that takes too long": too_slow,
     "a table": lambda space: measured_table(space, batches(), F.cross_entropy, facts={}),
     "widened": widen,
+    "filled": fill,
     "costs": lambda space: costs_at(space, seed_architecture(space), FLASH),
     "bits": bit_counts,
     "rows": lambda space: rows(space, space.decide()),
