@@ -1,14 +1,20 @@
 """What a run leaves: the files of every network that was found, the summary of all of them, and the report."""
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from search.deploy.export import Exporter, front_summary, refuse_mismatches, write_summary
 from search.experiment import Experiment
 from search.files.results import Result, versions
+from search.health.of_run import Watched
+from search.health.warnings import warnings_of
+from search.monitor.history import HISTORY_FILE, read_history
 from search.report import write_run_report
 from search.settings.front import Point
 from search.strategies.problem import Problem
 from search.training.ledger import Ledger
+from search.training.phase import label
 from search.training.runtime import Runtime
 from spaces.space import Space
 
@@ -20,7 +26,7 @@ def exported(
     runtime = problem.runtime
     runtime.monitor.note("lower to integers, verify against the executor")
     exporter = _exporter(experiment, problem.space, runtime)
-    floats = exporter.of_floats(float_network, float_val)
+    floats, watched = exporter.of_floats(float_network, float_val), _watched(experiment, runtime)
     found, points, metric = [], _found_points(experiment, results), experiment.task.metric.name
     for point in points:
         best = max((r for r in results if r.point == point.name), key=lambda r: r.selected)
@@ -28,6 +34,7 @@ def exported(
         network, _ = problem.evaluator.found[best.architecture.hash]
         summary = exporter.export(folder, point, best, network)
         summary[metric] = {"float": floats, **summary[metric]}
+        summary = _health(watched, problem, best, summary[metric]) | summary
         if point.name:
             summary |= {"point": point.name, "folder": f"points/{point.name}"}
             write_summary(folder, summary | {"versions": versions()})
@@ -40,6 +47,34 @@ def exported(
     for one in found:
         refuse_mismatches(one)
     return summary
+
+
+def _watched(experiment: Experiment, runtime: Runtime) -> Watched:
+    ends, _ = read_history(runtime.folder / HISTORY_FILE)
+    return Watched(
+        task=experiment.task,
+        targets=experiment.data.val.labels,
+        train=experiment.settings.train,
+        seed_costs=experiment.seed_costs,
+        steps=len(runtime.train),
+        ends=ends,
+    )
+
+
+def _health(
+    watched: Watched, problem: Problem, best: Result, values: Mapping[str, Mapping[str, float]]
+) -> dict[str, Any]:
+    """What went wrong on the way to a network, the metric at each stage of it, and how far it is below the floats."""
+    names = [point.name for point in problem.points]
+    search = label("search", names.index(best.point) + 1 if best.point in names else 1)
+    finetune = label("finetune", list(problem.evaluator.found).index(best.architecture.hash) + 1)
+    figures = watched.figures(best, values, search, finetune)
+    floats, integers = values["float"], values["integer"]
+    return {
+        "warnings": [asdict(warning) for warning in warnings_of(figures)],
+        "stages": dict(figures.stages),
+        "below_float": {split: floats[split] - integers[split] for split in integers},
+    }
 
 
 def _exporter(experiment: Experiment, space: Space, runtime: Runtime) -> Exporter:

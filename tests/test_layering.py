@@ -28,8 +28,8 @@ DISTRIBUTIONS = {
 # long tensors live, which costs are computed from, and needs no torch. `errors` is below all of it: whoever raises what
 # a user can act on says so by one base, and commands tell it from defects by that.
 ROOMS = (
-    *("report", "strategies", "deploy", "training", "objective", "budgets", "tasks", "settings", "monitor", "files"),
-    *("data", "integer", "atomic", "distributed", "errors"),
+    *("report", "strategies", "deploy", "training", "objective", "budgets", "health", "tasks", "settings", "monitor"),
+    *("files", "data", "integer", "atomic", "distributed", "errors"),
 )
 
 

@@ -72,7 +72,12 @@ class Exporter:
         }
         _check_program(program, costs)
         budgets = {
-            n: {"limit": limit, "found": costs[n]["found"], "met": costs[n]["found"] <= limit}
+            n: {
+                "limit": limit,
+                "found": costs[n]["found"],
+                "used": costs[n]["found"] / limit,
+                "met": costs[n]["found"] <= limit,
+            }
             for n, limit in point.budgets.items()
         }
         splits = {split: self.whole(split) for split in ("val", "test")}

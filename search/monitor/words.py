@@ -6,6 +6,17 @@ from typing import Any, Protocol
 
 from search.files.documents import Kind
 
+# The stages of a run at which the metric is measured, in their order, by their names in summary.json.
+STAGES = {
+    "float": "float network",
+    "searched": "after the search",
+    "decided_stale_norms": "as decided",
+    "decided": "norms estimated anew",
+    "switch": "at the switch to integers",
+    "quantized": "fine-tuned, before integers",
+    "integer": "integers",
+}
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -18,6 +29,7 @@ class Metric:
         factor: the value that is written is the value that is stored times this.
         digits: number of decimals of the value that is written.
         highest: the best value that there can be; None: there is no limit.
+        point: what counts as a point of difference, in stored values: a hundredth of the usual range.
     """
 
     name: str
@@ -26,6 +38,7 @@ class Metric:
     factor: float
     digits: int
     highest: float | None = None
+    point: float = 0.01
 
     def of(self, split: str) -> str:
         """The key of the metric on a split: "accuracy/val"."""
@@ -34,6 +47,10 @@ class Metric:
     def written(self, value: float) -> str:
         """0.8715 -> "87.15%"."""
         return f"{value * self.factor:.{self.digits}f}{self.unit}"
+
+    def difference(self, value: float) -> str:
+        """0.0215 -> "2.15 points", for a difference of two percentages is not one of them."""
+        return f"{value * self.factor:.{self.digits}f}{' points' if self.unit == '%' else self.unit}"
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,10 @@ class Classification:
         share = (value * images + 1) / (images + 2)
         return math.sqrt(share * (1 - share) / images)
 
+    def chance(self, targets: Tensor) -> float:
+        """The share of the most frequent class. Args: targets: (N,), labels."""
+        return torch.bincount(targets).max().item() / len(targets)
+
     def check_output(self, *shapes: tuple[int, ...]) -> None:
         if shapes != ((len(self.classes),),):
             found = " and ".join(f"(N, {', '.join(map(str, shape))})" for shape in shapes)

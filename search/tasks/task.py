@@ -78,6 +78,9 @@ class Task(Protocol):
     def standard_error(self, value: float, images: int) -> float:
         """The standard error of the metric, measured on so many images, in the scale of the metric."""
 
+    def chance(self, targets: Tensor) -> float:
+        """The metric of the best answer that is the same for every input, on these targets."""
+
     def check_output(self, *shapes: tuple[int, ...]) -> None:
         """Raises UsageError: a network whose outputs are (N, *shape) each cannot learn this task."""
 

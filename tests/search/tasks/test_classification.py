@@ -122,3 +122,13 @@ def test_class_weights_of_another_kind_are_refused_by_name(weights):
 def test_another_number_of_class_weights_than_classes_is_refused():
     with pytest.raises(ValueError, match=r"task\.class_weights has 2 numbers; pets has 3 classes, cat, dog, owl\."):
         task_of(4, 4, 4, weights=[1, 2])
+
+
+def test_chance_is_the_share_of_the_most_frequent_class():
+    task = task_of(4, 4, 4)
+    assert task.chance(torch.tensor([2, 0, 2, 2, 1])) == 0.6
+    assert task.chance(torch.tensor([0, 1])) == 0.5  # a class without images among these
+
+
+def test_a_difference_of_accuracies_is_in_points():
+    assert task_of(4, 4).metric.difference(0.0215) == "2.15 points"
