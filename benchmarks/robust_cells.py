@@ -23,6 +23,7 @@ MODELS: dict[tuple[str, str], tuple[str, ...]] = {
     ("ds_cnn", "fashion"): ("model=ds_cnn",),
     ("mobilenet_v1", "noisy_digits"): ("model=mobilenet_v1", MOBILENET.format(1)),
     ("mobilenet_v1", "fashion"): ("model=mobilenet_v1", MOBILENET.format(2)),
+    ("mobilenet_v1", "cifar10"): ("model=mobilenet_v1", MOBILENET.format(2)),
     ("tcn", "motion"): ("model=custom", f"model._target_={OWN}.TCN", "+model.stride=2"),
     ("tcn", "mnist1d"): ("model=custom", f"model._target_={OWN}.TCN"),
 }
@@ -110,13 +111,13 @@ CELLS = (
     *_cells(
         (
             ("small_cnn", "noisy_digits", 64, "short", (8, 16)),
-            ("mlp", "digits", 256, "medium", (32,)),
+            ("mlp", "digits", 256, "long", (32,)),
             ("resnet8", "digits", 128, "short", (2,)),
-            ("ds_cnn", "spoken_digits", 64, "short", (8,)),
+            ("ds_cnn", "spoken_digits", 64, "short", (2, 8)),
             ("tcn", "mnist1d", 256, "short", (8,)),
             ("mobilenet_v1", "noisy_digits", 32, "short", (16,)),
             ("resnet8", "fashion", 64, "medium", (16,)),
-            ("tcn", "motion", 64, "short", (16,)),
+            ("tcn", "motion", 64, "medium", (16,)),
             ("resnet8", "cifar10", 64, "short", (8, 32)),
             ("small_cnn", "spoken_digits", 32, "short", (4,)),
             ("mlp", "motion", 16, "long", (2,)),
@@ -128,10 +129,11 @@ CELLS = (
             ("small_cnn", "noisy_digits", 16, "medium", (32,)),
             ("resnet8", "fashion", 16, "short", (4,)),
             ("ds_cnn", "spoken_digits", 16, "medium", (16,)),
+            ("mobilenet_v1", "cifar10", 32, "short", (4,)),
         )
     ),
     Cell(Setting("resnet8", "noisy_digits", 32, "medium"), flash=4, ram=2),
-    Cell(Setting("tcn", "motion", 64, "short"), flash=2, ram=2),
+    Cell(Setting("tcn", "motion", 64, "medium"), flash=2, ram=2),
     Cell(Setting("mobilenet_v1", "noisy_digits", 32, "short"), flash=4, ram=2),
 )
 

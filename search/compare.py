@@ -89,7 +89,13 @@ def _scores(columns: Sequence[Column], metric: Metric) -> list[Row]:
         return NONE if value is None else metric.written(value)
 
     rows = [(f"{kind}, {split}", *(cell(c, kind, split) for c in columns)) for kind in KINDS for split in SPLITS]
+    rows.append(("WARNING", *(_warnings(column) for column in columns)))
     return [row for row in rows if set(row[1:]) != {NONE}]
+
+
+def _warnings(column: Column) -> str:
+    """Names of the warnings of a network; its report.html says what they mean."""
+    return ", ".join(dict.fromkeys(warning["name"] for warning in column.point["warnings"])) or NONE
 
 
 def _costs(columns: Sequence[Column], units: dict[str, str]) -> list[Row]:

@@ -1,4 +1,4 @@
-"""The tables that a run ends with: its layers, its summary, and the figures of its task."""
+"""The tables that a run ends with: its layers, the figures of its task, its warnings, and its summary."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -8,7 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from search.monitor.events import LayerRow, Totals
-from search.monitor.words import Details, Metric, Words
+from search.monitor.warned import Warned, warned
+from search.monitor.words import STAGES, Details, Metric, Words
 
 LAYER_COLUMNS = ("layer", "op", "kept", "bits", "flash B", "MACs", "RAM B")
 DROPPED_FIRST = ("op", "MACs", "RAM B")  # columns of the layer table that a narrow terminal does without, in this order
@@ -18,9 +19,9 @@ MOST_ROWS = 10  # of the task's table
 
 
 def emphasized(text: str) -> Text:
-    """A broken budget in red. The word says it as well, for terminals without colours."""
+    """A broken budget and a warning in red. The words say it as well, for terminals without colours."""
     line = Text(text)
-    line.highlight_words(["OVER"], "bold red")
+    line.highlight_words(["OVER", "WARNING"], "bold red")
     return line
 
 
@@ -57,11 +58,28 @@ def _layers(names: Sequence[str], cells: Sequence[dict[str, str]], total: dict[s
 
 
 def closing_tables(summary: dict[str, Any], words: Words) -> Iterator[Table]:
-    """The table of the task, where the run found one network, and at last what `summary.json` says."""
+    """The table of the task, where the run found one network, the warnings, and at last what `summary.json` says."""
     details = words.details(summary, MOST_ROWS)
     if details.rows:
         yield details_table(details)
+    points = summary.get("points", [])
+    names = [str(point["point"]) for point in points]
+    for warning in warned(points or [summary]):
+        own = [names[number] for number in warning.of] if len(warning.of) < len(points) else []
+        yield warning_table(warning, own)
     yield summary_table(summary, words.metric, details)
+
+
+def warning_table(warning: Warned, points: Sequence[str]) -> Table:
+    """Two columns, as in the summary. Args: points: of a front, that have this warning; none where all have it."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="bold", overflow="fold")
+    grid.add_column(overflow="fold")
+    of = f" at {', '.join(points)}" if points else ""
+    grid.add_row(emphasized("WARNING"), f"{warning.name}{of}")
+    for head, said in (("seen", warning.seen), ("likely cause", warning.cause), ("set", warning.advice)):
+        grid.add_row(head, said)
+    return grid
 
 
 def summary_table(summary: dict[str, Any], metric: Metric, details: Details) -> Table:
@@ -92,6 +110,10 @@ def _summary_rows(summary: dict[str, Any], metric: Metric, details: Details) -> 
     ]
     for kind, splits in summary.get(metric.name, {}).items():
         rows.append((f"{metric.name}, {kind}", _by_split(splits, metric)))
+    if "below_float" in summary:
+        rows.append(("below float", _below(summary["below_float"], metric)))
+    if "stages" in summary:
+        rows.append(("on the way", _stages(summary["stages"], metric)))
     rows += details.facts.items()
     budgets = summary.get("budgets", {})
     for name, cost in summary.get("costs", {}).items():
@@ -107,14 +129,30 @@ def _summary_rows(summary: dict[str, Any], metric: Metric, details: Details) -> 
         rows.append(("seconds", ", ".join(f"{phase} {value:.1f}" for phase, value in summary["seconds"].items())))
     if "folder" in summary:
         rows.append(("run folder", str(summary["folder"])))
+    if names := _warning_names(summary):
+        rows.append(("WARNING", f"{', '.join(names)}: see above"))
     return rows
+
+
+def _warning_names(summary: dict[str, Any]) -> list[str]:
+    return list(dict.fromkeys(warning.name for warning in warned(summary.get("points") or [summary])))
+
+
+def _below(splits: dict[str, float], metric: Metric) -> str:
+    return ", ".join(f"{split} {metric.difference(value)}" for split, value in splits.items())
+
+
+def _stages(stages: dict[str, float], metric: Metric) -> str:
+    """What was measured on validation data, from the float network to the integers."""
+    return ", ".join(f"{STAGES.get(name, name)} {metric.written(value)}" for name, value in stages.items())
 
 
 def _point(point: dict[str, Any], metric: Metric) -> str:
     """A point of a front in one line."""
     values = _by_split(point[metric.name]["integer"], metric)
     costs = ", ".join(f"{cost['found']:,.12g} {cost['unit']}" for cost in point["costs"].values())
-    return f"{values}; {costs}; {'met' if all(b['met'] for b in point['budgets'].values()) else 'OVER'}"
+    kept = "met" if all(b["met"] for b in point["budgets"].values()) else "OVER"
+    return f"{values}; {costs}; {kept}{'; WARNING' if point.get('warnings') else ''}"
 
 
 def _by_split(splits: dict[str, float], metric: Metric) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 from search.errors import UsageError
 from search.files.results import RESULTS_FILE
 from search.monitor.history import HISTORY_FILE
+from search.monitor.warned import warned
+from search.monitor.words import STAGES
 from search.report import rivals, trajectories
 from search.report.layers import Layer, layers_of_model, layers_of_picks
 from search.report.rivals import Entry, Estimate
@@ -50,6 +52,7 @@ def document(runs: Sequence[RunRecord]) -> dict[str, Any]:
         "title": " and ".join(dict.fromkeys(_subject(run) for run in runs)),
         "metric": asdict(TASKS[tasks[0]].words.metric),
         "faults": faults,
+        "warnings": [asdict(each) for each in warned([point.summary for _, point in owned])],
         "units": units,
         "rivals": list(dict.fromkeys(names)),
         "runs": [_run(run, name) for run, name in zip(runs, names, strict=True)],
@@ -182,6 +185,9 @@ def _point(number: int, run: RunRecord, point: RunPoint, faults: list[str]) -> d
         "exported": point.folder is not None,
         "seed": point.summary.get("seed", run.seed),
         "scores": point.scores,
+        "stages": {STAGES.get(name, name): value for name, value in point.summary.get("stages", {}).items()},
+        "belowFloat": point.summary.get("below_float", {}),
+        "warnings": list(point.summary.get("warnings", ())),
         "details": asdict(TASKS[run.task].words.details(point.summary, MOST_DETAILS)),
         "costs": point.costs,
         "budgets": point.budgets,

@@ -15,7 +15,20 @@ from search.report.runs import read_run
 REPORT_FILE = "report.html"
 ASSETS = files("search.report") / "assets"
 STYLES = ("colours", "text", "charts", "legends", "tables", "narrow")
-SCRIPTS = ("draw", "text", "front", "network", "budgets", "rivals", "curves", "decisions", "sensitivity", "run", "main")
+SCRIPTS = (
+    "draw",
+    "text",
+    "front",
+    "network",
+    "budgets",
+    "rivals",
+    "curves",
+    "decisions",
+    "sensitivity",
+    "run",
+    "warnings",
+    "main",
+)
 
 
 def write_report(folders: Sequence[Path], path: Path) -> list[str]:

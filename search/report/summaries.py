@@ -18,6 +18,7 @@ from search.files.documents import (
     unlike,
 )
 from search.files.run_folders import RunFolderError
+from search.monitor import warned
 from search.tasks import TASKS
 
 SUMMARY_FILE = "summary.json"
@@ -34,6 +35,9 @@ KINDS: dict[str, Kind] = {
     "mismatches": by_name(FINITE),
     "pattern": having({"pattern": TEXT, "zeros": FINITE, "weights": FINITE}),
     "front": having({"knee": TEXT}),
+    "warnings": warned.KIND,
+    "stages": by_name(FINITE),
+    "below_float": by_name(FINITE),
     "points": Kind("a list", lambda value: isinstance(value, list)),
     "point": TEXT,
 }

@@ -1,6 +1,7 @@
 """Two small runs, searched once, and copies of them that say they had other strategies, seeds and budgets."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,17 +41,22 @@ def searched(tmp_path_factory) -> dict[float, Path]:
 
 @pytest.fixture
 def copied(searched, tmp_path):
-    """(strategy, seed, limit, test accuracy) -> a folder that says so; validation accuracy is a hundredth more."""
+    """(strategy, seed, limit, test accuracy, warnings) -> a folder that says so; validation accuracy is 0.01 more."""
 
-    def copy(strategy: str, seed: int, limit: float = LIMITS[0], test: float | None = 0.75) -> Path:
+    def copy(
+        strategy: str,
+        seed: int,
+        limit: float = LIMITS[0],
+        test: float | None = 0.75,
+        warnings: Sequence[dict[str, str]] = (),
+    ) -> Path:
         folder = tmp_path / f"{strategy}-{limit:g}-{seed}"
         folder.mkdir()
         for name in FILES:
             shutil.copy(searched[limit] / name, folder)
         accuracy: dict[str, Any] = {"val": (test or 0.5) + 0.01} | ({} if test is None else {"test": test})
-        change_json(
-            searched[limit] / "summary.json", {"seed": seed, "accuracy": {"integer": accuracy}}, folder / "summary.json"
-        )
+        said = {"seed": seed, "accuracy": {"integer": accuracy}, "warnings": list(warnings)}
+        change_json(searched[limit] / "summary.json", said, folder / "summary.json")
         change_json(searched[limit] / "results.jsonl", {"seed": seed, "strategy": strategy}, folder / "results.jsonl")
         config = yaml.safe_load((searched[limit] / "config.yaml").read_text())
         config |= {"seed": seed, "strategy": {"name": strategy}}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 LIMITS = (500.0, 900.0)  # of flash
+WARNING = {"name": "at_chance", "seen": "It is seen.", "cause": "It is <b>caused</b>.", "advice": "train.x=1."}
 COMMAND = "python -m search data=npz 'model=a b' folder=/some/where seed=0"
 
 

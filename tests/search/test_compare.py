@@ -9,7 +9,7 @@ import pytest
 
 from search.compare import compare, show
 from search.files.run_folders import RunFolderError
-from tests.search.run_folders import change_json
+from tests.search.run_folders import WARNING, change_json
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,6 +49,12 @@ def test_columns_are_aligned_and_plain_off_a_terminal(copied):
     accuracies = text.split("\n\n")[1].splitlines()
     assert len({line.index("75.00%") for line in accuracies if "test" in line and "integer" in line}) == 1
     assert accuracies[0].index(folders[1].name) == accuracies[-1].rindex("75.00%")
+
+
+def test_a_network_with_warnings_has_a_mark_and_without_any_there_is_no_row(copied):
+    healthy, collapsed = copied("gradient", 0), copied("tpe", 0, warnings=[WARNING])
+    assert row(text_of([healthy, collapsed]), "WARNING")[1:] == ["-", "at_chance"]
+    assert "WARNING" not in text_of([healthy])
 
 
 def test_unfinished_runs_are_named_and_all_unfinished_refused(copied):

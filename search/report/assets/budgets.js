@@ -40,11 +40,13 @@ function budgetRow(point, index, costs) {
     swatch(rivalOf(run)),
     `${run.rival}, seed ${point.seed}${point.name ? `, ${point.name}` : ""}${point.knee ? ", knee" : ""}`,
   );
+  const warnings = warningsOf(index);
+  const mark = warnings ? html("a", { class: "bad", href: "#warnings" }, ` ${counted(warnings, "warning")}`) : null;
   const cells = costs.map((name) => html("td", { "data-head": costName(name) }, ...against(point, name)));
   return html(
     "tr",
     { "data-index": index },
-    html("th", { scope: "row" }, button),
+    html("th", { scope: "row" }, button, mark),
     html("td", { "data-head": "test" }, scored(integers(point, "test"))),
     html("td", { "data-head": "validation" }, scored(integers(point, "val"))),
     cells,

@@ -53,6 +53,7 @@ function headSection() {
     html("p", { class: "kicker" }, "picojoule report"),
     html("h1", {}, DATA.title),
     html("p", { class: "lede" }, parts.filter(Boolean).join(" · ")),
+    warningsNotice(),
     faults,
   ]);
 }

@@ -82,6 +82,7 @@ function remarks(point) {
     compared
       ? `Of ${counted(compared, "element")} in ${counted(tensors, "tensor")} the NumPy executor computes ${numpy ? `${numpy.toLocaleString("en")} otherwise than training: a defect.` : "every one as training does."}`
       : null,
+    ...onTheWay(point),
     ...Object.entries(point.details.facts).map(([name, said]) => `${capital(name)}: ${said}.`),
     point.pattern.pattern
       ? `Pattern ${point.pattern.pattern}: ${counted(point.pattern.zeros, "zero")} in ${counted(point.pattern.weights, "weight")}; no cost falls by them.`
@@ -91,6 +92,16 @@ function remarks(point) {
       : "Measured on validation data and not exported: its decisions only. A layer that shares another's channels is listed with all of its own.",
   ];
   return lines.filter(Boolean).map((line) => html("p", { class: "remark" }, line));
+}
+
+// The metric at every stage of the run, and how far the integers are below the float network.
+function onTheWay(point) {
+  const stages = Object.entries(point.stages).map(([name, value]) => `${name} ${scored(value)}`);
+  const below = Object.entries(point.belowFloat).map(([split, value]) => `${split} ${difference(value)}`);
+  return [
+    below.length ? `Below the float network: ${below.join(", ")}.` : null,
+    stages.length ? `On the way, on validation data: ${stages.join(", ")}.` : null,
+  ];
 }
 
 function layerTable(point) {

@@ -34,6 +34,9 @@ const percent = (share, digits = 2) =>
 // A value of the metric: 0.8715 -> "87.15%"; without the unit for an axis, whose title has it.
 const scored = (value) =>
   value === null || value === undefined ? "–" : `${(METRIC.factor * value).toFixed(METRIC.digits)}${METRIC.unit}`;
+// A difference of two values of the metric, as it is written elsewhere: of percentages "2.15 points".
+const difference = (value) =>
+  `${(METRIC.factor * value).toFixed(METRIC.digits)}${METRIC.unit === "%" ? " points" : METRIC.unit}`;
 const scoredTick = (value) => `${Number((METRIC.factor * value).toFixed(METRIC.digits))}`;
 const metricTitle = (what) => [`${capital(METRIC.name)}${what}`, METRIC.unit].filter(Boolean).join(", ");
 // An axis of the metric: no lower than 0 without need, and hardly higher than the metric can be.

@@ -70,6 +70,13 @@ class        images  recall  precision  most often taken for
 cat               4  75.00%    100.00%  T-shirt/top, 25.00%
 T-shirt/top       0       -      0.00%  -
 """
+WARNING = {"name": "at_chance", "seen": "It is seen.", "cause": "It is caused.", "advice": "train.x=1."}
+WARNING_TEXT = """\
+WARNING       at_chance
+seen          It is seen.
+likely cause  It is caused.
+set           train.x=1.
+"""
 TABLE_TEXT = """\
 layer               op       kept  bits          flash B     MACs   RAM B
 stem                conv    16/16  8:12 4:3 2:1    1,234  230,400  15,000
@@ -158,6 +165,46 @@ def test_classes_have_a_table_before_the_summary_and_a_line_in_it():
     balanced = "balanced accuracy  val 50.00%, test 75.00%\n"
     summary = SUMMARY_TEXT.replace(integer, integer + balanced)
     assert stream.getvalue() == "\n" + CLASSES_TEXT + "\n" + summary
+
+
+def test_warnings_stand_before_the_summary_and_its_last_line_names_them():
+    stream = io.StringIO()
+    watched = {"stages": {"float": 0.9, "decided": 0.5}, "below_float": {"val": 0.4, "test": -0.0125}}
+    PlainMonitor(stream, WORDS).close(SUMMARY | watched | {"warnings": [WARNING]})
+    integer = "accuracy, integer  val 90.00%, test 87.50%\n"
+    below = "below float        val 40.00 points, test -1.25 points\n"
+    on_the_way = "on the way         float network 90.00%, norms estimated anew 50.00%\n"
+    last = "WARNING            at_chance: see above\n"
+    summary = SUMMARY_TEXT.replace(integer, integer + below + on_the_way) + last
+    assert stream.getvalue() == "\n" + WARNING_TEXT + "\n" + summary
+
+
+def test_a_warning_of_several_points_is_shown_once_and_the_points_are_marked():
+    stream = io.StringIO()
+    shared = {"accuracy": {"integer": ACCURACY}, "costs": {}, "budgets": {}}
+    other = WARNING | {"name": "budget_unused"}
+    points = [
+        shared | {"point": "flash=3", "warnings": [WARNING, other]},
+        shared | {"point": "flash=2", "warnings": [WARNING, other]},
+        shared | {"point": "flash=1", "warnings": [other]},
+    ]
+    PlainMonitor(stream, WORDS).close({"points": points})
+    lines = stream.getvalue().splitlines()
+    heads = [line for line in lines if line.startswith("WARNING")]
+    assert heads == [
+        "WARNING       at_chance at flash=3, flash=2",
+        "WARNING       budget_unused",
+        "WARNING  at_chance, budget_unused: see above",
+    ]
+    assert sum(line.endswith("; WARNING") for line in lines) == 3
+
+
+def test_a_warning_is_red_unless_colours_are_off_and_stays_within_the_width():
+    for no_color in (False, True):
+        monitor, terminal = live(40, no_color=no_color)
+        monitor.close(SUMMARY | {"warnings": [WARNING | {"cause": "It has a cause of many words. " * 5}]})
+        assert ("\x1b[1;31mWARNING" in terminal.getvalue()) == (not no_color)
+        assert max(len(ESCAPE.sub("", line)) for line in re.split(r"[\r\n]+", terminal.getvalue())) <= 40
 
 
 @pytest.mark.parametrize("width", [100, 60, 40])

@@ -6,6 +6,7 @@ import pytest
 
 from search.report import write_report
 from tests.search.report.browser import browser, executable
+from tests.search.run_folders import WARNING
 
 pytestmark = pytest.mark.skipif(executable() is None, reason="no Chromium on this machine")
 
@@ -97,6 +98,31 @@ def test_nothing_is_wider_than_the_window_and_the_theme_is_followed(opened, widt
     sections = opened.run("[...document.querySelectorAll('section')].filter(s => s.innerText.trim()).length")
     assert sections == 10
     assert not opened.complaints()
+
+
+def test_warnings_stand_above_all_figures_each_once_and_mark_their_networks(copied, shown):
+    other = WARNING | {"name": "budget_unused"}
+    folders = [copied("gradient", 0, warnings=[other, WARNING]), copied("tpe", 0, warnings=[WARNING]), copied("gp", 0)]
+    page = shown(folders)
+    page.wait("document.querySelectorAll('#front .point').length == 3")
+    text = page.run("document.querySelector('#warnings').innerText")
+    assert text.startswith("2 warnings") and text.index("Budget unused") < text.index("At chance")
+    assert text.count("Likely cause") == 2 and "It is <b>caused</b>." in text and "train.x=1." in text
+    assert "gradient · seed 0" in text and "tpe · seed 0" in text and "gp · seed 0" not in text
+    above = "document.querySelector('#warnings').getBoundingClientRect().bottom"
+    assert page.run(f"{above} < document.querySelector('#front').getBoundingClientRect().top")
+    marks = page.run("[...document.querySelectorAll('#budgets tbody th')].map(cell => cell.innerText).join('|')")
+    assert marks.count("2 warnings") == 1 and marks.count("1 warning") == 1 and "gp, seed 0|" in f"{marks}|"
+    page.size(375, 800)
+    page.wait("document.querySelector('#front svg').clientWidth < 375")
+    assert page.run("document.documentElement.scrollWidth") <= 375
+    assert not page.complaints()
+
+
+def test_without_warnings_there_is_no_word_of_them_and_the_way_of_the_metric_is_shown(opened):
+    assert opened.run("document.querySelector('#warnings')") is None
+    remarks = opened.run("document.querySelector('#network').innerText")
+    assert "On the way, on validation data: float network " in remarks and "Below the float network: val " in remarks
 
 
 def test_an_unfinished_run_has_its_curves_and_is_called_unfinished(copied, shown):

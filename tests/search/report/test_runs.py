@@ -109,6 +109,8 @@ def test_a_point_without_its_summary_is_left_out_and_named(folder):
         ({"seed": "one"}, "seed is 'one', not a whole number"),
         ({"seconds": None, "epochs": 3}, "epochs is 3, not {name: a number}"),
         ({"front": []}, "front is [], not {knee: text}"),
+        ({"warnings": [{"name": "at_chance"}]}, "warnings is [{'name': 'at_chance'}], not [{name: text, seen: text, "),
+        ({"stages": {"float": None}}, "stages is {'float': None}, not {name: a finite number}"),
         ({"classes": {"names": ["cat"]}, "accuracy": 1}, "accuracy is 1, not"),
         ({"classes": {"names": 3}}, "classes is {'names': 3}, not names of classes and a confusion matrix"),
     ],
