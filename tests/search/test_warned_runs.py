@@ -5,8 +5,10 @@ import re
 
 import pytest
 
+from search.config import model_maker, parse
 from search.report import document
 from search.report.runs import read_run
+from search.run import run as run_in_folder
 from search.settings.front import Front
 from tests.search.small import run, settings
 
@@ -83,3 +85,10 @@ def test_each_point_of_a_front_has_its_own_warnings_and_figures(more_data, tmp_p
     assert "strategy.epochs=8 (now 4)" in first["advice"] and "strategy.next_epochs=2 (now 1)" in second["advice"]
     for point in summary["points"]:
         assert point["stages"]["integer"] == point["accuracy"]["integer"]["val"]
+
+
+@pytest.mark.slow
+def test_the_experiment_on_digits_has_no_warning(composed, tmp_path):
+    chosen = parse(composed("+experiment=resnet8_digits", "tensorboard=false", "train.device=cpu", "train.threads=1"))
+    summary = run_in_folder(chosen, model_maker(chosen.model), tmp_path / "run")
+    assert summary["accuracy"]["integer"]["test"] > 0.97 and summary["warnings"] == []
