@@ -73,7 +73,8 @@ class FinetuneSettings:
     """Training of the decided network: first quantized, then in integer semantics.
 
     Attributes:
-        integer_epochs: how many of the epochs, at the end, train in integer semantics. The best of them is kept.
+        integer_epochs: how many of the epochs, at the end, train in integer semantics. The best of them, or the
+            network before them, is kept.
         patience: so many integer epochs without a better validation accuracy end the fine-tuning.
     """
 

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from search.training.checkpoint import checkpoint_file
-from search.training.evaluation import scores_of
+from search.training.comparison import Comparison
 from search.training.phase import Phase
 from search.training.phase_state import PhaseCheckpoint, PhaseState
 from search.training.reporting import Reporter
@@ -26,6 +26,7 @@ class PhaseRun:
         self.space, self.phase, self.runtime = space, phase, runtime
         self.steps = Steps(space, phase, runtime)
         self.state = PhaseState(space, self.steps.optimizers, phase.learning.objective)
+        self.comparison = Comparison(phase, runtime, self.state, self.steps)
         self.budget = TimeBudget(phase.schedule.epochs, runtime.ledger.allotted(phase.label))
         self.reporter = Reporter(phase, runtime.monitor, runtime.ledger)
         self.path = checkpoint_file(runtime.folder, phase.label)
@@ -46,8 +47,9 @@ class PhaseRun:
         state, epochs, ledger = self.state, self.phase.schedule.epochs, self.runtime.ledger
         if self._kept:
             self._file.resume(state)
+            self.steps.rate = state.retreat.rate
         ledger.restore(state.seconds)
-        self._measure_start()
+        self.comparison.start()
         if state.epoch:
             self.reporter.resumed(state.epoch)
         while not state.finished and state.epoch < epochs:
@@ -60,21 +62,29 @@ class PhaseRun:
         """One epoch of training, its measurement, and its checkpoint.
 
         Monitors are told before the checkpoint is written. They drop what they know of an epoch that is repeated after
-        a kill, but an epoch that they were never told of would be missing.
+        a kill, but an epoch that they were never told of would be missing. An epoch in which training diverges is
+        repeated from where the phase can go back to.
         """
         state, self._began = self.state, time.perf_counter()
         self.prepare_epoch()
+        self.comparison.switch()
         try:
             scalars = self.run_epoch()
         except TrainingDiverged as error:
-            raise TrainingDiverged(f"{error} {self._left()}") from error
-        scalars[self.runtime.task.metric.of("val")] = self.validate()
+            if not state.retreat.possible:
+                raise TrainingDiverged(f"{error} {self._left()}") from error
+            state.seconds += time.perf_counter() - self._began
+            self.comparison.go_back(f"epoch {state.epoch + 1} had a loss that is not finite, and is repeated")
+            return
+        value = scalars[self.runtime.task.metric.of("val")] = self.validate()
         state.epoch += 1
         state.seconds += time.perf_counter() - self._began
         state.finished = self._ended() or self.phase.stopping.out_of_patience(state.since_best)
         if state.finished:
-            state.take_best()
+            self.comparison.keep(value)
         self.reporter.epoch(state, scalars)
+        if not state.finished:
+            self.comparison.look_back(scalars["loss/train"], value)
         if self._kept:
             self._file.save(state)
 
@@ -82,17 +92,6 @@ class PhaseRun:
         if not self.path.parent.is_dir():
             return "No epoch was completed, so there is no checkpoint."
         return f"The checkpoint of the last whole epoch is kept in {self.path.parent}."
-
-    def _measure_start(self) -> None:
-        """Measures a network before it is trained on, so that it is never left clearly worse than it was.
-
-        Searches choose networks by the same images, so luck is in the metric, and two standard errors are taken off.
-        """
-        state, schedule, task = self.state, self.phase.schedule, self.runtime.task
-        if self.phase.stopping.keep_best and state.best is None and state.epoch == 0 and self.phase.architecture:
-            mode, images = INTEGER if schedule.integer_epochs else schedule.mode, self.runtime.val.images
-            value = scores_of(self.space, self.runtime.val, task, mode).value
-            state.best = value - 2 * task.standard_error(value, images), state.copied()
 
     def _place(self, share: float = 0.0, running: float = 0.0) -> float:
         """Where the phase is, in epochs, after a share of the next epoch that took so many seconds."""
@@ -135,7 +134,7 @@ class PhaseRun:
 
     def validate(self) -> float:
         """The metric on validation data. Where epochs are compared by it, the best one so far is noted."""
-        value = scores_of(self.space, self.runtime.val, self.runtime.task, self.space.mode).value
+        value = self.comparison.measured(self.space.mode)
         if self.phase.stopping.compares and self._in_integers():
-            self.state.compare(value)
+            self.comparison.epoch(value)
         return value

@@ -55,7 +55,7 @@ class Stopping:
             worse than it was.
 
     With either of them the epoch with the best metric on validation data is kept. Where a phase has integer epochs,
-    only these are compared.
+    only these and the network at their beginning are compared.
     """
 
     patience: int | None = None
@@ -123,6 +123,11 @@ class Phase:
     @property
     def label(self) -> str:
         return label(self.name, self.number)
+
+    @property
+    def trains_on(self) -> bool:
+        """Whether it trains a decided network on, and so must not leave it worse than it was."""
+        return self.stopping.keep_best and bool(self.architecture)
 
 
 def label(name: str, number: int) -> str:

@@ -1,6 +1,6 @@
 """What changes while a phase runs, and the checkpoint that holds it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ from search.objective.objective import Objective
 from search.training import checkpoint
 from search.training.float_network import float_network
 from search.training.optimizers import OWN
+from search.training.retreat import Retreat
 from spaces.space import Space
 
 
@@ -22,7 +23,10 @@ class PhaseState:
         epoch: number of epochs that are done.
         seconds: how long they took.
         best: the best value of the metric on validation data so far, and the numbers of the network that reached it.
+        kept: which network that is, for people.
         since_best: number of epochs since then.
+        in_integers: whether the epochs in integer mode have begun.
+        retreat: what the phase goes back to where it gets worse.
     """
 
     space: Space
@@ -32,14 +36,25 @@ class PhaseState:
     seconds: float = 0.0
     finished: bool = False
     best: tuple[float, dict[str, Tensor]] | None = None
+    kept: str = ""
     since_best: int = 0
+    in_integers: bool = False
+    retreat: Retreat = field(default_factory=Retreat)
 
-    def compare(self, value: float) -> None:
-        """An epoch that is as good on validation data as the best so far, or better, replaces it."""
+    def compare(self, value: float, name: str) -> None:
+        """Compares what an epoch left with the best so far.
+
+        Args:
+            name: of the network as it is now, for people.
+        """
         better = self.best is None or value > self.best[0]
         self.since_best = 0 if better else self.since_best + 1
+        self.offer(value, name)
+
+    def offer(self, value: float, name: str) -> None:
+        """A network that is as good on validation data as the best so far, or better, replaces it."""
         if self.best is None or value >= self.best[0]:
-            self.best = value, self.copied()
+            self.best, self.kept = (value, self.copied()), name
 
     def take_best(self) -> None:
         if self.best is not None:
@@ -88,6 +103,9 @@ class PhaseCheckpoint:
             state.objective.load(saved["objective"], self.device)
         state.epoch, state.seconds, state.finished = saved["epoch"], saved["seconds"], saved["finished"]
         state.best, state.since_best = saved["best"], saved["since_best"]
+        state.kept = saved.get("kept", "an earlier network")  # earlier versions wrote none of these
+        state.in_integers = saved.get("in_integers", False)
+        state.retreat = Retreat(**saved.get("retreat", {}))
         torch.set_rng_state(saved["rng"])
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(saved["cuda_rng"], self.device)
@@ -115,7 +133,10 @@ class PhaseCheckpoint:
                 "seconds": state.seconds,
                 "finished": state.finished,
                 "best": state.best,
+                "kept": state.kept,
                 "since_best": state.since_best,
+                "in_integers": state.in_integers,
+                "retreat": state.retreat.state(),
                 "rng": torch.get_rng_state(),
                 "cuda_rng": torch.cuda.get_rng_state(self.device) if on_cuda else None,
             },

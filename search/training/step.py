@@ -23,13 +23,30 @@ class Steps:
 
     Decisions and the steps of the activations' quantizers learn only in every `TURN`th step. In the others they are
     held constant.
+
+    Attributes:
+        rate: a factor on the learning rate that the schedule has, for all but decisions.
     """
 
     def __init__(self, space: Space, phase: Phase, runtime: Runtime) -> None:
         self.space, self.phase, self.runtime = space, phase, runtime
         self.optimizers = optimizers_of(space, phase)
-        self.model = _shared(space) if distributed.world_size() > 1 else space
+        self.model = self._wrapped()
+        self.rate = 1.0
         self._turn = 0
+
+    def _wrapped(self) -> nn.Module:
+        return _shared(self.space) if distributed.world_size() > 1 else self.space
+
+    def restart(self, rate: float) -> None:
+        """Begins anew with the numbers that the network has now: optimizers have no past.
+
+        Args:
+            rate: a factor on the learning rate that the schedule has.
+        """
+        self.optimizers[:] = optimizers_of(self.space, self.phase)
+        self.model = self._wrapped()  # the last pass may have had no backward pass, which the old one would wait for
+        self.rate = rate
 
     def begin_epoch(self) -> None:
         self._turn, self.space.held = 0, False
@@ -69,7 +86,7 @@ class Steps:
         return value, outputs.detach()
 
     def _set_rates(self, progress: float) -> None:
-        factors = {False: self.phase.schedule.rate(progress), True: self.phase.learning.rate(progress)}
+        factors = {False: self.phase.schedule.rate(progress) * self.rate, True: self.phase.learning.rate(progress)}
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factors[group["decides"]]

@@ -13,13 +13,13 @@ def compared(*accuracies: float) -> tuple[PhaseState, nn.Linear]:
     state = PhaseState(network, [], None)
     for epoch, accuracy in enumerate(accuracies, start=1):
         nn.init.constant_(network.weight, float(epoch))
-        state.compare(accuracy)
+        state.compare(accuracy, f"epoch {epoch}")
     return state, network
 
 
 def test_an_epoch_that_equals_the_best_replaces_it_but_is_no_progress():
     state, network = compared(0.5, 0.75, 0.75, 0.25)
-    assert state.best[0] == 0.75 and state.since_best == 2
+    assert state.best[0] == 0.75 and state.since_best == 2 and state.kept == "epoch 3"
     state.take_best()
     assert network.weight.item() == 3.0
 
