@@ -9,23 +9,24 @@ from dataclasses import replace
 from pathlib import Path
 
 from cost_models.rules import CostModel
-from search.budgets.feasibility import seed_architecture
-from search.budgets.repair import repair
 from search.errors import UsageError
 from search.files.results import Result
 from search.settings.front import Point
 from search.settings.strategies import SensitivitySettings
 from search.strategies.problem import FORWARD, Problem
+from search.strategies.sensitivity.descent import descended
 from search.strategies.sensitivity.table import (
     FILE,
     UNFINISHED,
     Table,
     estimated_table,
     fingerprint,
+    loss_at,
     measured_table,
     passes,
 )
 from search.strategies.strategy import training
+from spaces.architecture import Architecture
 from spaces.space import Space
 
 FOR_TABLE = 0.5  # of the seconds that are left: fine-tuning has the rest
@@ -62,12 +63,25 @@ class SensitivityProgram:
 
     def run(self, problem: Problem) -> Iterator[Result]:
         table = self._table(problem)
+        found = [self._found(problem.at(point), table) for point in problem.points]
         left = self._left(problem)
-        for point in problem.points:
-            start = seed_architecture(problem.space)
-            at_point = problem.at(point)
-            found = repair(at_point.budgets, start, table.loss_increases)
-            yield at_point.evaluate(at_point.filled(found, table.loss_increases), left)
+        for point, architecture in zip(problem.points, found, strict=True):
+            yield problem.at(point).evaluate(architecture, left)
+
+    def _found(self, problem: Problem, table: Table) -> Architecture:
+        """The architecture of one point. Passes that it takes are counted as parts of epochs of the search."""
+        batches, runtime, began = problem.sample(self.settings.batches), problem.runtime, time.perf_counter()
+        tries = 0
+
+        def loss_of(architecture: Architecture) -> float:
+            nonlocal tries
+            tries += 1
+            return loss_at(problem.space, architecture, batches, runtime.task.comparison_loss)
+
+        found, increases = descended(problem.budgets, table, loss_of)
+        epochs = len(batches) * tries * FORWARD / len(runtime.whole)
+        runtime.ledger.spend("search", epochs, time.perf_counter() - began)
+        return problem.filled(found, increases)
 
     def _left(self, problem: Problem, ahead: float = 0.0) -> int | None:
         """Epochs that a limit leaves for fine-tuning each point. Raises UsageError: none."""

@@ -19,6 +19,7 @@ from search.errors import UsageError
 from search.files.documents import FINITE, NUMBER, OBJECT, TEXT, WHOLE, check_format, json_object, listed, unlike
 from search.objective.tried_options import difference_of, in_use
 from search.training.dry_run import watched
+from spaces.architecture import Architecture
 from spaces.decisions.decision import Decision, Gate
 from spaces.decisions.selection import GATES
 from spaces.space import FAKE, Space
@@ -290,3 +291,10 @@ def _table(space: Space, increases: dict[str, Tensor], facts: Mapping[str, Any])
 
 def _mean_loss(space: Space, batches: list[Batch], loss: Loss) -> float:
     return sum(loss(space(images), targets).item() for images, targets in batches) / len(batches)
+
+
+@torch.no_grad()
+def loss_at(space: Space, architecture: Architecture, batches: list[Batch], loss: Loss) -> float:
+    """The mean loss with the architecture. Norms normalise by the batches, as if they had been estimated anew."""
+    with decisions_as(space, architecture), watched(space):
+        return _mean_loss(space, batches, loss)

@@ -158,9 +158,9 @@ def test_a_table_serves_a_new_budget_and_no_other_network(first, tmp_path, monke
     monkeypatch.setattr("search.strategies.sensitivity.strategy.measured_table", None)  # it is not made again
     found = run(tmp_path / "run", config)
     assert found["costs"]["flash_bytes"]["found"] <= 300
-    assert found["epochs"]["search"] == summary["epochs"]["search"]  # what making it took
-    assert found["seconds"]["search"] == pytest.approx(summary["seconds"]["search"])
-    assert found["seconds"]["search"] > 0
+    table = Table.load(folder / "sensitivity.json")  # what making it took counts, and what its stages took beside
+    assert min(found["epochs"]["search"], summary["epochs"]["search"]) > table.epochs > 0
+    assert min(found["seconds"]["search"], summary["seconds"]["search"]) > table.seconds > 0
     other = replace(configured(data, 300, table=str(folder / "sensitivity.json")), seed=5)
     with pytest.raises(ValueError, match="belongs to other weights, another space or another loss"):
         run(tmp_path / "other", other)
