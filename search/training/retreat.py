@@ -18,9 +18,10 @@ MOST = 3  # times that a phase goes back
 class Retreat:
     """Where a phase goes back to, and when.
 
-    Two signs say that an epoch was worse: its value on validation data is more than a margin below the best one, or its
-    training loss is more than twice that of the last epoch that was not worse while its value is below the best one.
-    The phase goes back after an epoch with both signs, and after two epochs in a row with one of them.
+    Two signs say that an epoch was worse. Its value on validation data is more than a margin below the best one, though
+    its training loss is not lower than that of the last epoch that was not worse. Or its loss is more than twice that
+    one's, and its value is below the best. The phase goes back after an epoch with both signs, and after two epochs in
+    a row with one of them.
 
     Attributes:
         value: the best value in the mode of the space; None: nothing was measured, and the phase never goes back.
@@ -64,7 +65,8 @@ class Retreat:
         """
         if self.value is None:
             return False
-        fell = value < self.value - self.margins * margin
+        learns = loss < self.loss < inf
+        fell = value < self.value - self.margins * margin and not learns
         rose = loss > LOSS * self.loss and value < self.value
         if fell or rose:
             self.worse += 1
