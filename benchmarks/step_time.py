@@ -25,8 +25,7 @@ from search.objective.objective import REFRESH, Objective
 from search.tasks.classification import Classification
 from search.training.ledger import Ledger
 from search.training.loop import PhaseRun
-from search.training.optimizers import TURN
-from search.training.phase import Learning, Phase, Schedule
+from search.training.phase import TURN, Learning, Phase, Schedule
 from search.training.runtime import Runtime
 from spaces.networks import NETWORKS
 from spaces.one_of import OneOf

@@ -55,7 +55,7 @@ def train(space: Space, data: Iterator[Batch]) -> None:
 
 
 def search(space: Space, data: list[Batch], objective: Objective) -> None:
-    """Decisions learn as well: from the loss, from options that are tried, and from a force towards the budget."""
+    """Decisions learn as well: the objective steers them towards the budget."""
     weights = torch.optim.SGD(space.network_parameters(), lr=0.01, momentum=0.9)
     decisions = decision_optimizer(space, lr=0.02)
     for step, (images, labels) in enumerate(data):
@@ -63,9 +63,10 @@ def search(space: Space, data: list[Batch], objective: Objective) -> None:
         decisions.zero_grad()
         loss_of = partial(F.cross_entropy, target=labels)
         loss = loss_of(space(images))
-        roots, gradients = objective.gradients(space, loss.item(), progress=step / len(data))
-        torch.autograd.backward([loss, *roots], [None, *gradients])
+        objective.watch(space)
+        loss.backward()
         objective.observe(space, images, loss_of, loss.item())
+        objective.steer(space, loss.item(), progress=step / len(data))
         weights.step()
         decisions.step()
         space.project()

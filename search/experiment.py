@@ -95,7 +95,7 @@ def prepare(settings: Settings, make_model: ModelMaker, folder: Path | None = No
     strategy = STRATEGIES[settings.strategy.name](settings.strategy)
     refuse_idle_lambdas(settings)
     data = data_sets.load(settings.data)
-    refuse_batches(settings, data)
+    steps = steps_of(settings, data)
     task = TASKS[settings.task.name].of(settings.task, data, settings.train.label_smoothing)
     with seeded(settings.seed):
         space, notes = network_of(settings, data, task, make_model(data))
@@ -115,7 +115,7 @@ def prepare(settings: Settings, make_model: ModelMaker, folder: Path | None = No
         points=points,
         strategy=strategy,
         plan=MappingProxyType(plan),
-        notes=tuple(notes),
+        notes=(*notes, *strategy.advice(plan, steps)),
         fingerprint=MappingProxyType(fingerprint_of(settings, data, space, seed_costs)),
         seconds=time.perf_counter() - began,
     )
@@ -137,10 +137,16 @@ def batches_of(settings: Settings, data: Data, split: str, device: torch.device,
     )
 
 
-def refuse_batches(settings: Settings, data: Data) -> None:
-    """Raises DataError: a batch size or an augmentation that does not fit the data or the number of processes."""
-    for split in ("train", "val"):
-        batches_of(settings, data, split, torch.device("cpu"))  # where the data lies, so nothing is copied
+def steps_of(settings: Settings, data: Data) -> int:
+    """Steps in an epoch.
+
+    Raises:
+        DataError: a batch size or an augmentation does not fit the data or the number of processes.
+    """
+    train, _ = (
+        batches_of(settings, data, split, torch.device("cpu")) for split in ("train", "val")
+    )  # nothing is copied
+    return len(train)
 
 
 def cost_models_of(settings: Settings) -> dict[str, CostModel]:

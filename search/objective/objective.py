@@ -1,9 +1,6 @@
-"""Costs in the loss: lambdas for trade-offs, and budgets as constraints whose multipliers adapt by themselves.
+"""Where decisions should move: what options add to the loss, against what they cost (docs/methods.md, section 9)."""
 
-The formulas stand in docs/methods.md, section 9.
-"""
-
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,84 +9,28 @@ from torch import Tensor
 from cost_models.rules import CostModel
 from search import distributed
 from search.errors import UsageError
+from search.objective.constraints import METHODS, Outlook
 from search.objective.fisher import FisherInformation
+from search.objective.menu import Leaves
 from search.objective.tried_options import Loss, TriedOptions
-from spaces.decisions.selection import Selection
+from spaces.decisions.selection import GATES, Selection
 from spaces.space import FAKE, Space
 
-REFRESH = 2  # steps of the decisions between two evaluations of the cost models; in between their gradient is kept
-PENALTY = 2.0  # rho of the augmented Lagrangian, for costs in units of their target
-ASCENT = 0.25  # share of rho by which a violation moves the multiplier, a refresh
-
-
-class AugmentedLagrangian:
-    """The force max(0, mu + rho g) on the violation g = cost / target - 1. mu climbs while g > 0, and falls otherwise.
-
-    (Nocedal and Wright, Numerical Optimization, section 17.4.) The target moves geometrically from the seed network's
-    cost to the budget over the first `ramp` of the search, so that channels leave while weights can still adapt.
-    """
-
-    def __init__(self, budget: float, seed_cost: float, ramp: float) -> None:
-        self.budget, self.seed_cost, self.ramp = budget, max(seed_cost, budget), ramp
-        self.multiplier = 0.0
-
-    def target(self, progress: float) -> float:
-        share = min(1.0, progress / self.ramp) if self.ramp > 0 else 1.0
-        return float(self.seed_cost * (self.budget / self.seed_cost) ** share)
-
-    def force(self, cost: float, task_loss: float, progress: float) -> float:
-        """d loss / d cost."""
-        target = self.target(progress)
-        violation = cost / target - 1
-        force = max(0.0, self.multiplier + PENALTY * violation)
-        self.multiplier = max(0.0, self.multiplier + ASCENT * PENALTY * violation)
-        return force / target
-
-    def state(self) -> list[float]:
-        return [self.multiplier]
-
-    def load(self, state: list[float]) -> None:
-        (self.multiplier,) = state
-
-
-class Duccio:
-    """The term lambda * max(0, C - T), with lambda = L_task / (C_0 - T) at the first violation.
-
-    lambda is ramped from 1% to 100% over the first half of the search (arXiv 2310.07217).
-    """
-
-    def __init__(self, budget: float, seed_cost: float, ramp: float) -> None:
-        self.budget, self.strength = budget, 0.0
-
-    def force(self, cost: float, task_loss: float, progress: float) -> float:
-        if cost <= self.budget:
-            return 0.0
-        if self.strength == 0.0:
-            self.strength = task_loss / (cost - self.budget)
-        return self.strength * (0.01 + 0.99 * min(1.0, 2 * progress))
-
-    def state(self) -> list[float]:
-        return [self.strength]
-
-    def load(self, state: list[float]) -> None:
-        (self.strength,) = state
-
-
-Constraint = AugmentedLagrangian | Duccio
-
-METHODS: dict[str, Callable[[float, float, float], Constraint]] = {
-    "augmented_lagrangian": AugmentedLagrangian,
-    "duccio": Duccio,
-}
+REFRESH = 2  # steps of the decisions between two evaluations of the cost models; in between their slopes are kept
+CLEAR = 0.25  # of loss and cost together: what is better by this much, or more, a decision moves to at its full rate
+TRIED = 0.01  # of a loss: two options that were tried and differ by less hardly differ
+TINY = 1e-30
 
 
 class Objective:
-    """Expected costs, and their gradient with respect to the shares of the decisions.
+    """Task loss + lambdas * costs, under budgets, as decisions see it.
 
-    A hard share changes only when a pick changes, and the gradient changes with it. So the gradient is computed every
-    few steps and handed to autograd as it is. The loss increases of changes are added, see search.objective.fisher.
+    Decisions do not descend its gradient, which near an optimum is noise. They move towards the option that adds least
+    to the loss, in every group by itself: by estimates of what options do to the task's loss (search.objective.fisher
+    and tried_options) and by the slopes of the costs times lambdas and multipliers (search.objective.constraints).
 
     Args:
+        lambdas: cost -> what the whole cost of the seed network weighs, in units of the task's loss.
         before: the objective of the search that this one goes on from. Targets start at its budgets, and what it
             learnt stays.
     """
@@ -100,41 +41,30 @@ class Objective:
         seed_costs: Mapping[str, float],
         budgets: Mapping[str, float],
         lambdas: Mapping[str, float],
-        method: str = "augmented_lagrangian",
+        method: str = "dual",
         ramp: float = 0.4,
         before: "Objective | None" = None,
     ) -> None:
         if method not in METHODS:
             raise UsageError(f"strategy.method '{method}' is not one of {sorted(METHODS)}.")
-        self.models, self.seed_costs, self.lambdas = models, seed_costs, lambdas
-        earlier: Mapping[str, Constraint] = before.constraints if before else {}
-        starts = dict(seed_costs) | {n: c.budget for n, c in earlier.items()}
-        self.constraints: dict[str, Constraint] = {n: METHODS[method](b, starts[n], ramp) for n, b in budgets.items()}
+        self.models, self.seed_costs, self.lambdas, self.budgets = models, seed_costs, lambdas, dict(budgets)
+        starts = {**seed_costs, **(before.budgets if before else {})}
+        self.constraints = METHODS[method](budgets, starts, ramp)
+        if before is not None:
+            self.constraints.load(before.constraints.state())
         self.costs: dict[str, float] = dict(seed_costs)
         self.forces: dict[str, float] = {}
         self.fisher: FisherInformation = before.fisher if before else FisherInformation()
         self.tried: TriedOptions = before.tried if before else TriedOptions()
-        for name in self.constraints.keys() & earlier.keys():
-            self.constraints[name].load(earlier[name].state())
         self._steps = 0
-        self._gradients: dict[str, Tensor] = {}
+        self._slopes: dict[str, Tensor] = {}
 
-    def gradients(self, space: Space, task_loss: float, progress: float) -> tuple[list[Tensor], list[Tensor]]:
-        """Tensors of this step's graph, and d (cost terms) / d each of them: the roots of the backward pass.
-
-        Args:
-            progress: share of the search that is done, 0..1.
-        """
-        selection, roots = space.selection, space.selection.leaves()
-        if self._steps % REFRESH == 0 or not self._gradients:
-            self._gradients = self._refresh(space, task_loss, progress)
-        self._steps += 1
-        given = {name: self.tried.gradient(name, self._gradients[name]) for name in selection.whole}
-        given |= self.fisher.added(selection, self._gradients)
-        return list(roots.values()), [given[name] for name in roots]
+    def watch(self, space: Space) -> None:
+        """To be called between a forward pass in training and its backward pass."""
+        self.fisher.watch(space.selection)
 
     def observe(self, space: Space, images: Tensor, loss: Loss, reached: float) -> None:
-        """Learns the loss increases of changes on this batch. To be called after the backward pass.
+        """Learns what changes would do to the loss of this batch. To be called after the backward pass.
 
         Args:
             loss: gives the loss of the batch's logits.
@@ -143,14 +73,42 @@ class Objective:
         self.fisher.observe(len(images) * distributed.world_size())
         self.tried.observe(space, images, loss, reached)
 
+    def steer(self, space: Space, task_loss: float, progress: float) -> None:
+        """Sets the gradients of the decisions' parameters to where they should move. To be called after `observe`.
+
+        Args:
+            task_loss: of this step.
+            progress: share of the search that is done, 0 to 1.
+        """
+        if self._steps % REFRESH == 0 or not self._slopes:
+            self._refresh(space, task_loss, progress)
+        self._steps += 1
+        losses = self._losses()
+        if space.gates and GATES in losses:
+            # The first place is the channel that is always open.
+            against = _against(-losses[GATES][1:], self._slopes[GATES][1:], TINY)
+            for gate, part in zip(
+                space.gates.values(), against.split([g.groups for g in space.gates.values()]), strict=True
+            ):
+                gate.steer(part)
+        for name, choice in space.choices.items():
+            if name in losses:
+                loss, cost = losses[name].to(self._slopes[name]), self._slopes[name]
+                best = (loss + cost).argmin(1, keepdim=True)
+                least = TRIED if choice.whole else TINY
+                choice.steer(_against(loss - loss.gather(1, best), cost - cost.gather(1, best), least))
+
     def loss_increases(self, space: Space) -> dict[str, Tensor]:
-        """The loss increases of changes, as search.budgets reads them; 0 for a change that was never seen."""
-        leaves = space.select(FAKE).leaves()
-        seen = self.fisher.loss_increases() | self.tried.loss_increases()
+        """What changes of decisions would add to the loss, as search.budgets.repair reads it; 0 of those never seen."""
+        leaves, seen = space.select(FAKE).leaves(), self._losses()
         return {name: seen.get(name, torch.zeros_like(leaf.detach())) for name, leaf in leaves.items()}
 
-    def _refresh(self, space: Space, task_loss: float, progress: float) -> dict[str, Tensor]:
-        """d (cost terms) / d each leaf of the selection."""
+    def _losses(self) -> dict[str, Tensor]:
+        """Leaf of a selection -> what its options add to the task's loss; of GATES what closing adds."""
+        return self.fisher.loss_increases() | self.tried.loss_increases()
+
+    def _refresh(self, space: Space, task_loss: float, progress: float) -> None:
+        """Evaluates the costs, the forces on them, and d (forces * costs) / d each leaf of the selection."""
         selection = space.selection
         # Costs of branches are expected ones: those of the paths that happen to be drawn would jump about.
         expected = {name: selection.probability[name] for name in selection.paths}
@@ -159,34 +117,60 @@ class Objective:
         network = space.describe(Selection.of(selection.mode, leaves))
         costs = {name: model(network) for name, model in self.models.items()}
         self.costs = {name: cost.item() for name, cost in costs.items()}
-        total = torch.zeros((), dtype=torch.float64, device=next(iter(leaves.values())).device)
-        for name, strength in self.lambdas.items():
-            self.forces[name] = strength / self.seed_costs[name]
-            total = total + self.forces[name] * costs[name]
-        for name, constraint in self.constraints.items():
-            self.forces[name] = constraint.force(self.costs[name], task_loss, progress)
-            total = total + self.forces[name] * costs[name]
-        if not total.requires_grad:
-            return {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
-        found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
-        each = zip(leaves.items(), found, strict=True)
-        return {name: torch.zeros_like(leaf) if g is None else g for (name, leaf), g in each}
+        slopes = {name: _slopes(costs[name], leaves) for name in {**self.lambdas, **self.budgets}}
+        self.forces = {name: strength / self.seed_costs[name] for name, strength in self.lambdas.items()}
+        losses = {name: loss for name, loss in self._losses().items() if name in leaves}
+        for name, force in self.forces.items():
+            for leaf in losses:  # closing a gate saves what it costs
+                sign = -1.0 if leaf == GATES else 1.0
+                losses[leaf] = losses[leaf] + sign * force * slopes[name][leaf]
+        outlook = Outlook(
+            costs=self.costs,
+            slopes=slopes,
+            leaves=leaves,
+            losses=losses,
+            costs_of=lambda others: self._costs_of(space, others),
+            task_loss=task_loss,
+            progress=progress,
+        )
+        self.forces |= self.constraints.multipliers(outlook)
+        self._slopes = {leaf: torch.zeros_like(value) for leaf, value in leaves.items()}
+        for name, force in self.forces.items():
+            for leaf, slope in slopes[name].items():
+                self._slopes[leaf] += force * slope
+
+    @torch.no_grad()
+    def _costs_of(self, space: Space, leaves: Leaves) -> dict[str, float]:
+        network = space.describe(Selection.of(FAKE, leaves))
+        return {name: self.models[name](network).item() for name in self.budgets}
 
     def state(self) -> dict[str, Any]:
-        constraints = {name: c.state() for name, c in self.constraints.items()}
         return {
             "steps": self._steps,
-            "constraints": constraints,
-            "gradients": self._gradients,
+            "constraints": self.constraints.state(),
+            "slopes": self._slopes,
             "costs": self.costs,
-            "curvature": self.fisher.state(),
-            "trials": self.tried.state(),
+            "fisher": self.fisher.state(),
+            "tried": self.tried.state(),
         }
 
     def load(self, state: Mapping[str, Any], device: torch.device) -> None:
         self._steps, self.costs = state["steps"], state["costs"]
-        self._gradients = {name: gradient.to(device) for name, gradient in state["gradients"].items()}
-        self.fisher.load(state["curvature"], device)
-        self.tried.load(state["trials"])
-        for name, saved in state["constraints"].items():
-            self.constraints[name].load(saved)
+        self._slopes = {name: slope.to(device) for name, slope in state["slopes"].items()}
+        self.fisher.load(state["fisher"], device)
+        self.tried.load(state["tried"])
+        self.constraints.load(state["constraints"])
+
+
+def _slopes(cost: Tensor, leaves: Leaves) -> dict[str, Tensor]:
+    """d cost / d each leaf."""
+    if not cost.requires_grad:
+        return {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
+    found = torch.autograd.grad(cost, list(leaves.values()), allow_unused=True, retain_graph=True)
+    each = zip(leaves.items(), found, strict=True)
+    return {name: torch.zeros_like(leaf) if slope is None else slope for (name, leaf), slope in each}
+
+
+def _against(loss: Tensor, cost: Tensor, least: float) -> Tensor:
+    """-1 to 1, how much speaks against what adds so much to the loss and costs so much, in units of the loss."""
+    return ((loss + cost) / (loss.abs() + cost.abs()).clamp_min(least) / CLEAR).clamp(-1, 1)

@@ -36,15 +36,10 @@ class TriedOptions:
         self._known: dict[str, set[int]] = {}
         self._next = 0
 
-    def gradient(self, choice: str, of_costs: Tensor) -> Tensor:
-        """(1, n_options), what the share of a choice descends: the gradient of the costs and the losses seen."""
-        if len(self._known.get(choice, ())) < of_costs.shape[1]:
-            return torch.zeros_like(of_costs)
-        return of_costs + self.values[choice][None].to(of_costs)
-
     def loss_increases(self) -> dict[str, Tensor]:
-        """Choice -> (1, n_options), as far as it was tried."""
-        return {name: values[None] for name, values in self.values.items()}
+        """Choice -> (1, n_options), of those of which all options were tried."""
+        whole = [name for name, values in self.values.items() if len(self._known[name]) == len(values)]
+        return {name: self.values[name][None] for name in whole}
 
     def observe(self, space: Space, images: Tensor, loss: Loss, reached: float) -> None:
         """Makes one trial after a pass that reached a loss. At first it tries all options that it does not know."""

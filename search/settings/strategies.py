@@ -6,7 +6,7 @@ from typing import Any
 
 from search.settings.require import require, require_0_or_more, require_1_or_more_or_null, require_over_0
 
-METHODS = ("augmented_lagrangian", "duccio")  # of meeting budgets, see search.objective.objective
+METHODS = ("dual", "duccio")  # of meeting budgets, see search.objective.objective
 EVALUATIONS = ("inherited", "tuned", "scratch")
 PRUNERS = ("none", "median", "hyperband")
 POPULATIONS = ("evolution", "nsga2")  # samplers that read strategy.population
@@ -20,7 +20,9 @@ class GradientSettings:
     Attributes:
         epochs: of the search; null: as many as limits.epochs leaves, or 12 without that limit.
         next_epochs: of the search for each further point of a front; null: a third of `epochs`.
-        method: of meeting budgets: "augmented_lagrangian" or "duccio".
+        decision_lr: how far a decision moves in a step at most; its threshold is 0.5 away. Short searches take longer
+            steps, see search.training.pace.
+        method: of meeting budgets: "dual" or "duccio".
         ramp: share of the search in which the target moves from the seed network's cost to the budget. After it the
             decisions settle, because after each decision that changes the weights need some steps.
         final_temperature: temperature of the choices at the end; they start at space.temperature.
@@ -34,7 +36,7 @@ class GradientSettings:
     lr: float = 0.03
     decision_lr: float = 6e-2
     weight_decay: float = 1e-4
-    method: str = "augmented_lagrangian"
+    method: str = "dual"
     ramp: float = 0.4
     final_temperature: float = 1.0
     pattern_decay: float = 0.01

@@ -56,6 +56,9 @@ class Fixed:
                     f"{dict(point.budgets)}. Lower strategy.weight_bits or strategy.widths, or raise the budgets."
                 )
 
+    def advice(self, plan: Mapping[str, int], steps: int) -> list[str]:
+        return []
+
     def run(self, problem: Problem) -> Iterator[Result]:
         for point in problem.points:
             at_point = problem.at(point)

@@ -15,6 +15,7 @@ from search.strategies.problem import FORWARD, Problem
 from search.strategies.strategy import progressive
 from search.training.evaluation import scores_of
 from search.training.loop import PhaseRun
+from search.training.pace import pace_of, shortfall
 from search.training.phase import Learning, Phase, Schedule, label
 from spaces.architecture import Architecture
 from spaces.decisions.decision import Choice
@@ -67,6 +68,11 @@ class Gradient:
         if self.settings.expand and patterns:
             raise UsageError(f"strategy.expand: copied channels break space.pattern {patterns}. Take one of them out.")
 
+    def advice(self, plan: Mapping[str, int], steps: int) -> list[str]:
+        searches = {phase: epochs for phase, epochs in plan.items() if phase.startswith("search")}
+        found = [shortfall(phase, epochs, steps) for phase, epochs in searches.items()]
+        return [text for text in found if text is not None]
+
     def run(self, problem: Problem) -> Iterator[Result]:
         objective = None
         for number, point in enumerate(problem.points, start=1):
@@ -100,12 +106,14 @@ class Gradient:
             steady=problem.settings.train.finetune.epochs > 0,
             temperature=(start if number == 1 else s.final_temperature, s.final_temperature),
         )
+        pace = pace_of(schedule.epochs * len(problem.runtime.train), s.decision_lr)
         learning = Learning(
             weight_decay=s.weight_decay,
             pattern_decay=s.pattern_decay,
-            decision_lr=s.decision_lr,
+            decision_lr=pace.lr,
             settled_from=s.ramp,
             objective=objective,
+            turn=pace.turn,
         )
         phase = Phase("search", schedule, learning=learning, number=number, teacher=problem.teacher)
         tried, runtime = objective.tried.passes, problem.runtime
@@ -114,13 +122,13 @@ class Gradient:
         return scores_of(space, runtime.val, runtime.task, FAKE, mixed=True).value
 
     def _found(self, problem: Problem, objective: Objective) -> Architecture:
-        """The architecture that the search came to, brought within the budgets. The space stays as it is."""
+        """The architecture that the search came to, within the budgets and filling them. The space stays as it is."""
         space = problem.space
         shadows = {gate.name: gate.shadow.tolist() for gate in space.gates.values()}
         with space.running(training=False):  # in training, what is read of choices would be drawn
-            found = space.architecture()
+            found, increases = space.architecture(), objective.loss_increases(space)
             if not problem.budgets.met_by(found):
-                found = repair(problem.budgets, found, objective.loss_increases(space))
+                found = repair(problem.budgets, found, increases)
         if self.settings.expand:
-            found = widened(problem.budgets, found, shadows)
-        return found
+            return widened(problem.budgets, found, shadows)
+        return problem.filled(found, increases)

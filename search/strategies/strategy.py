@@ -39,6 +39,14 @@ class Strategy(Protocol):
             UsageError: it cannot be done, and the message says why.
         """
 
+    def advice(self, plan: Mapping[str, int], steps: int) -> list[str]:
+        """What a user should know before the run starts.
+
+        Args:
+            plan: label of a phase -> its epochs.
+            steps: in an epoch.
+        """
+
     def run(self, problem: Problem) -> Iterator[Result]:
         """The results of one point after the other, as they are found."""
 

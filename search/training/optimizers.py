@@ -1,33 +1,29 @@
 """Which optimizer moves what in a phase."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import nn
 
 from search.training.phase import Phase
-from search.training.shared_adam import SharedAdam
-from spaces.decisions.decision import Decision
 from spaces.patterns import Structured
 from spaces.quantizers import ActivationChoice, ActivationQuantizer
 from spaces.space import FLOAT, Space
 
-TURN = 4  # steps of the weights to one of the decisions and of the activations' steps
 STEP_RATE = 2e-3  # of the weight quantizers' log steps: 0.2% of a step a step
 OWN = ("initial_lr", "decides")  # keys of groups that training reads
-LEAST = 0.01  # of a loss: what is less between two options of a whole choice, moves it less
+MOMENTUM = 0.8  # of decisions
 
 
 def optimizers_of(space: Space, phase: Phase) -> list[torch.optim.Optimizer]:
-    """SGD with Nesterov momentum for weights and norms, Adam for quantizers' log steps, SharedAdam for decisions.
+    """SGD with Nesterov momentum for weights and norms, Adam for quantizers' log steps.
 
     What moves only every `TURN` steps has a rate that is as many times higher.
     """
     fast, slow = _quantizer_steps(space)
     optimizers = [_of_weights(space, phase, fast + slow)]
     if (slow or fast) and phase.schedule.mode != FLOAT:
-        optimizers.append(_of_quantizers(fast, slow))
+        optimizers.append(_of_quantizers(fast, slow, phase.learning.turn))
     if phase.learning.decision_lr and space.decision_parameters():
         optimizers.append(decision_optimizer(space, phase.learning.decision_lr))
     return optimizers
@@ -62,23 +58,14 @@ def _of_weights(space: Space, phase: Phase, elsewhere: list[nn.Parameter]) -> to
     return optimizer
 
 
-def _of_quantizers(fast: list[nn.Parameter], slow: list[nn.Parameter]) -> torch.optim.Optimizer:
-    each = ((fast, STEP_RATE), (slow, STEP_RATE * TURN))
+def _of_quantizers(fast: list[nn.Parameter], slow: list[nn.Parameter], turn: int) -> torch.optim.Optimizer:
+    each = ((fast, STEP_RATE), (slow, STEP_RATE * turn))
     groups = [{"params": steps, "initial_lr": rate, "decides": False} for steps, rate in each if steps]
     return torch.optim.Adam(groups, lr=STEP_RATE, fused=True)
 
 
 def decision_optimizer(space: Space, lr: float) -> torch.optim.Optimizer:
-    """A group for each kind of decision: gradients of "stem/kernel" and "stem/bits" differ by orders of magnitude."""
-    kinds: dict[tuple[str, bool], list[Decision]] = {}
-    for decision in space.decisions.values():
-        kinds.setdefault((decision.role, decision.whole), []).append(decision)
-    groups = [
-        {"params": list(_parameters(members)), "initial_lr": lr, "decides": True} | ({"least": LEAST} if whole else {})
-        for (_, whole), members in kinds.items()
-    ]
-    return SharedAdam(groups, lr=lr)
-
-
-def _parameters(decisions: list[Decision]) -> Iterator[nn.Parameter]:
-    return (p for d in decisions for p in d.parameters() if p.requires_grad)
+    """SGD along the directions that an objective sets, smoothed over some steps. No step is longer than lr."""
+    parameters = space.decision_parameters()
+    group = {"params": parameters, "initial_lr": lr, "decides": True}
+    return torch.optim.SGD([group], lr=lr, momentum=MOMENTUM, dampening=MOMENTUM)

@@ -6,6 +6,8 @@ from search.objective.objective import Objective
 from search.training import learning_rate
 from spaces.space import FAKE, Space
 
+TURN = 4  # steps of the weights to one of the decisions and of the activations' steps
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -80,6 +82,7 @@ class Learning:
         decision_lr: the learning rate of decisions; 0: they do not learn.
         settled_from: share of the phase from which the learning rate of decisions falls.
         objective: costs in the loss; None: the task's loss alone.
+        turn: steps of the weights to one of the decisions and of the activations' steps.
     """
 
     weight_decay: float = 0.0
@@ -87,6 +90,7 @@ class Learning:
     decision_lr: float = 0.0
     settled_from: float = 1.0
     objective: Objective | None = None
+    turn: int = TURN
 
     def rate(self, progress: float) -> float:
         """The factor on the learning rate of decisions when that share of the phase is done."""

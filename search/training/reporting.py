@@ -20,7 +20,7 @@ class Reporter:
     def tick(self, epoch: int, step: int, steps: int, loss: float, value: float) -> None:
         """To be called after a training step. Loss and value (the metric) are of this epoch so far, in training."""
         objective, epochs = self.phase.learning.objective, self.phase.schedule.epochs
-        limits = {} if objective is None else {n: c.budget for n, c in objective.constraints.items()}
+        limits = {} if objective is None else objective.budgets
         self.monitor.tick(
             Tick(
                 phase=self.phase.label,

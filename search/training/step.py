@@ -8,7 +8,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from search import distributed
 from search.errors import PicojouleError
-from search.training.optimizers import TURN, optimizers_of
+from search.training.optimizers import optimizers_of
 from search.training.phase import Phase
 from search.training.runtime import Runtime
 from spaces.space import Space
@@ -65,7 +65,7 @@ class Steps:
             TrainingDiverged: the loss is not finite.
         """
         self._set_rates(progress)
-        self.space.held = self._turn % TURN != 0
+        self.space.held = self._turn % self.phase.learning.turn != 0
         self._turn += 1
         outputs = self.model(images)
         loss = self.loss(images, outputs, targets)
@@ -74,14 +74,13 @@ class Steps:
             raise TrainingDiverged(
                 f"{where}: the loss is {value}. Look at the data, or start a new run with a lower learning rate."
             )
-        roots: list[Tensor] = []
-        gradients: list[Tensor] = []
         objective = None if self.space.held else self.phase.learning.objective
         if objective is not None:
-            roots, gradients = objective.gradients(self.space, value, progress)
-        torch.autograd.backward([loss, *roots], [None, *gradients])
+            objective.watch(self.space)
+        loss.backward()
         if objective is not None:
             objective.observe(self.space, images, lambda outputs: self.loss(images, outputs, targets), value)
+            objective.steer(self.space, value, progress)
         self._move()
         return value, outputs.detach()
 

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from search.errors import UsageError
 from spaces.autograd import applied
 
+NEAR = 1.0  # between a hard choice's logits, at most: an option that was far behind comes back as fast as others
+SURE = 6.0  # where draws or mixtures read the softmax, which has to become all but one-hot
 MODES = ("hard", "soft", "gumbel", "sampled")
 
 
@@ -77,6 +79,15 @@ class Decision(nn.Module):
         return sorted(set(pick) - set(self.options))
 
     def _fix(self, pick: Sequence[int]) -> None:
+        raise NotImplementedError
+
+    def steer(self, against: Tensor) -> None:
+        """Sets the gradients of its parameters, for the optimizer's next step.
+
+        Args:
+            against: between -1 and 1, how much speaks against each option, (groups, n_options); of a gate, against
+                being open, (groups,).
+        """
         raise NotImplementedError
 
     def project(self) -> None:
@@ -148,6 +159,12 @@ class Gate(Decision):
         self.was_open.copy_(self.shadow > 0.5)
 
     @torch.no_grad()
+    def steer(self, against: Tensor) -> None:
+        self.shadow.grad = against.to(self.shadow)
+        if self.threshold.requires_grad:
+            self.threshold.grad = -self.shadow.grad.mean()
+
+    @torch.no_grad()
     def project(self) -> None:
         self.shadow.clamp_(0, 1)  # outside [0, 1] no gradient comes back, so a gate there would be stuck
         self.threshold.clamp_(0.01, 0.99)  # so that a shadow of 0 is closed and one of 1 is open
@@ -198,7 +215,11 @@ def straight_through(through: Tensor, value: Tensor) -> Tensor:
 
 
 class Choice(Decision):
-    """One of n options for each group, by logits. Evaluation always takes the argmax."""
+    """One of n options for each group, by logits. Evaluation always takes the argmax.
+
+    Attributes:
+        reach: by how much logits of a group can differ.
+    """
 
     def __init__(
         self,
@@ -213,6 +234,7 @@ class Choice(Decision):
         if mode not in MODES:
             raise UsageError(f"decision '{name}': mode '{mode}' is not one of {MODES}.")
         self.mode, self.temperature = mode, temperature
+        self.reach = NEAR if mode == "hard" and not uniform else SURE
         logits = torch.zeros(groups, len(self.options))
         logits[:, -1] = 0.0 if uniform else 1.0  # options ascend: a search starts at the highest precision
         self.logits = nn.Parameter(logits)
@@ -237,9 +259,17 @@ class Choice(Decision):
         return tuple(self.options[i] for i in self.logits.argmax(-1).tolist())
 
     @torch.no_grad()
+    def steer(self, against: Tensor) -> None:
+        self.logits.grad = against.to(self.logits)
+
+    @torch.no_grad()
+    def project(self) -> None:
+        self.logits.clamp_(min=self.logits.amax(1, keepdim=True) - self.reach)
+
+    @torch.no_grad()
     def _fix(self, pick: Sequence[int]) -> None:
         index = torch.tensor([self.options.index(p) for p in pick], device=self.logits.device)
-        self.logits.copy_(nn.functional.one_hot(index, len(self.options)).to(self.logits.dtype) * 4)
+        self.logits.copy_(nn.functional.one_hot(index, len(self.options)).to(self.logits.dtype) * self.reach)
 
 
 def shares(choices: Sequence[Choice]) -> list[Tensor]:

@@ -121,4 +121,4 @@ def test_a_run_from_the_network_to_its_integers(tmp_path, budget):
     assert summary["budgets"]["flash_bytes"]["met"]
     assert summary["mismatches"]["numpy"] == 0
     picks = json.loads((tmp_path / "run/architecture.json").read_text())["picks"]
-    assert picks["body/branch"] == [2] or budget == 600
+    assert picks["body/branch"] in ([1], [2]) or budget == 600  # the first alone takes more

@@ -90,6 +90,9 @@ class BlackBox:
                 "strategy 'cmaes': its package is missing. Run `pip install 'picojoule[cmaes]'`."
             ) from error
 
+    def advice(self, plan: Mapping[str, int], steps: int) -> list[str]:
+        return []
+
     def run(self, problem: Problem) -> Iterator[Result]:
         for number, point in enumerate(problem.points, start=1):
             yield from CandidateSearch(self.settings, problem.at(point), number).run()

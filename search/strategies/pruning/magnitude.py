@@ -100,6 +100,9 @@ class Magnitude:
                 f"{dict(budgets.limits)}. Lower strategy.weight_bits or raise the budgets."
             )
 
+    def advice(self, plan: Mapping[str, int], steps: int) -> list[str]:
+        return []
+
     def run(self, problem: Problem) -> Iterator[Result]:
         s, space, points = self.settings, problem.space, problem.points
         finetune, left = problem.settings.train.finetune.epochs, problem.epochs_left()

@@ -61,6 +61,9 @@ class SensitivityProgram:
         if not all(point.budgets for point in points):
             raise UsageError("strategy 'sensitivity': lowers costs to budgets, and there are none. Add budgets.")
 
+    def advice(self, plan: Mapping[str, int], steps: int) -> list[str]:
+        return []
+
     def run(self, problem: Problem) -> Iterator[Result]:
         table = self._table(problem)
         found = [self._found(problem.at(point), table) for point in problem.points]
