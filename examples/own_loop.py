@@ -68,8 +68,10 @@ def search(space: Space, data: list[Batch], objective: Objective) -> None:
         objective.observe(space, images, loss_of, loss.item())
         objective.steer(space, loss.item(), progress=step / len(data))
         weights.step()
+        before = [parameter.detach().clone() for parameter in space.decision_parameters()]
         decisions.step()
         space.project()
+        objective.hold_back(space, before)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from search.objective.menu import Leaves, Menu
 
 SMOOTHING = 0.5  # of the factors of `Dual`
+OVERSHOOT = 0.05  # of a target, by which no step of the decisions leads below it
 MOST = 4.0  # such a factor
 
 
@@ -40,6 +41,9 @@ class Method(Protocol):
 
     def multipliers(self, outlook: Outlook) -> dict[str, float]:
         """d loss / d each cost."""
+
+    def floors(self, outlook: Outlook) -> dict[str, float]:
+        """Costs below which no step of the decisions should lead."""
 
     def state(self) -> Any:
         """What `load` takes, in a checkpoint or in the search of the next point of a front."""
@@ -84,6 +88,9 @@ class Dual:
                 factors[need < 0] += SMOOTHING * (factor - factors[need < 0])
         return dict(zip(self.budgets, found, strict=True))
 
+    def floors(self, outlook: Outlook) -> dict[str, float]:
+        return {name: (1 - OVERSHOOT) * self.target(name, outlook.progress) for name in self.budgets}
+
     def state(self) -> Any:
         return self._factors
 
@@ -110,6 +117,9 @@ class Duccio:
             ramp = 0.01 + 0.99 * min(1.0, 2 * outlook.progress)
             found[name] = self._strengths[name] * ramp if excess > 0 else 0.0
         return found
+
+    def floors(self, outlook: Outlook) -> dict[str, float]:
+        return {}
 
     def state(self) -> Any:
         return self._strengths

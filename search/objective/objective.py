@@ -1,6 +1,6 @@
 """Where decisions should move: what options add to the loss, against what they cost (docs/methods.md, section 9)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from search.objective.constraints import METHODS, Outlook
 from search.objective.fisher import FisherInformation
 from search.objective.menu import Leaves
 from search.objective.tried_options import Loss, TriedOptions
+from spaces.decisions.decision import likeliest
 from spaces.decisions.selection import GATES, Selection
 from spaces.space import FAKE, Space
 
@@ -20,6 +21,7 @@ REFRESH = 2  # steps of the decisions between two evaluations of the cost models
 CLEAR = 0.25  # of loss and cost together: what is better by this much, or more, a decision moves to at its full rate
 TRIED = 0.01  # of a loss: two options that were tried and differ by less hardly differ
 TINY = 1e-30
+HALVINGS = 4  # of a step that leads too far
 
 
 class Objective:
@@ -58,6 +60,11 @@ class Objective:
         self.tried: TriedOptions = before.tried if before else TriedOptions()
         self._steps = 0
         self._slopes: dict[str, Tensor] = {}
+        self._outlook: Outlook | None = None
+
+    def begin_epoch(self) -> None:
+        """Has the next step evaluate the costs anew, so that an epoch does not depend on whether one was before it."""
+        self._steps = 0
 
     def watch(self, space: Space) -> None:
         """To be called between a forward pass in training and its backward pass."""
@@ -80,7 +87,7 @@ class Objective:
             task_loss: of this step.
             progress: share of the search that is done, 0 to 1.
         """
-        if self._steps % REFRESH == 0 or not self._slopes:
+        if self._steps % REFRESH == 0:
             self._refresh(space, task_loss, progress)
         self._steps += 1
         losses = self._losses()
@@ -97,6 +104,28 @@ class Objective:
                 best = (loss + cost).argmin(1, keepdim=True)
                 least = TRIED if choice.whole else TINY
                 choice.steer(_against(loss - loss.gather(1, best), cost - cost.gather(1, best), least))
+
+    @torch.no_grad()
+    def hold_back(self, space: Space, before: Sequence[Tensor]) -> None:
+        """Takes back a step of the decisions, half of it and half again, as long as it leads too far below a target.
+
+        What a step saves is at most what the slopes say (search.objective.menu), so no cost falls by more than that.
+
+        Args:
+            before: the decisions' parameters before the step.
+        """
+        outlook, moved = self._outlook, space.decision_parameters()
+        if outlook is None:
+            return
+        floors = self.constraints.floors(outlook)
+        for _ in range(HALVINGS):
+            costs = _expected(outlook, _leaves_of(space), floors)
+            if all(costs[name] >= min(floor, outlook.costs[name]) for name, floor in floors.items()):
+                return
+            for parameter, value in zip(moved, before, strict=True):
+                parameter.lerp_(value, 0.5)
+        for parameter, value in zip(moved, before, strict=True):
+            parameter.copy_(value)
 
     def loss_increases(self, space: Space) -> dict[str, Tensor]:
         """What changes of decisions would add to the loss, as search.budgets.repair reads it; 0 of those never seen."""
@@ -133,6 +162,7 @@ class Objective:
             task_loss=task_loss,
             progress=progress,
         )
+        self._outlook = outlook
         self.forces |= self.constraints.multipliers(outlook)
         self._slopes = {leaf: torch.zeros_like(value) for leaf, value in leaves.items()}
         for name, force in self.forces.items():
@@ -146,17 +176,14 @@ class Objective:
 
     def state(self) -> dict[str, Any]:
         return {
-            "steps": self._steps,
             "constraints": self.constraints.state(),
-            "slopes": self._slopes,
             "costs": self.costs,
             "fisher": self.fisher.state(),
             "tried": self.tried.state(),
         }
 
     def load(self, state: Mapping[str, Any], device: torch.device) -> None:
-        self._steps, self.costs = state["steps"], state["costs"]
-        self._slopes = {name: slope.to(device) for name, slope in state["slopes"].items()}
+        self.costs = state["costs"]
         self.fisher.load(state["fisher"], device)
         self.tried.load(state["tried"])
         self.constraints.load(state["constraints"])
@@ -169,6 +196,25 @@ def _slopes(cost: Tensor, leaves: Leaves) -> dict[str, Tensor]:
     found = torch.autograd.grad(cost, list(leaves.values()), allow_unused=True, retain_graph=True)
     each = zip(leaves.items(), found, strict=True)
     return {name: torch.zeros_like(leaf) if slope is None else slope for (name, leaf), slope in each}
+
+
+def _leaves_of(space: Space) -> dict[str, Tensor]:
+    """The leaves of the selection in evaluation."""
+    choices = list(space.choices.values())
+    leaves = dict(zip(space.choices, likeliest(choices), strict=True))
+    if space.gates:
+        opened = torch.cat([gate.is_open() for gate in space.gates.values()])
+        leaves[GATES] = torch.cat([torch.ones_like(opened[:1]), opened]).float()
+    return leaves
+
+
+def _expected(outlook: Outlook, leaves: Leaves, names: Iterable[str]) -> dict[str, float]:
+    """The costs of other leaves, by the slopes."""
+    found = {}
+    for name in names:
+        changes = [((leaf - outlook.leaves[key]) * outlook.slopes[name][key]).sum() for key, leaf in leaves.items()]
+        found[name] = outlook.costs[name] + float(torch.stack(changes).sum()) if changes else outlook.costs[name]
+    return found
 
 
 def _against(loss: Tensor, cost: Tensor, least: float) -> Tensor:

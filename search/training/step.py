@@ -8,6 +8,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from search import distributed
 from search.errors import PicojouleError
+from search.objective.objective import Objective
 from search.training.optimizers import optimizers_of
 from search.training.phase import Phase
 from search.training.runtime import Runtime
@@ -50,6 +51,8 @@ class Steps:
 
     def begin_epoch(self) -> None:
         self._turn, self.space.held = 0, False
+        if self.phase.learning.objective is not None:
+            self.phase.learning.objective.begin_epoch()
 
     def step(self, images: Tensor, targets: Tensor, progress: float, where: str) -> tuple[float, Tensor]:
         """One step on one batch.
@@ -81,7 +84,7 @@ class Steps:
         if objective is not None:
             objective.observe(self.space, images, lambda outputs: self.loss(images, outputs, targets), value)
             objective.steer(self.space, value, progress)
-        self._move()
+        self._move(objective)
         return value, outputs.detach()
 
     def _set_rates(self, progress: float) -> None:
@@ -91,11 +94,14 @@ class Steps:
                 group["lr"] = group["initial_lr"] * factors[group["decides"]]
             optimizer.zero_grad()
 
-    def _move(self) -> None:
+    def _move(self, objective: Objective | None) -> None:
+        before = [] if objective is None else [p.detach().clone() for p in self.space.decision_parameters()]
         for optimizer in self.optimizers:
             optimizer.step()
         if self.phase.learning.decision_lr and not self.space.held:
             self.space.project()
+            if objective is not None:
+                objective.hold_back(self.space, before)
 
     def loss(self, images: Tensor, outputs: Tensor, targets: Tensor) -> Tensor:
         """(), the task's loss, and where there is a teacher the weighted mean with the distance from its outputs."""

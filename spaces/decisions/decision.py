@@ -283,6 +283,16 @@ def probabilities(choices: Sequence[Choice]) -> list[Tensor]:
     return _by_form(choices, lambda logits, _, temperature: torch.softmax(logits / temperature, -1))
 
 
+@torch.no_grad()
+def likeliest(choices: Sequence[Choice]) -> list[Tensor]:
+    """(groups, n_options) each, one-hot: the share that each choice has in evaluation."""
+
+    def one_hot(logits: Tensor, _: str, __: float) -> Tensor:
+        return torch.zeros_like(logits).scatter_(1, logits.argmax(1, keepdim=True), 1.0)
+
+    return _by_form(choices, one_hot)
+
+
 def _by_form(choices: Sequence[Choice], function: Callable[[Tensor, str, float], Tensor]) -> list[Tensor]:
     """function(logits, mode, temperature) of each choice, called once for all choices that are alike."""
     out: dict[int, Tensor] = {}
