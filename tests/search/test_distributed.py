@@ -16,6 +16,7 @@ ALONE = (sys.executable,)
 # A rendezvous of its own on a free port: test runs beside one another do not meet.
 TOGETHER = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
 
+GRADIENT = ("strategy.epochs=6", "strategy.decision_lr=0.04", "budgets.flash_bytes=500")
 # Kernels, activation precisions and branches are choices of a whole layer or tensor: they learn from options that are
 # tried, and all processes must try the same ones and share what they see.
 WHOLE_CHOICES = (
@@ -29,8 +30,8 @@ def search(folder: Path, data: Path, launcher: tuple[str, ...], more: tuple[str,
     arguments = [
         *("-m", "search", "data=npz", f"data.file={data}", "model=custom", "model._target_=tests.search.small.Small"),
         *(f"folder={folder}", "space=joint", "tensorboard=false", "train.batch_size=32", "train.warmup.epochs=2"),
-        *("train.warmup.lr=0.05", "strategy.epochs=6", "strategy.decision_lr=0.04", "train.finetune.epochs=2"),
-        *("budgets.flash_bytes=500", "train.threads=1", "train.finetune.integer_epochs=1", "train.device=cpu"),
+        *("train.warmup.lr=0.05", "train.finetune.epochs=2", "train.finetune.integer_epochs=1", "train.device=cpu"),
+        "train.threads=1",
         *more,
     ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -81,18 +82,23 @@ def assert_near(found: dict[str, Tensor], expected: dict[str, Tensor], share: fl
 
 
 def test_two_processes_find_the_architecture_of_one(tmp_path):
-    alone, together = both(tmp_path)
+    alone, together = both(tmp_path, *GRADIENT)
     found = architecture_of(together)
     assert alike(found, architecture_of(alone)) > 0.9  # sums that are rounded otherwise decide between equals
     assert len(set().union(*found.picks.values())) > 1  # something was decided
     for summary in (summary_of(alone), summary_of(together)):
         assert summary["budgets"]["flash_bytes"]["met"] and summary["mismatches"]["numpy"] == 0
         assert summary["costs"]["flash_bytes"]["found"] > 0.95 * 500
+
+
+def test_two_processes_train_in_integers_as_one_does(tmp_path):
+    alone, together = both(tmp_path, "strategy=fixed", "budgets.flash_bytes=2000")
+    assert architecture_of(together) == architecture_of(alone)
     assert_near(running_statistics(together), running_statistics(alone), 0.1)  # training in integers moved them too
 
 
 def test_two_processes_learn_about_whole_choices_and_channels_what_one_learns(tmp_path):
-    alone, together = both(tmp_path, *WHOLE_CHOICES)
+    alone, together = both(tmp_path, *GRADIENT, *WHOLE_CHOICES)
     (decisions, squares, tried), (found, found_squares, _) = learnt(alone), learnt(together)
     assert_near(found, decisions, 0.03)
     assert_near(found_squares, squares, 0.25)
