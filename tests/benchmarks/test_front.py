@@ -134,7 +134,11 @@ def test_lines_that_are_there_are_not_measured_again(found):
         Lines(path, KEY)
 
 
-@pytest.mark.parametrize("contest", [*CONTESTS, *QUICK], ids=lambda contest: f"{contest.data} {contest.epochs}")
+@pytest.mark.parametrize(
+    "contest",
+    [pytest.param(CONTESTS[0], marks=pytest.mark.slow), *CONTESTS[1:], *QUICK],
+    ids=lambda contest: f"{contest.data} {contest.epochs}",
+)
 def test_every_job_is_a_search_of_as_many_epochs(contest):
     some = [job for job in jobs(contest) if job.seed == 0 and job.budget in contest.budgets[1:3]]
     assert {job.strategy for job in some} >= RIVALS.keys()

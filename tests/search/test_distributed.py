@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -97,6 +98,7 @@ def test_two_processes_train_in_integers_as_one_does(tmp_path):
     assert_near(running_statistics(together), running_statistics(alone), 0.1)  # training in integers moved them too
 
 
+@pytest.mark.slow
 def test_two_processes_learn_about_whole_choices_and_channels_what_one_learns(tmp_path):
     alone, together = both(tmp_path, *GRADIENT, *WHOLE_CHOICES)
     (decisions, squares, tried), (found, found_squares, _) = learnt(alone), learnt(together)

@@ -62,7 +62,7 @@ def test_after_a_kill_it_goes_on_as_it_would_have(data, tmp_path, sampler):
     assert parameters(tmp_path / "whole") == parameters(tmp_path / "killed")
 
 
-@pytest.mark.parametrize("pruner", ["median", "hyperband"])
+@pytest.mark.parametrize("pruner", ["median", pytest.param("hyperband", marks=pytest.mark.slow)])
 def test_after_a_kill_between_epochs_of_a_candidate_too(data, tmp_path, pruner):
     config = configured(data, trials=16, evaluation="tuned", candidate_epochs=4, pruner=pruner)
     run(tmp_path / "whole", config)
@@ -99,7 +99,7 @@ def test_it_can_be_measured_on_some_of_them(data, tmp_path):
         BlackBoxSettings("random", evaluation="tuned", val_images=10)
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2", "evolution"])
+@pytest.mark.parametrize("sampler", ["random", "tpe", pytest.param("nsga2", marks=pytest.mark.slow), "evolution"])
 def test_a_candidate_that_was_measured_before_takes_nothing(data, tmp_path, sampler, monkeypatch):
     """Three layers of three precisions are 27 candidates; all are seen, and then the search ends."""
     monkeypatch.setattr("search.strategies.black_box.limits.IN_A_ROW", 40)
