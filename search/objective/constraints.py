@@ -6,9 +6,8 @@ from typing import Any, Protocol
 
 from search.objective.menu import Leaves, Menu
 
-SMOOTHING = 0.5  # of the factors of `Dual`
+SMOOTHING, MOST = 0.5, 4.0  # of the factors of `Dual`
 OVERSHOOT = 0.05  # of a target, by which no step of the decisions leads below it
-MOST = 4.0  # such a factor
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,8 @@ class Objective:
         if outlook is None:
             return
         floors = self.constraints.floors(outlook)
+        if not floors:
+            return
         for _ in range(HALVINGS):
             costs = _expected(outlook, _leaves_of(space), floors)
             if all(costs[name] >= min(floor, outlook.costs[name]) for name, floor in floors.items()):

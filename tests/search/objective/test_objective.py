@@ -100,7 +100,7 @@ def test_costs_are_evaluated_anew_every_few_steps(space):
 @pytest.mark.parametrize("steps", [50, 120])
 @pytest.mark.parametrize("share", [0.5, 0.25, 0.12])
 def test_costs_follow_the_target_and_stay_close_to_it(space, steps, share):
-    """The bound on overshoot: never more than a tenth below the target. And from 50 steps on the budget is reached."""
+    """Never more than a tenth below the target, and from 50 steps on near the budget."""
     seed = seed_costs(space)["flash_bytes"]
     objective = Objective(MODELS, seed_costs(space), {"flash_bytes": share * seed}, {}, ramp=0.4)
     optimizer = decision_optimizer(space, lr=0.06 * max(1, 200 / steps))
