@@ -1,17 +1,26 @@
 """Searches in folders of their own: what is finished is read, what was cut short goes on, the rest starts."""
 
 import json
+import multiprocessing
 import os
-import subprocess
+import resource
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import torch
+
+import search.__main__
 from search.atomic import write_text
 from search.files.results import Result, read_results
+
+# A search starts from a process that has imported all of it: that takes three of the five seconds of a short one.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload([__name__, "torch._dynamo"])
 
 
 @dataclass(frozen=True)
@@ -52,15 +61,23 @@ def _run(folder: Path, arguments: list[str]) -> tuple[float, int]:
     """Seconds and the most bytes that were resident."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     log, began = folder.parent / f"{folder.name}.log", time.perf_counter()
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "search", *arguments],
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            stdout=output,
-            stderr=output,
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
+    receiver, sender = PROCESSES.Pipe(duplex=False)
+    process = PROCESSES.Process(target=_search, args=(arguments, log, sender))
+    process.start()
+    sender.close()
+    process.join()
+    if process.exitcode:
         raise RuntimeError(f"search {arguments}: {log.read_text()[-2000:]}")
-    return time.perf_counter() - began, usage.ru_maxrss * 1024
+    peak: int = receiver.recv()
+    return time.perf_counter() - began, peak
+
+
+def _search(arguments: list[str], log: Path, sender: Connection) -> None:
+    """What `python -m search` does, with one thread, and all that it prints in the log."""
+    with log.open("w") as output:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(output.fileno(), stream.fileno())
+    sys.argv[1:] = arguments
+    torch.set_num_threads(1)
+    search.__main__.main()
+    sender.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
