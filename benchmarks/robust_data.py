@@ -28,8 +28,8 @@ SEED = 0
 SIDE, NOISY_TRAIN, NOISY_VAL = 16, 1080, 287
 TURN, SCALES, SHIFT, CONTRASTS, BACKGROUND, NOISE = 20.0, (0.8, 1.15), 2.0, (0.5, 1.0), 0.3, 0.16
 
-FASHION_TRAIN, FASHION_VAL = 6000, 1000
-CIFAR_CLASS = {"train": 1000, "val": 200, "test": 200}  # images of each class
+FASHION_TRAIN, FASHION_VAL = 3000, 1000
+CIFAR_CLASS = {"train": 400, "val": 200, "test": 200}  # images of each class
 
 
 def digits(sources: Sources, rng: np.random.Generator) -> Arrays:
@@ -60,7 +60,7 @@ def _noisy(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def fashion(sources: Sources, rng: np.random.Generator) -> Arrays:
-    """Fashion-MNIST: 6,000 training, 1,000 validation and 2,000 test images of those that come with the package."""
+    """Fashion-MNIST: 3,000 training, 1,000 validation and 2,000 test images of those that come with the package."""
     data = load_fashion_mnist_mini(FashionMnistMiniOptions(train_images=FASHION_TRAIN))
     val, _ = stratified(data.val.labels, FASHION_VAL)
     return _arrays_of_splits(data.train, data.val.take(val), data.test)
@@ -71,7 +71,7 @@ def _arrays_of_splits(*splits: Split) -> Arrays:
 
 
 def cifar10(sources: Sources, rng: np.random.Generator) -> Arrays:
-    """10,000 training, 2,000 validation and 2,000 test images, all classes alike. (N, 3, 32, 32) uint8."""
+    """4,000 training, 2,000 validation and 2,000 test images, all classes alike. (N, 3, 32, 32) uint8."""
     if sources.cifar10 is None:
         raise missing("cifar10", "a tar archive of train/CLASS/*.jpg and test/CLASS/*.jpg")
     files = _jpegs(sources.cifar10)

@@ -39,7 +39,7 @@ class Dilated(nn.Module):
 class TCN(nn.Module):
     """A temporal convolutional network (Bai et al., arXiv 1803.01271) that sees both directions, for classification.
 
-    (N, in_channels, T) -> (N, classes) logits; about 47k weights.
+    (N, in_channels, T) -> (N, classes) logits; about 25k weights.
 
     Args:
         stride: of the first convolution.
@@ -47,7 +47,7 @@ class TCN(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int = 1, classes: int = 10, width: int = 44, blocks: int = 4, stride: int = 1
+        self, in_channels: int = 1, classes: int = 10, width: int = 32, blocks: int = 4, stride: int = 1
     ) -> None:
         super().__init__()
         stem = _along_time(in_channels, width, kernel=5, stride=stride)

@@ -17,6 +17,7 @@ from cost_models.target import Target
 from search import data as data_sets
 from search import distributed
 from search.budgets.feasibility import BudgetError, Budgets, costs_at, refuse_impossible, seed_architecture
+from search.data.augment import Augment
 from search.data.batches import Batches
 from search.data.data import Data
 from search.errors import UsageError
@@ -50,6 +51,7 @@ class Experiment:
         random_state: of torch's generator behind the first numbers; a run draws on from there.
         models: cost -> its model, of all costs that the settings name.
         seed_costs: cost -> what the seed network comes to: all channels, the highest precision.
+        augment: how training examples are changed.
         points: of the front, in the order in which a search meets them; without a front it is one.
         plan: label of a phase -> its epochs, in the order in which phases run.
         notes: what those who watch a run should know of it.
@@ -64,6 +66,7 @@ class Experiment:
     random_state: Tensor
     models: Mapping[str, CostModel]
     seed_costs: Mapping[str, float]
+    augment: Augment
     points: tuple[Point, ...]
     strategy: Strategy
     plan: Mapping[str, int]
@@ -77,7 +80,7 @@ class Experiment:
         Args:
             alone: whole batches, as one process would see them; else the part of this process.
         """
-        return batches_of(self.settings, self.data, split, device, alone)
+        return batches_of(self.settings, self.data, self.augment, split, device, alone)
 
 
 def prepare(settings: Settings, make_model: ModelMaker, folder: Path | None = None) -> Experiment:
@@ -95,10 +98,11 @@ def prepare(settings: Settings, make_model: ModelMaker, folder: Path | None = No
     strategy = STRATEGIES[settings.strategy.name](settings.strategy)
     refuse_idle_lambdas(settings)
     data = data_sets.load(settings.data)
-    steps = steps_of(settings, data)
     task = TASKS[settings.task.name].of(settings.task, data, settings.train.label_smoothing)
     with seeded(settings.seed):
         space, notes = network_of(settings, data, task, make_model(data))
+        augment = settings.train.augment.settled(shifts=begins_with_convolutions(space))
+        steps = steps_of(settings, data, augment)
         seed_costs = costs_at(space, seed_architecture(space), models)
         points = feasible_points(settings, strategy, space, models, seed_costs)
         rounds = strategy.rounds(space, models, points)
@@ -112,6 +116,7 @@ def prepare(settings: Settings, make_model: ModelMaker, folder: Path | None = No
         random_state=random_state,
         models=MappingProxyType(models),
         seed_costs=MappingProxyType(seed_costs),
+        augment=augment,
         points=points,
         strategy=strategy,
         plan=MappingProxyType(plan),
@@ -121,7 +126,9 @@ def prepare(settings: Settings, make_model: ModelMaker, folder: Path | None = No
     )
 
 
-def batches_of(settings: Settings, data: Data, split: str, device: torch.device, alone: bool = False) -> Batches:
+def batches_of(
+    settings: Settings, data: Data, augment: Augment, split: str, device: torch.device, alone: bool = False
+) -> Batches:
     """See `Experiment.batches`."""
     train = split == "train"
     return Batches(
@@ -130,21 +137,21 @@ def batches_of(settings: Settings, data: Data, split: str, device: torch.device,
         settings.train.batch_size if train else EVALUATION_BATCH,
         seed=settings.seed,
         shuffle=train,
-        augment=settings.train.augment if train else None,
+        augment=augment if train else None,
         device=device,
         rank=0 if alone else distributed.rank(),
         world_size=1 if alone else distributed.world_size(),
     )
 
 
-def steps_of(settings: Settings, data: Data) -> int:
+def steps_of(settings: Settings, data: Data, augment: Augment) -> int:
     """Steps in an epoch.
 
     Raises:
         DataError: a batch size or an augmentation does not fit the data or the number of processes.
     """
     train, _ = (
-        batches_of(settings, data, split, torch.device("cpu")) for split in ("train", "val")
+        batches_of(settings, data, augment, split, torch.device("cpu")) for split in ("train", "val")
     )  # nothing is copied
     return len(train)
 
@@ -193,6 +200,12 @@ def network_of(settings: Settings, data: Data, task: Task, model: nn.Module) -> 
     task.check_output(*(space.spec.shapes[name] for name in space.spec.outputs))
     s.target.check(space.describe())  # whatever is on offer, branches and all
     return space, notes
+
+
+def begins_with_convolutions(space: Space) -> bool:
+    """Whether only convolutions read the inputs, so that the network treats all places of an example alike."""
+    reading = [block for block in space.spec.blocks if set(block.inputs) & set(space.spec.inputs)]
+    return all(block.op == "conv" for block in reading)
 
 
 def space_of_one_input(model: nn.Module, images: Tensor, options: Options, name: str) -> Space:

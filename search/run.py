@@ -157,10 +157,11 @@ def _note_start(experiment: Experiment, runtime: Runtime) -> None:
 
 def _warm_up(experiment: Experiment, space: Space, runtime: Runtime) -> float:
     """Trains the float network, or takes over another run's; returns its metric on validation data."""
-    w = experiment.settings.train.warmup
+    train = experiment.settings.train
+    w = train.warmup
     phase = Phase(
         name="warmup",
-        schedule=Schedule(experiment.plan["warmup"], w.lr, FLOAT),
+        schedule=Schedule(experiment.plan["warmup"], train.at_batch(w.lr), FLOAT),
         stopping=Stopping(w.patience, keep_best=w.patience is not None),
         learning=Learning(weight_decay=w.weight_decay),
     )

@@ -23,7 +23,7 @@ class Batches:
         batch_size: of all processes together.
         seed: not negative.
         shuffle: for training. Every epoch has a new order, and an incomplete last batch is dropped.
-        augment: how to change the images; None: they are not changed.
+        augment: how to change the images; None, as a shift of None: they are not changed.
         device: where the images are held and the batches come out.
         rank: of this process, 0..world_size-1.
         world_size: number of processes.
@@ -98,11 +98,11 @@ class Batches:
         """This process's part of the batch with these indices (n,). The changes of the whole batch are drawn."""
         first, last = (len(batch) * r // self._world_size for r in (self._rank, self._rank + 1))
         index = batch[first:last].to(self._images.device)
-        images = self._images[index]
+        images = self._normalise(self._images[index])
         if self._augment is not None:
-            draws = self._augment.draw(len(batch), tuple(images.shape[2:]), generator)
-            images = self._augment.apply(images, draws[first:last].to(images.device))
-        return self._normalise(images), self._labels[index]
+            draws = self._augment.draw(len(batch), tuple(images.shape[1:]), generator)
+            images = self._augment.apply(images, draws.part(first, last, images.device))
+        return images, self._labels[index]
 
 
 def _refuse_parts(data: str, batch_size: int, rank: int, world_size: int) -> None:

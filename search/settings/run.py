@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
-from math import inf
+from math import inf, sqrt
 from typing import Any, Protocol
 
 from cost_models.target import Target
@@ -15,6 +15,7 @@ from spaces.quantizers.calibrate import METHODS as CALIBRATIONS
 
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 MOST_THREADS = 1024
+RATE_BATCH = 64
 MOST_SEED = 2**64 - 1  # that torch takes
 
 
@@ -111,6 +112,8 @@ class DistillationSettings:
 class TrainSettings:
     """What all training of a run shares.
 
+    Learning rates of weights (`train.warmup.lr`, `train.finetune.lr`, `strategy.lr`) are those at a batch of 64.
+
     Attributes:
         batch_size: images in a step, of all processes together.
         device: "auto", which is CUDA where there is one; "cpu", "cuda" or "cuda:N".
@@ -132,9 +135,25 @@ class TrainSettings:
         require("train.device", self.device, bool(DEVICE.fullmatch(self.device)), "auto, cpu, cuda or cuda:N")
         few = self.threads is None or 1 <= self.threads <= MOST_THREADS
         require("train.threads", self.threads, few, f"1 to {MOST_THREADS}, or null")
-        require_0_or_more("train.augment", self.augment, "shift", "cutout")
+        shift, cutout = self.augment.shift, self.augment.cutout
+        require(
+            "train.augment.shift",
+            shift,
+            shift is None or 0 <= shift <= 0.5,
+            "0 to 0.5, a share of each length, or null",
+        )
+        require("train.augment.cutout", cutout, 0 <= cutout < 1, "0 to below 1, a share of each length")
+        require_0_or_more("train.augment", self.augment, "noise")
         require("train.calibration", self.calibration, self.calibration in CALIBRATIONS, f"one of {CALIBRATIONS}")
         require("train.label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "0 to below 1")
+
+    def at_batch(self, lr: float) -> float:
+        """A learning rate that is given at a batch of `RATE_BATCH`, at this batch size.
+
+        It goes with the square root of the batch size, which keeps the variance of a step the same (Krizhevsky, arXiv
+        1404.5997).
+        """
+        return lr * sqrt(self.batch_size / RATE_BATCH)
 
 
 @dataclass

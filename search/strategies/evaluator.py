@@ -108,12 +108,13 @@ class Evaluator:
 
     def _finetuning(self, architecture: Architecture, epochs: int | None, goes_on: bool) -> Phase:
         """The next phase of fine-tuning. Architectures are fine-tuned in the order in which they are found."""
-        f, number = self.settings.train.finetune, len(self.found) + 1
+        train, number = self.settings.train, len(self.found) + 1
+        f, lr = train.finetune, train.at_batch(train.finetune.lr)
         epochs = epochs or self.plan.get(label("finetune", number), f.epochs)
         integer_epochs = f.integer_epochs if epochs >= f.epochs else min(f.integer_epochs, epochs // 2)
         return Phase(
             name="finetune",
-            schedule=Schedule(epochs, f.lr, integer_epochs=integer_epochs, goes_on=goes_on),
+            schedule=Schedule(epochs, lr, integer_epochs=integer_epochs, goes_on=goes_on),
             stopping=Stopping(f.patience, keep_best=True),
             learning=Learning(weight_decay=f.weight_decay),
             number=number,

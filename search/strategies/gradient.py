@@ -102,7 +102,7 @@ class Gradient:
         start = next((d.temperature for d in space.decisions.values() if isinstance(d, Choice)), 1.0)
         schedule = Schedule(
             epochs=problem.plan[label("search", number)],
-            lr=s.lr,
+            lr=problem.settings.train.at_batch(s.lr),
             steady=problem.settings.train.finetune.epochs > 0,
             temperature=(start if number == 1 else s.final_temperature, s.final_temperature),
         )

@@ -17,7 +17,7 @@ from search.errors import UsageError
 OWN = {  # those that need no file: how many examples there are, and of which shape
     "digits": ((1294, 144, 359), (1, 8, 8)),
     "noisy_digits": ((1080, 287, 430), (1, 16, 16)),
-    "fashion": ((6000, 1000, 2000), (1, 28, 28)),
+    "fashion": ((3000, 1000, 2000), (1, 28, 28)),
     "mnist1d": ((3500, 500, 1000), (1, 40)),
 }
 

@@ -1,11 +1,14 @@
 """Every YAML in conf composes and parses, and refuses a key that nothing reads, by name; every experiment starts."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hydra.errors import HydraException, MissingConfigException
 from hydra.utils import get_class
 from omegaconf import MissingMandatoryValue
+from PIL import Image
 
 from cost_models import cost_model
 from search.budgets.feasibility import BudgetError
@@ -26,6 +29,7 @@ FILLED_BY_USER = {  # option -> the keys that it leaves to the user
     ("data", "image_folder"): ["data.folder=mine"],
     ("model", "custom"): ["model._target_=torch.nn.Linear"],
 }
+LEFT_OPEN = {"resnet8_cifar10": ["data.folder=mine"]}  # experiment -> the keys that it leaves to the user
 WITH_SCHEMA = [option for option in OPTIONS if option[0] != "model"]  # a model's keys are its class's arguments
 
 
@@ -40,30 +44,50 @@ def test_the_defaults_parse(composed):
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_experiment_parses_and_names_its_own_folder(composed, name):
-    settings = parse(composed(f"+experiment={name}"))
+    settings = parse(composed(f"+experiment={name}", *LEFT_OPEN.get(name, [])))
     assert settings.experiment == name
     for cost in (*settings.costs, *settings.budgets, *settings.lambdas):
         cost_model(cost, settings.target)
 
 
-def prepared(composed, *overrides: str) -> Experiment:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Ten classes of small colour images, 20 each, of which a batch of 128 can be taken."""
+    root = tmp_path_factory.mktemp("images")
+    pixels = np.random.default_rng(0).integers(0, 256, (10, 20, 32, 32, 3), np.uint8)
+    for split, name, number in np.ndindex(2, 10, 20):
+        path = root / ("train", "test")[split] / f"class{name}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels[name, number]).save(path)
+    return root
+
+
+@pytest.fixture
+def prepared(composed, folder) -> Callable[..., Experiment]:
     """A run that is ready for its first epoch: data read, network converted, all that can be refused not refused.
 
-    Images that would be downloaded are replaced by those of the same shape and classes that come with the package.
+    Images that do not come with the package are replaced by others of the same shape and number of classes.
     """
-    settings = parse(composed(*overrides))
-    if settings.data.name == "fashion_mnist":
-        settings = parse(composed(*overrides, "data=fashion_mnist_mini", "data.train_images=null"))
-    return prepare(settings, model_maker(settings.model))
+    others = {
+        "fashion_mnist": ("data=fashion_mnist_mini", "data.train_images=null"),
+        "image_folder": (f"data.folder={folder}",),
+    }
+
+    def make(*overrides: str) -> Experiment:
+        config = composed(*overrides)
+        settings = parse(composed(*overrides, *others.get(config.data.name, ())))
+        return prepare(settings, model_maker(settings.model))
+
+    return make
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_experiment_can_be_run_with_any_strategy(composed, name, strategy):
+def test_experiment_can_be_run_with_any_strategy(prepared, name, strategy):
     overrides = [f"+experiment={name}", f"strategy={strategy}"]
     if strategy == "fixed":  # it searches nothing, so it must be told what fits
         overrides += ["strategy.weight_bits=4", "strategy.widths=[0.5,0.25]"]
-    run = prepared(composed, *overrides)
+    run = prepared(*overrides)
     budgets = run.settings.budgets
     assert budgets and all(run.seed_costs[cost] > limit for cost, limit in budgets.items())  # there is work to do
     assert run.plan["warmup"] == run.settings.train.warmup.epochs > 0
@@ -72,14 +96,14 @@ def test_experiment_can_be_run_with_any_strategy(composed, name, strategy):
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_fixed_is_refused_where_it_does_not_fit_and_says_what_to_set(composed, name):
+def test_fixed_is_refused_where_it_does_not_fit_and_says_what_to_set(prepared, name):
     with pytest.raises(BudgetError, match=r"at 8 bits and width 1 .* Lower strategy\.weight_bits or strategy\.widths"):
-        prepared(composed, f"+experiment={name}", "strategy=fixed")
+        prepared(f"+experiment={name}", "strategy=fixed")
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_experiment_offers_only_what_its_target_runs(composed, name):
-    settings = parse(composed(f"+experiment={name}"))
+    settings = parse(composed(f"+experiment={name}", *LEFT_OPEN.get(name, [])))
     assert set(settings.space.weight_bits) - {0} <= set(settings.target.weight_bits)
     assert settings.space.activation_bits in settings.target.activation_bits
 

@@ -57,7 +57,7 @@ def test_a_run_folder_from_before_there_were_tasks_is_a_classification(composed,
 
 
 def test_run_folder_gives_its_settings_back(composed, tmp_path):
-    settings = parse(composed(EXPERIMENT, "seed=7", "train.augment.cutout=3"))
+    settings = parse(composed(EXPERIMENT, "seed=7", "train.augment.cutout=0.3"))
     write_config(settings, tmp_path, "python -m search\n'name=two lines'")
     assert read_config(tmp_path) == settings
     assert (tmp_path / "config.yaml").read_text().startswith("# python -m search\n# 'name=two lines'\ndata:\n")

@@ -33,7 +33,7 @@ def test_preparing_writes_nothing_and_draws_nothing_of_the_callers(data, tmp_pat
     ("change", "message"),
     [
         ({"batch_size": 1000}, r"batch_size 1000 exceeds its 160 images"),
-        ({"augment": Augment(shift=9)}, r"augment: shift is 9 on images of size \(8, 8\)"),
+        ({"augment": Augment(cutout=0.95)}, r"augment: cutout 0.95 covers all of examples of size \(8, 8\)"),
     ],
 )
 def test_batches_that_do_not_fit_the_data_are_refused_before_anything_is_written(data, tmp_path, change, message):

@@ -65,8 +65,9 @@ class Proxy:
         return space.decide(architecture).to(device)
 
     def _train(self, network: Space, monitor: Monitor) -> None:
-        s, f = self.settings, self.problem.settings.train.finetune
-        learning = Learning(weight_decay=f.weight_decay)
-        phase = Phase("candidate", Schedule(s.candidate_epochs, f.lr), learning=learning)
+        s, train = self.settings, self.problem.settings.train
+        learning = Learning(weight_decay=train.finetune.weight_decay)
+        schedule = Schedule(s.candidate_epochs, train.at_batch(train.finetune.lr))
+        phase = Phase("candidate", schedule, learning=learning)
         alone = replace(self.problem.runtime, monitor=monitor, ledger=Ledger())
         PhaseRun(network, phase, alone, kept=False).run()

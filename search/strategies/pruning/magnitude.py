@@ -131,10 +131,10 @@ class Magnitude:
             PhaseRun(space, self._phase(problem, step), problem.runtime).run()
 
     def _phase(self, problem: Problem, step: PruningStep) -> Phase:
-        s = self.settings
+        s, train = self.settings, problem.settings.train
         return Phase(
             name="prune",
-            schedule=Schedule(step.epochs, s.lr, steady=problem.settings.train.finetune.epochs > 0),
+            schedule=Schedule(step.epochs, train.at_batch(s.lr), steady=train.finetune.epochs > 0),
             learning=Learning(weight_decay=s.weight_decay),
             number=step.number,
             teacher=problem.teacher,

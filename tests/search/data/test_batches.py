@@ -8,7 +8,7 @@ from search.data.augment import Augment
 from search.data.batches import Batches
 from search.data.data import DataError, Split
 
-AUGMENT = Augment(shift=2, flip=True, cutout=3)
+AUGMENT = Augment(shift=0.25, flip=True, cutout=0.3, noise=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -105,12 +105,15 @@ def test_labels_stay_with_their_images(data):
     assert labels == [index % 5 for index in indices(data, batches)]
 
 
-def test_zero_pixels_move_in_before_normalisation(data):
-    augmented = Batches(data, "train", 50, seed=0, shuffle=True, augment=Augment(shift=3))
-    images, _ = next(augmented.epoch(0))
-    black = data.normalise(torch.zeros(1, 3, 1, 1, dtype=torch.uint8))
-    rows = (images == black).all(dim=3).all(dim=1).any(dim=1)  # shape: (50,), an image with a row of black
-    assert rows.float().mean() > 0.6  # 6 of 7 shifts along a dimension bring in a row
+def test_a_cutout_leaves_the_mean_of_each_channel(data):
+    plain, cut = (
+        next(Batches(data, "train", 50, seed=0, shuffle=True, augment=augment).epoch(0))[0]
+        for augment in (None, Augment(cutout=0.3))
+    )
+    changed = (plain != cut).all(dim=1)
+    assert changed.flatten(1).any(dim=1).all() and not changed.all()
+    assert torch.equal(cut[~changed[:, None].expand_as(cut)], plain[~changed[:, None].expand_as(cut)])
+    assert (cut[changed[:, None].expand_as(cut)] == 0).all()
 
 
 @pytest.mark.parametrize("batch_size, rank, world_size", [(8, 0, 3), (0, 0, 1), (8, 2, 2)])
@@ -125,5 +128,5 @@ def test_a_batch_larger_than_the_training_split_is_refused(data):
 
 
 def test_augmentation_is_checked_at_once(data):
-    with pytest.raises(DataError, match="shift is 8"):
-        Batches(data, "train", 8, seed=0, shuffle=True, augment=Augment(shift=8))
+    with pytest.raises(DataError, match=r"cutout 0\.99 covers all"):
+        Batches(data, "train", 8, seed=0, shuffle=True, augment=Augment(cutout=0.99))

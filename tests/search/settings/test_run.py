@@ -47,8 +47,9 @@ WRONG: list[tuple[Any, str, dict[str, list[Any]]]] = [
             "batch_size": [0, -4],
             "threads": [0, -3, 9999999],
             "device": ["gpu", "cuda:x", "cuda:-1", "", "cpu "],
-            "augment.shift": [-1],
-            "augment.cutout": [-2],
+            "augment.shift": [-1, 0.6, nan, inf],
+            "augment.cutout": [-0.2, 1, nan],
+            "augment.noise": [-0.1, inf, nan],
             "label_smoothing": [-0.1, 1, nan],
         },
     ),
@@ -122,3 +123,8 @@ def test_the_command_line_refuses_it_in_the_same_words(composed, override):
     key, value = override.split("=")
     with pytest.raises(UsageError, match=rf"^{key} is {value}; allowed: "):
         parse(composed(override))
+
+
+@pytest.mark.parametrize(("batch_size", "factor"), [(64, 1), (16, 0.5), (256, 2), (32, 0.5**0.5)])
+def test_learning_rates_go_with_the_square_root_of_the_batch_size(batch_size, factor):
+    assert TrainSettings(batch_size=batch_size).at_batch(0.03) == pytest.approx(0.03 * factor)
