@@ -118,7 +118,7 @@ def test_the_ends_of_what_is_allowed_are_taken(make, field, value):
     assert getattr(make(**{field: value}), field) == value
 
 
-@pytest.mark.parametrize("override", ["seed=-1", "train.device=gpu", "train.augment.shift=-1", "strategy.lr=inf"])
+@pytest.mark.parametrize("override", ["seed=-1", "train.device=gpu", "train.augment.shift=0.7", "strategy.lr=inf"])
 def test_the_command_line_refuses_it_in_the_same_words(composed, override):
     key, value = override.split("=")
     with pytest.raises(UsageError, match=rf"^{key} is {value}; allowed: "):
