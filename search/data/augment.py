@@ -1,7 +1,7 @@
 """Random changes of training examples, as tensor operations on a whole batch.
 
 Drawing is apart from applying. Processes that share a batch can therefore all draw for the whole batch, and each
-applies the changes to its own part. What pays, and where, is measured in docs/methods.md, section 16.
+applies the changes to its own part. See docs/methods.md, section 11.
 """
 
 from dataclasses import dataclass, replace
