@@ -66,7 +66,7 @@ def write_stripes(path: Path, count: int = 480, seed: int = 0) -> Path:
 
 
 def settings(data: Path, strategy: str = "gradient", **changes: Any) -> Settings:
-    own = GradientSettings(epochs=4, lr=0.02, decision_lr=0.02) if strategy == "gradient" else SETTINGS[strategy]()
+    own = GradientSettings(epochs=4, lr=0.036, decision_lr=0.02) if strategy == "gradient" else SETTINGS[strategy]()
     plain = {
         "data": OPTIONS["npz"](file=str(data)),
         "model": {"_target_": "tests.search.small.Small"},
@@ -76,8 +76,8 @@ def settings(data: Path, strategy: str = "gradient", **changes: Any) -> Settings
         "train": TrainSettings(
             batch_size=20,
             device="cpu",
-            warmup=WarmupSettings(epochs=2, lr=0.05),
-            finetune=FinetuneSettings(epochs=3, integer_epochs=1, lr=0.02),
+            warmup=WarmupSettings(epochs=2, lr=0.09),
+            finetune=FinetuneSettings(epochs=3, integer_epochs=1, lr=0.036),
         ),
         "experiment": "small",
         "budgets": {"flash_bytes": 500, "peak_ram_bytes": 700} if strategy == "gradient" else {},
