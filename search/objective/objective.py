@@ -22,6 +22,7 @@ CLEAR = 0.25  # of loss and cost together: what is better by this much, or more,
 TRIED = 0.01  # of a loss: two options that were tried and differ by less hardly differ
 TINY = 1e-30
 HALVINGS = 4  # of a step that leads too far
+FASTEST = 64.0  # by which a cost that has a lambda and no budget falls at most, over the part in which targets move
 
 
 class Objective:
@@ -50,6 +51,7 @@ class Objective:
         if method not in METHODS:
             raise UsageError(f"strategy.method '{method}' is not one of {sorted(METHODS)}.")
         self.models, self.seed_costs, self.lambdas, self.budgets = models, seed_costs, lambdas, dict(budgets)
+        self._ramp = ramp
         starts = {**seed_costs, **(before.budgets if before else {})}
         self.constraints = METHODS[method](budgets, starts, ramp)
         if before is not None:
@@ -107,7 +109,7 @@ class Objective:
 
     @torch.no_grad()
     def hold_back(self, space: Space, before: Sequence[Tensor]) -> None:
-        """Takes back a step of the decisions, half of it and half again, as long as it leads too far below a target.
+        """Takes back a step of the decisions, half of it and half again, as long as it leads below a floor.
 
         What a step saves is at most what the slopes say (search.objective.menu), so no cost falls by more than that.
 
@@ -117,7 +119,7 @@ class Objective:
         outlook, moved = self._outlook, space.decision_parameters()
         if outlook is None:
             return
-        floors = self.constraints.floors(outlook)
+        floors = self._floors(outlook)
         if not floors:
             return
         for _ in range(HALVINGS):
@@ -128,6 +130,14 @@ class Objective:
                 parameter.lerp_(value, 0.5)
         for parameter, value in zip(moved, before, strict=True):
             parameter.copy_(value)
+
+    def _floors(self, outlook: Outlook) -> dict[str, float]:
+        """Costs below which no step should lead: where targets are, and how fast lambdas may pull."""
+        floors = self.constraints.floors(outlook)
+        if outlook.progress < self._ramp:
+            fallen = FASTEST ** (-outlook.progress / self._ramp)
+            floors |= {name: fallen * self.seed_costs[name] for name in self.lambdas.keys() - floors.keys()}
+        return floors
 
     def loss_increases(self, space: Space) -> dict[str, Tensor]:
         """What changes of decisions would add to the loss, as search.budgets.repair reads it; 0 of those never seen."""

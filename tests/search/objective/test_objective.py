@@ -116,6 +116,23 @@ def test_costs_follow_the_target_and_stay_close_to_it(space, steps, share):
     assert cost < 1.25 * share * seed
 
 
+def test_a_lambda_pulls_no_faster_than_weights_can_follow(space):
+    """It would be at the lowest cost within a few steps: no loss stands against it."""
+    objective = Objective(MODELS, seed_costs(space), {}, {"flash_bytes": 1e9}, ramp=0.4)
+    optimizer, seed = decision_optimizer(space, lr=0.24), seed_costs(space)["flash_bytes"]
+    for number in range(50):
+        progress = number / 50
+        step(space, objective, progress)
+        before = [p.detach().clone() for p in space.decision_parameters()]
+        optimizer.step()
+        space.project()
+        objective.hold_back(space, before)
+        cost = MODELS["flash_bytes"](space.describe()).item()
+        if progress < 0.4:
+            assert cost > 0.9 * seed * 64 ** (-progress / 0.4), progress
+    assert cost < 0.1 * seed
+
+
 def test_what_went_comes_back_when_the_budget_allows(space):
     seed = seed_costs(space)["flash_bytes"]
     objective = Objective(MODELS, seed_costs(space), {"flash_bytes": 0.5 * seed}, {}, ramp=0.0)
