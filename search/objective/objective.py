@@ -1,6 +1,7 @@
 """Where decisions should move: what options add to the loss, against what they cost (docs/methods.md, section 9)."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from cost_models.rules import CostModel
 from search import distributed
 from search.errors import UsageError
-from search.objective.constraints import METHODS, Outlook
+from search.objective.constraints import METHODS, Dual, Outlook
 from search.objective.fisher import FisherInformation
 from search.objective.menu import Leaves
 from search.objective.tried_options import Loss, TriedOptions
@@ -22,7 +23,7 @@ CLEAR = 0.25  # of loss and cost together: what is better by this much, or more,
 TRIED = 0.01  # of a loss: two options that were tried and differ by less hardly differ
 TINY = 1e-30
 HALVINGS = 4  # of a step that leads too far
-FASTEST = 64.0  # by which a cost that has a lambda and no budget falls at most, over the part in which targets move
+FASTEST = 64.0  # by which lambdas pull a cost down at most, over the part of a search in which targets move
 
 
 class Objective:
@@ -51,11 +52,13 @@ class Objective:
         if method not in METHODS:
             raise UsageError(f"strategy.method '{method}' is not one of {sorted(METHODS)}.")
         self.models, self.seed_costs, self.lambdas, self.budgets = models, seed_costs, lambdas, dict(budgets)
-        self._ramp = ramp
         starts = {**seed_costs, **(before.budgets if before else {})}
         self.constraints = METHODS[method](budgets, starts, ramp)
+        self._ramp = ramp
+        self._pace = Dual({name: seed_costs[name] / FASTEST for name in lambdas if name not in budgets}, starts, ramp)
         if before is not None:
             self.constraints.load(before.constraints.state())
+            self._pace.load(before._pace.state())
         self.costs: dict[str, float] = dict(seed_costs)
         self.forces: dict[str, float] = {}
         self.fisher: FisherInformation = before.fisher if before else FisherInformation()
@@ -133,11 +136,8 @@ class Objective:
 
     def _floors(self, outlook: Outlook) -> dict[str, float]:
         """Costs below which no step should lead: where targets are, and how fast lambdas may pull."""
-        floors = self.constraints.floors(outlook)
-        if outlook.progress < self._ramp:
-            fallen = FASTEST ** (-outlook.progress / self._ramp)
-            floors |= {name: fallen * self.seed_costs[name] for name in self.lambdas.keys() - floors.keys()}
-        return floors
+        paced = self._pace.floors(outlook) if outlook.progress < self._ramp else {}
+        return paced | self.constraints.floors(outlook)
 
     def loss_increases(self, space: Space) -> dict[str, Tensor]:
         """What changes of decisions would add to the loss, as search.budgets.repair reads it; 0 of those never seen."""
@@ -159,36 +159,47 @@ class Objective:
         costs = {name: model(network) for name, model in self.models.items()}
         self.costs = {name: cost.item() for name, cost in costs.items()}
         slopes = {name: _slopes(costs[name], leaves) for name in {**self.lambdas, **self.budgets}}
-        self.forces = {name: strength / self.seed_costs[name] for name, strength in self.lambdas.items()}
-        losses = {name: loss for name, loss in self._losses().items() if name in leaves}
-        for name, force in self.forces.items():
-            for leaf in losses:  # closing a gate saves what it costs
-                sign = -1.0 if leaf == GATES else 1.0
-                losses[leaf] = losses[leaf] + sign * force * slopes[name][leaf]
         outlook = Outlook(
             costs=self.costs,
             slopes=slopes,
             leaves=leaves,
-            losses=losses,
+            losses={name: loss for name, loss in self._losses().items() if name in leaves},
             costs_of=lambda others: self._costs_of(space, others),
             task_loss=task_loss,
             progress=progress,
         )
-        self._outlook = outlook
-        self.forces |= self.constraints.multipliers(outlook)
+        self.forces = self._pulls(outlook)
+        self._outlook = replace(outlook, losses=self._with_pulls(outlook))
+        self.forces |= self.constraints.multipliers(self._outlook)
         self._slopes = {leaf: torch.zeros_like(value) for leaf, value in leaves.items()}
         for name, force in self.forces.items():
             for leaf, slope in slopes[name].items():
                 self._slopes[leaf] += force * slope
 
+    def _pulls(self, outlook: Outlook) -> dict[str, float]:
+        """Cost -> its lambda a unit; at first less, where all of it would pull faster than weights can follow."""
+        pulls = {name: strength / self.seed_costs[name] for name, strength in self.lambdas.items()}
+        paced = self._pace.multipliers(outlook) if outlook.progress < self._ramp else {}
+        return pulls | {name: min(pulls[name], most) for name, most in paced.items()}
+
+    def _with_pulls(self, outlook: Outlook) -> dict[str, Tensor]:
+        """The outlook's losses with what the forces, which are those of the lambdas, put on costs."""
+        losses = dict(outlook.losses)
+        for name, force in self.forces.items():
+            for leaf in losses:  # closing a gate saves what it costs
+                sign = -1.0 if leaf == GATES else 1.0
+                losses[leaf] = losses[leaf] + sign * force * outlook.slopes[name][leaf]
+        return losses
+
     @torch.no_grad()
     def _costs_of(self, space: Space, leaves: Leaves) -> dict[str, float]:
         network = space.describe(Selection.of(FAKE, leaves))
-        return {name: self.models[name](network).item() for name in self.budgets}
+        return {name: self.models[name](network).item() for name in {**self.budgets, **self.lambdas}}
 
     def state(self) -> dict[str, Any]:
         return {
             "constraints": self.constraints.state(),
+            "pace": self._pace.state(),
             "costs": self.costs,
             "fisher": self.fisher.state(),
             "tried": self.tried.state(),
@@ -199,6 +210,7 @@ class Objective:
         self.fisher.load(state["fisher"], device)
         self.tried.load(state["tried"])
         self.constraints.load(state["constraints"])
+        self._pace.load(state["pace"])
 
 
 def _slopes(cost: Tensor, leaves: Leaves) -> dict[str, Tensor]:

@@ -62,7 +62,7 @@ def test_without_costs_everything_moves_to_what_the_loss_wants(space):
 
 
 def test_a_lambda_beyond_all_losses_moves_everything_to_what_is_cheapest(space):
-    step(space, Objective(MODELS, seed_costs(space), {}, {"flash_bytes": 1e9}), 0.0)
+    step(space, Objective(MODELS, seed_costs(space), {}, {"flash_bytes": 1e9}), 1.0)
     for gate in space.gates.values():
         assert (gate.shadow.grad == 1).all()
     for choice in space.choices.values():
@@ -128,8 +128,11 @@ def test_a_lambda_pulls_no_faster_than_weights_can_follow(space):
         space.project()
         objective.hold_back(space, before)
         cost = MODELS["flash_bytes"](space.describe()).item()
+        target = seed * 64 ** (-progress / 0.4)
         if progress < 0.4:
-            assert cost > 0.9 * seed * 64 ** (-progress / 0.4), progress
+            assert cost > 0.9 * target, progress
+        if progress > 0.2:
+            assert cost < 0.8 * seed, progress  # nor does everything wait until everything may go
     assert cost < 0.1 * seed
 
 

@@ -136,7 +136,7 @@ def test_choices_move_by_costs_and_losses_together(space, force, best):
     reached = loss(space(IMAGES)).item()
     objective.observe(space, IMAGES, loss, reached)
     objective.tried.values["stem/kernel"] = torch.tensor([1.0, 0.0], dtype=torch.float64)
-    objective.steer(space, reached, 0.0)
+    objective.steer(space, reached, 1.0)
     against = space.choices["stem/kernel"].logits.grad[0]
     assert against[best] == 0.0 and against[1 - best] == 1.0
 
