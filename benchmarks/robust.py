@@ -30,13 +30,13 @@ from search.experiment import prepare
 from search.settings.run import FinetuneSettings
 from search.settings.strategies import MagnitudeSettings
 
-UNTIL_THE_END = ["strategy.trials=10000", "strategy.attempts=1000000"]  # limits.epochs is what ends it
+DRAWS = ["strategy.trials=200", "strategy.attempts=1000000"]  # or fewer, where limits.epochs ends them
 STRATEGIES = {
     "gradient": ["strategy=gradient"],
     "sensitivity": ["strategy=sensitivity", "strategy.estimate=gradient"],
     **{f"fixed {b}": ["strategy=fixed", f"strategy.weight_bits={b}", f"strategy.widths=[{WIDTHS}]"] for b in (8, 4, 2)},
     "magnitude": ["strategy=magnitude", "strategy.weight_bits=4"],
-    "random": ["strategy=random", *UNTIL_THE_END, "strategy.val_images=1000"],
+    "random": ["strategy=random", *DRAWS, "strategy.val_images=1000"],
 }
 DEFAULT_RATE, RATES = "1", {"1/3": 1 / 3, "1": 1.0, "3": 3.0}  # factors on default learning rates
 PRUNING_STEPS = 4
