@@ -21,8 +21,8 @@ than 5 points under the best fixed of the cell, or validation accuracy near that
 **Gradient** runs with its default settings. Each rival has the best of three learning rates (1/3, 1 and 3 times the
 default), which was chosen on validation data with seed 0 and kept for the other seeds. **Fixed** is one precision and
 one width for all layers; 8, 4 and 2 bits are a run of all epochs each, at the widest that fits, and the best of them on
-validation data counts. **Magnitude** keeps 4 bits. **Random** draws for as many epochs as the gradient searches, 200 times
-at most.
+validation data counts. **Magnitude** keeps 4 bits. **Random** draws for as many epochs as the gradient searches, but at
+most 200 times.
 
 **"Ahead"** is the gradient's accuracy minus that of the best rival, in points. The best rival is the one with the
 highest test accuracy in the cell, which favours rivals: nobody who has no test data could choose so. Behind it stand
