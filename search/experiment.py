@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from math import inf
 from pathlib import Path
@@ -209,10 +210,19 @@ def begins_with_convolutions(space: Space) -> bool:
 
 
 def space_of_one_input(model: nn.Module, images: Tensor, options: Options, name: str) -> Space:
-    """As `searchable` does. Raises UnsupportedNetwork in the words of a run where forward takes not one tensor."""
+    """As `searchable` does. Raises UnsupportedNetwork in the words of a run: by what the images should be."""
     try:
         return searchable(model, images, options, name)
     except UnsupportedNetwork as error:
+        if error.takes is None and images.dim() > 3 and images.shape[1] == 1 and _runs_on(model, images.squeeze(1)):
+            found, wanted = tuple(images.shape[1:]), tuple(images.shape[2:])
+            way_out = (
+                f"The network runs on examples of shape {wanted}. If axis 1 of your arrays is the channels, set "
+                "data.has_channels=true (has_channels=True of from_arrays)."
+            )
+            raise UnsupportedNetwork(
+                error.where, f"fails on examples of shape {found}, of which 1 is channels.", way_out
+            ) from error
         if error.takes is None:
             raise
         reason = f"forward takes {error.takes} tensors, and a run gives it one: the images of its data."
@@ -220,6 +230,15 @@ def space_of_one_input(model: nn.Module, images: Tensor, options: Options, name:
             "Give a network of one input. Networks of several go through spaces.searchable, in a loop of your own."
         )
         raise UnsupportedNetwork(error.where, reason, way_out, takes=error.takes) from error
+
+
+@torch.no_grad()
+def _runs_on(model: nn.Module, images: Tensor) -> bool:
+    try:
+        deepcopy(model).eval()(images)
+    except Exception:  # whatever the user's code raises
+        return False
+    return True
 
 
 def feasible_points(

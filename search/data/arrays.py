@@ -54,7 +54,8 @@ def image_tensor(place: str, array: np.ndarray, has_channels: bool) -> Tensor:
             f"{place}: {array.dtype} images beyond +-{EXACT_IN_FLOAT32}, which float32 cannot hold. Scale them down."
         )
     with np.errstate(over="ignore"):  # float64 beyond float32 becomes inf, which the checks report with its index
-        tensor = torch.tensor(array if array.dtype == np.uint8 else array.astype(np.float32))
+        plain = np.ascontiguousarray(array, np.uint8 if array.dtype == np.uint8 else np.float32)  # whatever its strides
+    tensor = torch.tensor(plain)
     return tensor if has_channels else tensor.unsqueeze(1)
 
 
@@ -66,4 +67,4 @@ def label_tensor(place: str, array: np.ndarray) -> Tensor:
     """
     if array.dtype.kind not in "ui":
         raise DataError(f"{place}: {array.dtype} labels of shape {array.shape}; they must be integers from 0 upwards.")
-    return torch.tensor(array.astype(np.int64))
+    return torch.tensor(np.ascontiguousarray(array, np.int64))

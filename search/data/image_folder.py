@@ -79,7 +79,7 @@ def _files(folder: Path, classes: tuple[str, ...]) -> Files:
 def _read(path: Path, size: list[int] | None) -> np.ndarray:
     """One image as uint8, (H, W) where it is grey, (H, W, 3) where it has colour."""
     try:
-        from PIL import Image
+        from PIL import Image, ImageOps
     except ImportError as error:
         raise DataError(f"{path}: Pillow is not installed ({error}). Run `pip install pillow`.") from error
     try:
@@ -89,7 +89,8 @@ def _read(path: Path, size: list[int] | None) -> np.ndarray:
                     f"{path}: pixels are of mode {image.mode}; allowed are 8-bit ones, {', '.join(GREY_MODES)}, "
                     f"{', '.join(COLOUR_MODES)}. Convert the image, or use a .npz file."
                 )
-            decoded = image.convert("L" if image.mode in GREY_MODES else "RGB")
+            upright = ImageOps.exif_transpose(image)  # cameras store photos as they were held, and how that was
+            decoded = upright.convert("L" if image.mode in GREY_MODES else "RGB")
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: cannot be read as an image ({error}). Replace or remove the file.") from error
     if size is not None:

@@ -13,6 +13,8 @@ from search.data.arrays import image_tensor, label_tensor, read_npz
 from search.data.assemble import assemble
 from search.data.data import Data, DataError, Split
 
+FEW = 4  # channels, at most: grey, colour, three axes, colour with transparency
+
 
 @dataclass
 class NpzOptions:
@@ -21,7 +23,8 @@ class NpzOptions:
     file: str
     name: str = "npz"
     classes: int | None = None  # None: the largest training label + 1
-    has_channels: bool | None = None  # is axis 1 the channels? None: from 4 dimensions on; below, one is added
+    has_channels: bool | None = None  # has an example channels? None: from 3 dimensions on; below, one is added
+    channels_last: bool | None = None  # are they its last axis, not its first? None: no, and what looks so is refused
 
 
 def load_npz(options: NpzOptions) -> Data:
@@ -34,28 +37,29 @@ def load_npz(options: NpzOptions) -> Data:
     return _checked(str(path), read_npz(path), options)
 
 
-def from_arrays(arrays: Mapping[str, np.ndarray], classes: int | None = None, has_channels: bool | None = None) -> Data:
+def from_arrays(
+    arrays: Mapping[str, np.ndarray],
+    classes: int | None = None,
+    has_channels: bool | None = None,
+    channels_last: bool | None = None,
+) -> Data:
     """A data set from arrays in memory, under the names that they would have in a .npz file.
 
     Args:
-        arrays: x_train (N, C, *size) or (N, *size), y_train (N,). x_val, y_val, x_test and y_test have the same form;
-            a split that is missing is carved out of train.
-        classes, has_channels: see NpzOptions.
+        arrays: x_train (N, C, *size), (N, *size, C) or (N, *size), y_train (N,). x_val, y_val, x_test and y_test have
+            the same form; a split that is missing is carved out of train.
+        classes, has_channels, channels_last: see NpzOptions.
 
     Raises:
         DataError: the arrays cannot be used.
     """
     plain = {name: np.asarray(array) for name, array in arrays.items()}
-    return _checked("arrays", plain, NpzOptions("", "arrays", classes, has_channels))
+    return _checked("arrays", plain, NpzOptions("", "arrays", classes, has_channels, channels_last))
 
 
 def _checked(place: str, arrays: Mapping[str, np.ndarray], options: NpzOptions) -> Data:
     _check_keys(place, set(arrays))
-    splits = {
-        name: _split(place, arrays, name, options.has_channels)
-        for name in ("train", "val", "test")
-        if f"x_{name}" in arrays
-    }
+    splits = {name: _split(place, arrays, name, options) for name in ("train", "val", "test") if f"x_{name}" in arrays}
     return assemble(options.name, f"data '{options.name}' in {place}", splits, _classes(options, splits["train"]))
 
 
@@ -68,12 +72,32 @@ def _check_keys(place: str, found: set[str]) -> None:
         )
 
 
-def _split(place: str, arrays: Mapping[str, np.ndarray], name: str, has_channels: bool | None) -> Split:
-    images, labels = arrays[f"x_{name}"], arrays[f"y_{name}"]
-    has_channels = images.ndim > 3 if has_channels is None else has_channels
-    return Split(
-        image_tensor(f"{place}, x_{name}", images, has_channels),
-        label_tensor(f"{place}, y_{name}", labels),
+def _split(place: str, arrays: Mapping[str, np.ndarray], name: str, options: NpzOptions) -> Split:
+    images, labels, at = arrays[f"x_{name}"], arrays[f"y_{name}"], f"{place}, x_{name}"
+    if options.channels_last is None:
+        _refuse_what_looks_last(at, images, options.has_channels)
+    has_channels = images.ndim > 3 if options.has_channels is None else options.has_channels
+    if options.channels_last:
+        if options.has_channels is False or images.ndim < 3:
+            raise DataError(
+                f"{at}: data.channels_last is true, but shape {images.shape} has no channels. Leave it out."
+            )
+        images, has_channels = np.moveaxis(images, -1, 1), True
+    return Split(image_tensor(at, images, has_channels), label_tensor(f"{place}, y_{name}", labels))
+
+
+def _refuse_what_looks_last(place: str, images: np.ndarray, has_channels: bool | None) -> None:
+    """Raises DataError where the last axis is as short as channels mostly are, and the one that is read so is not."""
+    if images.ndim < 3 or has_channels is False or images.shape[-1] > FEW or images.shape[1] <= FEW:
+        return
+    if images.ndim == 3 and has_channels is None:
+        read = f"images of one channel and {images.shape[1]} x {images.shape[2]} pixels"
+    else:
+        read = f"{images.shape[1]} channels of {' x '.join(map(str, images.shape[2:]))}"
+    raise DataError(
+        f"{place}: shape {images.shape} would be read as {read}, but its last axis looks like {images.shape[-1]} "
+        "channels. Set data.channels_last (channels_last= of from_arrays): true if the last axis is the channels, "
+        "false if it is not."
     )
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import FrozenInstanceError, replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -93,3 +94,18 @@ def test_a_network_of_two_inputs_is_refused_with_a_way_out_that_a_run_has(data, 
     with pytest.raises(UnsupportedNetwork, match=message) as refused:
         prepared(tmp_path, settings(data), TwoInputs)
     assert "in a tuple" not in str(refused.value)
+
+
+def test_windows_whose_channels_were_taken_for_rows_are_explained(tmp_path):
+    windows = np.random.default_rng(0).normal(size=(64, 9, 40)).astype(np.float32)
+    np.savez(tmp_path / "windows.npz", x_train=windows, y_train=np.arange(64) % 4)
+    chosen = settings(tmp_path / "windows.npz")
+
+    def network(_):
+        return nn.Sequential(nn.Conv1d(9, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(8, 4))
+
+    message = r"module '0': fails on examples of shape \(1, 9, 40\), of which 1 is channels\. The network runs on "
+    with pytest.raises(UnsupportedNetwork, match=message + r"examples of shape \(9, 40\)\. .* data\.has_channels=true"):
+        experiment.prepare(chosen, network)
+    chosen.data.has_channels = True
+    assert experiment.prepare(chosen, network).space.spec.input_shapes == ((9, 40),)

@@ -52,6 +52,19 @@ def test_one_image_with_colour_gives_all_three_channels(root):
     assert data.train.images[1, :, 2, 2].tolist() == [1, 1, 1]
 
 
+@pytest.mark.parametrize("turned, expected", [(1, [0, 50]), (3, [50, 0]), (6, [0, 50])])
+def test_photos_are_turned_as_they_were_taken(root, turned, expected):
+    """Orientation 3 is upside down. With 6 the top of the photo is the left side of what is stored."""
+    pixels = np.repeat([[0], [50]], [3, 3], axis=0) * np.ones((1, 8), np.int64)
+    stored = pixels.T if turned == 6 else pixels
+    image = Image.fromarray(np.asarray(stored, dtype=np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = turned
+    image.save(root / "val" / "dog" / "1.png", exif=exif)
+    column = read(root).val.images[3, 0, :, 0].tolist()
+    assert [column[0], column[5]] == expected
+
+
 def test_jpeg_and_capital_suffixes_are_read_and_other_files_are_not(root):
     write(root / "val" / "cat" / "2.JPG", grey(7))
     write(root / "val" / "cat" / "3.jpeg", grey(8))

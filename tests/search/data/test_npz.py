@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from search.data import DataError, load
+from search.data import DataError, from_arrays, load
 from search.data.npz import NpzOptions
 
 
@@ -34,6 +34,60 @@ def read(tmp_path):
 )
 def test_channels(read, shape, has_channels, expected):
     assert read(arrays(shape), has_channels=has_channels).input_shape == expected
+
+
+@pytest.mark.parametrize(
+    "shape, options, expected",
+    [
+        ((6, 5, 3), {"channels_last": True}, (3, 6, 5)),
+        ((7, 3), {"channels_last": True}, (3, 7)),
+        ((7, 3), {"channels_last": True, "has_channels": True}, (3, 7)),
+        ((7, 3), {"channels_last": False}, (1, 7, 3)),
+        ((7, 3), {"has_channels": False}, (1, 7, 3)),
+        ((6, 5, 3), {"channels_last": False}, (6, 5, 3)),
+        ((3, 5, 3), {}, (3, 5, 3)),
+        ((3, 4), {}, (1, 3, 4)),
+    ],
+)
+def test_channels_may_come_last(read, shape, options, expected):
+    content = arrays(shape)
+    data = read({**content, "x_test": content["x_train"], "y_test": content["y_train"]}, **options)
+    assert data.input_shape == expected
+    x = content["x_train"]
+    moved = np.moveaxis(x, -1, 1) if options.get("channels_last") else x.reshape(len(x), *expected)
+    assert np.array_equal(data.test.images.numpy(), moved)
+
+
+@pytest.mark.parametrize(
+    "shape, options, read_as",
+    [
+        ((32, 32, 3), {}, "32 channels of 32 x 3"),
+        ((32, 32, 1), {}, "32 channels of 32 x 1"),
+        ((128, 3), {}, "images of one channel and 128 x 3 pixels"),
+        ((128, 3), {"has_channels": True}, "128 channels of 3"),
+    ],
+)
+def test_what_looks_like_channels_last_is_not_guessed(read, shape, options, read_as):
+    message = (
+        rf"x_train: shape \(30, .* would be read as {read_as}, but its last .* Set data\.channels_last .*from_arrays"
+    )
+    with pytest.raises(DataError, match=message):
+        read(arrays(shape), **options)
+
+
+def test_channels_last_without_channels_is_refused(read):
+    with pytest.raises(DataError, match=r"x_train: data\.channels_last is true, but shape \(30, 7\) has no channels"):
+        read(arrays((7,)), channels_last=True)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_arrays_of_any_strides_are_read(dtype):
+    content = arrays((4, 6), dtype)
+    x, y = content["x_train"], content["y_train"]
+    data = from_arrays({"x_train": x[::-1, :, ::-2], "y_train": y[::-1], "x_test": x.T[::2].T, "y_test": y})
+    assert np.array_equal(data.test.images[:, 0].numpy(), x[:, :, ::2])
+    kept = {tuple(row) for row in x[:, :, ::-2].reshape(30, -1).tolist()}
+    assert {tuple(row) for row in data.train.images.flatten(1).tolist()} <= kept
 
 
 @pytest.mark.parametrize(
