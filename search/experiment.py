@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import inf
 from pathlib import Path
 from types import MappingProxyType
@@ -99,6 +99,7 @@ def prepare(settings: Settings, make_model: ModelMaker, folder: Path | None = No
     strategy = STRATEGIES[settings.strategy.name](settings.strategy)
     refuse_idle_lambdas(settings)
     data = data_sets.load(settings.data)
+    settings, sized = with_batches_that_fit(settings, data)
     task = TASKS[settings.task.name].of(settings.task, data, settings.train.label_smoothing)
     with seeded(settings.seed):
         space, notes = network_of(settings, data, task, make_model(data))
@@ -121,10 +122,20 @@ def prepare(settings: Settings, make_model: ModelMaker, folder: Path | None = No
         points=points,
         strategy=strategy,
         plan=MappingProxyType(plan),
-        notes=(*notes, *strategy.advice(plan, steps)),
+        notes=(*sized, *notes, *strategy.advice(plan, steps)),
         fingerprint=MappingProxyType(fingerprint_of(settings, data, space, seed_costs)),
         seconds=time.perf_counter() - began,
     )
+
+
+def with_batches_that_fit(settings: Settings, data: Data) -> tuple[Settings, list[str]]:
+    """The settings with batches no larger than the training data, so that an epoch has a step; and a note on that."""
+    wanted, images, world = settings.train.batch_size, len(data.train), distributed.world_size()
+    if wanted <= images or images < world:
+        return settings, []
+    size = images // world * world
+    note = f"train.batch_size: {wanted} are more than the {images} training images, so a batch is of {size}."
+    return replace(settings, train=replace(settings.train, batch_size=size)), [note]
 
 
 def batches_of(

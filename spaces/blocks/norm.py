@@ -18,6 +18,7 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
 from spaces.autograd import applied
+from spaces.quantizers.tail import refuse_one_value
 
 
 class Norm(nn.Module):
@@ -128,6 +129,8 @@ def synchronized_norm(x: Tensor, norm: Norm, keep: Tensor | None, renormalized: 
 def plain_norm(x: Tensor, norm: Norm) -> Tensor:
     """Batch norm alone, differentiable, for paths that fuse nothing behind it."""
     training = norm.training and not norm.frozen
+    if training:
+        refuse_one_value(x)
     return F.batch_norm(
         x, norm.running_mean, norm.running_var, norm.weight, norm.bias, training, norm.momentum, norm.eps
     )

@@ -126,7 +126,7 @@ def _normalize(
     return _apply(x, mean, variance, scale, shift, norm.eps), mean, (variance + norm.eps).rsqrt()
 
 
-def _refuse_one_value(x: Tensor) -> None:
+def refuse_one_value(x: Tensor) -> None:
     """Raises UsageError for a batch that has no variance."""
     if x.numel() == x.shape[1]:
         raise UsageError(
@@ -205,7 +205,7 @@ class _NormTail(Function):
         codes: Codes,
     ) -> Tensor:
         if training or renormalized:
-            _refuse_one_value(x)
+            refuse_one_value(x)
         step = None if log_step is None else log_step.exp()
         scale, shift = (gamma, beta) if step is None else (gamma / step, beta / step)
         masked = (scale, shift) if keep is None else (scale * keep, shift * keep)

@@ -11,7 +11,9 @@ from search import experiment
 from search.budgets.feasibility import BudgetError
 from search.data import DataError
 from search.data.augment import Augment
-from search.errors import PicojouleError
+from search.errors import PicojouleError, UsageError
+from search.run import run as run_in_folder
+from search.settings.run import WarmupSettings
 from spaces.graph.errors import UnsupportedNetwork
 from tests.search.small import prepared, prepared_and_run, run, settings, write_stripes
 
@@ -33,7 +35,6 @@ def test_preparing_writes_nothing_and_draws_nothing_of_the_callers(data, tmp_pat
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"batch_size": 1000}, r"batch_size 1000 exceeds its 160 images"),
         ({"augment": Augment(cutout=0.95)}, r"augment: cutout 0.95 covers all of examples of size \(8, 8\)"),
     ],
 )
@@ -109,3 +110,25 @@ def test_windows_whose_channels_were_taken_for_rows_are_explained(tmp_path):
         experiment.prepare(chosen, network)
     chosen.data.has_channels = True
     assert experiment.prepare(chosen, network).space.spec.input_shapes == ((9, 40),)
+
+
+def test_a_batch_of_more_images_than_there_are_is_as_large_as_can_be(data, tmp_path):
+    chosen = settings(data)
+    chosen.train = replace(chosen.train, batch_size=1000)
+    made = prepared(tmp_path, chosen)
+    assert made.settings.train.batch_size == 160 and chosen.train.batch_size == 1000
+    assert "train.batch_size: 1000 are more than the 160 training images, so a batch is of 160." in made.notes
+    assert len(made.batches("train", torch.device("cpu"))) == 1
+
+
+@pytest.mark.parametrize("warmup", [0, 1])
+def test_batches_in_which_a_norm_sees_one_value_a_channel_are_refused_in_every_phase(data, tmp_path, warmup):
+    chosen = settings(data)
+    chosen.train = replace(chosen.train, batch_size=1, warmup=WarmupSettings(epochs=warmup))
+
+    def network(_):
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 4))
+
+    message = r"one value a channel in a batch of shape \(1, 8\); two are needed .* larger train\.batch_size"
+    with pytest.raises(UsageError, match=message):
+        run_in_folder(chosen, network, tmp_path / "run")
