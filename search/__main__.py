@@ -3,6 +3,7 @@
 import logging
 import shlex
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import hydra
@@ -18,12 +19,14 @@ from search.config import model_maker, parse, read_config, register, write_confi
 from search.errors import UsageError
 from search.experiment import prepare
 from search.files.run_folders import new_folder, refuse_taken
-from search.monitor.failures import ending
+from search.monitor.failures import ending, stops_in_one_line
 from search.run import execute, run
 from search.settings.run import Settings
 from search.training.process import process_for
 
 register()
+
+CONFIG = "config"  # conf/config.yaml
 
 
 def _refuse_others(overrides: Sequence[str]) -> None:
@@ -33,17 +36,32 @@ def _refuse_others(overrides: Sequence[str]) -> None:
         raise UsageError(f"resume: {others} cannot be changed in a run that has begun. Start a new run with them.")
 
 
+def _refuse_nothing(overrides: Sequence[str]) -> None:
+    """Refuses a command that asks for nothing, which would train for minutes on images that nobody named."""
+    if not overrides and HydraConfig.get().job.config_name == CONFIG:
+        raise UsageError(
+            "nothing is asked for. Write `python -m search +experiment=mobilenet_mcu` to start a search, or "
+            "resume=runs/NAME/TIME to go on with one. --help lists experiments and all keys; README.md says how to "
+            "search with your own network and data."
+        )
+
+
 def _job_number() -> int | None:
     ours = HydraConfig.get()
     return ours.job.num if ours.mode == RunMode.MULTIRUN else None
 
 
-def _command() -> str:
-    """The command that starts this run. Of a sweep it starts this run alone."""
+def _command(overrides: Sequence[str]) -> str:
+    """The command that starts this run with these overrides. Of a sweep it starts this run alone."""
     ours, processes = HydraConfig.get(), distributed.world_size()
     program = ["torchrun", f"--nproc-per-node={processes}"] if processes > 1 else ["python"]
     folders = [f"--config-dir={s.path}" for s in ours.runtime.config_sources if s.provider == "command-line"]
-    return shlex.join([*program, "-m", "search", *folders, *ours.overrides.task])
+    return shlex.join([*program, "-m", "search", *folders, *overrides])
+
+
+def _stopping(folder: Path) -> AbstractContextManager[None]:
+    """Names the command that goes on, where a signal stops the run inside."""
+    return stops_in_one_line(f"Go on with: {_command([f'resume={folder}'])}")
 
 
 def _begin(settings: Settings) -> None:
@@ -54,21 +72,27 @@ def _begin(settings: Settings) -> None:
         experiment = prepare(settings, model_maker(settings.model))
         name, job = settings.experiment, _job_number()
         folder = Path(distributed.agreed(lambda: str(new_folder(name, settings.folder, job))))
-        distributed.agreed(lambda: write_config(settings, folder, _command(), torch.get_num_threads()))
-        execute(experiment, folder, device)
+        command = _command(HydraConfig.get().overrides.task)
+        distributed.agreed(lambda: write_config(settings, folder, command, torch.get_num_threads()))
+        with _stopping(folder):
+            execute(experiment, folder, device)
 
 
 def _go_on(folder: Path) -> None:
     _refuse_others(HydraConfig.get().overrides.task)
     settings = read_config(folder)
-    run(settings, model_maker(settings.model), folder)
+    with _stopping(folder):
+        run(settings, model_maker(settings.model), folder)
 
 
-@hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")
+@hydra.main(version_base="1.3", config_path="pkg://conf", config_name=CONFIG)
 def main(config: DictConfig) -> None:
     logging.getLogger("spaces").setLevel(logging.WARNING)  # what is left alone, the monitor says
     with ending("search", HydraException, OmegaConfBaseException):
-        if config.resume:
+        _refuse_nothing(HydraConfig.get().overrides.task)
+        if config.resume == "":
+            raise UsageError("resume: names no folder. Write resume=runs/NAME/TIME, the folder of a run.")
+        if config.resume is not None:
             _go_on(Path(config.resume))
         else:
             _begin(parse(config))

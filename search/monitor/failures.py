@@ -1,12 +1,16 @@
-"""How a command that fails ends: with one line, or with a traceback and what to report."""
+"""How a command that fails or is stopped ends: with one line, or with a traceback and what to report."""
 
 import os
 import shlex
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
+from search import distributed
 from search.errors import PicojouleError
 from search.files.results import versions
 from search.files.urls import without_password
@@ -16,9 +20,10 @@ from search.files.urls import without_password
 def ending(module: str, *others: type[Exception]) -> Iterator[None]:
     """Ends the process where something is raised inside.
 
-    An error that picojoule knows takes one line. Where code of the user failed, such as the constructor of a model, the
-    traceback of that stands above the line. Anything else is shown with its traceback, and with the command and the
-    versions that a report of it needs. Passwords in the command are masked.
+    An error that picojoule knows takes one line, and so does a signal that stops the command (`stops_in_one_line`).
+    Where code of the user failed, such as the constructor of a model, the traceback of that stands above the line.
+    Anything else is shown with its traceback, and with the command and the versions that a report of it needs.
+    Passwords in the command are masked.
 
     Args:
         module: the module of the command, as after `python -m`.
@@ -28,7 +33,8 @@ def ending(module: str, *others: type[Exception]) -> Iterator[None]:
         SystemExit: in place of any Exception. With HYDRA_FULL_ERROR in the environment errors pass as they are.
     """
     try:
-        yield
+        with stops_in_one_line(""):
+            yield
     except Exception as error:
         if os.environ.get("HYDRA_FULL_ERROR"):
             raise
@@ -37,6 +43,35 @@ def ending(module: str, *others: type[Exception]) -> Iterator[None]:
             sys.exit(f"picojoule: {error}")
         traceback.print_exc()
         sys.exit(f"picojoule: {_request(module)}")
+
+
+@contextmanager
+def stops_in_one_line(advice: str) -> Iterator[None]:
+    """Ends the process with one line where Ctrl-C or SIGTERM stops what is inside.
+
+    Args:
+        advice: what can be done then.
+
+    Raises:
+        SystemExit: 130 after Ctrl-C, 143 after SIGTERM.
+    """
+    alone = threading.current_thread() is threading.main_thread()  # no other may set what a signal does
+    before = signal.signal(signal.SIGTERM, _interrupt) if alone else None
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        number = stop.args[0] if stop.args else signal.SIGINT
+        by = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}[number]
+        if distributed.rank() == 0:
+            print(f"picojoule: stopped by {by}. {advice}".rstrip(), file=sys.stderr)
+        sys.exit(128 + number)
+    finally:
+        if alone:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt(signal.Signals(number))
 
 
 def _show_cause(error: Exception, *known: type[Exception]) -> None:

@@ -1,5 +1,6 @@
 """A command that fails says one line where picojoule knows why; a defect keeps its traceback and asks for a report."""
 
+import signal
 import sys
 from importlib.metadata import version
 
@@ -43,9 +44,13 @@ def test_anything_else_shows_its_traceback_and_asks_for_a_report(error, monkeypa
     assert "Traceback" in shown and "raise error" in shown and type(error).__name__ in shown
 
 
-def test_a_process_that_is_ended_from_outside_is_let_go():
-    with pytest.raises(KeyboardInterrupt), ending("search"):
-        raise KeyboardInterrupt
+@pytest.mark.parametrize(("number", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")])
+def test_a_signal_ends_the_process_with_one_line(number, name, capsys):
+    before = signal.getsignal(number)
+    with pytest.raises(SystemExit) as left, ending("search"):
+        signal.raise_signal(number)
+    assert left.value.code == 128 + number and signal.getsignal(number) is before
+    assert capsys.readouterr().err == f"picojoule: stopped by {name}.\n"
 
 
 def test_the_whole_error_can_be_had(monkeypatch):
