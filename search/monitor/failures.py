@@ -60,8 +60,7 @@ def stops_in_one_line(advice: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stop:
-        number = stop.args[0] if stop.args else signal.SIGINT
-        by = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}[number]
+        number, by = (signal.SIGTERM, "SIGTERM") if stop.args == (signal.SIGTERM,) else (signal.SIGINT, "Ctrl-C")
         if distributed.rank() == 0:
             print(f"picojoule: stopped by {by}. {advice}".rstrip(), file=sys.stderr)
         sys.exit(128 + number)

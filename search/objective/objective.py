@@ -55,7 +55,8 @@ class Objective:
         starts = {**seed_costs, **(before.budgets if before else {})}
         self.constraints = METHODS[method](budgets, starts, ramp)
         self._ramp = ramp
-        self._pace = Dual({name: seed_costs[name] / FASTEST for name in lambdas if name not in budgets}, starts, ramp)
+        slowest = {name: seed_costs[name] / FASTEST for name in lambdas if name not in budgets}
+        self._pace = Dual(slowest, before.costs if before else seed_costs, ramp)
         if before is not None:
             self.constraints.load(before.constraints.state())
             self._pace.load(before._pace.state())

@@ -23,7 +23,7 @@ from search.settings.run import Settings
 from spaces.space import Space
 
 FINGERPRINT_FILE = "fingerprint.json"
-CHECKPOINTS = 2  # the format of what phases leave behind; a run of another cannot go on
+CHECKPOINTS = 3  # the format of what phases leave behind; a run of another cannot go on
 OF_THE_PLACE = ("train.device", "train.threads", "folder", "tensorboard", "plain_values", "model", "data")
 PLACES = ("train.warmup.source", "strategy.table", "strategy.storage")  # whether there is one matters, not where
 DIGESTS = {"data": "the data differ", "network": "the network differs", "first weights": "the first weights differ"}

@@ -49,7 +49,7 @@ def changed_budget(chosen):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (changed_settings, r"train\.finetune\.lr was 0\.02, is 0\.5\. Go on with what it began with"),
+        (changed_settings, r"train\.finetune\.lr was 0\.036, is 0\.5\. Go on with what it began with"),
         (changed_seed, r"the first weights differ; seed was 0, is 3"),
         (changed_budget, r"budgets was \{\}, is \{'flash_bytes': 4000\}"),
     ],
