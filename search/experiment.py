@@ -217,7 +217,7 @@ def network_of(settings: Settings, data: Data, task: Task, model: nn.Module) -> 
 def begins_with_convolutions(space: Space) -> bool:
     """Whether only convolutions read the inputs, so that the network treats all places of an example alike."""
     reading = [block for block in space.spec.blocks if set(block.inputs) & set(space.spec.inputs)]
-    return all(block.op == "conv" for block in reading)
+    return all(block.operator.convolves for block in reading)
 
 
 def space_of_one_input(model: nn.Module, images: Tensor, options: Options, name: str) -> Space:

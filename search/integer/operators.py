@@ -83,6 +83,11 @@ class Operator:
         return self.fan_in is not None
 
     @property
+    def convolves(self) -> bool:
+        """Whether the same weights are used at every place of its input."""
+        return self.weighted and self.channel_axis == 0
+
+    @property
     def elementwise(self) -> bool:
         """Whether an element of the output depends on the elements at its place in the inputs alone."""
         return self.work in ELEMENTWISE

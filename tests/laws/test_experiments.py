@@ -30,6 +30,7 @@ FILLED_BY_USER = {  # option -> the keys that it leaves to the user
     ("model", "custom"): ["model._target_=torch.nn.Linear"],
 }
 LEFT_OPEN = {"resnet8_cifar10": ["data.folder=mine"]}  # experiment -> the keys that it leaves to the user
+USUAL = ("gradient", "fixed", "tpe")  # strategies that are tried with every experiment whenever tests run
 WITH_SCHEMA = [option for option in OPTIONS if option[0] != "model"]  # a model's keys are its class's arguments
 
 
@@ -81,8 +82,14 @@ def prepared(composed, folder) -> Callable[..., Experiment]:
     return make
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize(
+    ("name", "strategy"),
+    [
+        pytest.param(name, strategy, marks=[] if name == EXPERIMENTS[0] or strategy in USUAL else pytest.mark.slow)
+        for name in EXPERIMENTS
+        for strategy in STRATEGIES
+    ],
+)
 def test_experiment_can_be_run_with_any_strategy(prepared, name, strategy):
     overrides = [f"+experiment={name}", f"strategy={strategy}"]
     if strategy == "fixed":  # it searches nothing, so it must be told what fits

@@ -92,6 +92,7 @@ def test_two_processes_find_the_architecture_of_one(tmp_path):
         assert summary["costs"]["flash_bytes"]["found"] > 0.95 * 500
 
 
+@pytest.mark.slow
 def test_two_processes_train_in_integers_as_one_does(tmp_path):
     alone, together = both(tmp_path, "strategy=fixed", "budgets.flash_bytes=2000")
     assert architecture_of(together) == architecture_of(alone)

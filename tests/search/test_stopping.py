@@ -21,7 +21,10 @@ def begun(folder, *arguments):
     )
 
 
-@pytest.mark.parametrize(("number", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")])
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [pytest.param(signal.SIGINT, "Ctrl-C", marks=pytest.mark.slow), (signal.SIGTERM, "SIGTERM")],
+)
 def test_a_run_that_a_signal_stops_names_the_command_that_goes_on(tmp_path, data, number, name):
     short = ("strategy.epochs=1", "train.finetune.epochs=1", "train.finetune.integer_epochs=1", "tensorboard=false")
     model = ("model=custom", "model._target_=tests.search.small.Small", "train.batch_size=20", "train.device=cpu")

@@ -143,10 +143,11 @@ def test_branches_that_are_not_taken_are_not_pruned(data, tmp_path):
 @pytest.mark.parametrize(
     "options",
     [
-        {"structure": "weights", "fraction": 0.7, "criterion": "gradient"},
-        {"budgets": {"flash_bytes": 700}, "order": "energy", "rewind": True},
+        pytest.param(
+            {"structure": "weights", "fraction": 0.7, "criterion": "gradient"}, id="weights", marks=pytest.mark.slow
+        ),
+        pytest.param({"budgets": {"flash_bytes": 700}, "order": "energy", "rewind": True}, id="channels"),
     ],
-    ids=["weights", "channels"],
 )
 def test_resume_after_a_kill_at_every_epoch_gives_the_same_bytes(data, tmp_path, options):
     config = configured(data, steps=2, epochs=2, **options)
