@@ -25,8 +25,9 @@ from benchmarks.robust_table import table
 from benchmarks.robust_verdicts import best_rate, judged, verdicts
 from benchmarks.searches import Searched, searched
 from search.atomic import write_text
-from search.config import composed, model_maker
+from search.config import composed
 from search.experiment import prepare
+from search.model import model_maker
 from search.settings.run import FinetuneSettings
 from search.settings.strategies import MagnitudeSettings
 

@@ -15,10 +15,11 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from search import distributed
-from search.config import model_maker, parse, read_config, register, write_config
+from search.config import parse, read_config, register, write_config
 from search.errors import UsageError
 from search.experiment import prepare
 from search.files.run_folders import new_folder, refuse_taken
+from search.model import model_maker
 from search.monitor.failures import ending, stops_in_one_line
 from search.run import execute, run
 from search.settings.run import Settings

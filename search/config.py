@@ -1,27 +1,22 @@
 """Hydra and OmegaConf end here: schemas for every group, and from a composed configuration to plain settings."""
 
-import inspect
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from traceback import walk_tb
 from typing import Any, cast
 
 from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
-from hydra.errors import HydraException, InstantiationException
-from hydra.utils import get_class, instantiate
+from hydra.errors import HydraException
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from torch import nn
 from yaml import YAMLError
 
 from cost_models import COST_MODELS, TARGET_COST_MODELS
 from cost_models.target import Target
 from search.atomic import write_text
 from search.data import OPTIONS
-from search.data.data import Data
 from search.errors import UsageError, file_errors
 from search.files.urls import absolute
 from search.settings.front import Front
@@ -30,7 +25,6 @@ from search.strategies import SETTINGS
 from search.tasks import SETTINGS as TASK_SETTINGS
 
 CONFIG_FILE = "config.yaml"
-IMPORTING = ("hydra", "importlib")  # packages whose code runs while a module is looked for
 
 # A key for every cost that there is: budgets.flash_bytes=24576 works, budgets.flash_kb=24 is refused.
 CostSchema = make_dataclass(
@@ -148,45 +142,6 @@ def _filled(schema: type, values: dict[str, Any]) -> Any:
     """An instance of the schema from a plain mapping. Unknown keys are refused here once more."""
     merged = OmegaConf.merge(OmegaConf.structured(schema), values)
     return OmegaConf.to_object(merged)
-
-
-def model_maker(model: dict[str, Any]) -> Callable[[Data], nn.Module]:
-    """A function that makes the model of the data. It fills in `in_channels` and `classes` where the model takes them.
-
-    Raises:
-        UsageError: there is no `_target_`, its class cannot be imported, or it does not take the arguments.
-    """
-    if "_target_" not in model:
-        raise UsageError("model: no '_target_'; name the class, e.g. model._target_=my_package.MyNet.")
-
-    def make(data: Data) -> nn.Module:
-        try:
-            accepted = inspect.signature(get_class(model["_target_"])).parameters
-        except Exception as error:
-            refusal = UsageError(f"model._target_ '{model['_target_']}': cannot be imported ({error}).")
-            if _ran(error.__cause__):
-                raise refusal.showing_cause() from error.__cause__
-            raise refusal from error
-        known = {"in_channels": data.input_shape[0], "classes": len(data.classes)}
-        arguments = {k: v for k, v in known.items() if k in accepted} | model
-        unknown = {key for key in arguments if not key.startswith("_")} - set(accepted)
-        if unknown and not any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
-            raise UsageError(f"model: {sorted(unknown)} not taken by {model['_target_']}; it takes {sorted(accepted)}.")
-        try:
-            made: nn.Module = instantiate(arguments)
-            return made
-        except InstantiationException as error:
-            raise UsageError(f"model: {error}").showing_cause() from error.__cause__ or error
-
-    return make
-
-
-def _ran(error: BaseException | None) -> bool:
-    """Whether an import failed inside a module of the user; else the module, or a name in it, was not found."""
-    if error is None or isinstance(error, SyntaxError):
-        return error is not None
-    modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
-    return any(name.partition(".")[0] not in IMPORTING for name in modules)
 
 
 def write_config(settings: Settings, folder: Path, command: str, threads: int | None = None) -> None:

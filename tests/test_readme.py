@@ -14,13 +14,14 @@ from torch import nn
 
 import cost_models
 from search.budgets import feasibility
-from search.config import model_maker, parse
+from search.config import parse
 from search.data import DataError
 from search.data.digits import DigitsOptions, load_digits
 from search.deploy.lower import LoweringError
 from search.files import run_folders
 from search.integer.executor import Executor
 from search.integer.program import Program, ProgramError
+from search.model import model_maker
 from search.training import checkpoint, loop
 from spaces.graph.errors import UnsupportedNetwork
 from spaces.graph.ops import RULES

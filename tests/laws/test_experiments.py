@@ -12,8 +12,9 @@ from PIL import Image
 
 from cost_models import cost_model
 from search.budgets.feasibility import BudgetError
-from search.config import model_maker, parse
+from search.config import parse
 from search.experiment import Experiment, prepare
+from search.model import model_maker
 from search.strategies import STRATEGIES
 
 CONF = Path(__file__).parents[2] / "conf"

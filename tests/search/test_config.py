@@ -1,26 +1,14 @@
 """From a composed configuration to settings, and back from a run folder."""
 
-from traceback import extract_tb
-
 import pytest
-import torch
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from search.config import model_maker, parse, read_config, write_config
-from search.data.data import Data, Split
-from search.errors import UsageError
+from search.config import parse, read_config, write_config
 from search.settings.strategies import FixedSettings, GradientSettings
 from search.settings.tasks import ClassificationSettings
-from spaces.networks import MobileNetV1
 
 EXPERIMENT = "+experiment=mobilenet_mcu"
-
-
-@pytest.fixture
-def data():
-    split = Split(torch.zeros(6, 2, 8, 8), torch.arange(6))
-    return Data("made", split, split, split, tuple("abcdef"), (0.0, 0.0), (1.0, 1.0))
 
 
 def test_overrides_reach_the_settings(composed):
@@ -100,56 +88,3 @@ def test_wrong_key_or_value_is_refused_by_name(composed, override, named):
 def test_key_of_another_strategy_is_refused(composed):
     with pytest.raises((HydraException, OmegaConfBaseException), match="decision_lr"):
         parse(composed("strategy=fixed", "strategy.decision_lr=1"))
-
-
-def test_model_is_given_channels_and_classes_of_the_data(data):
-    model = model_maker({"_target_": "spaces.networks.MobileNetV1", "width": 0.1})(data)
-    assert isinstance(model, MobileNetV1)
-    assert model(torch.zeros(2, 2, 8, 8)).shape == (2, 6)
-
-
-def test_model_may_ask_for_other_channels_than_the_data_has(data):
-    model = model_maker({"_target_": "spaces.networks.MobileNetV1", "in_channels": 3, "width": 0.1})(data)
-    assert model.stem[0].in_channels == 3
-
-
-@pytest.mark.parametrize(
-    "model, message",
-    [
-        ({"width": 1}, "no '_target_'"),
-        ({"_target_": "no.such.Net"}, r"'no\.such\.Net': cannot be imported"),
-        ({"_target_": "spaces.networks.MobileNetV1", "widht": 1}, r"\['widht'\] not taken.*it takes \['classes'"),
-        ({"_target_": "spaces.networks.MobileNetV1", "strides": [1]}, "strides has 1 entries"),
-    ],
-)
-def test_model_that_cannot_be_made_is_refused(data, model, message):
-    with pytest.raises(ValueError, match=message):
-        model_maker(model)(data)
-
-
-@pytest.mark.parametrize(
-    ("source", "line", "cause"),
-    [
-        ("import torch\n\nclass Net(torch.nn.Module):\n    def __init__(self):\n        1 / 0\n", 5, ZeroDivisionError),
-        ("a = 1\nb = a.c\n", 2, AttributeError),
-        ("import no_such_package\n", 1, ModuleNotFoundError),
-        ("def f(:\n    pass\n", None, SyntaxError),
-    ],
-)
-def test_an_error_in_the_users_module_is_the_cause_that_is_shown(data, tmp_path, monkeypatch, source, line, cause):
-    name = f"module_with_{cause.__name__.lower()}"
-    (tmp_path / f"{name}.py").write_text(source)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(UsageError) as refused:
-        model_maker({"_target_": f"{name}.Net"})(data)
-    found = refused.value.__cause__
-    assert refused.value.shows_cause and type(found) is cause
-    lines = [frame.lineno for frame in extract_tb(found.__traceback__) if frame.filename.endswith(f"{name}.py")]
-    assert lines[-1:] == ([] if line is None else [line])
-
-
-@pytest.mark.parametrize("target", ["no.such.Net", "nonsense", "spaces.networks.NoSuchNet", "spaces.nothing.Net"])
-def test_a_class_that_is_not_found_is_no_error_of_the_users_code(data, target):
-    with pytest.raises(UsageError, match="cannot be imported") as refused:
-        model_maker({"_target_": target})(data)
-    assert not refused.value.shows_cause

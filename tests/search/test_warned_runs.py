@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from search.config import model_maker, parse
+from search.config import parse
+from search.model import model_maker
 from search.report import document
 from search.report.runs import read_run
 from search.run import run as run_in_folder
