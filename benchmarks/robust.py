@@ -31,7 +31,7 @@ from search.model import model_maker
 from search.settings.run import FinetuneSettings
 from search.settings.strategies import MagnitudeSettings
 
-DRAWS = ["strategy.trials=200", "strategy.attempts=1000000"]  # or fewer, where limits.epochs ends them
+DRAWS = ["strategy.trials=200"]  # or fewer, where limits.epochs or 20,000 attempts to meet the budget end them
 STRATEGIES = {
     "gradient": ["strategy=gradient"],
     "sensitivity": ["strategy=sensitivity", "strategy.estimate=gradient"],
