@@ -1,8 +1,9 @@
 """What augmentation, label smoothing and distillation do for float networks, and for the small ones made of them.
 
 `python -m benchmarks.recipe` prints a JSON object for each run: a network and a data set of `benchmarks.robust_cells`,
-one change of the training, and the accuracy of the float network and of the integers that a search finds for 1/16 of
-its flash. Runs of one data set have the same seeds and epochs. Defaults are chosen by validation data ("val").
+one change of the default training, and the accuracy of the float network and of the integers that a search finds for
+1/16 of its flash. "shift" is the default itself, and "none" is without it. Runs of one data set have the same seeds and
+epochs. Defaults are chosen by validation data ("val").
 """
 
 import argparse
@@ -32,7 +33,7 @@ CELLS = tuple(
 )
 CHANGES = {
     "none": ["train.augment.shift=0"],
-    "shift": [],  # the default
+    "shift": [],
     "shift 1/8": ["train.augment.shift=0.125"],
     "cutout": ["train.augment.cutout=0.25"],
     "noise": ["train.augment.noise=0.1"],

@@ -46,6 +46,16 @@ def step(space, objective, progress):
     objective.steer(space, loss.item(), progress)
 
 
+def moved(space, objective, optimizer, progress):
+    """One step of the decisions with their optimizer; returns the flash that the space then has."""
+    step(space, objective, progress)
+    before = [p.detach().clone() for p in space.decision_parameters()]
+    optimizer.step()
+    space.project()
+    objective.hold_back(space, before)
+    return MODELS["flash_bytes"](space.describe()).item()
+
+
 def against(space):
     """All directions, one after another."""
     gates = [gate.shadow.grad for gate in space.gates.values()]
@@ -106,12 +116,7 @@ def test_costs_follow_the_target_and_stay_close_to_it(space, steps, share):
     optimizer = decision_optimizer(space, lr=0.06 * max(1, 200 / steps))
     for number in range(steps):
         progress = number / steps
-        step(space, objective, progress)
-        before = [p.detach().clone() for p in space.decision_parameters()]
-        optimizer.step()
-        space.project()
-        objective.hold_back(space, before)
-        cost = MODELS["flash_bytes"](space.describe()).item()
+        cost = moved(space, objective, optimizer, progress)
         assert cost > 0.9 * objective.constraints.target("flash_bytes", progress), progress
     assert cost < 1.25 * share * seed
 
@@ -122,12 +127,7 @@ def test_a_lambda_pulls_no_faster_than_weights_can_follow(space):
     optimizer, seed = decision_optimizer(space, lr=0.24), seed_costs(space)["flash_bytes"]
     for number in range(50):
         progress = number / 50
-        step(space, objective, progress)
-        before = [p.detach().clone() for p in space.decision_parameters()]
-        optimizer.step()
-        space.project()
-        objective.hold_back(space, before)
-        cost = MODELS["flash_bytes"](space.describe()).item()
+        cost = moved(space, objective, optimizer, progress)
         target = seed * 64 ** (-progress / 0.4)
         if progress < 0.4:
             assert cost > 0.9 * target, progress
