@@ -29,7 +29,7 @@ DISTRIBUTIONS = {
 # a user can act on says so by one base, and commands tell it from defects by that.
 ROOMS = (
     *("report", "strategies", "deploy", "training", "objective", "budgets", "health", "tasks", "settings", "monitor"),
-    *("files", "data", "integer", "atomic", "distributed", "errors"),
+    *("files", "data", "integer", "kinds", "atomic", "distributed", "errors"),
 )
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from search.errors import PicojouleError
+from search.integer.graph import largest_sum
 from search.integer.packing import pack_rows, pack_widths
 from search.integer.program import Node, Program, ProgramError, TensorInfo
 from spaces.blocks.block import Block, Folded
@@ -118,8 +119,7 @@ def _weights(block: Block, folded: Folded, constants: Constants, roles: dict[str
     widths = weights.quantizer.bits[0].cpu().numpy().astype(np.uint8)
     source = block.sources[0]
     bias = constant.cpu() - source.zero_point * rows.sum(1)
-    # Partial sums of codes stay within sum|w| * largest code, whatever the order; the bias comes on top.
-    bound = int((rows.abs().sum(1) * (2**source.bits - 1) + bias.abs()).max())
+    bound = largest_sum(rows.numpy(), bias.numpy(), 2**source.bits - 1)
     if bound > INT32_MAX:
         raise LoweringError(
             f"block '{block.name}': a sum could reach {bound}, over int32's {INT32_MAX}. Fewer inputs a channel, fewer "

@@ -8,18 +8,8 @@ from pathlib import Path
 
 from search.atomic import write_text
 from search.errors import UsageError
-from search.files.documents import (
-    NUMBER,
-    OBJECT,
-    TEXT,
-    TRUTH,
-    WHOLE,
-    by_name,
-    check_format,
-    json_object,
-    read_lines,
-    unlike,
-)
+from search.files.documents import check_format, json_object, read_lines
+from search.kinds import NUMBER, OBJECT, TEXT, TRUTH, WHOLE, by_name, unlike
 from spaces.architecture import Architecture
 
 RESULTS_FILE, FORMAT = "results.jsonl", 1

@@ -130,3 +130,20 @@ class Graph:
     def weights(self, node: Node) -> Array:
         """Codes of a node's weights: (channels, fan_in), int8; a row is (C_in / groups, *kernel) in C order."""
         return unpack_rows(self.constant(node, "weight"), self.widths(node), self.fan_in(node))
+
+    def largest_sum(self, node: Node) -> int:
+        """See `largest_sum`, of a node that has weights."""
+        largest = self.tensors[node.inputs[0]].largest_code
+        return largest_sum(self.weights(node), self.constant(node, "bias"), largest)
+
+
+def largest_sum(weights: Array, bias: Array, largest_code: int) -> int:
+    """What the magnitude of no sum of codes exceeds, nor that of a part of it, whatever the order of its terms.
+
+    Args:
+        weights: (channels, fan_in), codes.
+        bias: (channels,).
+        largest_code: of the input.
+    """
+    magnitudes = np.abs(weights.astype(np.int64)).sum(axis=1) * largest_code + np.abs(bias.astype(np.int64))
+    return int(magnitudes.max())

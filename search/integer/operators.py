@@ -5,13 +5,14 @@ Beside its entry an operator has a rule in the front end (spaces/graph), a block
 cost model knows what an operator costs by its work and its traits; it has a rule of its own only for what is special.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from search.errors import PicojouleError
 from search.integer import shapes
 from search.integer.shapes import Attributes, Shape
+from search.kinds import Kind, listed, whole
 
 
 class UnknownOperator(PicojouleError, NotImplementedError):
@@ -39,6 +40,11 @@ class Count(Enum):
     CHANNELS = auto()  # one an output channel
 
 
+LARGEST = 2**31 - 1
+SIZES = listed(whole(1, LARGEST))
+PAIR = Kind("[before, after]", lambda value: listed(whole(0, LARGEST)).holds(value) and len(value) == 2)
+WINDOW = {"kernel": SIZES, "stride": SIZES, "padding": listed(PAIR)}
+DILATION = {"dilation": SIZES}  # 1 where a node states none
 ELEMENTWISE = (Work.SUM, Work.PRODUCT, Work.LOOK_UP)
 
 
@@ -51,6 +57,8 @@ class Operator:
         output_shape: (attributes, input shapes, stated output shape) -> output shape, without the batch, channels
             first. Of the stated one only the channels count, where weights decide them.
         work: what one element of the output takes.
+        attributes: name -> kind, of those that a node has beside those that follow from its traits.
+        optional: the same, of those that a node may have.
         fan_in: (attributes, input shape) -> weights of one output channel; None: it has no weights. What has weights
             has a bias a channel.
         multipliers, shifts: how many of each it stores to requantize its sums; none where it keeps codes.
@@ -66,6 +74,8 @@ class Operator:
     arity: int | None
     output_shape: Callable[[Attributes, Sequence[Shape], Shape], Shape]
     work: Work
+    attributes: Mapping[str, Kind] = field(default_factory=dict)
+    optional: Mapping[str, Kind] = field(default_factory=dict)
     fan_in: Callable[[Attributes, Shape], int] | None = None
     multipliers: Count = Count.NONE
     shifts: Count = Count.NONE
@@ -108,6 +118,8 @@ OPERATORS: dict[str, Operator] = {
         arity=1,
         output_shape=shapes.convolution,
         work=Work.PRODUCTS,
+        attributes=WINDOW | {"groups": whole(1, LARGEST)},
+        optional=DILATION,
         fan_in=shapes.convolution_fan_in,
         multipliers=Count.CHANNELS,
         shifts=Count.CHANNELS,
@@ -143,23 +155,47 @@ OPERATORS: dict[str, Operator] = {
         arity=None,
         output_shape=shapes.concatenation,
         work=Work.COPY,
+        attributes={"axis": whole(0, LARGEST)},
         multipliers=Count.INPUTS,
         shifts=Count.INPUTS,
         stacks=True,
         fuses_activation=True,
     ),
-    "max_pool": Operator(arity=1, output_shape=shapes.pool, work=Work.WINDOW, keeps_codes=True),
+    "max_pool": Operator(
+        arity=1,
+        output_shape=shapes.pool,
+        work=Work.WINDOW,
+        attributes=WINDOW,
+        optional=DILATION,
+        keeps_codes=True,
+    ),
     "avg_pool": Operator(
         arity=1,
         output_shape=shapes.pool,
         work=Work.WINDOW,
+        attributes=WINDOW,
+        optional=DILATION,
         multipliers=Count.ONE,
         shifts=Count.ONE,
         fuses_activation=True,
     ),
     # Copies of whole codes, which no target's table has a row for: at most the price of a concatenation, which scales.
-    "upsample": Operator(arity=1, output_shape=shapes.repetition, work=Work.COPY, keeps_codes=True, priced_as="concat"),
-    "flatten": Operator(arity=1, output_shape=shapes.reshape, work=Work.NOTHING, keeps_codes=True, aliases=True),
+    "upsample": Operator(
+        arity=1,
+        output_shape=shapes.repetition,
+        work=Work.COPY,
+        attributes={"factor": SIZES},
+        keeps_codes=True,
+        priced_as="concat",
+    ),
+    "flatten": Operator(
+        arity=1,
+        output_shape=shapes.reshape,
+        work=Work.NOTHING,
+        attributes={"shape": SIZES},
+        keeps_codes=True,
+        aliases=True,
+    ),
     "table": Operator(arity=1, output_shape=shapes.same, work=Work.LOOK_UP),
     "select": Operator(arity=None, output_shape=shapes.same, work=Work.NOTHING, picks=True),
 }

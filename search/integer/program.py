@@ -15,6 +15,7 @@ import safetensors.numpy
 from search.atomic import write_bytes
 from search.integer.graph import Array, Graph, Node, ProgramError, TensorInfo
 from search.integer.memory import Arena, Schedule, Use, lifetimes, peak, planned
+from search.integer.schema import fields_of
 from search.integer.validation import validate
 
 __all__ = ["Node", "Program", "ProgramError", "TensorInfo"]
@@ -62,7 +63,7 @@ class Program(Graph):
         """
         self.validate()
         graph = self._as_json()
-        header = {"version": FORMAT, "sha256": _checksum(graph, self.constants), "graph": graph}
+        header = {"version": FORMAT, "sha256": checksum(graph, self.constants), "graph": graph}
         constants = {name: np.ascontiguousarray(constant) for name, constant in self.constants.items()}
         write_bytes(Path(path), safetensors.numpy.save(constants, {"picojoule": json.dumps(header, allow_nan=False)}))
 
@@ -81,17 +82,17 @@ class Program(Graph):
             )
         try:
             graph, expected = header["graph"], header["sha256"]
-            if _checksum(graph, constants) != expected:
+            if checksum(graph, constants) != expected:
                 raise ProgramError(
                     f"{path}: the SHA-256 of its content is not the one recorded, so it was damaged or edited by hand. "
                     "Copy it again, or lower the network again."
                 )
             if header["version"] == ONE_INPUT_ONE_OUTPUT:
                 graph = _in_tuples(graph)
-            program = _from_json(graph, constants)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise ProgramError(f"{path}: its graph is malformed ({error!r}). Lower the network again.") from error
         try:
+            program = Program(**fields_of(graph, constants))
             program.validate()
         except ProgramError as error:
             raise ProgramError(f"{path}: {error}") from error
@@ -113,8 +114,8 @@ class Program(Graph):
         return {name: self.tensors[name].packed_bytes for name in names}
 
 
-def _checksum(graph: dict[str, Any], constants: dict[str, Array]) -> str:
-    digest = hashlib.sha256(json.dumps(graph, sort_keys=True).encode())
+def checksum(graph: dict[str, Any], constants: dict[str, Array]) -> str:
+    digest = hashlib.sha256(json.dumps(graph, sort_keys=True, allow_nan=False).encode())
     for name in sorted(constants):
         constant = constants[name]
         digest.update(json.dumps([name, constant.dtype.str, constant.shape]).encode())
@@ -127,7 +128,7 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Array
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             constants = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except safetensors.SafetensorError as error:
+    except (safetensors.SafetensorError, TypeError, ValueError, AttributeError) as error:  # types that NumPy lacks
         raise ProgramError(
             f"{path}: not a whole safetensors file ({error}). Copy it again, or lower the network again."
         ) from error
@@ -135,7 +136,7 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Array
         header = json.loads(metadata["picojoule"])
         if not isinstance(header, dict):
             raise TypeError(f"'picojoule' holds a {type(header).__name__}")
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ProgramError(
             f"{path}: a safetensors file without a graph under 'picojoule' in its metadata ({error!r}). "
             "Give the program.safetensors of a run, not its model.safetensors."
@@ -151,12 +152,3 @@ def _in_tuples(graph: dict[str, Any]) -> dict[str, Any]:
     ]
     rest = {key: value for key, value in graph.items() if key not in ("input", "output", "nodes")}
     return {**rest, "inputs": [graph["input"]], "outputs": [graph["output"]], "nodes": nodes}
-
-
-def _from_json(graph: dict[str, Any], constants: dict[str, Array]) -> Program:
-    tensors = {name: TensorInfo(**{**info, "shape": tuple(info["shape"])}) for name, info in graph["tensors"].items()}
-    nodes = tuple(
-        Node(**{**node, "inputs": tuple(node["inputs"]), "outputs": tuple(node["outputs"])}) for node in graph["nodes"]
-    )
-    ends = {key: tuple(graph[key]) for key in ("inputs", "outputs")}
-    return Program(**{**graph, **ends, "tensors": tensors, "nodes": nodes, "constants": constants})

@@ -7,9 +7,16 @@ import numpy as np
 
 from search.integer.graph import Array, Graph, Node, ProgramError, TensorInfo
 from search.integer.operators import OPERATORS
-from search.integer.packing import row_bytes
+from search.integer.packing import NARROWEST, WIDEST, row_bytes
+from search.integer.schema import misfits
+from search.kinds import WHOLE, Kind, listed, whole
 
 INT32_MAX = 2**31 - 1
+REQUANTIZED = {
+    "zero_point": whole(-INT32_MAX - 1, INT32_MAX),
+    "clip": Kind("[lowest, highest]", lambda value: listed(WHOLE).holds(value) and len(value) == 2),
+}
+WEIGHT_BITS = {"weight_bits": whole(NARROWEST, WIDEST)}
 
 
 def validate(graph: Graph) -> None:
@@ -21,6 +28,7 @@ def validate(graph: Graph) -> None:
     for node in graph.nodes:
         try:
             _check_references(graph, node, written)
+            _check_attributes(node)
             _check_shape(graph, node)
             _check_constants(graph, node)
         except (ValueError, KeyError, TypeError) as error:
@@ -30,6 +38,15 @@ def validate(graph: Graph) -> None:
     for name in graph.outputs:
         if name not in written:
             raise ProgramError(f"output '{name}' is written by no node")
+    _check_names(graph)
+
+
+def _check_names(graph: Graph) -> None:
+    named = set(graph.inputs).union(*(node.outputs for node in graph.nodes))
+    used = {name for node in graph.nodes for name in node.constants.values()}
+    for what, unused in (("tensors", graph.tensors.keys() - named), ("constants", graph.constants.keys() - used)):
+        if unused:
+            raise ProgramError(f"{what} {sorted(unused)}: no node has them. Remove them, or name them in a node.")
 
 
 def _check_ends(graph: Graph) -> None:
@@ -69,9 +86,37 @@ def _check_references(graph: Graph, node: Node, written: set[str]) -> None:
         raise ValueError(f"writes '{node.output}' a second time")
     if node.output not in graph.tensors:
         raise ValueError(f"writes '{node.output}', which is not among the tensors")
+    _check_roles(graph, node)
+
+
+def _check_roles(graph: Graph, node: Node) -> None:
+    operator, found = node.operator, node.constants.keys()
+    needed = {
+        "weight": operator.weighted,
+        "bias": operator.weighted,
+        "multiplier": operator.requantizes,
+        "shift": operator.requantizes,
+        "table": operator.looks_up,
+    }
+    allowed = {role for role, has in needed.items() if has}
+    missing = sorted(allowed - found)
+    if missing:
+        raise ValueError(f"constants {missing} are missing")
+    allowed |= {"widths"} if operator.weighted else set()
+    allowed |= {"table"} if operator.requantizes else set()  # of an activation
+    if not found <= allowed:
+        raise ValueError(f"constants {sorted(found - allowed)} found; {sorted(allowed)} are allowed")
     for role, name in node.constants.items():
         if name not in graph.constants:
             raise ValueError(f"its {role} '{name}' is not among the constants")
+
+
+def _check_attributes(node: Node) -> None:
+    operator = node.operator
+    needed = {**operator.attributes, **(REQUANTIZED if operator.requantizes else {})}
+    wrong = misfits(node.attributes, needed, {**operator.optional, **(WEIGHT_BITS if operator.weighted else {})})
+    if wrong:
+        raise ValueError("; ".join(wrong))
 
 
 def _check_shape(graph: Graph, node: Node) -> None:
@@ -105,8 +150,6 @@ def _check_clip(graph: Graph, node: Node, target: TensorInfo) -> None:
         _check_table(graph.constant(node, "table"), high - low + 1, target)
     elif low < 0 or high > target.largest_code:
         raise ValueError(f"clip [{low}, {high}] found; codes of {target.bits} bits are 0..{target.largest_code}")
-    if not -(2**31) <= node.attributes["zero_point"] <= INT32_MAX:
-        raise ValueError(f"zero point {node.attributes['zero_point']} does not fit int32")
 
 
 def _check_table(table: Array, entries: int, target: TensorInfo) -> None:
@@ -136,6 +179,9 @@ def _check_weights(graph: Graph, node: Node) -> None:
         _check_array("widths", graph.constant(node, "widths"), np.dtype(np.uint8), (-(-channels // 2),))
     expected = int(row_bytes(graph.widths(node), graph.fan_in(node)).sum())
     _check_array("weight", graph.constant(node, "weight"), np.dtype(np.uint8), (expected,))
+    bound = graph.largest_sum(node)
+    if bound > INT32_MAX:
+        raise ValueError(f"a sum could reach {bound}, over int32's {INT32_MAX}")
 
 
 def _check_array(role: str, array: Array, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:

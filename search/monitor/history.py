@@ -11,7 +11,8 @@ from typing import Any
 
 from search.atomic import write_text
 from search.errors import UsageError, file_errors
-from search.files.documents import NUMBER, TEXT, WHOLE, by_name, json_object, listed, read_lines, unlike
+from search.files.documents import json_object, read_lines
+from search.kinds import NUMBER, TEXT, WHOLE, by_name, listed, unlike
 from search.monitor.events import EpochEnd, LayerRow, Tick, Totals
 
 HISTORY_FILE = "history.jsonl"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from search.files.documents import TEXT, Kind, having, listed
+from search.kinds import TEXT, Kind, having, listed
 
 PARTS = ("name", "seen", "cause", "advice")
 KIND: Kind = listed(having(dict.fromkeys(PARTS, TEXT)))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from search.files.documents import Kind
+from search.kinds import Kind
 
 # The stages of a run at which the metric is measured, in their order, by their names in summary.json.
 STAGES = {

@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 import yaml
 
 from search.errors import UsageError
-from search.files.documents import FINITE, NOTHING, OBJECT, WHOLE, by_name, either, json_object, unlike
+from search.files.documents import json_object
 from search.files.results import RESULTS_FILE, Result, read_results
 from search.files.run_folders import RunFolderError
 from search.files.urls import without_password
+from search.kinds import FINITE, NOTHING, OBJECT, WHOLE, by_name, either, unlike
 from search.monitor.events import EpochEnd
 from search.monitor.history import HISTORY_FILE, read_history
 from search.report.summaries import SUMMARY_FILE, entries, read_summary

@@ -4,20 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from search.files.documents import (
-    FINITE,
-    NUMBER,
-    OBJECT,
-    TEXT,
-    WHOLE,
-    Kind,
-    by_name,
-    either,
-    having,
-    json_object,
-    unlike,
-)
+from search.files.documents import json_object
 from search.files.run_folders import RunFolderError
+from search.kinds import FINITE, NUMBER, OBJECT, TEXT, WHOLE, Kind, by_name, either, having, unlike
 from search.monitor import warned
 from search.tasks import TASKS
 

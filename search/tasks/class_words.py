@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from search.files.documents import FINITE, TEXT, WHOLE, Kind, having, listed
+from search.kinds import FINITE, TEXT, WHOLE, Kind, having, listed
 from search.monitor.words import Details, Metric
 from search.tasks.class_scores import figures_of
 

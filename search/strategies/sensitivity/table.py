@@ -16,7 +16,8 @@ from search.atomic import write_text
 from search.budgets.changes import LossIncreases
 from search.budgets.feasibility import decisions_as, seed_architecture
 from search.errors import UsageError
-from search.files.documents import FINITE, NUMBER, OBJECT, TEXT, WHOLE, check_format, json_object, listed, unlike
+from search.files.documents import check_format, json_object
+from search.kinds import FINITE, NUMBER, OBJECT, TEXT, WHOLE, listed, unlike
 from search.objective.tried_options import difference_of, in_use
 from search.training.dry_run import watched
 from spaces.architecture import Architecture

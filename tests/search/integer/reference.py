@@ -45,12 +45,11 @@ def _zero(program: Program, node: Node, index: int = 0) -> int:
 def _window(x: np.ndarray, node: Node, place: tuple[int, ...], fill: int) -> Any:
     """Each tap of the window at an output pixel, with what it meets: (tap, codes of all channels)."""
     attributes = node.attributes
+    dilation = attributes.get("dilation", [1] * len(attributes["kernel"]))
     for tap in product(*map(range, attributes["kernel"])):
         at = [
             p * s + t * d - pads[0]
-            for p, s, t, d, pads in zip(
-                place, attributes["stride"], tap, attributes["dilation"], attributes["padding"], strict=True
-            )
+            for p, s, t, d, pads in zip(place, attributes["stride"], tap, dilation, attributes["padding"], strict=True)
         ]
         inside = all(0 <= i < size for i, size in zip(at, x.shape[1:], strict=True))
         yield tap, [x[(channel, *at)] if inside else fill for channel in range(len(x))]

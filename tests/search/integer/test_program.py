@@ -238,6 +238,10 @@ def break_attribute(index: int, **changes: Any) -> Program:
     return break_node(index, attributes={**residual_network().nodes[index].attributes, **changes})
 
 
+def break_role(index: int, **changes: str) -> Program:
+    return break_node(index, constants={**residual_network().nodes[index].constants, **changes})
+
+
 def break_constant(name: str, value: Any) -> Program:
     program = residual_network()
     return replace(program, constants={**program.constants, name: value})
@@ -246,6 +250,11 @@ def break_constant(name: str, value: Any) -> Program:
 def break_tensor(name: str, **changes: Any) -> Program:
     program = residual_network()
     return replace(program, tensors={**program.tensors, name: replace(program.tensors[name], **changes)})
+
+
+def more_tensors() -> Program:
+    program = residual_network()
+    return replace(program, tensors={**program.tensors, "more": program.tensors["x"]})
 
 
 def without_attribute(index: int, key: str) -> Program:
@@ -260,14 +269,26 @@ BROKEN = {
     "number of inputs": (break_node(4, inputs=("x",)), "'add4'.*1 inputs found, 2 expected"),
     "written twice": (break_node(1, outputs=("conv0",)), "writes 'conv0' a second time"),
     "unknown output": (break_node(0, outputs=("y",)), "writes 'y', which is not among the tensors"),
-    "missing constant": (break_node(0, constants={"weight": "w"}), "its weight 'w' is not among the constants"),
-    "missing role": (break_node(4, constants={}), "'add4'.*'multiplier' is missing"),
-    "missing attribute": (without_attribute(0, "stride"), "'conv0'.*'stride' is missing"),
+    "missing constant": (break_role(0, weight="w"), "its weight 'w' is not among the constants"),
+    "missing role": (break_node(4, constants={}), r"'add4'.*constants \['multiplier', 'shift'\] are missing"),
+    "missing attribute": (without_attribute(0, "stride"), "'conv0'.*stride is missing"),
+    "unknown attribute": (break_attribute(0, dilate=[1, 1]), "'conv0'.*dilate is unknown"),
+    "a fraction": (break_attribute(0, zero_point=0.5), "'conv0'.*zero_point is 0.5, not a whole number"),
+    "three paddings": (break_attribute(0, padding=[[1, 1, 0], [1, 1]]), r"'conv0'.*padding is .*\[before, after\]"),
+    "one clip": (break_attribute(0, clip=[0]), r"'conv0'.*clip is \[0\], not \[lowest, highest\]"),
+    "bits of weights": (break_attribute(0, weight_bits=9), "'conv0'.*weight_bits is 9, not a whole number of 1..8"),
+    "unknown role": (break_role(1, weight="conv0.weight"), r"'max_pool1'.*constants \['weight'\] found"),
+    "overflow": (break_constant("conv0.bias", np.full(6, 2**31 - 1, np.int32)), "'conv0'.*a sum could reach 21"),
+    "idle constant": (break_constant("more", np.zeros(6, np.int32)), r"constants \['more'\]: no node has them"),
+    "idle tensor": (more_tensors(), r"tensors \['more'\]: no node has them"),
     "no width": (without_attribute(0, "weight_bits"), "'conv0'.*give either"),
     "two widths": (break_attribute(3, weight_bits=8), "'conv3'.*give either"),
     "shape": (break_tensor("conv0", shape=(6, 5, 8)), r"'conv0'.*has shape \(6, 5, 8\); its inputs give \(6, 5, 7\)"),
     "groups": (break_attribute(0, groups=4), "groups 4 must divide the channels, 2 in and 6 out"),
-    "stride": (break_attribute(0, stride=[0, 1]), "must be >= 1"),
+    "stride": (
+        break_attribute(0, stride=[0, 1]),
+        r"'conv0'.*stride is \[0, 1\], not \[a whole number of 1..2147483647, ...\]",
+    ),
     "dimensions": (break_attribute(0, kernel=[3]), "do not fit 2 spatial dimensions"),
     "kernel": (break_attribute(2, kernel=[9, 3]), "larger than the padded input"),
     "clip": (break_attribute(0, clip=[0, 256]), r"clip \[0, 256\] found; codes of 8 bits are 0..255"),

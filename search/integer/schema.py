@@ -1,0 +1,71 @@
+"""The JSON form of a graph: which fields there are, and of which kinds. What the fields mean is checked elsewhere."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from search.integer.graph import Array, Node, ProgramError, TensorInfo
+from search.kinds import FINITE, OBJECT, TEXT, WHOLE, Kind, by_name, listed, unlike, whole
+
+BITS = whole(1, 16)
+Fields = Mapping[str, Kind]
+GRAPH: Fields = {
+    "inputs": listed(TEXT),
+    "outputs": listed(TEXT),
+    "tensors": by_name(OBJECT),
+    "nodes": listed(OBJECT),
+    "metadata": OBJECT,
+}
+TENSOR: Fields = {"shape": listed(WHOLE), "bits": WHOLE, "scale": FINITE, "zero_point": WHOLE}
+NODE: Fields = {
+    "name": TEXT,
+    "op": TEXT,
+    "inputs": listed(TEXT),
+    "outputs": listed(TEXT),
+    "attributes": OBJECT,
+    "constants": by_name(TEXT),
+}
+
+
+def fields_of(graph: Any, constants: dict[str, Array]) -> dict[str, Any]:
+    """What a Graph is made from.
+
+    Args:
+        graph: any JSON value.
+
+    Raises:
+        ProgramError: a field is missing, unknown or of another kind.
+    """
+    checked("the graph", graph, GRAPH)
+    for name, info in graph["tensors"].items():
+        checked(f"tensor '{name}'", info, TENSOR)
+    for index, node in enumerate(graph["nodes"]):
+        checked(f"node {index}", node, NODE)
+    return {
+        "inputs": tuple(graph["inputs"]),
+        "outputs": tuple(graph["outputs"]),
+        "tensors": {
+            name: TensorInfo(**{**info, "shape": tuple(info["shape"])}) for name, info in graph["tensors"].items()
+        },
+        "nodes": tuple(
+            Node(**{**node, "inputs": tuple(node["inputs"]), "outputs": tuple(node["outputs"])})
+            for node in graph["nodes"]
+        ),
+        "constants": constants,
+        "metadata": graph["metadata"],
+    }
+
+
+def checked(place: str, value: Any, needed: Fields, optional: Fields | None = None) -> None:
+    """Raises ProgramError unless the value is an object with these fields, and with no others."""
+    if not OBJECT.holds(value):
+        raise ProgramError(f"{place} is {type(value).__name__}, not an object")
+    wrong = misfits(value, needed, optional or {})
+    if wrong:
+        raise ProgramError(f"{place}: {'; '.join(wrong)}")
+
+
+def misfits(value: Mapping[str, Any], needed: Fields, optional: Fields) -> list[str]:
+    """What is wrong with the fields of an object, in words."""
+    present = {name: kind for name, kind in optional.items() if name in value}
+    unknown = sorted(map(str, value.keys() - needed.keys() - optional.keys()))
+    return [*unlike(value, {**needed, **present}).values(), *(f"{name} is unknown" for name in unknown)]
