@@ -20,13 +20,22 @@ from spaces.space import Space
 
 
 def exported(
-    experiment: Experiment, problem: Problem, results: list[Result], float_network: Space, float_val: float
+    experiment: Experiment,
+    problem: Problem,
+    results: list[Result],
+    float_network: Space,
+    float_val: float,
+    calibrated: float | None,
 ) -> dict[str, Any]:
-    """Of every point the network that is best on validation data: its files, and the summary of all."""
+    """Of every point the network that is best on validation data: its files, and the summary of all.
+
+    Args:
+        float_val: the metric of the float network on validation data, and calibrated that of `problem.calibrated`.
+    """
     runtime = problem.runtime
     runtime.monitor.note("lower to integers, verify against the executor")
     exporter = _exporter(experiment, problem.space, runtime)
-    floats, watched = exporter.of_floats(float_network, float_val), _watched(experiment, runtime)
+    floats, watched = exporter.of_floats(float_network, float_val), _watched(experiment, runtime, calibrated)
     found, points, metric = [], _found_points(experiment, results), experiment.task.metric.name
     for point in points:
         best = max((r for r in results if r.point == point.name), key=lambda r: r.selected)
@@ -49,7 +58,7 @@ def exported(
     return summary
 
 
-def _watched(experiment: Experiment, runtime: Runtime) -> Watched:
+def _watched(experiment: Experiment, runtime: Runtime, calibrated: float | None) -> Watched:
     ends, _ = read_history(runtime.folder / HISTORY_FILE)
     return Watched(
         task=experiment.task,
@@ -58,6 +67,7 @@ def _watched(experiment: Experiment, runtime: Runtime) -> Watched:
         seed_costs=experiment.seed_costs,
         steps=len(runtime.train),
         ends=ends,
+        calibrated=calibrated,
     )
 
 

@@ -124,11 +124,12 @@ def _phases(experiment: Experiment, runtime: Runtime) -> dict[str, Any]:
     problem = _problem(experiment, space, float_network, runtime)
     problem.calibrate(space)
     space.set_mode(FAKE)
+    calibrated = problem.calibrated()
     results = _results(experiment, problem)
     if distributed.rank() != 0:
         return {}
     distributed.leave()  # from here on the first process is alone
-    return exported(experiment, problem, results, float_network, float_val)
+    return exported(experiment, problem, results, float_network, float_val, calibrated)
 
 
 def _copy_of(space: Space, device: torch.device) -> Space:

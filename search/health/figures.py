@@ -8,13 +8,14 @@ from search.settings.run import TrainSettings
 
 # Stages, in the order in which a run passes them, which search.monitor.words words. All are on validation data.
 FLOAT = "float"  # the float network
+CALIBRATED = "calibrated"  # the float network at the highest precision on offer, before any training with codes
 SEARCHED = "searched"  # the space at the end of the search
 STALE = "decided_stale_norms"  # as decided
 DECIDED = "decided"  # as decided, with the statistics of norms estimated anew: where fine-tuning starts
 SWITCH = "switch"  # as integers, before training in integers begins
 QUANTIZED = "quantized"  # the network that is exported, in its quantized float form
 INTEGER = "integer"  # the integers that are exported
-STAGES = (FLOAT, SEARCHED, STALE, DECIDED, SWITCH, QUANTIZED, INTEGER)
+STAGES = (FLOAT, CALIBRATED, SEARCHED, STALE, DECIDED, SWITCH, QUANTIZED, INTEGER)
 OF_RESULTS = (SEARCHED, STALE, DECIDED, SWITCH)  # which a result has among its metrics, as "accuracy/val/searched"
 
 

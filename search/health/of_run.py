@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from search.files.results import Result
-from search.health.figures import FLOAT, INTEGER, OF_RESULTS, QUANTIZED, STAGES, Figures
+from search.health.figures import CALIBRATED, FLOAT, INTEGER, OF_RESULTS, QUANTIZED, STAGES, Figures
 from search.monitor.events import EpochEnd
 from search.settings.run import TrainSettings
 from search.tasks import Task
@@ -23,6 +23,7 @@ class Watched:
         targets: of the validation data.
         steps: number of training steps of an epoch.
         ends: all epochs of the run.
+        calibrated: the metric with the first steps of quantizers, at the highest precision on offer; None: it is low.
     """
 
     task: Task
@@ -31,6 +32,7 @@ class Watched:
     seed_costs: Mapping[str, float]
     steps: int
     ends: Sequence[EpochEnd]
+    calibrated: float | None = None
 
     def figures(self, result: Result, values: Mapping[str, Mapping[str, float]], search: str, finetune: str) -> Figures:
         """The figures of one network.
@@ -62,6 +64,7 @@ class Watched:
     def _stages(self, result: Result, values: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
         val = self.task.metric.of("val")
         found = {name: result.metrics[f"{val}/{name}"] for name in OF_RESULTS if f"{val}/{name}" in result.metrics}
+        found |= {} if self.calibrated is None else {CALIBRATED: self.calibrated}
         found |= {FLOAT: values["float"]["val"], QUANTIZED: values["decided"]["val"], INTEGER: values["integer"]["val"]}
         return {name: found[name] for name in STAGES if name in found}
 

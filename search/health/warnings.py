@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import ceil
 from statistics import mean
 
-from search.health.figures import DECIDED, QUANTIZED, SEARCHED, SWITCH, Figures
+from search.health.figures import CALIBRATED, DECIDED, QUANTIZED, SEARCHED, SWITCH, Figures
 
 FAR_ERRORS, FAR_POINTS = 4.0, 5.0  # a value is far below another one by more than both
 FLOAT_POINTS = 10.0  # what budgets may take from the float network
@@ -78,6 +78,22 @@ def _float_still_rising(f: Figures) -> RunWarning | None:
         f"{f.metric.written(before)} over the {_epochs(last)} before.",
         "Warm-up was too short, so that the search began from a network that was not trained to its end.",
         f"train.warmup.epochs={2 * len(f.warmup)} (now {len(f.warmup)}).",
+    )
+
+
+def _lost_in_calibrating(f: Figures) -> RunWarning | None:
+    calibrated = f.stages.get(CALIBRATED)
+    if calibrated is None or not _far(f, f.float_network, calibrated):
+        return None
+    return RunWarning(
+        "lost_in_calibrating",
+        f"With the first steps of its quantizers the network has {_at(f, calibrated)}, "
+        f"{_below(f, f.float_network, calibrated)} the float network ({f.metric.written(f.float_network)}), although "
+        "it has 8 bits or more.",
+        "The values of some tensor have no range that 8 bits can cover: a few are far beyond all others, or channels "
+        "have very different scales.",
+        "Look for outliers in the data and scale its channels alike; a norm behind each layer; "
+        f"space.activation_bits=16 or another train.calibration (now {f.train.calibration}) where data cannot change.",
     )
 
 
@@ -234,6 +250,7 @@ UNUSED_ELSE = (
 CHECKS: tuple[Callable[[Figures], RunWarning | None], ...] = (
     _float_at_chance,
     _float_still_rising,
+    _lost_in_calibrating,
     _search_too_short,
     _lost_in_deciding,
     _nothing_learned,

@@ -9,6 +9,7 @@ from search.kinds import Kind
 # The stages of a run at which the metric is measured, in their order, by their names in summary.json.
 STAGES = {
     "float": "float network",
+    "calibrated": "calibrated",
     "searched": "after the search",
     "decided_stale_norms": "as decided",
     "decided": "norms estimated anew",

@@ -7,18 +7,20 @@ from torch import Tensor
 
 from cost_models.rules import CostModel
 from search.budgets.changes import LossIncreases
-from search.budgets.feasibility import Budgets
+from search.budgets.feasibility import Budgets, decisions_as, seed_architecture
 from search.budgets.fill import filled
 from search.files.results import Result
 from search.settings.front import Point
 from search.settings.run import Settings
 from search.strategies.evaluator import Evaluator
+from search.training.evaluation import scores_of
 from search.training.phase import Teacher
 from search.training.runtime import Runtime
 from spaces.architecture import Architecture
-from spaces.space import Space
+from spaces.space import FAKE, Space
 
 CALIBRATION_BATCHES = 8
+HIGH = 8  # bits, with which a network should be as good as in floats
 FORWARD = 1 / 3  # of a training step's work: the backward pass is twice as much
 
 
@@ -99,3 +101,12 @@ class Problem:
         """Sets the first steps of all quantizers of the space, from training data."""
         images = [images for images, _ in self.sample(CALIBRATION_BATCHES)]
         space.calibrate(images, self.settings.train.calibration)
+
+    def calibrated(self) -> float | None:
+        """The metric of the calibrated seed network on validation data; None where its precision is below 8 bits."""
+        spec = self.space.spec
+        widths = [part.widths for part in spec.weights.values()] + [part.widths for part in spec.quantizers.values()]
+        if min((max(each, default=0) for each in widths), default=0) < HIGH:
+            return None
+        with decisions_as(self.space, seed_architecture(self.space)):
+            return scores_of(self.space, self.runtime.val, self.runtime.task, FAKE).value

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from search.errors import UsageError
-from spaces.quantizers.calibrate import activation_range
+from spaces.quantizers.calibrate import Sample, activation_range
 from spaces.quantizers.tail import Codes
 
-SAMPLES = 65_536  # values kept for calibration
+SAMPLES = 16_384  # values of a batch that are kept for calibration
 
 
 class ActivationQuantizer(nn.Module):
@@ -34,7 +34,7 @@ class ActivationQuantizer(nn.Module):
         self.register_buffer("zero", torch.tensor(0 if nonnegative else 2 ** (bits - 1)))
         self._zero_point: int | None = None
         self.observing = False
-        self._seen: list[Tensor] = []
+        self._seen: list[Sample] = []
 
     @property
     def step(self) -> float:
@@ -83,10 +83,10 @@ class ActivationQuantizer(nn.Module):
 
     @torch.no_grad()
     def observe(self, x: Tensor) -> None:
-        """Remembers a sample of x for `calibrate`."""
-        flat = x.flatten()
-        stride = max(1, flat.numel() // (SAMPLES // 4))
-        self._seen.append(torch.cat([flat[::stride], flat.min()[None], flat.max()[None]]))
+        """Remembers a sample of x (N, ...) for `calibrate`."""
+        rows = x.reshape(len(x), -1)
+        stride = max(1, x.numel() // SAMPLES) | 1  # odd, or it would meet the same places in every line
+        self._seen.append(Sample([rows[:, ::stride].clone()], x.min().item(), x.max().item()))
 
     def forget(self) -> None:
         """Forgets what was observed."""
@@ -113,18 +113,20 @@ class ActivationQuantizer(nn.Module):
         """
         if not self._seen:
             raise RuntimeError("quantizer: calibrate() before any observe(); run a batch through the network first.")
-        self.fit(torch.cat(self._seen), method)
+        self.fit(self.seen(), method)
         self.forget()
 
+    def seen(self) -> Sample:
+        """All that was observed."""
+        rows = [rows for sample in self._seen for rows in sample.rows]
+        return Sample(rows, min(s.low for s in self._seen), max(s.high for s in self._seen))
+
     @torch.no_grad()
-    def fit(self, sample: Tensor, method: str) -> None:
-        """Sets step and zero point. sample: (n,), values that were seen at this place."""
-        if self.ceiling is not None:
-            sample = sample.clamp(max=self.ceiling)
-        if self.nonnegative:
-            sample = sample.clamp(min=0)
+    def fit(self, sample: Sample, method: str) -> None:
+        """Sets step and zero point."""
+        sample = sample.clamp(0.0 if self.nonnegative else None, self.ceiling)
         step, zero = activation_range(sample, self.bits, method, self.nonnegative)
-        self.log_step.copy_(torch.tensor(step).log())
+        self.log_step.copy_(torch.tensor(step, dtype=torch.float64).log())
         self.zero.fill_(zero)
         self._zero_point = None
 
@@ -171,7 +173,7 @@ class ActivationChoice(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, method: str) -> None:
-        sample = torch.cat(self.members[-1]._seen)
+        sample = self.members[-1].seen()
         for member in self.members:
             member.fit(sample, method)
         self.drift.zero_()

@@ -1,12 +1,19 @@
 """First steps of the quantizers, from the tensors that they will quantize (docs/methods.md, section 4)."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, log2
 from typing import Any
 
 import torch
 from torch import Tensor
 
 METHODS = ("lsq", "minmax", "mse")
-RATIOS = torch.linspace(0.3, 1.0, 29)  # of the min-max range, tried by `mse`
+RATIOS = torch.linspace(0.3, 1.0, 29)  # of the min-max range of weights, tried by `mse`
+FEW = 2**14  # values of a sample that a first search looks at
+COARSE, FINE = 2, 24  # ranges that are tried for each halving
+HALVINGS = 64  # of a range, at most
+ROUNDS = 2
 
 
 def weight_steps(rows: Tensor, bound: Tensor, method: str) -> Tensor:
@@ -28,38 +35,104 @@ def weight_steps(rows: Tensor, bound: Tensor, method: str) -> Tensor:
     widest = (rows.abs().amax(1) / bound).clamp_min(smallest)
     if method == "minmax":
         return widest
-    steps = widest * RATIOS.to(rows)[:, None]  # (R, C)
-    limit = bound[:, None]
-    errors = torch.stack([_error(rows, s[:, None], -limit, limit, 1) for s in steps])
-    return steps.gather(0, errors.argmin(0)[None])[0]
+    limit, ratios = bound[:, None], RATIOS.to(rows)
+    codes = rows / widest[:, None]  # in units of the widest step, so that no square leaves the range of floats
+    errors = torch.stack([_error(codes, ratio, -limit, limit).sum(1) for ratio in ratios])
+    return widest * ratios[errors.argmin(0)]
 
 
-def activation_range(sample: Tensor, bits: int, method: str, nonnegative: bool) -> tuple[float, int]:
+@dataclass(frozen=True)
+class Sample:
+    """Values that were seen at one place of a network.
+
+    Attributes:
+        rows: (N, k) each: k values of each of N examples.
+        low, high: the extremes of all values, which need not be among them.
+    """
+
+    rows: Sequence[Tensor]
+    low: float
+    high: float
+
+    def clamp(self, low: float | None, high: float | None) -> "Sample":
+        """The sample as it is behind a clamp, of which None is no bound."""
+        if low is None and high is None:
+            return self
+        ends = (torch.tensor(end, dtype=torch.float64).clamp(low, high).item() for end in (self.low, self.high))
+        return Sample([rows.clamp(low, high) for rows in self.rows], *ends)
+
+    def every(self, step: int) -> "Sample":
+        """The sample with every step-th of the values of each example."""
+        return Sample([rows[:, ::step] for rows in self.rows], self.low, self.high)
+
+    def error(self, low: float, high: float, top: int) -> float:
+        """The norm of the error of rounding, over that of the values, of each example, summed up.
+
+        So all examples count alike, and those with a few values far beyond all others cannot outweigh these.
+        """
+        step, zero = _grid(low, high, top)
+        total = 0.0
+        for rows in self.rows:
+            found = _error(rows, rows.new_tensor(step), -zero, top - zero).sum(1)
+            total += (found / rows.square().sum(1)).nan_to_num_(0.0).sqrt_().sum().item()  # 0 / 0: nothing is lost
+        return total
+
+
+def activation_range(sample: Sample, bits: int, method: str, nonnegative: bool) -> tuple[float, int]:
     """Step and zero point for unsigned codes of `bits` bits.
 
     Args:
-        sample: (n,), values that were seen at this place.
         nonnegative: whether the tensor comes out of a ReLU. The zero point is then 0.
     """
     top = 2**bits - 1
-    low = 0.0 if nonnegative else min(sample.min().item(), 0.0)
-    high = max(sample.max().item(), 0.0)
-    if high - low < 1e-8:
-        return 1e-3, 0 if nonnegative else (top + 1) // 2
+    low = 0.0 if nonnegative else min(sample.low, 0.0)
+    high = max(sample.high, 0.0)
+    if high == low:  # nothing but zeros, which any step has
+        return 1.0, 0 if nonnegative else (top + 1) // 2
     if method == "lsq" and nonnegative:
-        return 2 * sample.abs().mean().item() / top**0.5, 0
-    ratios = [1.0] if method == "minmax" else [r.item() for r in RATIOS]
-    tried: list[tuple[float, float, int]] = []  # error, step, zero point
-    for ratio in ratios:
-        step = (high - low) * ratio / top
-        zero = round(-low * ratio / step)
-        error = _error(sample, sample.new_tensor(step), -zero, top - zero, 0).item()
-        tried.append((error, step, zero))
-    _, step, zero = min(tried, key=lambda one: one[0])
-    return step, zero
+        mean = torch.cat([rows.flatten() for rows in sample.rows]).abs().double().mean().item()
+        return 2 * max(mean, high / (2 * top)) / top**0.5, 0  # at least as much as the largest value needs
+    if method != "minmax":
+        low, high = _narrowed(sample, low, high, top)
+    return _grid(low, high, top)
 
 
-def _error(x: Tensor, step: Tensor, low: Any, high: Any, dim: int) -> Tensor:
-    """Squared error of rounding, summed along a dimension. low, high: numbers, or tensors that broadcast against x."""
+def _grid(low: float, high: float, top: int) -> tuple[float, int]:
+    step = (high - low) / top
+    return step, round(-low / step)
+
+
+def _narrowed(sample: Sample, low: float, high: float, top: int) -> tuple[float, float]:
+    """The range of least error within a range: first by coarse steps, each end by itself, then by fine ones.
+
+    It begins at the ends of the example in the middle, so an end that a few examples have to themselves misleads no
+    other. Of ranges with the same error it is the widest.
+    """
+    sample = Sample([rows.double() for rows in sample.rows], sample.low, sample.high)  # squares of floats fit in
+    few = sample.every(max(1, sum(rows.numel() for rows in sample.rows) // FEW))
+    narrow = torch.cat([rows.amin(1) for rows in sample.rows]).median().clamp(low, 0).item()
+    wide = torch.cat([rows.amax(1) for rows in sample.rows]).median().clamp(0, high).item()
+
+    def best(sample: Sample, ranges: list[tuple[float, float]]) -> tuple[float, float]:
+        return min(ranges, key=lambda ends: sample.error(ends[0], ends[1], top))
+
+    for _ in range(ROUNDS):
+        narrow, wide = best(few, [(narrow, end) for end in _ends(high, wide)])
+        narrow, wide = best(few, [(end, wide) for end in _ends(low, narrow)])
+    fine = [2 ** (-k / FINE) for k in range(1 - FINE // COARSE, FINE // COARSE)]
+    narrow, wide = best(sample, [(narrow, min(high, wide * ratio)) for ratio in fine])
+    return best(sample, [(max(low, narrow * ratio), wide) for ratio in fine] if narrow else [(narrow, wide)])
+
+
+def _ends(extreme: float, usual: float) -> list[float]:
+    """Ends of a range, from an extreme to a fraction of what is usual, from the widest to the narrowest."""
+    if extreme == 0:
+        return [0.0]
+    halvings = min(HALVINGS, ceil(log2(extreme / usual)) + 2 if usual else HALVINGS)
+    return [extreme * 2 ** (-k / COARSE) for k in range(COARSE * halvings + 1)]
+
+
+def _error(x: Tensor, step: Tensor, low: Any, high: Any) -> Tensor:
+    """Squared error of rounding. low, high: numbers, or tensors that broadcast against x."""
     codes = (x / step).round().clamp(low, high)
-    return (codes * step - x).square().sum(dim)
+    return (codes * step - x).square()

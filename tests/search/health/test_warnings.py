@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from search.health.figures import DECIDED, FLOAT, INTEGER, QUANTIZED, SEARCHED, STALE, SWITCH, Figures
+from search.health.figures import CALIBRATED, DECIDED, FLOAT, INTEGER, QUANTIZED, SEARCHED, STALE, SWITCH, Figures
 from search.health.figures import STAGES as STAGES_IN_ORDER
 from search.health.warnings import CHECKS, RunWarning, warnings_of
 from search.monitor import words
@@ -12,7 +12,16 @@ from search.settings.run import FinetuneSettings, TrainSettings, WarmupSettings
 from search.tasks.classification import Classification
 
 IMAGES = 1_000
-STAGES = {FLOAT: 0.9, SEARCHED: 0.89, STALE: 0.86, DECIDED: 0.87, SWITCH: 0.885, QUANTIZED: 0.89, INTEGER: 0.89}
+STAGES = {
+    FLOAT: 0.9,
+    CALIBRATED: 0.89,
+    SEARCHED: 0.89,
+    STALE: 0.86,
+    DECIDED: 0.87,
+    SWITCH: 0.885,
+    QUANTIZED: 0.89,
+    INTEGER: 0.89,
+}
 TASK = Classification([str(i) for i in range(10)])
 HEALTHY = Figures(
     metric=TASK.metric,
@@ -64,7 +73,7 @@ def test_every_stage_is_worded():
 
 def test_warnings_stand_in_the_order_of_the_run():
     lost = replace(
-        at(searched=0.8, decided=0.4, switch=0.3, quantized=0.1, integer=0.1),
+        at(calibrated=0.3, searched=0.8, decided=0.4, switch=0.3, quantized=0.1, integer=0.1),
         warmup=(0.3, 0.5),
         finetuning=(0.3,),
         search_steps=10,
@@ -72,10 +81,28 @@ def test_warnings_stand_in_the_order_of_the_run():
     )
     of_floats = replace(at(**dict.fromkeys(STAGES, 0.1)), finetuning=(0.1,))
     assert [*names(of_floats)[:1], *names(lost)] == [
-        *("float_at_chance", "float_still_rising", "search_too_short", "lost_in_deciding", "nothing_learned"),
+        *(
+            "float_at_chance",
+            "float_still_rising",
+            "lost_in_calibrating",
+            "search_too_short",
+            "lost_in_deciding",
+            "nothing_learned",
+        ),
         *("lost_in_integers", "far_below_float", "at_chance", "budget_unused"),
     ]
-    assert len(CHECKS) == 9  # so that each of them is here
+    assert len(CHECKS) == 10  # so that each of them is here
+
+
+# Calibrating
+
+
+def test_a_calibrated_network_far_below_the_floats_is_named_with_both_figures():
+    assert only(at(calibrated=0.32)).seen == (
+        "With the first steps of its quantizers the network has accuracy 32.00% on 1,000 validation images, 58.00 "
+        "points below the float network (90.00%), although it has 8 bits or more."
+    )
+    assert not warnings_of(at(calibrated=0.86))  # 4 points, within 5
 
 
 # Deciding

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from spaces.blocks.block import activation_table
 from spaces.quantizers import ActivationQuantizer, WeightQuantizer
-from spaces.quantizers.calibrate import activation_range, weight_steps
+from spaces.quantizers.calibrate import Sample, activation_range, weight_steps
 from spaces.quantizers.tail import tail
 
 METHODS = ("lsq", "minmax", "mse")
@@ -143,6 +143,11 @@ def test_weights_of_zero_have_a_step(method):
     assert (step > 0).all() and torch.isfinite(step.log()).all()
 
 
+def sample_of(values: Tensor) -> Sample:
+    """Of one example."""
+    return Sample([values[None]], values.min().item(), values.max().item())
+
+
 @pytest.mark.parametrize("bits", [2, 4, 8])
 @pytest.mark.parametrize("nonnegative", [True, False])
 def test_mse_of_activations_is_never_worse_than_minmax(bits, nonnegative):
@@ -150,25 +155,47 @@ def test_mse_of_activations_is_never_worse_than_minmax(bits, nonnegative):
     sample = sample.clamp(min=0) if nonnegative else sample
 
     def squared_error(method: str) -> float:
-        step, zero = activation_range(sample, bits, method, nonnegative)
+        step, zero = activation_range(sample_of(sample), bits, method, nonnegative)
         assert zero == 0 or not nonnegative
         return (((sample / step).round().clamp(-zero, 2**bits - 1 - zero) * step - sample) ** 2).sum().item()
 
     assert squared_error("mse") <= squared_error("minmax")
 
 
+@pytest.mark.parametrize("scale", [1e-35, 1e-10, 1.0, 1e25, 1e35])
+@pytest.mark.parametrize("nonnegative", [True, False])
+def test_a_range_goes_with_the_scale_of_the_values(scale, nonnegative):
+    values = torch.randn(20, 64, generator=torch.Generator().manual_seed(0))
+    one, scaled = (
+        activation_range(Sample([values * by], -4.0 * by, 4.0 * by), 8, "mse", nonnegative) for by in (1.0, scale)
+    )
+    assert scaled[0] == pytest.approx(one[0] * scale, rel=1e-6) and scaled[1] == one[1]
+    rows = values * scale
+    bound = torch.full((20,), 7.0)
+    torch.testing.assert_close(weight_steps(rows, bound, "mse"), weight_steps(values, bound, "mse") * scale)
+
+
+@pytest.mark.parametrize("factor", [1e3, 1e6, -1e3, 1e12])
+def test_one_value_of_one_example_does_not_set_the_range_of_all_others(factor):
+    values = torch.rand(20, 64, generator=torch.Generator().manual_seed(0)) * 2 - 0.5  # -0.5 .. 1.5
+    step, zero = activation_range(Sample([values], -0.5, 1.5), 8, "mse", False)
+    values[7, 13] = factor
+    with_outlier = activation_range(Sample([values], min(-0.5, factor), max(1.5, factor)), 8, "mse", False)
+    assert with_outlier[0] == pytest.approx(step, rel=0.1) and with_outlier[1] == pytest.approx(zero, abs=8)
+
+
 def test_minmax_of_activations_covers_them_and_zero():
-    step, zero = activation_range(torch.tensor([-1.0, 2.0, 4.14]), 8, "minmax", False)
+    step, zero = activation_range(sample_of(torch.tensor([-1.0, 2.0, 4.14])), 8, "minmax", False)
     assert step == pytest.approx(5.14 / 255) and zero == 50  # 49.6 steps below zero
-    step, zero = activation_range(torch.tensor([2.0, 4.0]), 8, "minmax", False)
+    step, zero = activation_range(sample_of(torch.tensor([2.0, 4.0])), 8, "minmax", False)
     assert step == pytest.approx(4.0 / 255) and zero == 0
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("nonnegative", [True, False])
 def test_a_dead_tensor_has_a_step_that_can_be_lowered(method, nonnegative):
-    step, zero = activation_range(torch.zeros(10), 8, method, nonnegative)
-    assert step == 1e-3 and zero == (0 if nonnegative else 128)
+    step, zero = activation_range(sample_of(torch.zeros(10)), 8, method, nonnegative)
+    assert step == 1 and zero == (0 if nonnegative else 128)
 
 
 # Activations
