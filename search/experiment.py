@@ -200,7 +200,7 @@ def network_of(settings: Settings, data: Data, task: Task, model: nn.Module) -> 
         UsageError: the options ask for what the target or the strategy cannot do, or the last layer does not fit.
     """
     s = settings
-    options, notes = offered(Options(**asdict(s.space)), s.target)
+    options, notes = offered(Options(**asdict(s.space), input_grid=data.preprocessing.grid), s.target)
     if options.pattern == SINGLE and s.strategy.name != "magnitude":
         raise UsageError(
             f"space.pattern 'weights': strategy '{s.strategy.name}' prunes no single weights. "

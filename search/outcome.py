@@ -95,6 +95,7 @@ def _exporter(experiment: Experiment, space: Space, runtime: Runtime) -> Exporte
         space=space,
         models=experiment.models,
         seed_costs=experiment.seed_costs,
+        data=experiment.data,
         whole=lambda split: experiment.batches(split, runtime.device, alone=True),
         monitor=runtime.monitor,
         task=experiment.task,

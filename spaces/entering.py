@@ -1,22 +1,28 @@
 """What becomes of a network's inputs before the first block."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
-from spaces.modes import FLOAT
+from spaces.decisions.selection import Selection
+from spaces.modes import FAKE, FLOAT
 from spaces.quantizers.activation import ActivationChoice, Quantizer
+from spaces.quantizers.tail import tail
 
 
-def entered(x: Tensor, quantizer: Quantizer | None, mode: str) -> Tensor:
+def entered(x: Tensor, quantizer: Quantizer | None, selection: Selection, training: bool) -> Tensor:
     """An input as blocks read it: on the grid of its quantizer, if it has one, except in mode "float".
 
-    No gradient passes, because there is nothing to learn about a pixel.
+    In training with quantized floats the step of the grid learns as those of other tensors do, unless it is given.
     """
     x = as_convolutions_like(x.float())
     if quantizer is None:
         return x
     assert not isinstance(quantizer, ActivationChoice)  # inputs have one precision
-    if mode != FLOAT:
+    if selection.mode == FAKE and training and quantizer.log_step.requires_grad and not selection.held:
+        return selection.quantize(quantizer, partial(tail, x, None))
+    if selection.mode != FLOAT:
         return quantizer.on_grid(x)
     if quantizer.observing:
         quantizer.observe(x)

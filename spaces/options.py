@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from search.errors import UsageError
+from search.integer.preprocessing import Grid
 from spaces.patterns import parse
 
 GRANULARITIES = ("channel", "tensor")
@@ -25,6 +26,8 @@ class Options:
         exclude: layers (patterns of fnmatch) that keep their channels and get the highest precision.
         mode, temperature: of the precision choices, see Choice.
         hysteresis, trainable_threshold: of the gates, see Gate.
+        input_grid: step and zero point of the inputs' codes where these have 8 bits, such as those of raw bytes; they
+            are not calibrated and do not learn. None: as those of other tensors.
     """
 
     weight_bits: Sequence[int] = (0, 2, 4, 8)
@@ -40,6 +43,7 @@ class Options:
     temperature: float = 1.0
     hysteresis: float = 0.0
     trainable_threshold: bool = False
+    input_grid: Grid | None = None
 
     def __post_init__(self) -> None:
         if self.granularity not in GRANULARITIES:

@@ -41,7 +41,7 @@ def quantizers_of(spec: SpaceSpec) -> dict[str, Quantizer]:
 
 def _quantizer(spec: QuantizerSpec) -> Quantizer:
     if spec.choice is None:
-        return ActivationQuantizer(spec.widths[0], spec.nonnegative, spec.ceiling)
+        return ActivationQuantizer(spec.widths[0], spec.nonnegative, spec.ceiling, spec.grid)
     return ActivationChoice(spec.choice, spec.widths, spec.nonnegative, spec.ceiling)
 
 

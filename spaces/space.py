@@ -221,7 +221,7 @@ class Space(nn.Module):
             weights = {name: w for name, w in self.weights.items() if name in lacking}
             selection.weight |= weights_in_use(weights, selection, self.selector.open_inputs)
         each = zip(self.spec.inputs, inputs, strict=True)
-        values = {name: entered(x, self.quantizer(name), self._mode) for name, x in each}
+        values = {name: entered(x, self.quantizer(name), selection, self.training) for name, x in each}
         for block in self.blocks:
             if schedule.runs(block.spec, selection.paths):
                 values[block.name] = block(selection, *[values.get(name) for name in block.spec.inputs])
@@ -250,9 +250,8 @@ class Space(nn.Module):
         with self.running(FLOAT, training=False), observing(quantizers), everything:
             for x in batches:
                 self(*((x,) if isinstance(x, Tensor) else x))
-        entries = [self.quantizer(name) for name in self.spec.inputs]
         for q in quantizers:
-            q.calibrate("minmax" if any(q is entry for entry in entries) else method)
+            q.calibrate(method)
         for name, weights in self.weights.items():
             weights.calibrate(method, self.selector.open_inputs(name))
 

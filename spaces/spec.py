@@ -86,12 +86,17 @@ class WeightsSpec:
 
 @dataclass
 class QuantizerSpec:
-    """The codes of a tensor, of one width or of several among which `choice` chooses."""
+    """The codes of a tensor, of one width or of several among which `choice` chooses.
+
+    Attributes:
+        grid: step and zero point, where they are given; None: they are calibrated, and the step learns.
+    """
 
     widths: tuple[int, ...]
     nonnegative: bool = False
     ceiling: float | None = None
     choice: str | None = None
+    grid: tuple[float, int] | None = None
 
 
 @dataclass

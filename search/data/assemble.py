@@ -1,14 +1,16 @@
 """From raw splits to Data: they are checked, missing ones are carved out of train, and mean and std are measured."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from math import isfinite
 
 import torch
 from torch import Tensor
 
 from search.data.checks import check_split, check_together
-from search.data.data import PIXEL_MAX, Data, DataError, Split
+from search.data.data import Data, DataError, Split
 from search.data.splits import SPLIT_SEED, stratified
+from search.integer.preprocessing import FIRST, PIXEL_MAX
 
 TEST_SHARE = 0.2  # of the training images, where a data set comes without a test split
 VAL_SHARE = 0.1  # of the training images that then remain, where it comes without a validation split
@@ -18,7 +20,15 @@ log = logging.getLogger(__name__)
 
 
 def assemble(
-    name: str, place: str, splits: dict[str, Split], classes: tuple[str, ...], train_images: int | None = None
+    name: str,
+    place: str,
+    splits: dict[str, Split],
+    classes: tuple[str, ...],
+    train_images: int | None = None,
+    *,
+    channels: str = FIRST,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
 ) -> Data:
     """Checks the splits and completes them.
 
@@ -30,6 +40,10 @@ def assemble(
         splits: "train" and, where they exist, "val" and "test".
         classes: the names of labels 0, 1, ...
         train_images: how many training images are kept, stratified; None: all.
+        channels: where an example had its channels, see search.integer.preprocessing.
+        mean, std: by which images are normalised, one number or one for each channel, of images / 255 where they are
+            uint8; None: those of the training images. uint8 images of several channels then have one mean, which is
+            the value of a pixel, and one std, so that a program can read pixels as they are.
 
     Raises:
         DataError: the data cannot be used.
@@ -40,15 +54,17 @@ def assemble(
     if train_images is not None:
         splits = {**splits, "train": _subset(place, splits["train"], train_images)}
     check_together(place, splits, classes)
-    mean, std = _mean_and_std(splits["train"].images)
+    measured = _mean_and_std(splits["train"].images)
+    count = splits["train"].images.shape[1]
     return Data(
         name=name,
         train=splits["train"],
         val=splits["val"],
         test=splits["test"],
         classes=classes,
-        mean=mean,
-        std=std,
+        mean=measured[0] if mean is None else _given(place, "mean", mean, count),
+        std=measured[1] if std is None else _given(place, "std", std, count),
+        channels=channels,
     )
 
 
@@ -78,16 +94,27 @@ def _subset(place: str, train: Split, count: int) -> Split:
     return train.take(chosen)
 
 
+def _given(place: str, key: str, values: Sequence[float], channels: int) -> tuple[float, ...]:
+    """A mean or deviation for each channel. Raises DataError where there are others, or a deviation is not over 0."""
+    each = tuple(float(value) for value in values)
+    if len(each) not in (1, channels) or not all(map(isfinite, each)) or (key == "std" and min(each) <= 0):
+        allowed = f"one finite number, or one for each of {channels} channels" + (", over 0" if key == "std" else "")
+        raise DataError(f"{place}: {key} is {list(each)}; allowed is {allowed}. Change data.{key}, or leave it out.")
+    return each * (channels if len(each) == 1 else 1)
+
+
 def _mean_and_std(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Of each channel, in float64. It takes two passes: a difference of squares loses digits. images: (N, C, *size)."""
     count = images.numel() // images.shape[1]
     zero = images.new_zeros(images.shape[1], dtype=torch.float64)
     mean = sum((chunk.sum(dim=1) for chunk in _chunks(images)), zero) / count
     squares = sum(((chunk - mean[:, None]).square().sum(dim=1) for chunk in _chunks(images)), zero)
-    std = (squares / count).sqrt()
-    unit = PIXEL_MAX if images.dtype == torch.uint8 else 1
-    std = torch.where(std == 0, 1.0, std / unit)
-    return tuple((mean / unit).tolist()), tuple(std.tolist())
+    variance = squares / count
+    if images.dtype == torch.uint8:
+        pixel = mean.mean().round()
+        variance = (variance + (mean - pixel).square()).mean().expand_as(mean) / PIXEL_MAX**2
+        mean = (pixel / PIXEL_MAX).expand_as(mean)
+    return tuple(mean.tolist()), tuple(torch.where(variance == 0, 1.0, variance.sqrt()).tolist())
 
 
 def _chunks(images: Tensor) -> Iterator[Tensor]:

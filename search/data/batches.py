@@ -1,6 +1,6 @@
 """Batches of one split, from memory. They are shuffled by a seed, augmented, normalised, and shared by processes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import copy
 
 import numpy as np
@@ -51,7 +51,7 @@ class Batches:
             _refuse_no_step(data.name, split, batch_size, len(whole))
         if augment is not None:
             augment.check(data.input_shape[1:])
-        self._normalise = data.normalise
+        self._normalise: Callable[[Tensor], Tensor] = data.normalise
         self._images = whole.images.to(device)  # shape: (N, C, *size)
         self._labels = whole.labels.to(device)  # shape: (N,)
         self._batch_size = batch_size
@@ -75,6 +75,12 @@ class Batches:
         part = copy(self)
         places = torch.linspace(0, self.images - 1, min(count, self.images)).long().to(self._labels.device)
         part._images, part._labels = self._images[places], self._labels[places]
+        return part
+
+    def raw(self) -> "Batches":
+        """The same batches as they are before they are normalised; not for training."""
+        part = copy(self)
+        part._normalise = lambda images: images
         return part
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from search.errors import PicojouleError
-
-PIXEL_MAX = 255  # uint8 images are normalised in units of images / 255
+from search.integer.preprocessing import FIRST, FLOAT32, PIXEL_MAX, UINT8, Preprocessing
 
 
 class DataError(PicojouleError, ValueError):
@@ -34,8 +33,10 @@ class Split:
 class Data:
     """A checked data set; `search.data.assemble.assemble` makes one from raw splits.
 
-    mean and std are those of the training split, per channel: of images / 255 for uint8, of the images as they
-    are for float32. A constant channel has std 1.
+    Attributes:
+        mean, std: by which images are normalised, per channel: of images / 255 for uint8, of the images as they are for
+            float32.
+        channels: where an example had its channels before it was read, see search.integer.preprocessing.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Data:
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    channels: str = FIRST
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -62,6 +64,12 @@ class Data:
             raise DataError(f"data '{self.name}' has no split '{name}'; choose one of {', '.join(splits)}.")
         return splits[name]
 
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """From raw examples to normalised ones, for a Program."""
+        dtype = UINT8 if self.train.images.dtype == torch.uint8 else FLOAT32
+        return Preprocessing(dtype, self.channels, self.mean, self.std)
+
     def normalise(self, images: Tensor) -> Tensor:
         """(images - mean) / std, after images / 255 where they are uint8.
 
@@ -74,5 +82,7 @@ class Data:
         per_channel = (-1, *[1] * (images.dim() - 2))
         mean = torch.tensor(self.mean, device=images.device).view(per_channel)
         std = torch.tensor(self.std, device=images.device).view(per_channel)
-        scaled = images.float().div_(PIXEL_MAX) if images.dtype == torch.uint8 else images
+        # By a tensor: CUDA multiplies by the inverse of a number, which rounds twice.
+        unit = torch.tensor(float(PIXEL_MAX), device=images.device)
+        scaled = images.float().div_(unit) if images.dtype == torch.uint8 else images
         return (scaled - mean).div_(std)

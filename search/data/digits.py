@@ -9,6 +9,7 @@ import torch
 
 from search.data.assemble import assemble
 from search.data.data import Data, DataError, Split
+from search.integer.preprocessing import NONE
 
 LEVELS = 16  # pixels are 0..16; images are float32 in 0..1
 
@@ -36,4 +37,5 @@ def load_digits(options: DigitsOptions) -> Data:
     digits = datasets.load_digits()
     images = torch.tensor(digits.images / LEVELS, dtype=torch.float32).unsqueeze(1)
     train = Split(images, torch.tensor(digits.target, dtype=torch.int64))
-    return assemble(options.name, f"data '{options.name}'", {"train": train}, tuple(str(digit) for digit in range(10)))
+    classes = tuple(str(digit) for digit in range(10))
+    return assemble(options.name, f"data '{options.name}'", {"train": train}, classes, channels=NONE)

@@ -17,6 +17,7 @@ import torch
 from search.data.assemble import assemble
 from search.data.data import Data, DataError, Split
 from search.data.idx import read_idx
+from search.integer.preprocessing import NONE
 
 CLASSES = (
     "T-shirt/top",
@@ -60,7 +61,8 @@ def load_fashion_mnist(options: FashionMnistOptions) -> Data:
     """
     folder = Path(options.folder).expanduser() if options.folder else _default_folder()
     splits = {"train": read_split(folder, "train"), "test": read_split(folder, "t10k")}
-    return assemble(options.name, f"data '{options.name}' in {folder}", splits, CLASSES, options.train_images)
+    place = f"data '{options.name}' in {folder}"
+    return assemble(options.name, place, splits, CLASSES, options.train_images, channels=NONE)
 
 
 def read_split(folder: Path, prefix: str) -> Split:

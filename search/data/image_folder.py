@@ -8,6 +8,7 @@ import torch
 
 from search.data.assemble import assemble
 from search.data.data import Data, DataError, Split
+from search.integer.preprocessing import LAST, NONE
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 GREY_MODES = ("1", "L", "LA")  # of Pillow
@@ -23,6 +24,8 @@ class ImageFolderOptions:
     folder: str
     name: str = "image_folder"
     size: list[int] | None = None  # [height, width]; None: the images must all have one size
+    mean: list[float] | None = None  # see search.data.assemble
+    std: list[float] | None = None
 
 
 def load_image_folder(options: ImageFolderOptions) -> Data:
@@ -46,7 +49,15 @@ def load_image_folder(options: ImageFolderOptions) -> Data:
         name: Split(part, torch.tensor([label for _, label in files[name]]))
         for name, part in zip(names, parts, strict=True)
     }
-    return assemble(options.name, f"data '{options.name}' in {root}", splits, classes)
+    return assemble(
+        options.name,
+        f"data '{options.name}' in {root}",
+        splits,
+        classes,
+        channels=NONE if images.shape[1] == 1 else LAST,
+        mean=options.mean,
+        std=options.std,
+    )
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:

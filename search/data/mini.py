@@ -11,6 +11,7 @@ from search.data.arrays import image_tensor, label_tensor, read_npz
 from search.data.assemble import assemble
 from search.data.data import Data, DataError, Split
 from search.data.fashion_mnist import CLASSES
+from search.integer.preprocessing import NONE
 
 FILE = Path(__file__).parent / "fashion_mnist_mini" / "fashion_mnist_mini.npz"
 SHA256 = "5c4ea4a89022784c8eb723b287954c25cc3fd825731020b758d014638061b37b"
@@ -44,4 +45,4 @@ def load_fashion_mnist_mini(options: FashionMnistMiniOptions) -> Data:
         )
         for name in ("train", "val", "test")
     }
-    return assemble(options.name, place, splits, CLASSES, options.train_images)
+    return assemble(options.name, place, splits, CLASSES, options.train_images, channels=NONE)

@@ -3,7 +3,7 @@
 x_train and y_train are needed. x_val with y_val and x_test with y_test are optional.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 from search.data.arrays import image_tensor, label_tensor, read_npz
 from search.data.assemble import assemble
 from search.data.data import Data, DataError, Split
+from search.integer.preprocessing import FIRST, LAST, NONE
 
 FEW = 4  # channels, at most: grey, colour, three axes, colour with transparency
 
@@ -25,6 +26,8 @@ class NpzOptions:
     classes: int | None = None  # None: the largest training label + 1
     has_channels: bool | None = None  # has an example channels? None: from 3 dimensions on; below, one is added
     channels_last: bool | None = None  # are they its last axis, not its first? None: no, and what looks so is refused
+    mean: list[float] | None = None  # see search.data.assemble
+    std: list[float] | None = None
 
 
 def load_npz(options: NpzOptions) -> Data:
@@ -42,6 +45,8 @@ def from_arrays(
     classes: int | None = None,
     has_channels: bool | None = None,
     channels_last: bool | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
 ) -> Data:
     """A data set from arrays in memory, under the names that they would have in a .npz file.
 
@@ -49,18 +54,36 @@ def from_arrays(
         arrays: x_train (N, C, *size), (N, *size, C) or (N, *size), y_train (N,). x_val, y_val, x_test and y_test have
             the same form; a split that is missing is carved out of train.
         classes, has_channels, channels_last: see NpzOptions.
+        mean, std: by which images are normalised, see search.data.assemble.
 
     Raises:
         DataError: the arrays cannot be used.
     """
     plain = {name: np.asarray(array) for name, array in arrays.items()}
-    return _checked("arrays", plain, NpzOptions("", "arrays", classes, has_channels, channels_last))
+    options = NpzOptions(
+        file="",
+        name="arrays",
+        classes=classes,
+        has_channels=has_channels,
+        channels_last=channels_last,
+        mean=None if mean is None else [float(value) for value in mean],
+        std=None if std is None else [float(value) for value in std],
+    )
+    return _checked("arrays", plain, options)
 
 
 def _checked(place: str, arrays: Mapping[str, np.ndarray], options: NpzOptions) -> Data:
     _check_keys(place, set(arrays))
     splits = {name: _split(place, arrays, name, options) for name in ("train", "val", "test") if f"x_{name}" in arrays}
-    return assemble(options.name, f"data '{options.name}' in {place}", splits, _classes(options, splits["train"]))
+    return assemble(
+        options.name,
+        f"data '{options.name}' in {place}",
+        splits,
+        _classes(options, splits["train"]),
+        channels=LAST if options.channels_last else FIRST if _has_channels(arrays["x_train"], options) else NONE,
+        mean=options.mean,
+        std=options.std,
+    )
 
 
 def _check_keys(place: str, found: set[str]) -> None:
@@ -76,7 +99,7 @@ def _split(place: str, arrays: Mapping[str, np.ndarray], name: str, options: Npz
     images, labels, at = arrays[f"x_{name}"], arrays[f"y_{name}"], f"{place}, x_{name}"
     if options.channels_last is None:
         _refuse_what_looks_last(at, images, options.has_channels)
-    has_channels = images.ndim > 3 if options.has_channels is None else options.has_channels
+    has_channels = _has_channels(images, options)
     if options.channels_last:
         if options.has_channels is False or images.ndim < 3:
             raise DataError(
@@ -84,6 +107,10 @@ def _split(place: str, arrays: Mapping[str, np.ndarray], name: str, options: Npz
             )
         images, has_channels = np.moveaxis(images, -1, 1), True
     return Split(image_tensor(at, images, has_channels), label_tensor(f"{place}, y_{name}", labels))
+
+
+def _has_channels(images: np.ndarray, options: NpzOptions) -> bool:
+    return images.ndim > 3 if options.has_channels is None else options.has_channels
 
 
 def _refuse_what_looks_last(place: str, images: np.ndarray, has_channels: bool | None) -> None:

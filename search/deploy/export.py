@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from search.atomic import write_text
 from search.budgets.layer_costs import rows
 from search.budgets.pareto import front_knee, front_volume
 from search.data.batches import Batches
+from search.data.data import Data
 from search.deploy.lower import lower
 from search.deploy.verify import scores_of_program, verify
 from search.errors import file_errors
@@ -33,6 +34,7 @@ class Exporter:
     """Writes and measures the networks that a run found.
 
     Attributes:
+        data: what the network was trained on: the program gets its preprocessing and its classes.
         whole: a split -> its batches, as one process sees them. Test data is read here, when all choices are made.
     """
 
@@ -41,6 +43,7 @@ class Exporter:
     space: Space
     models: Mapping[str, CostModel]
     seed_costs: Mapping[str, float]
+    data: Data
     whole: Callable[[str], Batches]
     monitor: Monitor
     task: Task
@@ -56,7 +59,12 @@ class Exporter:
             folder.mkdir(parents=True, exist_ok=True)
         network.eval()
         network.set_mode(INTEGER)
-        program = lower(network, {"experiment": self.experiment, "architecture": best.architecture.hash})
+        program = lower(
+            network,
+            {"experiment": self.experiment, "architecture": best.architecture.hash},
+            self.data.preprocessing,
+            self.data.classes,
+        )
         program.save(folder / "program.safetensors")
         network.save(folder / "model.safetensors")
         write_text(folder / "architecture.json", best.architecture.to_json())
@@ -93,6 +101,8 @@ class Exporter:
                 "decided": decided,  # the decided network in its quantized float form, as fine-tuned
                 "integer": {split: scores.value for split, scores in integer.items()},
             },
+            "input": _input_of(program),
+            "classes": list(program.classes),
             "costs": costs,
             "budgets": budgets,
             "lambdas": dict(point.lambdas),
@@ -159,6 +169,19 @@ def _zeros(network: Space, program: Program, pattern: str) -> dict[str, Any]:
     zeros, total = sum(int((~mask).sum()) for mask in each), sum(mask.numel() for mask in each)
     counts = {"pattern": pattern, "weights": total, "zeros": zeros, "costs": DENSE}
     return {"pattern": counts | {"stored_bytes": stored_bytes(program)}}
+
+
+def _input_of(program: Program) -> dict[str, Any]:
+    """What `Executor.predict` takes."""
+    info, preprocessing = program.tensors[program.inputs[0]], program.preprocessing
+    assert preprocessing is not None  # a run's program has that of its data
+    return {
+        "shape": list(preprocessing.raw_shape(info.shape)),
+        **asdict(preprocessing),
+        "mean": list(preprocessing.mean),
+        "std": list(preprocessing.std),
+        "takes_bytes": preprocessing.takes_bytes(info),
+    }
 
 
 def _number(value: float) -> float:

@@ -10,6 +10,7 @@ from torch import Tensor
 from search.errors import PicojouleError
 from search.integer.graph import largest_sum
 from search.integer.packing import pack_rows, pack_widths
+from search.integer.preprocessing import Preprocessing
 from search.integer.program import Node, Program, ProgramError, TensorInfo
 from spaces.blocks.block import Block, Folded
 from spaces.blocks.fixed_point import INT32_MAX
@@ -24,8 +25,17 @@ class LoweringError(PicojouleError, ValueError):
     """A block has no integers, or its sums could leave int32."""
 
 
-def lower(space: Space, metadata: dict[str, Any] | None = None) -> Program:
+def lower(
+    space: Space,
+    metadata: dict[str, Any] | None = None,
+    preprocessing: Preprocessing | None = None,
+    classes: tuple[str, ...] = (),
+) -> Program:
     """The Program that computes what the Space computes in integer mode, to the bit.
+
+    Args:
+        preprocessing: of raw examples, for `Executor.predict`; `Data.preprocessing` is that of a data set.
+        classes: names of what the outputs score.
 
     Raises:
         LoweringError: decisions are open, nothing is quantized, or an accumulator could overflow. It names the block.
@@ -50,6 +60,8 @@ def lower(space: Space, metadata: dict[str, Any] | None = None) -> Program:
         nodes=nodes,
         constants=constants,
         metadata=metadata or {},
+        preprocessing=preprocessing,
+        classes=classes,
     )
     try:
         program.validate()

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from search.data.batches import Batches
 from search.integer.executor import Executor
+from search.integer.graph import Array
 from search.integer.program import Program
 from search.tasks import Scores, Task
 from spaces.space import Space
@@ -23,13 +25,13 @@ class Verification:
 
 
 def verify(space: Space, program: Program, batches: Batches, limit: int = 256) -> Verification:
-    """Compares every tensor on the first `limit` images."""
+    """Compares every tensor on the first `limit` images. The program preprocesses raw ones by itself."""
     executor = Executor(program)
     wrong, tensors, elements, first, seen = 0, 0, 0, None, 0
-    for images, _ in batches.epoch(0):
-        images = images[: limit - seen]
+    for (images, _), (raw, _) in zip(batches.epoch(0), batches.raw().epoch(0), strict=True):
+        images, raw = images[: limit - seen], raw[: limit - seen]
         expected = {name: codes.cpu().numpy() for name, codes in space.codes(images).items()}
-        found = executor(images.cpu().numpy(), intermediate=True)
+        found = executor(read(program, raw), intermediate=True)
         tensors = len(expected)
         for name, codes in expected.items():
             differ = int(np.count_nonzero(codes != found[name]))
@@ -44,6 +46,13 @@ def verify(space: Space, program: Program, batches: Batches, limit: int = 256) -
 def scores_of_program(program: Program, batches: Batches, task: Task) -> Scores:
     """What the program scores on the batches, run by the executor."""
     executor, scores = Executor(program), task.scores()
-    for images, targets in batches.epoch(0):
-        scores.add(torch.from_numpy(executor(images.cpu().numpy())), targets.cpu())
+    for raw, targets in batches.raw().epoch(0):
+        scores.add(torch.from_numpy(executor(read(program, raw))), targets.cpu())
     return scores
+
+
+def read(program: Program, raw: Tensor) -> Array:
+    """Codes of raw images (n, C, *size), as the program's own preprocessing makes them."""
+    if program.preprocessing is None:
+        raise ValueError("the program has no preprocessing, so it reads no raw images.")
+    return program.preprocessing.codes_of_images(raw.cpu().numpy(), program.tensors[program.inputs[0]])

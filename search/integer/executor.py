@@ -79,6 +79,31 @@ class Executor:
         values = tuple(_decoded(results[name], tensors[name]) for name in outputs)
         return values[0] if len(values) == 1 else values
 
+    def predict(self, raw: Array) -> Array:
+        """What the program says of raw examples, as the camera or the sensor gave them.
+
+        Args:
+            raw: (n, *raw shape), or one example of that shape; see `Preprocessing.raw_shape`.
+
+        Returns:
+            Index of the most likely class in `program.classes`, (n,) int64; where the program scores no classes, its
+            output as from a call. For one example it is without n.
+
+        Raises:
+            UsageError: the program has no preprocessing, or the examples have another type or shape than it reads.
+        """
+        preprocessing, classes = self.program.preprocessing, self.program.classes
+        if preprocessing is None:
+            raise UsageError(
+                "predict: the program has no preprocessing, since it was lowered without its data. "
+                "Normalise the examples, and call the executor with them."
+            )
+        info = self.program.tensors[self.program.inputs[0]]
+        one = isinstance(raw, np.ndarray) and raw.shape == preprocessing.raw_shape(info.shape)
+        outputs = self(preprocessing.codes(raw[None] if one else raw, info))
+        found: Array = outputs.argmax(1) if classes else outputs
+        return found[0] if one else found
+
     def _named(self, inputs: tuple[Array | Mapping[str, Array], ...]) -> dict[str, Array]:
         """The inputs by name."""
         names = self.program.inputs

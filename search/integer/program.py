@@ -15,18 +15,29 @@ import safetensors.numpy
 from search.atomic import write_bytes
 from search.integer.graph import Array, Graph, Node, ProgramError, TensorInfo
 from search.integer.memory import Arena, Schedule, Use, lifetimes, peak, planned
+from search.integer.preprocessing import Preprocessing
 from search.integer.schema import fields_of
 from search.integer.validation import validate
 
 __all__ = ["Node", "Program", "ProgramError", "TensorInfo"]
 
-FORMAT = 2  # version of the file that save writes
-ONE_INPUT_ONE_OUTPUT = 1  # the version before: a network has one input and one output, and so has a node
+FORMAT = 3  # version of the file that save writes
+NO_PREPROCESSING = 2  # the version before
+ONE_INPUT_ONE_OUTPUT = 1  # the version before that: a network has one input and one output, and so has a node
+READ = (ONE_INPUT_ONE_OUTPUT, NO_PREPROCESSING, FORMAT)
 
 
 @dataclass(frozen=True)
 class Program(Graph):
-    """Nodes in execution order, and everything that they name. The version of the file format is `FORMAT`."""
+    """Nodes in execution order, and everything that they name. The version of the file format is `FORMAT`.
+
+    Attributes:
+        preprocessing: of raw examples; None: the program reads normalised ones.
+        classes: names of the classes that the output's channels score; () where it scores none.
+    """
+
+    preprocessing: Preprocessing | None = None
+    classes: tuple[str, ...] = ()
 
     def flash_bytes(self) -> int:
         """Bytes of all constants (packed weights, widths, biases, multipliers, shifts, tables); shared ones once."""
@@ -53,6 +64,12 @@ class Program(Graph):
     def validate(self) -> None:
         """Raises ProgramError, with the node, unless every reference, shape, code and constant is consistent."""
         validate(self)
+        first, last = self.tensors[self.inputs[0]], self.tensors[self.outputs[0]]
+        fault = None if self.preprocessing is None else self.preprocessing.fault(first)
+        if fault is not None or (self.preprocessing is not None and len(self.inputs) > 1):
+            raise ProgramError(f"preprocessing: {fault or f'of one input, and there are {list(self.inputs)}'}")
+        if self.classes and last.shape[0] != len(self.classes):
+            raise ProgramError(f"classes {list(self.classes)} found; output '{self.outputs[0]}' scores {last.shape[0]}")
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes one safetensors file, whole or not at all. The graph is JSON in its metadata, under "picojoule".
@@ -69,16 +86,16 @@ class Program(Graph):
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> "Program":
-        """Reads a file that save wrote, in this version's format or in format 1.
+        """Reads a file that save wrote, in this version's format or in one before.
 
         Raises:
             ProgramError: the file is no Program, truncated, damaged, edited, of an unknown version, or inconsistent.
         """
         header, constants = _read(path)
-        if header.get("version") not in (FORMAT, ONE_INPUT_ONE_OUTPUT):
+        if header.get("version") not in READ:
             raise ProgramError(
                 f"{path}: format version {header.get('version')!r} found; this program reads versions "
-                f"{ONE_INPUT_ONE_OUTPUT} and {FORMAT}. Lower the network again, or use the release that wrote the file."
+                f"{', '.join(map(str, READ))}. Lower the network again, or use the release that wrote the file."
             )
         try:
             graph, expected = header["graph"], header["sha256"]

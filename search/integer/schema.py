@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from search.integer import preprocessing
 from search.integer.graph import Array, Node, ProgramError, TensorInfo
-from search.kinds import FINITE, OBJECT, TEXT, WHOLE, Kind, by_name, listed, unlike, whole
+from search.integer.preprocessing import Preprocessing
+from search.kinds import FINITE, NOTHING, OBJECT, TEXT, WHOLE, Kind, by_name, either, listed, unlike
 
-BITS = whole(1, 16)
 Fields = Mapping[str, Kind]
 GRAPH: Fields = {
     "inputs": listed(TEXT),
@@ -15,6 +16,7 @@ GRAPH: Fields = {
     "nodes": listed(OBJECT),
     "metadata": OBJECT,
 }
+SINCE_3: Fields = {"preprocessing": either(OBJECT, NOTHING), "classes": listed(TEXT)}  # fields of format 3
 TENSOR: Fields = {"shape": listed(WHOLE), "bits": WHOLE, "scale": FINITE, "zero_point": WHOLE}
 NODE: Fields = {
     "name": TEXT,
@@ -35,7 +37,7 @@ def fields_of(graph: Any, constants: dict[str, Array]) -> dict[str, Any]:
     Raises:
         ProgramError: a field is missing, unknown or of another kind.
     """
-    checked("the graph", graph, GRAPH)
+    checked("the graph", graph, GRAPH, SINCE_3)
     for name, info in graph["tensors"].items():
         checked(f"tensor '{name}'", info, TENSOR)
     for index, node in enumerate(graph["nodes"]):
@@ -52,7 +54,16 @@ def fields_of(graph: Any, constants: dict[str, Array]) -> dict[str, Any]:
         ),
         "constants": constants,
         "metadata": graph["metadata"],
+        "preprocessing": _preprocessing(graph.get("preprocessing")),
+        "classes": tuple(graph.get("classes", ())),
     }
+
+
+def _preprocessing(value: dict[str, Any] | None) -> Preprocessing | None:
+    if value is None:
+        return None
+    checked("preprocessing", value, preprocessing.KINDS)
+    return Preprocessing(**{**value, "mean": tuple(value["mean"]), "std": tuple(value["std"])})
 
 
 def checked(place: str, value: Any, needed: Fields, optional: Fields | None = None) -> None:

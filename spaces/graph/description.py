@@ -15,6 +15,7 @@ from spaces.spec import BlockSpec, ChoiceSpec, QuantizerSpec, SpaceSpec, Weights
 
 CEILINGS = {"relu6": 6.0}  # largest real value behind an activation that has one
 NONNEGATIVE = ("relu", "relu6")
+BYTE = 8  # bits of the codes that a given grid is for
 
 
 def described(
@@ -174,7 +175,9 @@ class _SpaceDescription:
 
     def _quantizers(self) -> dict[str, QuantizerSpec]:
         options, highest = self.options, max(self.options.activation_widths)
-        quantizers = {name: QuantizerSpec((options.input_bits or highest,)) for name in self.inputs}
+        bits = options.input_bits or highest
+        grid = options.input_grid if bits == BYTE else None
+        quantizers = {name: QuantizerSpec((bits,), grid=grid) for name in self.inputs}
         outputs = set[str]().union(*(self._scales_of(name) for name in self.outputs))
         for op in self.blocks:
             if self.scale_of[op.name] != op.name or op.picks:

@@ -21,17 +21,28 @@ class ActivationQuantizer(nn.Module):
         bits: 2..16.
         nonnegative: whether the tensor comes out of a ReLU. Its zero point is then 0, and its clamp is the ReLU.
         ceiling: the largest real value (6 for ReLU6); None: there is none.
+        grid: step and zero point, which then stay; None: they are calibrated, and the step learns.
     """
 
     zero: Tensor
 
-    def __init__(self, bits: int, nonnegative: bool = False, ceiling: float | None = None) -> None:
+    def __init__(
+        self,
+        bits: int,
+        nonnegative: bool = False,
+        ceiling: float | None = None,
+        grid: tuple[float, int] | None = None,
+    ) -> None:
         super().__init__()
         if not 2 <= bits <= 16:
             raise UsageError(f"activation bits {bits}: 2 to 16 are possible.")
         self.bits, self.nonnegative, self.ceiling = bits, nonnegative, ceiling
         self.log_step = nn.Parameter(torch.tensor(-4.0))
         self.register_buffer("zero", torch.tensor(0 if nonnegative else 2 ** (bits - 1)))
+        self.given = grid is not None
+        if grid is not None:
+            self._set(*grid)
+            self.log_step.requires_grad_(False)
         self._zero_point: int | None = None
         self.observing = False
         self._seen: list[Sample] = []
@@ -84,6 +95,8 @@ class ActivationQuantizer(nn.Module):
     @torch.no_grad()
     def observe(self, x: Tensor) -> None:
         """Remembers a sample of x (N, ...) for `calibrate`."""
+        if self.given:
+            return
         rows = x.reshape(len(x), -1)
         stride = max(1, x.numel() // SAMPLES) | 1  # odd, or it would meet the same places in every line
         self._seen.append(Sample([rows[:, ::stride].clone()], x.min().item(), x.max().item()))
@@ -106,11 +119,13 @@ class ActivationQuantizer(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, method: str) -> None:
-        """Sets step and zero point from what was observed.
+        """Sets step and zero point from what was observed, but not those that were given.
 
         Raises:
             RuntimeError: nothing was observed.
         """
+        if self.given:
+            return
         if not self._seen:
             raise RuntimeError("quantizer: calibrate() before any observe(); run a batch through the network first.")
         self.fit(self.seen(), method)
@@ -126,9 +141,13 @@ class ActivationQuantizer(nn.Module):
         """Sets step and zero point."""
         sample = sample.clamp(0.0 if self.nonnegative else None, self.ceiling)
         step, zero = activation_range(sample, self.bits, method, self.nonnegative)
-        self.log_step.copy_(torch.tensor(step, dtype=torch.float64).log())
-        self.zero.fill_(zero)
+        self._set(step, zero)
         self._zero_point = None
+
+    @torch.no_grad()
+    def _set(self, step: float, zero_point: int) -> None:
+        self.log_step.copy_(torch.tensor(step, dtype=torch.float64).log())
+        self.zero.fill_(zero_point)
 
 
 class ActivationChoice(nn.Module):

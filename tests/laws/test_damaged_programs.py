@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import safetensors.numpy
 
 from search.integer.executor import Executor
 from search.integer.operators import OPERATORS
+from search.integer.preprocessing import Preprocessing
 from search.integer.program import Program, ProgramError, checksum
 from tests.search.integer.programs import Build, residual_network
 from tests.search.integer.reference import run
@@ -55,7 +57,10 @@ def programs() -> list[Program]:
     series.upsample(2)
     series.flatten(80)
     series.linear(3, widths=(2, 4, 8))
-    return [residual_network(), residual_network(bits=5, seed=1), series.program()]
+    with_classes = replace(
+        series.program(), preprocessing=Preprocessing("uint8", "last", (0.5,) * 3, (0.2,) * 3), classes=("a", "b", "c")
+    )
+    return [residual_network(), residual_network(bits=5, seed=1), with_classes]
 
 
 def test_every_operator_is_damaged():
@@ -144,7 +149,9 @@ def refused_or_right(path: Path, draw: random.Random) -> bool:
         .integers(0, info.largest_code + 1, (1, *info.shape))
         .astype(info.dtype)
     )
-    found = Executor(program)(x, intermediate=True)
+    found, raw = Executor(program)(x, intermediate=True), program.preprocessing
+    if raw is not None:
+        Executor(program).predict(np.zeros((2, *raw.raw_shape(info.shape)), raw.dtype))
     for name, codes in run(program, x[0]).items():
         np.testing.assert_array_equal(found[name][0], codes.astype(found[name].dtype), err_msg=f"{path}: {name}")
     return False

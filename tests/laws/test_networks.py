@@ -102,7 +102,7 @@ def test_a_step_reaches_every_parameter_and_decision(name):
     loss = nn.functional.cross_entropy(space(x), torch.tensor([0, 1]))
     (loss + 1e-9 * COST_MODELS["flash_bytes"](space.describe())).backward()
     without = [key for key, p in space.named_parameters() if p.requires_grad and p.grad is None]
-    assert without == ["_quantizers.input.log_step"]  # stays as calibrated
+    assert without == []
     for decision in space.decisions.values():
         gradient = next(p.grad for p in decision.parameters() if p.requires_grad)
         assert torch.isfinite(gradient).all() and gradient.abs().sum() > 0

@@ -1,6 +1,7 @@
 """What assemble checks, carves and measures."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 import torch
@@ -108,18 +109,44 @@ def test_mean_and_std_match_a_hand_count():
     # channel 0: 0, 255, 51, 51; channel 1: 255, 255, 51, 51; in units of 255: 0, 1, .2, .2 and 1, 1, .2, .2
     split = Split(images, torch.tensor([0, 1]))
     data = assembled(train=split, val=split, test=split)
+    # one mean for both channels, 121.125 / 255 rounded to the value of a pixel, and the root mean square about it
+    deviations = [-121, 134, -70, -70, 134, 134, -70, -70]
+    assert data.mean == pytest.approx((121 / 255,) * 2)
+    assert data.std == pytest.approx((sum(d * d / 8 for d in deviations) ** 0.5 / 255,) * 2)
+    floats = replace(split, images=images / 255)
+    data = assembled(train=floats, val=floats, test=floats)
     assert data.mean == pytest.approx((0.35, 0.6))
     assert data.std == pytest.approx(((0.35**2 + 0.65**2 + 2 * 0.15**2) ** 0.5 / 2, 0.4))
 
 
+def test_a_mean_that_is_given_is_taken_and_refused_where_it_does_not_fit():
+    def made(**given):
+        split = Split(torch.zeros(4, 3, 2, 2, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]))
+        return assemble("pets", "data 'pets'", dict.fromkeys(("train", "val", "test"), split), CLASSES, **given)
+
+    assert made(mean=[0.5], std=[0.1, 0.2, 0.3]).mean == (0.5, 0.5, 0.5)
+    assert made(mean=[0.5], std=[0.1, 0.2, 0.3]).std == (0.1, 0.2, 0.3)
+    with pytest.raises(DataError, match=r"mean is \[0.1, 0.2\]; allowed is one finite number, or one for each of 3"):
+        made(mean=[0.1, 0.2])
+    with pytest.raises(DataError, match=r"std is \[0.0\]; allowed is .* over 0. Change data.std"):
+        made(std=[0.0])
+
+
 def test_normalised_training_images_have_mean_0_and_std_1():
-    for dtype in (torch.uint8, torch.float32):
-        split = make(shape=(3, 4, 4), dtype=dtype)
-        data = assembled(train=split, val=split, test=split)
-        normalised = data.normalise(data.train.images).double().transpose(0, 1).flatten(1)
-        assert data.normalise(data.train.images).dtype == torch.float32
-        assert normalised.mean(dim=1).abs().max() < 1e-6
-        assert (normalised.std(dim=1, correction=0) - 1).abs().max() < 1e-6
+    split = make(shape=(3, 4, 4))
+    data = assembled(train=split, val=split, test=split)
+    normalised = data.normalise(data.train.images).double().transpose(0, 1).flatten(1)
+    assert data.normalise(data.train.images).dtype == torch.float32
+    assert normalised.mean(dim=1).abs().max() < 1e-6
+    assert (normalised.std(dim=1, correction=0) - 1).abs().max() < 1e-6
+
+
+def test_normalised_pixels_have_a_root_mean_square_of_1_about_the_value_of_a_pixel():
+    split = make(shape=(3, 4, 4), dtype=torch.uint8)
+    data = assembled(train=split, val=split, test=split)
+    normalised = data.normalise(data.train.images).double()
+    assert normalised.square().mean().item() == pytest.approx(1, abs=1e-6)
+    assert normalised.abs().min() < 1e-6 and normalised.mean().abs() < 0.5 / 255 / data.std[0]
 
 
 def test_normalise_leaves_its_argument_alone():

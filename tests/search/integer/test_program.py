@@ -146,7 +146,7 @@ def test_refuses_another_version(tmp_path: Path):
     path = stored(residual_network(), tmp_path)
     header, constants = header_of(path)
     rewrite(path, {**header, "version": 99}, constants)
-    with pytest.raises(ProgramError, match="version 99 found; this program reads versions 1 and 2"):
+    with pytest.raises(ProgramError, match="version 99 found; this program reads versions 1, 2, 3"):
         Program.load(path)
 
 
