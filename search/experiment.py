@@ -21,6 +21,7 @@ from search.budgets.feasibility import BudgetError, Budgets, costs_at, refuse_im
 from search.data.augment import Augment
 from search.data.batches import Batches
 from search.data.data import Data
+from search.data.outliers import outliers
 from search.errors import UsageError
 from search.settings.front import Point, points_of
 from search.settings.run import Settings
@@ -39,6 +40,7 @@ from spaces.searchable import Options, searchable
 from spaces.space import Space
 
 EVALUATION_BATCH = 256
+SHOWN = 5  # names of layers in a note, at most
 
 ModelMaker = Callable[[Data], nn.Module]
 
@@ -122,7 +124,7 @@ def prepare(settings: Settings, make_model: ModelMaker, folder: Path | None = No
         points=points,
         strategy=strategy,
         plan=MappingProxyType(plan),
-        notes=(*sized, *notes, *strategy.advice(plan, steps)),
+        notes=(*filter(None, [outliers(data)]), *sized, *notes, *strategy.advice(plan, steps)),
         fingerprint=MappingProxyType(fingerprint_of(settings, data, space, seed_costs)),
         seconds=time.perf_counter() - began,
     )
@@ -209,9 +211,28 @@ def network_of(settings: Settings, data: Data, task: Task, model: nn.Module) -> 
     if options.pattern:
         notes.append(f"space.pattern '{options.pattern}': {DENSE}")
     space = space_of_one_input(model, data.normalise(data.train.images[:2]), options, s.experiment)
+    notes += frozen_parts(space, s.train.warmup.epochs)
     task.check_output(*(space.spec.shapes[name] for name in space.spec.outputs))
     s.target.check(space.describe())  # whatever is on offer, branches and all
     return space, notes
+
+
+def frozen_parts(space: Space, warmup: int) -> list[str]:
+    """A note on parameters that the model froze.
+
+    Raises:
+        UsageError: all are frozen, so that no warm-up can train anything.
+    """
+    frozen = space.frozen()
+    if not frozen:
+        return []
+    if warmup and not any(p.requires_grad for name, p in space.named_parameters() if name in space.float_names()):
+        raise UsageError(
+            "model: all its parameters are frozen (requires_grad is False), so that no training changes them. Unfreeze "
+            "those that may learn with requires_grad_(True), or keep the weights with train.warmup.epochs=0."
+        )
+    listed = ", ".join(frozen[:SHOWN]) + (f" and {len(frozen) - SHOWN} more" if len(frozen) > SHOWN else "")
+    return [f"frozen: {listed}: their float parameters stay as they are; pruning and the steps of codes are open."]
 
 
 def begins_with_convolutions(space: Space) -> bool:

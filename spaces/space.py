@@ -82,9 +82,14 @@ class Space(nn.Module):
         return [p for d in self.decisions.values() for p in d.parameters() if p.requires_grad]
 
     def network_parameters(self) -> list[nn.Parameter]:
-        """Weights, norms, biases and the steps of quantizers, which is all but the decisions."""
+        """Weights, norms, biases and the steps of quantizers that learn, which is all but the decisions."""
         decisions = {id(p) for d in self.decisions.values() for p in d.parameters()}
-        return [p for p in self.parameters() if id(p) not in decisions]
+        return [p for p in self.parameters() if p.requires_grad and id(p) not in decisions]
+
+    def frozen(self) -> list[str]:
+        """Layers of which the model froze a parameter, so that no training changes it."""
+        layers = [name for name, weights in self.spec.weights.items() if weights.frozen]
+        return layers + [name for name, norm in self.spec.norms.items() if norm.get("constant")]
 
     def float_names(self) -> list[str]:
         """Names of the entries of its state that make a float network: weights, biases and norms."""

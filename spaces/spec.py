@@ -9,8 +9,9 @@ from torch import Tensor
 from search.errors import UsageError
 from search.integer.operators import Operator, operator
 
-VERSION = 3
-ONE_INPUT_ONE_OUTPUT = 2  # the version before, which is read too
+VERSION = 4
+NOTHING_FROZEN = 3  # the version before, whose fields are among those of this one
+ONE_INPUT_ONE_OUTPUT = 2  # the version before that; both are read
 
 
 @dataclass
@@ -71,6 +72,7 @@ class WeightsSpec:
         pattern: one of spaces.patterns; empty where the weights have none.
         masked: whether the pattern is decided, so that a mask says which weights stay.
         excluded: whether the options say that the layer keeps its channels and the highest precision.
+        frozen: which of "weight" and "bias" no training changes.
     """
 
     shape: tuple[int, ...]
@@ -82,6 +84,7 @@ class WeightsSpec:
     pattern: str = ""
     masked: bool = False
     excluded: bool = False
+    frozen: tuple[str, ...] = ()
 
 
 @dataclass
@@ -108,6 +111,7 @@ class SpaceSpec:
         input_shapes: of each input, without the batch.
         slots: tensor -> for each channel (behind a flatten, feature) its place in the vector of all gates. Place 0 is
             the channel that is always open.
+        norms: name of a norm -> the arguments of its `Norm`.
         gates: name of a gate -> number of its channels. Gates lie one after another in that vector, from place 1.
         choices: name of a choice -> its options. What the choice decides names it.
         quantizers: tensor -> its quantizer. Several tensors share one where an operator keeps the scale (`scale_of`).
@@ -119,7 +123,7 @@ class SpaceSpec:
     input_shapes: tuple[tuple[int, ...], ...]
     blocks: list[BlockSpec]
     weights: dict[str, WeightsSpec]
-    norms: dict[str, dict[str, float]]
+    norms: dict[str, dict[str, Any]]
     quantizers: dict[str, QuantizerSpec]
     scale_of: dict[str, str]
     slots: dict[str, list[int]]
@@ -156,13 +160,15 @@ class SpaceSpec:
 
     @staticmethod
     def from_json(document: dict[str, Any]) -> "SpaceSpec":
-        """Raises UsageError for a description of another version than this one and the one before."""
+        """Raises UsageError for a description of another version than this one and the two before."""
         if document.get("version") == ONE_INPUT_ONE_OUTPUT:
             document = _of_this_version(document)
+        if document.get("version") == NOTHING_FROZEN:
+            document = {**document, "version": VERSION}
         if document.get("version") != VERSION:
             raise UsageError(
                 f"space: description has version {document.get('version')}; this picojoule reads "
-                f"{ONE_INPUT_ONE_OUTPUT} and {VERSION}."
+                f"{ONE_INPUT_ONE_OUTPUT} to {VERSION}."
             )
         plain = dict(document)
         plain["blocks"] = [

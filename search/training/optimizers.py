@@ -21,7 +21,7 @@ def optimizers_of(space: Space, phase: Phase) -> list[torch.optim.Optimizer]:
     What moves only every `TURN` steps has a rate that is as many times higher.
     """
     fast, slow = _quantizer_steps(space)
-    optimizers = [_of_weights(space, phase, fast + slow)]
+    optimizers = _of_weights(space, phase, fast + slow)
     if (slow or fast) and phase.schedule.mode != FLOAT:
         optimizers.append(_of_quantizers(fast, slow, phase.learning.turn))
     if phase.learning.decision_lr and space.decision_parameters():
@@ -38,10 +38,10 @@ def _quantizer_steps(space: Space) -> tuple[list[nn.Parameter], list[nn.Paramete
     return fast, slow
 
 
-def _of_weights(space: Space, phase: Phase, elsewhere: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimizer of all parameters that are no decisions and not `elsewhere`."""
+def _of_weights(space: Space, phase: Phase, elsewhere: list[nn.Parameter]) -> list[torch.optim.Optimizer]:
+    """The optimizer of all parameters that are no decisions and not `elsewhere`; none where all of them are frozen."""
     schedule, learning = phase.schedule, phase.learning
-    decayed = [w.weight for w in space.weights.values()]
+    decayed = [w.weight for w in space.weights.values() if w.weight.requires_grad]
     structures = [w.pattern.v for w in space.weights.values() if isinstance(w.pattern, Structured)]
     known = {id(p) for p in [*decayed, *elsewhere, *structures]}
     others = [p for p in space.network_parameters() if id(p) not in known]
@@ -51,11 +51,13 @@ def _of_weights(space: Space, phase: Phase, elsewhere: list[nn.Parameter]) -> to
         for parameters, decay in each
         if parameters
     ]
+    if not groups:
+        return []
     optimizer = torch.optim.SGD(groups, lr=schedule.lr, momentum=0.9, nesterov=True, fused=True)
     for parameter in (p for group in groups for p in group["params"]):
         # The fused step cannot begin with some of them: a branch gets its first gradient when it is first drawn.
         optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-    return optimizer
+    return [optimizer]
 
 
 def _of_quantizers(fast: list[nn.Parameter], slow: list[nn.Parameter], turn: int) -> torch.optim.Optimizer:

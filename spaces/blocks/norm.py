@@ -9,7 +9,7 @@ renormalized, which is training in integer mode: its values are those of the run
     batches.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,16 +22,23 @@ from spaces.quantizers.tail import refuse_one_value
 
 
 class Norm(nn.Module):
-    """Statistics and affine of `channels` channels. `frozen` makes the statistics constants, in training too."""
+    """Statistics and affine of `channels` channels.
+
+    Args:
+        constant: which of "weight" and "bias" no training changes.
+
+    Attributes:
+        frozen: whether the statistics are constants, in training too.
+    """
 
     running_mean: Tensor
     running_var: Tensor
 
-    def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+    def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1, constant: Sequence[str] = ()) -> None:
         super().__init__()
         self.eps, self.momentum, self.frozen = eps, momentum, False
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
+        self.weight = nn.Parameter(torch.ones(channels), requires_grad="weight" not in constant)
+        self.bias = nn.Parameter(torch.zeros(channels), requires_grad="bias" not in constant)
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
 

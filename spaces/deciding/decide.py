@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -97,7 +97,13 @@ def _shrunk(weights: WeightsSpec, kept: Kept, picks: Picks) -> WeightsSpec:
     assigned = None if bits is None else tuple(bits[row] for row in kept.rows.tolist())
     kernel = tuple(map(len, kept.taps)) if kept.taps else weights.shape[2:]
     shape = (len(kept.rows), len(kept.columns), *kernel)
-    return WeightsSpec(shape, weights.bias, (), assigned, masked=bool(weights.pattern) or weights.masked)
+    return WeightsSpec(
+        shape=shape,
+        bias=weights.bias,
+        assigned=assigned,
+        masked=bool(weights.pattern) or weights.masked,
+        frozen=weights.frozen,
+    )
 
 
 def _bits(weights: WeightsSpec, picks: Picks) -> tuple[int, ...] | None:
@@ -111,4 +117,4 @@ def _bits(weights: WeightsSpec, picks: Picks) -> tuple[int, ...] | None:
 
 def _picked(quantizer: QuantizerSpec, picks: Picks) -> QuantizerSpec:
     widths = quantizer.widths if quantizer.choice is None else picks[quantizer.choice]
-    return QuantizerSpec(widths, quantizer.nonnegative, quantizer.ceiling)
+    return replace(quantizer, widths=widths, choice=None)

@@ -42,10 +42,16 @@ class Op:
         assert self.weight is not None, self.name
         return tuple(self.weight.shape)
 
-    def norm_settings(self) -> dict[str, float]:
-        """eps and momentum of the batch norm that has joined the operator."""
-        assert self.norm_module is not None and self.norm_module.momentum is not None, self.name
-        return {"eps": self.norm_module.eps, "momentum": self.norm_module.momentum}
+    def norm_settings(self) -> dict[str, Any]:
+        """eps and momentum of the batch norm that has joined the operator, and its parameters that the model froze."""
+        norm = self.norm_module
+        assert norm is not None and norm.momentum is not None, self.name
+        frozen = _frozen(norm.weight, norm.bias)
+        return {"eps": norm.eps, "momentum": norm.momentum} | ({"constant": frozen} if frozen else {})
+
+    def frozen(self) -> tuple[str, ...]:
+        """Which of "weight" and "bias" are parameters that the model froze."""
+        return _frozen(self.weight, self.bias)
 
     @property
     def operator(self) -> Operator | None:
@@ -59,3 +65,8 @@ class Op:
     @property
     def picks(self) -> bool:
         return self.operator is not None and self.operator.picks
+
+
+def _frozen(weight: Tensor | None, bias: Tensor | None) -> tuple[str, ...]:
+    each = (("weight", weight), ("bias", bias))
+    return tuple(name for name, t in each if isinstance(t, nn.Parameter) and not t.requires_grad)

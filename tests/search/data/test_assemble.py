@@ -8,6 +8,7 @@ import torch
 
 from search.data.assemble import assemble
 from search.data.data import DataError, Split
+from search.data.outliers import outliers
 
 CLASSES = ("cat", "dog")
 
@@ -117,6 +118,15 @@ def test_mean_and_std_match_a_hand_count():
     data = assembled(train=floats, val=floats, test=floats)
     assert data.mean == pytest.approx((0.35, 0.6))
     assert data.std == pytest.approx(((0.35**2 + 0.65**2 + 2 * 0.15**2) ** 0.5 / 2, 0.4))
+
+
+def test_a_few_images_far_beyond_all_others_are_named():
+    images = torch.rand(40, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    split = Split(images, torch.arange(40) % 2)
+    assert outliers(assembled(train=split, val=split, test=split)) is None
+    images[13, 0, 2, 1] = -1000
+    found = outliers(assembled(train=split, val=split, test=split))
+    assert "that at index 13, which holds -1000." in found and "half of the images stay within 0.0" in found
 
 
 def test_a_mean_that_is_given_is_taken_and_refused_where_it_does_not_fit():
