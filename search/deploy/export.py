@@ -102,7 +102,6 @@ class Exporter:
                 "integer": {split: scores.value for split, scores in integer.items()},
             },
             "input": _input_of(program),
-            "classes": list(program.classes),
             "costs": costs,
             "budgets": budgets,
             "lambdas": dict(point.lambdas),

@@ -12,7 +12,7 @@ from search.data import from_arrays
 from search.integer.executor import Executor
 from search.integer.program import Program
 
-SHORT = ["strategy=fixed", "train.warmup.epochs=3", "train.finetune.epochs=1", "train.finetune.integer_epochs=1"]
+SHORT = ["strategy=fixed", "train.warmup.epochs=12", "train.finetune.epochs=1", "train.finetune.integer_epochs=1"]
 RNG = np.random.default_rng(0)
 
 
@@ -40,7 +40,7 @@ def test_accuracy_is_that_of_raw_photos(tmp_path, channels, given):
     program = Program.load(tmp_path / "run" / "program.safetensors")
     found = Executor(program).predict(test)
     assert (found == test_labels).mean() == summary["accuracy"]["integer"]["test"] > 0.6
-    assert program.classes == ("0", "1", "2") == tuple(summary["classes"])
+    assert program.classes == ("0", "1", "2") == tuple(summary["classes"]["names"])
     written = json.loads((tmp_path / "run" / "summary.json").read_text())["input"]
     assert written["shape"] == list(test.shape[1:]) and written["dtype"] == "uint8"
     assert written["takes_bytes"] is (not given)
