@@ -1,4 +1,7 @@
-"""`python -m search.compare RUN RUN [...]`: runs side by side in the terminal, as plain text."""
+"""`python -m search.compare RUN RUN [...]`: runs side by side in the terminal, as plain text.
+
+What differs stands first, in a table for each kind of figure; what is the same in all networks stands once, at the end.
+"""
 
 import argparse
 import os
@@ -15,13 +18,15 @@ from rich.text import Text
 from search.errors import UsageError
 from search.monitor.failures import ending
 from search.monitor.tables import LITERAL
-from search.monitor.words import Metric
+from search.monitor.words import COSTS, Metric
 from search.report.document import document
 from search.report.runs import RunRecord, read_run
-from search.report.settings import differing, written
+from search.report.settings import ABSENT, differing, written
+from search.report.verdicts import amount
 
 NONE = "-"
-KINDS, SPLITS = ("float", "decided", "integer"), ("val", "test")
+KINDS, SPLITS = ("integer", "decided", "float"), ("test", "val")
+ALIKE = "the same in all networks"
 WIDTH = 10_000  # columns: nothing is cut off
 NOT_SETTINGS = ("folder",)  # in which runs differ by themselves
 
@@ -51,15 +56,25 @@ def compare(folders: Sequence[Path]) -> tuple[list[Table], list[str]]:
     if not columns:
         raise UsageError(" ".join(["no network to compare.", *shown["faults"], *map(_alone, runs)]))
     names, metric = [column.name for column in columns], Metric(**shown["metric"])
+    kinds = {
+        metric.name: _scores(columns, metric),
+        "cost / budget": _costs(columns, shown["units"]),
+        "channels kept of the seed network's, channels by bits": _layers(columns),
+    }
+    alike = [row[:2] for rows in kinds.values() for row in rows if _is_alike(row)]
     tables = [
         _table("settings that differ", short, _settings(runs)),
-        _table(metric.name, names, _scores(columns, metric)),
-        _table("cost / budget", names, _costs(columns, shown["units"])),
-        _table("channels kept of the seed network's, channels by bits", names, _layers(columns)),
+        *(_table(title, names, [row for row in rows if not _is_alike(row)]) for title, rows in kinds.items()),
+        _table(ALIKE, [""], alike),
     ]
     compared = {id(column.run) for column in columns}
     alone = [_alone(run) for run in runs if id(run) not in compared]
     return [table for table in tables if table.row_count], [*shown["faults"], *alone]
+
+
+def _is_alike(row: Row) -> bool:
+    """Whether all of several networks have the same there."""
+    return len(row) > 2 and len(set(row[1:])) == 1
 
 
 def _alone(run: RunRecord) -> str:
@@ -79,8 +94,14 @@ def _column(run: RunRecord, folder: str, point: dict[str, Any]) -> Column:
 
 
 def _settings(runs: Sequence[RunRecord]) -> list[Row]:
+    """Settings that differ; null and a key that another version or group lacks are alike."""
     rows = differing([run.settings for run in runs])
-    return [(key, *map(written, values)) for key, values in rows.items() if key not in NOT_SETTINGS]
+    several = {key: [ABSENT if value is None else value for value in values] for key, values in rows.items()}
+    return [
+        (key, *map(written, values))
+        for key, values in several.items()
+        if key not in NOT_SETTINGS and any(value != values[0] for value in values)
+    ]
 
 
 def _scores(columns: Sequence[Column], metric: Metric) -> list[Row]:
@@ -89,6 +110,7 @@ def _scores(columns: Sequence[Column], metric: Metric) -> list[Row]:
         return NONE if value is None else metric.written(value)
 
     rows = [(f"{kind}, {split}", *(cell(c, kind, split) for c in columns)) for kind in KINDS for split in SPLITS]
+    rows.append(("caution", *(column.point["details"]["caution"] or NONE for column in columns)))
     rows.append(("WARNING", *(_warnings(column) for column in columns)))
     return [row for row in rows if set(row[1:]) != {NONE}]
 
@@ -100,14 +122,18 @@ def _warnings(column: Column) -> str:
 
 def _costs(columns: Sequence[Column], units: dict[str, str]) -> list[Row]:
     def cell(column: Column, name: str) -> str:
-        cost, limit = column.point["costs"].get(name), column.point["budgets"].get(name)
+        cost, promise = column.point["costs"].get(name), column.point["promises"].get(name)
         if cost is None:
             return NONE
-        if limit is None:
-            return f"{cost['found']:,.12g}"
-        return f"{cost['found']:,.12g} / {limit:,.12g} {'met' if cost['found'] <= limit else 'OVER'}"
+        if promise is None:
+            return amount(cost["found"])
+        kept = "met" if promise["met"] else f"OVER by {amount(-promise['left'])}"
+        return f"{amount(cost['found'])} / {amount(promise['limit'])} {kept}"
 
-    return [(f"{name}, {unit}", *(cell(column, name) for column in columns)) for name, unit in units.items()]
+    return [
+        (f"{COSTS.get(name, name)}, {unit}", *(cell(column, name) for column in columns))
+        for name, unit in units.items()
+    ]
 
 
 def _layers(columns: Sequence[Column]) -> list[Row]:

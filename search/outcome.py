@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 from search.deploy.export import Exporter, front_summary, refuse_mismatches, write_summary
@@ -49,6 +50,7 @@ def exported(
             write_summary(folder, summary | {"versions": versions()})
         found.append(summary)
     summary = whole_summary(experiment, found) if points[0].name else found[0]
+    summary |= {"data": _data(experiment), "date": datetime.now(UTC).isoformat(timespec="seconds")}
     summary |= {**_spent(experiment, runtime.ledger), "versions": versions()}
     write_summary(runtime.folder, summary)
     write_run_report(runtime.folder, runtime.monitor.note)
@@ -121,6 +123,12 @@ def whole_summary(experiment: Experiment, found: list[dict[str, Any]]) -> dict[s
         "points": found,
         "front": front_summary(found, experiment.task.metric.name, axis, experiment.seed_costs[axis]),
     }
+
+
+def _data(experiment: Experiment) -> dict[str, Any]:
+    """Which data set, and how many examples each split has."""
+    data = experiment.data
+    return {"name": data.name} | {split: len(data.split(split)) for split in ("train", "val", "test")}
 
 
 def _spent(experiment: Experiment, ledger: Ledger) -> dict[str, dict[str, float]]:

@@ -9,6 +9,7 @@ from math import ceil
 from statistics import mean
 
 from search.health.figures import CALIBRATED, DECIDED, QUANTIZED, SEARCHED, SWITCH, Figures
+from search.monitor.words import COSTS
 
 FAR_ERRORS, FAR_POINTS = 4.0, 5.0  # a value is far below another one by more than both
 FLOAT_POINTS = 10.0  # what budgets may take from the float network
@@ -117,7 +118,7 @@ def _lost_in_deciding(f: Figures) -> RunWarning | None:
         return None
     over = {name: cost for name, cost in f.search_costs.items() if cost > f.limits.get(name, cost)}
     if over:
-        said = ", ".join(f"{name} {cost:,.0f} of {f.limits[name]:,.0f}" for name, cost in over.items())
+        said = ", ".join(f"{COSTS.get(name, name)} {cost:,.0f} of {f.limits[name]:,.0f}" for name, cost in over.items())
         cause = f"The search ended above its budgets ({said}), and what was over them went at once."
         advice = f"{f.search_key}={2 * f.search_epochs} (now {f.search_epochs}), so that costs fall while it trains."
     else:
@@ -223,7 +224,8 @@ def _budget_unused(f: Figures) -> RunWarning | None:
     if not used or max(used.values()) >= LEAST_USED or not lost:
         return None
     said = " and ".join(
-        f"{share:.0%} of {name} ({f.costs[name]:,.0f} of {f.limits[name]:,.0f})" for name, share in used.items()
+        f"{share:.0%} of {COSTS.get(name, name)} ({f.costs[name]:,.0f} of {f.limits[name]:,.0f})"
+        for name, share in used.items()
     )
     cause, advice = UNUSED.get(f.strategy, UNUSED_ELSE)
     return RunWarning("budget_unused", f"The network uses {said}: more channels or bits would fit.", cause, advice)

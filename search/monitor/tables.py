@@ -67,7 +67,7 @@ def closing_tables(summary: dict[str, Any], words: Words) -> Iterator[Table]:
     for warning in warned(points or [summary]):
         own = [names[number] for number in warning.of] if len(warning.of) < len(points) else []
         yield warning_table(warning, own)
-    yield summary_table(summary, words.metric, details)
+    yield summary_table(summary, words, details)
 
 
 def warning_table(warning: Warned, points: Sequence[str]) -> Table:
@@ -82,12 +82,12 @@ def warning_table(warning: Warned, points: Sequence[str]) -> Table:
     return grid
 
 
-def summary_table(summary: dict[str, Any], metric: Metric, details: Details) -> Table:
+def summary_table(summary: dict[str, Any], words: Words, details: Details) -> Table:
     """Two columns: a name and what the summary says of it. What the summary lacks is left out."""
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="bold", overflow="fold")
     grid.add_column(overflow="fold")
-    for label, value in _summary_rows(summary, metric, details):
+    for label, value in _summary_rows(summary, words, details):
         grid.add_row(label, emphasized(value))
     return grid
 
@@ -104,7 +104,8 @@ def details_table(details: Details) -> Table:
     return table
 
 
-def _summary_rows(summary: dict[str, Any], metric: Metric, details: Details) -> list[tuple[str, str]]:
+def _summary_rows(summary: dict[str, Any], words: Words, details: Details) -> list[tuple[str, str]]:
+    metric = words.metric
     rows: list[tuple[str, str]] = [
         (key, str(summary[key])) for key in ("experiment", "seed", "architecture") if key in summary
     ]
@@ -119,7 +120,7 @@ def _summary_rows(summary: dict[str, Any], metric: Metric, details: Details) -> 
     for name, cost in summary.get("costs", {}).items():
         rows.append((name, _promise(cost, budgets.get(name))))
     for point in summary.get("points", []):
-        rows.append((point["point"], _point(point, metric)))
+        rows.append((point["point"], _point(point, words)))
     if "front" in summary:
         front = summary["front"]
         rows.append(("front", f"bends at {front['knee']}; hypervolume {front['hypervolume']['test']:.3f} on test"))
@@ -147,12 +148,13 @@ def _stages(stages: dict[str, float], metric: Metric) -> str:
     return ", ".join(f"{STAGES.get(name, name)} {metric.written(value)}" for name, value in stages.items())
 
 
-def _point(point: dict[str, Any], metric: Metric) -> str:
+def _point(point: dict[str, Any], words: Words) -> str:
     """A point of a front in one line."""
-    values = _by_split(point[metric.name]["integer"], metric)
+    values, caution = _by_split(point[words.metric.name]["integer"], words.metric), words.details(point, 0).caution
     costs = ", ".join(f"{cost['found']:,.12g} {cost['unit']}" for cost in point["costs"].values())
     kept = "met" if all(b["met"] for b in point["budgets"].values()) else "OVER"
-    return f"{values}; {costs}; {kept}{'; WARNING' if point.get('warnings') else ''}"
+    warned_of = "WARNING" if point.get("warnings") else ""
+    return "; ".join(filter(None, (values, caution, costs, kept, warned_of)))
 
 
 def _by_split(splits: dict[str, float], metric: Metric) -> str:

@@ -19,6 +19,18 @@ STAGES = {
 }
 
 
+# What people read for the name of a cost. In settings and in files the names on the left stand.
+COSTS = {
+    "flash_bytes": "flash",
+    "peak_ram_bytes": "peak RAM",
+    "macs": "multiply-adds",
+    "parameters": "parameters",
+    "bops": "bit operations",
+    "energy_pj": "energy",
+    "latency_cycles": "latency",
+}
+
+
 @dataclass(frozen=True)
 class Metric:
     """The figure that networks are chosen by. A higher value is better.
@@ -60,6 +72,7 @@ class Details:
 
     Attributes:
         facts: name -> worded value, one line each.
+        caution: what stands beside the metric where the metric alone misleads; "" where it does not.
         title: of the table; "" where there is no table.
         head: names of the table's columns.
         is_text: of each column, whether it holds text; other columns hold numbers.
@@ -68,6 +81,7 @@ class Details:
     """
 
     facts: Mapping[str, str]
+    caution: str = ""
     title: str = ""
     head: tuple[str, ...] = ()
     is_text: tuple[bool, ...] = ()

@@ -3,18 +3,20 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from search.errors import UsageError
 from search.files.results import RESULTS_FILE
 from search.monitor.history import HISTORY_FILE
 from search.monitor.warned import warned
-from search.monitor.words import STAGES
+from search.monitor.words import COSTS, STAGES
 from search.report import rivals, trajectories
 from search.report.layers import Layer, layers_of_model, layers_of_picks
 from search.report.rivals import Entry, Estimate
 from search.report.runs import MODEL_FILE, RunPoint, RunRecord
 from search.report.settings import ABSENT, flat
+from search.report.verdicts import facts, promises, verdict, verdict_on_all
 from search.strategies.sensitivity.table import FILE as SENSITIVITY_FILE
 from search.tasks import TASKS
 
@@ -33,24 +35,21 @@ def document(runs: Sequence[RunRecord]) -> dict[str, Any]:
     tasks = list(dict.fromkeys(run.task for run in runs))
     if len(tasks) > 1:
         raise UsageError(f"runs of different tasks ({', '.join(tasks)}) do not compare. Report each by itself.")
-    names = rivals.labels(runs)
+    words, names = TASKS[tasks[0]].words, rivals.labels(runs)
     faults = [fault for run in runs for fault in run.faults] + _incomparable(runs)
     owned = [(number, point) for number, run in enumerate(runs) for point in run.points]
     points = [_point(number, runs[number], point, faults) for number, point in owned]
     made = (rivals.entry(i, names[number], runs[number], point) for i, (number, point) in enumerate(owned))
     entries = [e for e in made if e is not None]
-    for a, b in rivals.repeated(entries):
-        first, second = (runs[owned[e.index][0]].folder for e in (a, b))
-        if first != second:
-            faults.append(
-                f"{first} and {second}: the same strategy, settings, budgets and seed. In means and intervals the one "
-                "that is better on validation data counts."
-            )
-    faults += rivals.incomplete(entries)
-    units = _units(points)
+    faults += _repeated(entries, [runs[number].folder for number, _ in owned]) + rivals.incomplete(entries)
+    units, exported = _units(points), [point for _, point in owned if point.folder]
+    of_all = verdict_on_all(exported, words.metric) if len(exported) > 1 else None
     return {
         "title": " and ".join(dict.fromkeys(_subject(run) for run in runs)),
-        "metric": asdict(TASKS[tasks[0]].words.metric),
+        "verdict": asdict(of_all) if of_all else None,
+        "facts": facts(runs),
+        "metric": asdict(words.metric),
+        "costNames": COSTS,
         "faults": faults,
         "warnings": [asdict(each) for each in warned([point.summary for _, point in owned])],
         "units": units,
@@ -61,6 +60,17 @@ def document(runs: Sequence[RunRecord]) -> dict[str, Any]:
         "budgets": [_standing(budgets, found) for budgets, found in rivals.at_budgets(entries).items()],
         "hypervolumes": {cost: found for cost in units if (found := _volumes(entries, cost))["rivals"]},
     }
+
+
+def _repeated(entries: Sequence[Entry], folders: Sequence[Path]) -> list[str]:
+    """Faults that name pairs of runs that are alike. Args: folders: of the run of each point."""
+    pairs = [(folders[a.index], folders[b.index]) for a, b in rivals.repeated(entries)]
+    return [
+        f"{first} and {second}: the same strategy, settings, budgets and seed. In means and intervals the one "
+        "that is better on validation data counts."
+        for first, second in pairs
+        if first != second
+    ]
 
 
 def _incomparable(runs: Sequence[RunRecord]) -> list[str]:
@@ -158,8 +168,8 @@ def _left_out(run: RunRecord) -> list[dict[str, str]]:
         asked, runs = _several(settings.get(f"space.{key}")), _several(settings.get(f"target.{key}"))
         beyond = [bits for bits in asked if bits and runs and bits not in runs]
         if beyond:
-            why = f"target '{settings.get('target.name')}' runs {runs}"
-            found.append({"what": f"space.{key} {beyond}", "why": why})
+            why = f"target '{settings.get('target.name')}' runs {', '.join(map(str, runs))}"
+            found.append({"what": f"{key.replace('_', ' ')} {', '.join(map(str, beyond))}", "why": why})
     widths = _several(settings.get("space.weight_bits"))
     offered = [bits for bits in widths if bits]
     activations = settings.get("space.activation_bits")
@@ -178,6 +188,9 @@ def _several(value: Any) -> list[Any]:
 
 
 def _point(number: int, run: RunRecord, point: RunPoint, faults: list[str]) -> dict[str, Any]:
+    words = TASKS[run.task].words
+    details = words.details(point.summary, MOST_DETAILS)
+    said = verdict(point, words.metric, details.caution)
     return {
         "run": number,
         "name": point.folder.name if point.folder and point.folder != run.folder else "",
@@ -188,7 +201,9 @@ def _point(number: int, run: RunRecord, point: RunPoint, faults: list[str]) -> d
         "stages": {STAGES.get(name, name): value for name, value in point.summary.get("stages", {}).items()},
         "belowFloat": point.summary.get("below_float", {}),
         "warnings": list(point.summary.get("warnings", ())),
-        "details": asdict(TASKS[run.task].words.details(point.summary, MOST_DETAILS)),
+        "details": asdict(details),
+        "verdict": asdict(said) if said else None,
+        "promises": {name: {**asdict(each), "met": each.met} for name, each in promises(point).items()},
         "costs": point.costs,
         "budgets": point.budgets,
         "lambdas": point.lambdas,

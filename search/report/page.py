@@ -17,7 +17,9 @@ ASSETS = files("search.report") / "assets"
 STYLES = ("colours", "text", "charts", "legends", "tables", "narrow")
 SCRIPTS = (
     "draw",
+    "tables",
     "text",
+    "verdict",
     "front",
     "network",
     "budgets",

@@ -1,5 +1,6 @@
 """summary.json of a run or of a point of its front. Fields of the wrong kind are named and left out."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from search.monitor import warned
 from search.tasks import TASKS
 
 SUMMARY_FILE = "summary.json"
+DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
 KINDS: dict[str, Kind] = {
     "experiment": TEXT,
     "seed": WHOLE,
@@ -27,6 +29,8 @@ KINDS: dict[str, Kind] = {
     "warnings": warned.KIND,
     "stages": by_name(FINITE),
     "below_float": by_name(FINITE),
+    "data": having({"name": TEXT}, dict.fromkeys(("train", "val", "test"), WHOLE)),
+    "date": Kind("a date and time", lambda value: TEXT.holds(value) and bool(DATE.match(value))),
     "points": Kind("a list", lambda value: isinstance(value, list)),
     "point": TEXT,
 }

@@ -51,7 +51,14 @@ class ClassWords:
         if len(names) > most:
             title, shown = f"{title}, the {most} of lowest recall among {len(names)}", worst(test["recall"], most)
         rows = tuple(self._row(names, test, i) for i in shown)
-        return Details(facts, title, HEAD, IS_TEXT, rows, CAPTION)
+        return Details(facts, self._caution(test), title, HEAD, IS_TEXT, rows, CAPTION)
+
+    def _caution(self, test: Mapping[str, Any]) -> str:
+        """The balanced accuracy, where accuracy is more than a point above it and so hides classes that fare badly."""
+        right = sum(row[number] for number, row in enumerate(test["confusion"]))
+        balanced = test["balanced_accuracy"]
+        hides = right / sum(test["images"]) - balanced > self.metric.point
+        return f"balanced over classes {self.metric.written(balanced)}" if hides else ""
 
     def _row(self, names: Sequence[str], test: Mapping[str, Any], number: int) -> tuple[str, ...]:
         shares = (test[key][number] for key in ("recall", "precision"))

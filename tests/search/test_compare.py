@@ -1,6 +1,7 @@
 """Runs side by side in the terminal."""
 
 import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -36,19 +37,32 @@ def test_what_differs_and_nothing_else(copied):
 
 def test_costs_stand_against_budgets_and_layers_side_by_side(copied):
     text = text_of([copied("gradient", 0), copied("tpe", 1, 900.0)])
-    flash = row(text, "flash_bytes, B")
+    flash = row(text, "flash, B")
     assert flash[3:6] == ["/", "500", "met"] and flash[7:] == ["/", "900", "met"]
     layers = row(text, "conv2")
     assert layers[1].endswith("/16") and ":" in layers[2]
 
 
 def test_columns_are_aligned_and_plain_off_a_terminal(copied):
-    folders = [copied("gradient", 0), copied("tpe", 0)]
+    folders = [copied("gradient", 0), copied("tpe", 0, test=0.5)]
     text = text_of(folders)
     assert text.isascii() and "\x1b" not in text and not any(line.endswith(" ") for line in text.splitlines())
     accuracies = text.split("\n\n")[1].splitlines()
-    assert len({line.index("75.00%") for line in accuracies if "test" in line and "integer" in line}) == 1
-    assert accuracies[0].index(folders[1].name) == accuracies[-1].rindex("75.00%")
+    assert accuracies[0].index(folders[0].name) == accuracies[1].index("75.00%") == accuracies[2].index("76.00%")
+    assert accuracies[0].index(folders[1].name) == accuracies[1].index("50.00%") == accuracies[2].index("51.00%")
+
+
+def test_what_is_the_same_stands_once_and_last(copied):
+    first, second = copied("gradient", 0), copied("tpe", 0, test=0.5)
+    costs = json.loads((second / "summary.json").read_text())["costs"]
+    costs["flash_bytes"]["found"] = 600
+    change_json(second / "summary.json", {"costs": costs})
+    text = text_of([first, second])
+    assert text.index("integer, test") < text.index("flash, B") < text.index("the same in all networks")
+    assert row(text, "flash, B")[-6:] == ["600", "/", "500", "OVER", "by", "100"]
+    (alike,) = [part for part in text.split("\n\n") if part.startswith("the same in all networks")]
+    assert "conv2" in alike and len(row(alike, "multiply-adds, MAC")) == 3
+    assert "the same" not in text_of([first])
 
 
 def test_a_network_with_warnings_has_a_mark_and_without_any_there_is_no_row(copied):
@@ -97,7 +111,7 @@ def test_damaged_files_are_named_and_the_rest_is_compared(copied):
 
 def test_command_prints_to_a_pipe_that_may_close(copied):
     folder = copied("gradient", 0)
-    command = f"{sys.executable} -m search.compare {folder} {folder} | head -n 1"
+    command = f"{sys.executable} -m search.compare {folder} | head -n 1"
     environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
     done = subprocess.run(command, shell=True, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.stdout.startswith("accuracy") and "Traceback" not in done.stderr

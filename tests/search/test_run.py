@@ -1,6 +1,7 @@
 """The whole way, on small data: what a run leaves, that it repeats to the bit, and what it refuses."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -28,6 +29,13 @@ def test_summary_holds_budgets_costs_accuracies_and_no_mismatch(done):
     assert all(b["met"] and b["used"] == b["found"] / b["limit"] <= 1 for b in summary["budgets"].values())
     assert summary["accuracy"]["float"]["test"] > 0.8 and summary["accuracy"]["integer"]["test"] > 0.5
     assert summary["costs"]["flash_bytes"]["found"] < summary["costs"]["flash_bytes"]["seed_network"]
+
+
+def test_summary_says_of_how_much_data_it_is_and_when_it_ended(done):
+    _, summary = done
+    ago = datetime.now(UTC) - datetime.fromisoformat(summary["date"])
+    assert timedelta(0) <= ago < timedelta(days=1)
+    assert summary["data"] == {"name": "npz", "train": 480, "val": 120, "test": 120}
 
 
 def test_files_agree_with_one_another(done):

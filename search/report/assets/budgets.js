@@ -1,68 +1,71 @@
-// Every exported point in a row: the front as a table, and a second way to select.
+// Every exported network in a row: the front as a table that sorts, and a second way to select.
 
 function budgetsSection() {
   const points = POINTS.map((point, index) => [point, index]).filter(([point]) => point.exported);
-  if (!points.length) return document.getElementById("budgets").replaceChildren();
+  if (points.length < 2) return document.getElementById("budgets").replaceChildren();
   points.sort(
     ([a], [b]) =>
       rivalOf(RUNS[a.run]) - rivalOf(RUNS[b.run]) ||
       JSON.stringify(a.budgets).localeCompare(JSON.stringify(b.budgets), "en", { numeric: true }) ||
       a.seed - b.seed,
   );
-  const costs = Object.keys(UNITS);
-  const heads = ["Network", "test", "validation", ...costs.map(costName)];
+  const columns = Object.keys(UNITS).map((name) => [name, points.some(([point]) => point.promises[name])]);
+  const heads = columns.flatMap(([name, promised]) => [capital(costName(name)), ...(promised ? [leftHead(name)] : [])]);
   section(
     "budgets",
     "All networks and their budgets",
     table(
       "rows",
-      `${capital(METRIC.name)} is that of the integers. After the slash stands the budget.`,
-      heads,
-      points.map(([point, index]) => budgetRow(point, index, costs)),
+      `${capital(METRIC.name)} is that of the integers. Press a column's name to sort by it.`,
+      ["Network", "Test", "Validation", ...heads],
+      points.map(([point, index]) => budgetRow(point, index, columns)),
+      true,
     ),
   );
 }
 
-function budgetRow(point, index, costs) {
+const leftHead = (name) => `Left of ${costName(name)} budget`;
+
+function budgetRow(point, index, columns) {
   const run = RUNS[point.run];
+  const go = () => {
+    select(index);
+    document.getElementById("network-title").focus();
+    document.getElementById("network").scrollIntoView();
+  };
   const button = html(
     "button",
-    {
-      type: "button",
-      "aria-pressed": "false",
-      on: {
-        click: () => {
-          select(index);
-          document.getElementById("network").scrollIntoView();
-        },
-      },
-    },
+    { type: "button", "aria-pressed": "false", on: { click: go } },
     swatch(rivalOf(run)),
-    `${run.rival}, seed ${point.seed}${point.name ? `, ${point.name}` : ""}${point.knee ? ", knee" : ""}`,
+    pointName(point),
   );
   const warnings = warningsOf(index);
-  const mark = warnings ? html("a", { class: "bad", href: "#warnings" }, ` ${counted(warnings, "warning")}`) : null;
-  const cells = costs.map((name) => html("td", { "data-head": costName(name) }, ...against(point, name)));
+  const mark = warnings ? html("a", { class: "bad mark-of", href: "#warnings" }, counted(warnings, "warning")) : null;
   return html(
     "tr",
     { "data-index": index },
     html("th", { scope: "row" }, button, mark),
-    html("td", { "data-head": "test" }, scored(integers(point, "test"))),
-    html("td", { "data-head": "validation" }, scored(integers(point, "val"))),
-    cells,
+    cell("Test", integers(point, "test"), scored(integers(point, "test"))),
+    cell("Validation", integers(point, "val"), scored(integers(point, "val"))),
+    columns.flatMap(([name, promised]) => costCells(point, name, promised)),
   );
 }
 
-function against(point, name) {
-  const value = point.costs[name],
-    limit = point.budgets[name];
-  if (!value) return ["–"];
-  if (limit === undefined) return [quantity(value.found, value.unit)];
-  const over = value.found > limit;
-  return [
-    `${quantity(value.found, value.unit)} / ${quantity(limit, value.unit)} `,
-    html("span", { class: over ? "bad" : "good" }, over ? "OVER" : "met"),
-  ];
+function costCells(point, name, promised) {
+  const value = point.costs[name];
+  const found = cell(capital(costName(name)), value?.found, value ? exact(value.found, value.unit) : "–");
+  return promised ? [found, cell(leftHead(name), point.promises[name]?.left, left(point, name))] : [found];
+}
+
+// What is left of a budget: "480 B (2.0%)", or by how much the budget is broken.
+function left(point, name) {
+  const promise = point.promises[name];
+  if (!promise) return html("span", { class: "quiet" }, "no budget");
+  const { unit } = point.costs[name];
+  const share = promise.limit ? ` (${percent(Math.abs(promise.left) / promise.limit, 1)})` : "";
+  return promise.met
+    ? `${exact(promise.left, unit)}${share}`
+    : html("span", { class: "bad" }, `OVER by ${exact(-promise.left, unit)}${share}`);
 }
 
 function markBudgetRow() {

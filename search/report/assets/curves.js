@@ -34,6 +34,7 @@ function curvesSection(run) {
     {
       title: `Expected cost, % of the ${run.yardstick.of}, log scale`,
       series: costs.filter((name) => run.yardstick.costs[name.slice(5)]),
+      named: true,
       value: (v, name) => (100 * v) / run.yardstick.costs[name.slice(5)],
       text: (v) => `${v.toFixed(1)}%`,
       tick: String,
@@ -41,20 +42,26 @@ function curvesSection(run) {
       log: true,
     },
     {
-      title: "Force of a cost, loss a seed network",
+      title: "Weight of each cost in the loss",
       series: Object.keys(scalars).filter((name) => name.startsWith("force/")),
+      named: true,
       value: (v) => v,
       text: (v) => v.toPrecision(3),
       tick: String,
     },
-  ].filter((chart) => chart.series.length && chart.series.some((name) => scalars[name].some((v) => v !== null)));
+  ]
+    .map((chart) => ({ ...chart, series: chart.series.filter((name) => scalars[name].some((v) => v !== null)) }))
+    .filter((chart) => chart.series.length);
+  const weights = charts.some((chart) => chart.series[0].startsWith("force/"))
+    ? " The weight of a cost is the loss that costs as high as the seed network's would add; it rises while the search is above a budget."
+    : "";
   section(
     "curves",
     "Training",
     html(
       "p",
       {},
-      `Each epoch once. In the search ${METRIC.name} is that of the network as its decisions stand, in the last epochs of fine-tuning that of the integers. Arrow keys read a curve off.`,
+      `Each epoch once. In the search ${METRIC.name} is that of the network as its decisions stand, in the last epochs of fine-tuning that of the integers. Arrow keys read a curve off.${weights}`,
     ),
     html(
       "div",
@@ -74,24 +81,24 @@ function curveFigure(run, chart) {
     "figure",
     {},
     html("figcaption", {}, chart.title),
-    chart.series.length > 1 ? legend : null,
+    chart.series.length > 1 || chart.named ? legend : null,
     figure(chart.title, (width, label) => drawCurves(width, label, run, chart)),
   );
 }
 
 function seriesName(name) {
   const [kind, what] = name.split("/");
-  return kind === "cost" || kind === "force"
-    ? costName(what)
-    : ({ train: "training", val: "validation" }[what] ?? name);
+  return kind === "cost" || kind === "force" ? capital(costName(what)) : (SPLITS[what] ?? name);
 }
 
 function drawCurves(width, label, run, chart) {
   const { epochs, scalars } = run.curves,
     height = 210;
-  const frame = { left: 44, top: 22, right: width - 8, bottom: height - 40 };
   const rows = chart.series.map((name) => scalars[name].map((v) => (v === null ? null : chart.value(v, name))));
   const known = rows.flat().filter((v) => v !== null);
+  const [top, bottom] = [22, height - 40];
+  const y = verticalAxis(chart, known, [bottom, top]);
+  const frame = { left: roomFor(y.ticks, y.text), top, right: width - 8, bottom };
   const last = Math.max(epochs.at(-1), 1),
     first = epochs[0] === last ? 0 : epochs[0];
   const x = {
@@ -102,7 +109,6 @@ function drawCurves(width, label, run, chart) {
     text: (v) => v + 1,
     title: "epoch",
   };
-  const y = verticalAxis(chart, known, [frame.bottom, frame.top]);
   const plot = svg("svg", {
     width,
     height,
@@ -138,10 +144,7 @@ function verticalAxis(chart, known, range) {
     return { scale: logarithmic(domain, range), ticks: logTicks(...domain, "%", 6), text: chart.tick };
   }
   const [low, high] = extent(values, 0.06, Math.abs(known[0]) * 1e-3 || 1e-3);
-  const domain = [
-    Math.min(...known) >= 0 ? Math.max(0, low) : low,
-    Math.min(chart.highest ?? Infinity, high),
-  ];
+  const domain = [Math.min(...known) >= 0 ? Math.max(0, low) : low, Math.min(chart.highest ?? Infinity, high)];
   return { scale: linear(domain, range), ticks: ticks(...domain, 5), text: chart.tick };
 }
 
@@ -150,7 +153,7 @@ const curveWords = (chart, rows) =>
     .map((row, i) => `${seriesName(chart.series[i])} ends at ${chart.text(row.filter((v) => v !== null).at(-1))}`)
     .join(", ");
 const phaseAt = (run, epoch) =>
-  run.curves.phases.find(({ first, last }) => epoch >= first && epoch <= last)?.name ?? "";
+  phaseName(run.curves.phases.find(({ first, last }) => epoch >= first && epoch <= last)?.name ?? "");
 
 function phaseBands(run, x, frame) {
   return run.curves.phases.map(({ name, first, last }, i) => {
@@ -168,8 +171,8 @@ function phaseBands(run, x, frame) {
         : null;
     return [
       band,
-      end - start > 6.2 * name.length
-        ? svg("text", { class: "phase", x: (start + end) / 2, y: 12, "text-anchor": "middle" }, name)
+      end - start > textWidth(phaseName(name))
+        ? svg("text", { class: "phase", x: (start + end) / 2, y: 12, "text-anchor": "middle" }, phaseName(name))
         : null,
     ];
   });

@@ -3,13 +3,11 @@
 function decisionsSection(run) {
   const { epochs, bits, gates } = run.decisions,
     title = "Decisions over the epochs of the search";
-  if (!epochs.length) {
-    const why = run.curves.epochs.length
-      ? `Strategy '${run.strategy}' trained no decisions in the epochs that ${run.historyFile} holds, so there are no trajectories.`
-      : `They stand in ${run.historyFile}, which is missing or empty.`;
-    return section("decisions", title, html("p", {}, why));
-  }
-  const widths = new Set(Object.values(bits).flatMap((layer) => layer.widths));
+  if (!epochs.length) return document.getElementById("decisions").replaceChildren();
+  const layers = Object.values(bits);
+  const widths = new Set(
+    layers.flatMap(({ widths, counts }) => widths.filter((_, i) => counts.some((each) => each[i] > 0))),
+  );
   const span = `epochs ${epochs[0] + 1} to ${epochs.at(-1) + 1}, left to right`;
   section(
     "decisions",
@@ -23,7 +21,10 @@ function decisionsSection(run) {
       Object.entries(bits).map(([name, layer]) =>
         multiple(
           name,
-          `${layer.counts[0].reduce((a, b) => a + b)} channels`,
+          counted(
+            layer.counts[0].reduce((a, b) => a + b),
+            "channel",
+          ),
           figure(`Weight bits of ${name}: ${bitsWords(layer)}`, (width, label) =>
             drawBits(width, label, layer, epochs),
           ),
@@ -49,7 +50,7 @@ const multiple = (name, note, drawing) =>
 
 const bitsWords = (layer) =>
   `in the end ${layer.widths
-    .map((width, i) => `${layer.counts.at(-1)[i]} ${width ? `at ${width} bits` : "pruned"}`)
+    .map((width, i) => `${layer.counts.at(-1)[i]} ${width ? `at ${counted(width, "bit")}` : "pruned"}`)
     .reverse()
     .join(", ")}`;
 
@@ -63,7 +64,7 @@ function drawBits(width, label, layer, epochs) {
     let top = 0;
     for (const i of order) {
       const tall = (counts[i] / total) * height;
-      const words = `epoch ${epochs[n] + 1}: ${counts[i]} ${layer.widths[i] ? `at ${layer.widths[i]} bits` : "pruned"}`;
+      const words = `epoch ${epochs[n] + 1}: ${counts[i]} ${layer.widths[i] ? `at ${counted(layer.widths[i], "bit")}` : "pruned"}`;
       const [x, y] = [pixels(n * step), pixels(top)];
       if (tall)
         plot.append(
@@ -86,26 +87,37 @@ function drawBits(width, label, layer, epochs) {
 }
 
 function gateFigures(gates, epochs, span) {
-  const key = (name, words) => html("li", {}, html("span", { class: `key ${name}` }), words);
+  const each = Object.entries(gates).map(([name, gate]) => ({
+    name,
+    channels: gate.channels,
+    values: Uint8Array.from(atob(gate.bytes), (c) => c.charCodeAt(0)),
+  }));
+  const key = (name, words, test) =>
+    each.some(({ values }) => values.some(test)) ? html("li", {}, html("span", { class: `key ${name}` }), words) : null;
   return [
     html("h3", {}, "Gates"),
     html(
       "p",
       {},
-      `Shadow value of each channel, one a row, those that end highest above; ${span}. Above one half a channel is kept.`,
+      `A gate keeps a channel while its value is above one half. One row a channel, those that end highest above; ${span}.`,
     ),
-    html("ul", { class: "legend" }, key("kept", "1, kept"), key("half", "one half"), key("dropped", "0, dropped")),
+    html(
+      "ul",
+      { class: "legend" },
+      key("kept", "1, kept", (v) => v > 170),
+      key("half", "one half", (v) => v > 85 && v <= 170),
+      key("dropped", "0, dropped", (v) => v <= 85),
+    ),
     html(
       "div",
       { class: "multiples" },
-      Object.entries(gates).map(([name, gate]) => {
-        const values = Uint8Array.from(atob(gate.bytes), (c) => c.charCodeAt(0));
-        const open = values.slice(-gate.channels).filter((v) => v > 127).length;
-        const label = `Gates of ${name}: in the end ${open} of ${gate.channels} channels are kept`;
+      each.map(({ name, channels, values }) => {
+        const open = values.slice(-channels).filter((v) => v > 127).length;
+        const label = `Gates of ${name}: in the end ${open} of ${channels} channels are kept`;
         return multiple(
           name.replace(/\/channels$/, ""),
-          `${open} of ${gate.channels} kept`,
-          figure(label, (width, words) => drawGates(width, words, values, gate.channels, epochs.length)),
+          `${open} of ${counted(channels, "channel")} kept`,
+          figure(label, (width, words) => drawGates(width, words, values, channels, epochs.length)),
         );
       }),
     ),

@@ -19,25 +19,11 @@ const svg = (name, attributes = {}, ...children) =>
 function section(id, title, ...children) {
   document
     .getElementById(id)
-    .replaceChildren(html("h2", { id: `${id}-title` }, title), ...children.flat(Infinity).filter(Boolean));
+    .replaceChildren(
+      html("h2", { id: `${id}-title`, tabindex: -1 }, title),
+      ...children.flat(Infinity).filter(Boolean),
+    );
 }
-
-const table = (kind, caption, heads, rows) =>
-  html(
-    "table",
-    { class: kind },
-    html("caption", {}, caption),
-    html(
-      "thead",
-      {},
-      html(
-        "tr",
-        {},
-        heads.map((head) => html("th", { scope: "col" }, head)),
-      ),
-    ),
-    html("tbody", {}, rows),
-  );
 
 const DRAWN = new Set();
 
@@ -105,6 +91,11 @@ function extent(values, room, least = 0) {
   return [low - room * spread, high + room * spread];
 }
 
+// About how wide a text of a figure is, in pixels; no less than it is.
+const textWidth = (text) => 7 * String(text).length;
+// Where a plot begins, so that the numbers of its axis have room on the left.
+const roomFor = (values, text) => 14 + Math.max(18, ...values.map((value) => textWidth(text(value))));
+
 // Grid, ticks and titles of a plot. `x` and `y`: {scale, ticks, text, title}.
 function axes(frame, x, y) {
   const { left, top, right, bottom } = frame;
@@ -114,9 +105,10 @@ function axes(frame, x, y) {
   const marks = x.ticks.map((tick) =>
     svg("line", { class: "tick", x1: x.scale(tick), x2: x.scale(tick), y1: bottom, y2: bottom + 4 }),
   );
+  const inside = (tick) => Math.min(x.scale(tick), right + 8 - textWidth(x.text(tick)) / 2);
   const numbers = [
     ...y.ticks.map((tick) => svg("text", { x: left - 8, y: y.scale(tick) + 4, "text-anchor": "end" }, y.text(tick))),
-    ...x.ticks.map((tick) => svg("text", { x: x.scale(tick), y: bottom + 18, "text-anchor": "middle" }, x.text(tick))),
+    ...x.ticks.map((tick) => svg("text", { x: inside(tick), y: bottom + 18, "text-anchor": "middle" }, x.text(tick))),
   ];
   const base = svg("line", { class: "axis", x1: left, x2: right, y1: bottom, y2: bottom });
   const titles = [

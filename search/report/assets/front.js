@@ -8,8 +8,8 @@ const hasCost = (point) => point.costs[cost]?.found > 0 && shown(point) !== null
 function frontSection() {
   if (!POINTS.length)
     return section("front", "Front", html("p", {}, "No architecture has been measured yet: the run is unfinished."));
+  if (POINTS.length < 2) return document.getElementById("front").replaceChildren();
   const tested = POINTS.filter((point) => point.exported && isTested(point)).length;
-  const untested = POINTS.filter((point) => point.exported && !isTested(point)).length;
   section(
     "front",
     `${capital(METRIC.name)} and cost`,
@@ -17,18 +17,22 @@ function frontSection() {
       "p",
       {},
       `Every point is a whole network, lowered to integers. ${capital(METRIC.name)} is that of the integers`,
-      tested
-        ? " on test data; which points make the front (the line) was settled on validation data alone."
-        : " on validation data: there is no test data in these runs.",
-      tested && untested ? " Hollow markers are points without test data, at what they reach on validation data." : "",
+      tested ? " on test data." : " on validation data: there is no test data in these runs.",
+      POINTS.some((point) => point.knee) ? ` From the knee of a front on, less cost takes more ${METRIC.name}.` : "",
     ),
     costChoice(),
-    figure(FRONT_LABEL, drawFront, { class: "chart tall" }),
-    frontLegend(),
+    html("div", { id: "front-figure" }, ...frontFigure()),
+    html("p", { class: "which", id: "chosen", "aria-live": "polite" }),
   );
 }
 
+const frontFigure = () => [figure(FRONT_LABEL, drawFront, { class: "chart tall" }), frontLegend()];
+
 function costChoice() {
+  const choose = (name) => {
+    cost = name;
+    document.getElementById("front-figure").replaceChildren(...frontFigure());
+  };
   const choices = Object.keys(UNITS).map((name) =>
     html(
       "label",
@@ -38,41 +42,53 @@ function costChoice() {
         name: "cost",
         value: name,
         checked: name === cost ? "" : null,
-        on: {
-          change: () => {
-            cost = name;
-            document
-              .querySelector("#front .chart")
-              .replaceWith(figure(FRONT_LABEL, drawFront, { class: "chart tall" }));
-          },
-        },
+        on: { change: () => choose(name) },
       }),
-      html("span", {}, costName(name)),
+      html("span", {}, capital(costName(name))),
     ),
   );
   return html("fieldset", { class: "choice" }, html("legend", {}, "Cost"), choices);
 }
 
+// Of what is drawn alone.
 function frontLegend() {
-  const items = RIVALS.map((name, i) => html("li", {}, swatch(i), name));
-  const measured = POINTS.some((point) => !point.exported);
+  const drawn = POINTS.filter(hasCost);
+  const key = (look, words) => html("li", {}, html("span", { class: `key ${look}` }), words);
+  const has = (test) => drawn.some(test);
   return html(
     "ul",
     { class: "legend" },
-    items,
-    html("li", {}, html("span", { class: "key line" }), "front of all"),
-    measured ? html("li", {}, html("span", { class: "key faint" }), "measured on the way, on validation data") : null,
+    RIVALS.map((name, i) => (has((point) => rivalOf(RUNS[point.run]) === i) ? html("li", {}, swatch(i), name) : null)),
+    DATA.fronts[cost].length > 1 ? key("line", "front: none as good on validation data for less") : null,
+    drawn.length && floatValue() !== null
+      ? key("line dashed", `float network${RUNS.length > 1 ? "s, mean" : ""}: ${scored(floatValue())}`)
+      : null,
+    budgetsOf(drawn).length ? key("line dotted", "budget") : null,
+    has(isTested) && has((point) => point.exported && !isTested(point))
+      ? key("hollow", "no test data: on validation data")
+      : null,
+    has((point) => !point.exported) ? key("faint", "measured on the way, on validation data") : null,
   );
 }
 
 function drawFront(width, label) {
   const points = POINTS.filter(hasCost);
   const height = Math.round(Math.min(460, Math.max(300, width * 0.5)));
-  const frame = { left: 46, top: 26, right: width - 14, bottom: height - 44 };
   const plot = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": label });
   if (!points.length)
     return fill(plot, {}, [svg("text", { x: 0, y: 20 }, `No point has a figure for ${costName(cost)}.`)]);
-  const [x, y] = frontScales(points, frame);
+  const values = [...points.map(shown), ...(floatValue() === null ? [] : [floatValue()])];
+  const ys = within(values, ...extent(values, 0.12, 0.02));
+  const left = roomFor(ticks(...ys, 6), scoredTick);
+  const x = costAxis(points, [left, width - 14]);
+  const lanes = laned(budgetsOf(points), x, width);
+  const frame = { left, top: 34 + LANE * lanes.length, right: width - 14, bottom: height - 44 };
+  const y = {
+    scale: linear(ys, [frame.bottom, frame.top]),
+    ticks: ticks(...ys, 6),
+    text: scoredTick,
+    title: metricTitle(" of the integers"),
+  };
   const order = [...points].sort((a, b) => a.costs[cost].found - b.costs[cost].found || shown(a) - shown(b));
   const marks = order.map((point) => marker(point, x, y));
   const group = svg(
@@ -80,45 +96,29 @@ function drawFront(width, label) {
     { role: "radiogroup", "aria-label": "Points of the front", on: { keydown: (event) => walk(event, marks) } },
     [...marks].sort((a, b) => Number(a.dataset.exported) - Number(b.dataset.exported)),
   );
-  fill(plot, {}, [
-    axes(frame, x, y),
-    budgetLines(points, x, frame),
-    floatLine(points, x, y, frame),
-    frontLine(x, y),
-    group,
-  ]);
+  fill(plot, {}, [axes(frame, x, y), budgetLines(lanes, x, frame), floatLine(y, frame), frontLine(x, y), group]);
   settleTabs(marks);
   return plot;
 }
 
-function frontScales(points, frame) {
+function costAxis(points, range) {
   const costs = points.map((point) => point.costs[cost].found);
-  const values = [...points.map(shown), ...(floatValue() ? [floatValue()] : [])];
-  const [low, high] = extent(values, 0.12, 0.02);
   const spread = Math.max(Math.log(Math.max(...costs) / Math.min(...costs)), 0.7);
-  const xs = [Math.min(...costs) * Math.exp(-0.07 * spread), Math.max(...costs) * Math.exp(0.07 * spread)];
-  const domain = costs.length === 1 ? [costs[0] / 2, costs[0] * 2] : xs;
-  const ys = within(values, low, high);
-  const x = {
-    scale: logarithmic(domain, [frame.left, frame.right]),
-    ticks: logTicks(...domain, UNITS[cost], Math.floor((frame.right - frame.left) / 58)),
+  const domain = [Math.min(...costs) * Math.exp(-0.07 * spread), Math.max(...costs) * Math.exp(0.07 * spread)];
+  return {
+    domain,
+    scale: logarithmic(domain, range),
+    ticks: logTicks(...domain, UNITS[cost], Math.floor((range[1] - range[0]) / 58)),
     text: (v) => quantity(v, UNITS[cost]),
-    title: `${costName(cost)}, log scale`,
+    title: `${capital(costName(cost))}, log scale`,
   };
-  const y = {
-    scale: linear(ys, [frame.bottom, frame.top]),
-    ticks: ticks(...ys, 6),
-    text: scoredTick,
-    title: metricTitle(" of the integers"),
-  };
-  return [x, y];
 }
 
 function marker(point, x, y) {
   const index = POINTS.indexOf(point),
     rival = rivalOf(RUNS[point.run]);
-  const over = Object.entries(point.budgets).some(([name, limit]) => point.costs[name]?.found > limit);
-  const name = `${pointName(point)}: ${splitName(point)} ${METRIC.name} ${scored(shown(point))}, ${costName(cost)} ${quantity(point.costs[cost].found, UNITS[cost])}${over ? ", over budget" : ""}`;
+  const over = Object.values(point.promises).some((promise) => !promise.met);
+  const name = `${pointName(point)}: ${splitName(point)} ${METRIC.name} ${scored(shown(point))}, ${costName(cost)} ${exact(point.costs[cost].found, UNITS[cost])}${over ? ", over budget" : ""}`;
   const classes = [
     "point",
     `r${rival % SHAPES.length}`,
@@ -157,14 +157,14 @@ function marker(point, x, y) {
 function tipLines(point) {
   const scores = ["test", "val"]
     .filter((split) => integers(point, split) !== null)
-    .map((split) => `${split} ${scored(integers(point, split))}`);
+    .map((split) => `${SPLITS[split]} ${scored(integers(point, split))}`);
   const costs = Object.entries(point.costs).map(
-    ([name, value]) => `${costName(name)} ${quantity(value.found, value.unit)}`,
+    ([name, value]) => `${capital(costName(name))} ${exact(value.found, value.unit)}`,
   );
   return [
     `Integers: ${scores.join(", ")}`,
-    costs.join(" · "),
-    point.exported ? "Enter or click shows the network" : "Measured, not exported",
+    ...costs,
+    point.exported ? "Enter or click chooses the network" : "Measured, not exported",
   ];
 }
 
@@ -205,27 +205,42 @@ function frontLine(x, y) {
   return svg("polyline", { class: "front-line", points: path.join(" ") });
 }
 
-function budgetLines(points, x, frame) {
-  const values = [...new Set(points.map((point) => point.budgets[cost]).filter(Boolean))];
-  return values
-    .filter((value) => x.scale(value) > frame.left && x.scale(value) < frame.right)
-    .map((value) =>
-      svg(
+const budgetsOf = (points) =>
+  [...new Set(points.map((point) => point.budgets[cost]).filter(Boolean))].sort((a, b) => a - b);
+
+const LANE = 15,
+  MOST_LANES = 3;
+
+// Names of budgets stand above the plot, where no point is, in as many lanes as keep them off each other. What finds no
+// room has its line and no name.
+function laned(values, x, width) {
+  const lanes = [];
+  for (const value of values.filter((each) => each > x.domain[0] && each < x.domain[1])) {
+    const text = exact(value, UNITS[cost]),
+      half = textWidth(text) / 2;
+    const middle = Math.min(Math.max(x.scale(value), half), width - half);
+    const free = lanes.findIndex((lane) => lane.at(-1).end + 10 < middle - half);
+    const entry = { value, text, middle, end: middle + half };
+    if (free >= 0) lanes[free].push(entry);
+    else if (lanes.length < MOST_LANES) lanes.push([entry]);
+    else lanes.at(-1).push({ ...entry, text: "", end: lanes.at(-1).at(-1).end });
+  }
+  return lanes;
+}
+
+function budgetLines(lanes, x, frame) {
+  return lanes.flatMap((lane, i) =>
+    lane.map(({ value, text, middle }) => {
+      const at = x.scale(value),
+        base = frame.top - 15 - LANE * i; // above the ring of a point at the edge
+      return svg(
         "g",
         { class: "budget", "aria-hidden": "true" },
-        svg("line", { x1: x.scale(value), x2: x.scale(value), y1: frame.top - 6, y2: frame.bottom }),
-        svg(
-          "text",
-          {
-            x: x.scale(value) - 4,
-            y: frame.bottom - 6,
-            "text-anchor": "start",
-            transform: `rotate(-90 ${x.scale(value) - 4} ${frame.bottom - 6})`,
-          },
-          `budget ${quantity(value, UNITS[cost])}`,
-        ),
-      ),
-    );
+        svg("line", { x1: at, x2: at, y1: base + 3, y2: frame.bottom }),
+        svg("text", { x: middle, y: base, "text-anchor": "middle" }, text),
+      );
+    }),
+  );
 }
 
 function floatValue() {
@@ -235,24 +250,10 @@ function floatValue() {
   return found.length ? found.reduce((a, b) => a + b) / found.length : null;
 }
 
-// Its name stands on the side with fewer points.
-function floatLine(points, x, y, frame) {
+// Its name and value stand in the legend, where they lie on no point.
+function floatLine(y, frame) {
   const value = floatValue();
   if (value === null) return null;
-  const height = y.scale(value),
-    middle = (frame.left + frame.right) / 2;
-  const near = points
-    .filter((point) => Math.abs(y.scale(shown(point)) - height + 8) < 20)
-    .map((point) => x.scale(point.costs[cost].found));
-  const atLeft = near.filter((at) => at < middle).length < near.filter((at) => at >= middle).length;
-  return svg(
-    "g",
-    { class: "float", "aria-hidden": "true" },
-    svg("line", { x1: frame.left, x2: frame.right, y1: height, y2: height }),
-    svg(
-      "text",
-      { x: atLeft ? frame.left + 4 : frame.right, y: height - 5, "text-anchor": atLeft ? "start" : "end" },
-      `float network${RUNS.length > 1 ? "s, mean" : ""} ${scored(value)}`,
-    ),
-  );
+  const at = y.scale(value);
+  return svg("line", { class: "float", "aria-hidden": "true", x1: frame.left, x2: frame.right, y1: at, y2: at });
 }

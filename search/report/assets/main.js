@@ -15,6 +15,7 @@ function firstPoint() {
 function select(index) {
   selected = index;
   networkSection();
+  chosenLine();
   settleTabs(frontMarks());
   markBudgetRow();
   if (POINTS[index].run !== chosenRun) chooseRun(POINTS[index].run);
@@ -29,39 +30,13 @@ function chooseRun(index) {
   if (held === "which-run") document.getElementById(held).focus();
 }
 
-function headSection() {
-  const unfinished = RUNS.filter((run) => !run.finished).length;
-  const parts = [
-    counted(RUNS.length, "run"),
-    counted(exported.length, "network"),
-    counted(RIVALS.length, "strategy", "strategies"),
-    unfinished ? `${unfinished} unfinished` : null,
-  ];
-  const faults = DATA.faults.length
-    ? html(
-        "details",
-        { class: "notice", open: "" },
-        html("summary", {}, `${counted(DATA.faults.length, "thing")} to know about these files`),
-        html(
-          "ul",
-          {},
-          DATA.faults.map((fault) => html("li", {}, fault)),
-        ),
-      )
-    : null;
-  fill(document.getElementById("head"), {}, [
-    html("p", { class: "kicker" }, "picojoule report"),
-    html("h1", {}, DATA.title),
-    html("p", { class: "lede" }, parts.filter(Boolean).join(" · ")),
-    warningsNotice(),
-    faults,
-  ]);
-}
-
+// A single network is what its reader came for; of several the front is.
+if (exported.length < 2) document.querySelector("main").prepend(document.getElementById("network"));
 headSection();
 frontSection();
-networkSection();
 budgetsSection();
 rivalsSection();
+networkSection();
+chosenLine();
 chooseRun(chosenRun);
 markBudgetRow();

@@ -16,10 +16,10 @@ function networkSection() {
     "The network found",
     html(
       "p",
-      { class: "which", "aria-live": "polite" },
+      { class: "which" },
       swatch(rivalOf(run)),
       html("strong", {}, pointName(point)),
-      " architecture ",
+      ", architecture ",
       html("code", {}, point.architecture || "unknown"),
     ),
     html("div", { class: "pair" }, costTable(point), scoreTable(point)),
@@ -32,75 +32,89 @@ function networkSection() {
 function scoreTable(point) {
   const kinds = [
     ["float", "Float network"],
-    ["decided", "Decided, before integers"],
-    ["integer", "Integers, as exported"],
+    ["decided", "Decided network"],
+    ["integer", "Exported integers"],
   ].filter(([kind]) => point.scores[kind]);
   const rows = kinds.map(([kind, name]) =>
     html(
       "tr",
       { class: kind === "integer" ? "strong" : "" },
       html("th", { scope: "row" }, name),
-      html("td", {}, scored(point.scores[kind].val)),
-      html("td", {}, scored(point.scores[kind].test)),
+      cell("Validation", point.scores[kind].val, scored(point.scores[kind].val)),
+      cell("Test", point.scores[kind].test, scored(point.scores[kind].test)),
     ),
   );
-  return table("plain", capital(METRIC.name), ["", "validation", "test"], rows);
+  return table("plain", capital(METRIC.name), ["Network", "Validation", "Test"], rows);
 }
 
 function costTable(point) {
   const rows = Object.entries(point.costs).map(([name, value]) => {
     const limit = point.budgets[name];
-    const verdict = limit === undefined ? html("span", { class: "quiet" }, "no budget") : gauge(value.found, limit);
     const part = value.seed_network ? percent(value.found / value.seed_network, 1) : "–";
     return html(
       "tr",
       {},
-      html("th", { scope: "row" }, costName(name)),
-      html("td", {}, exact(value.found, value.unit)),
-      html("td", {}, limit === undefined ? "–" : exact(limit, value.unit)),
-      html("td", { class: "wide" }, verdict),
-      html("td", {}, part),
+      html("th", { scope: "row" }, capital(costName(name))),
+      cell("Found", value.found, exact(value.found, value.unit)),
+      cell("Budget", limit, limit === undefined ? "–" : exact(limit, value.unit)),
+      cell("Left of it", NaN, limit === undefined ? left(point, name) : gauge(point, name)),
+      cell("Of seed network", value.found, part),
     );
   });
-  const heads = ["Cost", "found", "budget", "used", "of seed network"];
-  return table("plain budgets", "Costs and budgets", heads, rows);
+  const heads = ["Cost", "Found", "Budget", "Left of it", "Of seed network"];
+  const caption = [
+    html("strong", {}, "Costs and budgets."),
+    " The seed network is the one that the search began with.",
+  ];
+  return table("rows budgets", html("span", {}, ...caption), heads, rows);
 }
 
-function gauge(found, limit) {
-  const over = found > limit;
+function gauge(point, name) {
+  const { limit, met } = point.promises[name],
+    used = limit ? (100 * point.costs[name].found) / limit : 0;
+  const bar = html("span", { style: `width:${Math.min(100, used)}%` });
   return html(
     "span",
-    { class: `gauge${over ? " over" : ""}` },
-    html("span", { class: "track" }, html("span", { style: `width:${Math.min(100, (100 * found) / limit)}%` })),
-    `${percent(found / limit, 1)} ${over ? "OVER" : "met"}`,
+    { class: `gauge${met ? "" : " over"}` },
+    html("span", { class: "track", "aria-hidden": "true" }, bar),
+    met ? html("span", { class: "good" }, "met, ", left(point, name)) : left(point, name),
   );
 }
 
 function remarks(point) {
   const { numpy, elements_compared: compared, tensors_compared: tensors } = point.mismatches;
-  const lines = [
-    compared
-      ? `Of ${counted(compared, "element")} in ${counted(tensors, "tensor")} the NumPy executor computes ${numpy ? `${numpy.toLocaleString("en")} otherwise than training: a defect.` : "every one as training does."}`
-      : null,
-    ...onTheWay(point),
-    ...Object.entries(point.details.facts).map(([name, said]) => `${capital(name)}: ${said}.`),
-    point.pattern.pattern
-      ? `Pattern ${point.pattern.pattern}: ${counted(point.pattern.zeros, "zero")} in ${counted(point.pattern.weights, "weight")}; no cost falls by them.`
-      : null,
+  const { pattern, zeros, weights } = point.pattern;
+  const stages = Object.entries(point.stages).map(([name, value]) => `${name} ${scored(value)}`);
+  const against = Object.entries(point.belowFloat).map(
+    ([split, value]) =>
+      `${SPLITS[split] ?? split} ${value ? `${difference(Math.abs(value))} ${value < 0 ? "above" : "below"}` : "the same"}`,
+  );
+  const files = Object.entries(point.files).map(([name, bytes]) => `${name} ${quantity(bytes, "B")}`);
+  const facts = [
+    ...Object.entries(point.details.facts).map(([name, said]) => [capital(name), said]),
+    ["Against the float network", against.join(", ")],
+    ["On the way, on validation data", stages.join(", ")],
+    [
+      "Executor against training",
+      compared
+        ? `${counted(compared, "element")} of ${counted(tensors, "tensor")} compared; ${numpy ? `${numpy.toLocaleString("en")} differ: a defect` : "all are equal"}`
+        : "",
+    ],
+    [
+      `Pattern ${pattern}`,
+      pattern ? `${counted(zeros, "zero")} in ${counted(weights, "weight")}; no cost falls by them` : "",
+    ],
+    ["Files", files.join(", ")],
+  ].filter(([, said]) => said);
+  return [
+    facts.length ? html("dl", { class: "facts remarks" }, factItems(facts)) : null,
     point.exported
       ? null
-      : "Measured on validation data and not exported: its decisions only. A layer that shares another's channels is listed with all of its own.",
-  ];
-  return lines.filter(Boolean).map((line) => html("p", { class: "remark" }, line));
-}
-
-// The metric at every stage of the run, and how far the integers are below the float network.
-function onTheWay(point) {
-  const stages = Object.entries(point.stages).map(([name, value]) => `${name} ${scored(value)}`);
-  const below = Object.entries(point.belowFloat).map(([split, value]) => `${split} ${difference(value)}`);
-  return [
-    below.length ? `Below the float network: ${below.join(", ")}.` : null,
-    stages.length ? `On the way, on validation data: ${stages.join(", ")}.` : null,
+      : html(
+          "p",
+          { class: "remark" },
+          "Measured on validation data and not exported: its decisions only. A layer that shares another's channels is listed with all of its own.",
+        ),
   ];
 }
 
@@ -114,21 +128,25 @@ function layerTable(point) {
   const widest = Math.max(...point.layers.map((layer) => Math.max(layer.kept, layer.channels ?? 0)));
   const widths = new Set(point.layers.flatMap((layer) => Object.keys(layer.bits).map(Number)));
   if (point.layers.some((layer) => layer.channels > layer.kept)) widths.add(0);
+  const grey = point.layers.some((layer) => layer.kept && !Object.keys(layer.bits).length)
+    ? html("li", {}, html("span", { class: "key unweighted" }), "layer without weights")
+    : null;
   const heads = ["Layer", "Channels kept, by weight bits", ...columns.map(([, head]) => head)];
   const rows = point.layers.map((layer) => layerRow(layer, columns, most, widest));
   return html(
     "div",
     {},
     html("h3", {}, "Layer by layer"),
-    bitLegend(widths),
-    table("layers", layerCaption(point), heads, rows),
+    bitLegend(widths, grey),
+    table("layers", layerCaption(point), heads, rows, true),
   );
 }
 
 // What the task says of the network beside the metric: a table that it has worded.
 function detailsTable(point) {
-  const { title, head, rows, caption } = point.details;
+  const { title, head, is_text: isText, rows, caption } = point.details;
   if (!rows.length) return null;
+  const value = (text, i) => (isText[i] ? NaN : Number.parseFloat(text.replaceAll(",", "")));
   return html(
     "div",
     {},
@@ -136,26 +154,25 @@ function detailsTable(point) {
     table(
       "rows details",
       caption,
-      head,
+      head.map(capital),
       rows.map(([name, ...cells]) =>
         html(
           "tr",
           {},
           html("th", { scope: "row" }, name),
-          cells.map((text, i) => html("td", { "data-head": head[i + 1] }, text)),
+          cells.map((text, i) => cell(capital(head[i + 1]), value(text, i + 1), text)),
         ),
       ),
+      true,
     ),
   );
 }
 
 function layerCaption(point) {
   const peak = point.layers.find((layer) => layer.peak);
-  const unweighted = point.layers.some((layer) => layer.kept && !Object.keys(layer.bits).length);
   return [
-    "8:13 is 13 channels with 8 bits.",
+    "Layers stand in the order in which they run; press a column's name to sort by it.",
     "Bars of channels are as long as the square root of their number, those of costs to one scale a column.",
-    unweighted ? "Grey channels belong to layers without weights." : "",
     peak ? `RAM peaks at ${peak.name}, with ${exact(peak.costs.peak_ram_bytes, "B")} of activations alive.` : "",
   ]
     .filter(Boolean)
@@ -170,18 +187,23 @@ function layerRow(layer, columns, most, widest) {
     if (value === undefined) return html("td", { "data-head": head, class: "cost" }, "–");
     return html(
       "td",
-      { "data-head": head, class: `cost${peak ? " peak" : ""}` },
-      html("span", { class: "bar", style: `width:${(100 * value) / most[name]}%` }),
+      { "data-head": head, "data-value": value, class: `cost${peak ? " peak" : ""}` },
       html("span", { class: "number" }, value ? quantity(value, unit) : "0", peak ? html("em", {}, " peak") : null),
+      html("span", { class: "bar", "aria-hidden": "true", style: `width:${(100 * value) / most[name]}%` }),
     );
   });
   return html(
     "tr",
     {},
-    html("th", { scope: "row" }, html("span", { class: "name" }, layer.name), html("span", { class: "op" }, layer.op)),
+    html(
+      "th",
+      { scope: "row" },
+      html("span", { class: "name" }, layer.name),
+      html("span", { class: "op" }, layer.op.replaceAll("_", " ")),
+    ),
     html(
       "td",
-      { class: "channels", "data-head": "Channels" },
+      { class: "channels", "data-head": "Channels", "data-value": layer.kept },
       channelBar(layer, widest),
       html("span", { class: "number" }, kept, html("span", { class: "op" }, ` ${bitsText(layer.bits)}`)),
     ),
@@ -201,7 +223,12 @@ function channelBar(layer, widest) {
     html("span", {
       class: width === "none" ? "unweighted" : bitClass(width),
       style: `flex-grow:${count}`,
-      title: width === "none" ? `${count} channels` : width ? `${count} channels at ${width} bits` : `${count} pruned`,
+      title:
+        width === "none"
+          ? counted(count, "channel")
+          : width
+            ? `${counted(count, "channel")} at ${counted(width, "bit")}`
+            : `${count} pruned`,
     }),
   );
   return html(

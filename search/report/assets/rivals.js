@@ -3,21 +3,30 @@
 const ROW = 30,
   HEAD = 30;
 
+// One strategy with one seed has nothing to be compared with: its networks stand in the table above already.
 function rivalsSection() {
-  if (!DATA.budgets.length || POINTS.filter((point) => point.exported).length < 2)
-    return document.getElementById("rivals").replaceChildren();
+  const compared = DATA.budgets.some(({ rivals }) => rivals.length > 1 || rivals[0].values.length > 1);
+  if (POINTS.filter((point) => point.exported).length < 2) return document.getElementById("rivals").replaceChildren();
+  if (!compared) return hypervolumeSection();
   section(
     "rivals",
     "Rivals at fixed budgets",
     html(
       "p",
       {},
-      `${capital(METRIC.name)} of the integers, on test data where there is some; of each seed the network that is best on validation data. Markers are means over seeds, small strokes the seeds, lines the 95% intervals of the means (Student's t, wide where seeds are few; none for one seed). A strategy without budgets stands where its network keeps them.`,
+      `${capital(METRIC.name)} of the integers, on test data where there is some; of each seed the network that is best on validation data. Markers are means over seeds, small strokes the seeds, lines the 95% intervals of the means (Student's t, wide where seeds are few; none for one seed); a line that ends at the edge goes on beyond it. A strategy without budgets stands where its network keeps them.`,
     ),
     figure(`Mean ${METRIC.name} and interval of every rival at every budget`, drawRivals),
     rivalTable(),
-    hypervolumeTable(),
+    Object.keys(DATA.hypervolumes).length ? html("h3", {}, "Hypervolume") : null,
+    hypervolumes(),
   );
+}
+
+function hypervolumeSection() {
+  const found = hypervolumes();
+  if (found.length) section("rivals", "Hypervolume of the front", found);
+  else document.getElementById("rivals").replaceChildren();
 }
 
 function drawRivals(width, label) {
@@ -27,11 +36,8 @@ function drawRivals(width, label) {
     row = wide ? ROW : ROW + 14;
   const height = groups.reduce((sum, group) => sum + HEAD + group.rivals.length * row, 0) + 46;
   const frame = { left: gutter + 8, right: width - 16, top: 8, bottom: height - 40 };
-  const reach = groups.flatMap((group) =>
-    group.rivals.flatMap((each) => [each.mean - (each.half ?? 0), each.mean + (each.half ?? 0), ...each.values]),
-  );
-  const [low, high] = extent(reach, 0.05, 0.01);
-  const domain = within(reach, low, high);
+  const values = groups.flatMap((group) => group.rivals.flatMap((each) => each.values));
+  const domain = within(values, ...extent(values, 0.3, 0.01));
   const x = {
     scale: linear(domain, [frame.left, frame.right]),
     ticks: ticks(...domain, (frame.right - frame.left) / 80),
@@ -112,17 +118,17 @@ function rivalTable() {
       html("th", { scope: "row" }, budgetText(group.budgets)),
       RIVALS.map((name) => {
         const found = group.rivals.find((each) => each.rival === name);
-        return html("td", { "data-head": name }, found ? meanText(found, scored) : "–");
+        return cell(name, found?.mean, found ? meanText(found, scored) : "–");
       }),
     ),
   );
-  return table("rows", "Mean ± half of the 95% interval", heads, rows);
+  return table("rows", "Mean ± half of the 95% interval over seeds", heads, rows, true);
 }
 
-function hypervolumeTable() {
+function hypervolumes() {
   const costs = Object.keys(DATA.hypervolumes);
-  if (!costs.length) return null;
-  const heads = ["Strategy", ...costs.map(costName)];
+  if (!costs.length) return [];
+  const heads = ["Strategy", ...costs.map((each) => capital(costName(each)))];
   const rows = RIVALS.map((name, i) =>
     html(
       "tr",
@@ -130,22 +136,17 @@ function hypervolumeTable() {
       html("th", { scope: "row" }, swatch(i), name),
       costs.map((each) => {
         const found = DATA.hypervolumes[each].rivals.find((volume) => volume.rival === name);
-        return html("td", { "data-head": costName(each) }, found ? meanText(found, (value) => value.toFixed(3)) : "–");
+        return cell(capital(costName(each)), found?.mean, found ? meanText(found, (value) => value.toFixed(3)) : "–");
       }),
     ),
   );
-  const corners = costs.map(
-    (each) => `${quantity(DATA.hypervolumes[each].seedCost, UNITS[each])} of ${costName(each).toLowerCase()}`,
-  );
-  return html(
-    "div",
-    {},
-    html("h3", {}, "Hypervolume"),
+  const corners = costs.map((each) => `${exact(DATA.hypervolumes[each].seedCost, UNITS[each])} of ${costName(each)}`);
+  return [
     html(
       "p",
       {},
-      `The best ${METRIC.name} that a limit on the cost allows, summed over octaves of that limit, up to the seed network's cost (${corners.join(", ")}): the corner is fixed, at that cost and where ${METRIC.name} is 0. More is better. Compare only strategies with as many budgets a seed.`,
+      `The best ${METRIC.name} that a limit on the cost allows, summed over octaves (factors of 2) of that limit, up to the seed network's cost (${corners.join(", ")}): the corner is fixed, at that cost and where ${METRIC.name} is 0. More is better. Compare only strategies with as many budgets a seed.`,
     ),
-    table("rows", "Mean ± half of the 95% interval over seeds", heads, rows),
-  );
+    table("rows", "Mean ± half of the 95% interval over seeds", heads, rows, true),
+  ];
 }

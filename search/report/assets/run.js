@@ -27,18 +27,19 @@ function runSection() {
 function spent(run) {
   const phases = [...new Set([...Object.keys(run.seconds), ...Object.keys(run.epochs)])];
   if (!phases.length) return null;
-  const cell = (values, phase, write) => html("td", {}, values[phase] === undefined ? "–" : write(values[phase]));
+  const each = (head, values, phase, write) =>
+    cell(head, values[phase], Number.isFinite(values[phase]) ? write(values[phase]) : "–");
   const hasEpochs = Object.keys(run.epochs).length > 0;
   const rows = phases.map((phase) =>
     html(
       "tr",
       { class: phase === "total" ? "strong" : "" },
-      html("th", { scope: "row" }, phase),
-      cell(run.seconds, phase, duration),
-      hasEpochs ? cell(run.epochs, phase, (n) => Number(n.toFixed(2)).toLocaleString("en")) : null,
+      html("th", { scope: "row" }, phaseName(phase)),
+      each("Time", run.seconds, phase, duration),
+      hasEpochs ? each("Epochs", run.epochs, phase, (n) => Number(n.toFixed(2)).toLocaleString("en")) : null,
     ),
   );
-  return table("plain narrow", "Time and epochs", ["Phase", "time", ...(hasEpochs ? ["epochs"] : [])], rows);
+  return table("plain narrow", "Time and epochs", ["Phase", "Time", ...(hasEpochs ? ["Epochs"] : [])], rows);
 }
 
 function leftOutSection(run) {
@@ -46,11 +47,7 @@ function leftOutSection(run) {
     "left-out",
     "What the search left out",
     run.leftOut.length
-      ? html(
-          "dl",
-          { class: "facts" },
-          run.leftOut.map(({ what, why }) => html("div", {}, html("dt", {}, what), html("dd", {}, why))),
-        )
+      ? html("dl", { class: "facts" }, factItems(run.leftOut.map(({ what, why }) => [what, why])))
       : html("p", {}, "Nothing that is known of: every layer and every kind of decision was open."),
   );
 }
@@ -65,11 +62,7 @@ function repeatSection(run) {
     html(
       "dl",
       { class: "facts" },
-      html("div", {}, html("dt", {}, "folder"), html("dd", {}, run.folder)),
-      html("div", {}, html("dt", {}, "seed"), html("dd", {}, String(run.seed))),
-      Object.entries(run.versions).map(([name, version]) =>
-        html("div", {}, html("dt", {}, name), html("dd", {}, version)),
-      ),
+      factItems([["folder", run.folder], ["seed", String(run.seed)], ...Object.entries(run.versions)]),
     ),
     run.settings
       ? html(

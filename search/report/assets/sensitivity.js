@@ -1,13 +1,8 @@
 // How far the loss rises with each option of each decision: mean over its groups, and their range.
 
 function sensitivitySection(run) {
+  if (!run.sensitivity.length) return document.getElementById("sensitivity").replaceChildren();
   const title = "Sensitivity of the layers";
-  if (!run.sensitivity.length)
-    return section(
-      "sensitivity",
-      title,
-      html("p", {}, `Not measured: there is no ${run.sensitivityFile} in ${run.folder} that can be read.`),
-    );
   const moved = run.sensitivity.map((decision) => ({
     ...decision,
     options: decision.options.filter((each) => each.least || each.most),
@@ -35,11 +30,23 @@ function sensitivitySection(run) {
   );
 }
 
-// "stem/channels" drops channels, "stem/bits" gives them another precision.
-const isGate = (decision) => decision.name.endsWith("/channels");
-const isBits = (decision) => /bits$/.test(decision.name);
+// "stem/channels" drops channels, "stem/bits" gives them another precision; of "stem/channels@2" the role is the same.
+const ROLES = {
+  channels: "channels",
+  bits: "weight bits",
+  activation_bits: "bits of the output",
+  kernel: "kernel size",
+  time: "receptive field",
+};
+const roleOf = (decision) => decision.name.split("/").at(-1).split("@")[0];
+const decisionName = (decision) => {
+  const layer = decision.name.slice(0, decision.name.lastIndexOf("/"));
+  return layer ? `${layer}: ${ROLES[roleOf(decision)] ?? roleOf(decision)}` : decision.name;
+};
+const isGate = (decision) => roleOf(decision) === "channels";
+const isBits = (decision) => /bits$/.test(roleOf(decision));
 const optionName = (decision, option) =>
-  isGate(decision) ? "channel dropped" : isBits(decision) ? `${option} bit` : `option ${option}`;
+  isGate(decision) ? "channel dropped" : isBits(decision) ? counted(option, "bit") : `option ${option}`;
 const optionClass = (decision, option) => (isBits(decision) ? bitClass(option) : isGate(decision) ? "b0" : "other");
 
 const worst = (decision) => Math.max(0, ...decision.options.map((each) => each.mean ?? 0));
@@ -53,13 +60,7 @@ function drawSensitivity(width, label, decisions) {
   const values = decisions
     .flatMap((decision) => decision.options.flatMap((each) => [each.least, each.most]))
     .filter((v) => v !== null);
-  const domain = extent([0, ...values], 0.03, 1e-9);
-  const x = {
-    scale: linear(domain, [frame.left, frame.right]),
-    ticks: ticks(...domain, (frame.right - frame.left) / 90),
-    text: (v) => String(v),
-    title: "rise of the loss",
-  };
+  const x = sensitivityAxis(values, [frame.left, frame.right]);
   const plot = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": label });
   fill(plot, {}, [
     axes(frame, x, { scale: (v) => v, ticks: [], text: String }),
@@ -69,11 +70,26 @@ function drawSensitivity(width, label, decisions) {
   return plot;
 }
 
+// Most rises are a hundredth of the highest, so the scale is that of their square roots.
+function sensitivityAxis(values, range) {
+  const root = (v) => Math.sign(v) * Math.sqrt(Math.abs(v));
+  const place = linear(extent([0, ...values.map(root)], 0.02, 1e-5), range);
+  const scale = (v) => place(root(v));
+  const powers = Array.from({ length: 16 }, (_, i) => 10 ** (6 - i));
+  const round = powers.flatMap((power) => [5, 2, 1].map((factor) => Number((factor * power).toPrecision(1))));
+  const shown = [0];
+  for (const tick of round.flatMap((each) => [each, -each])) {
+    const inside = scale(tick) >= range[0] && scale(tick) <= range[1];
+    if (inside && shown.every((other) => Math.abs(scale(other) - scale(tick)) > 60)) shown.push(tick);
+  }
+  return { scale, ticks: shown, text: String, title: "rise of the loss, square-root scale" };
+}
+
 function sensitivityRow(decision, x, middle, wide) {
   const marks = decision.options
     .filter((each) => each.mean !== null)
     .map((each) => {
-      const words = `${decision.name}, ${optionName(decision, each.option)}: ${each.mean} (${each.least} to ${each.most})`;
+      const words = `${decisionName(decision)}, ${optionName(decision, each.option)}: ${each.mean} (${each.least} to ${each.most})`;
       return svg(
         "g",
         {},
@@ -85,8 +101,8 @@ function sensitivityRow(decision, x, middle, wide) {
   const words = decision.options.map((each) => `${optionName(decision, each.option)}: ${each.mean}`).join(", ");
   return svg(
     "g",
-    { role: "img", "aria-label": `${decision.name}: ${words}` },
-    svg("text", { x: 0, y: wide ? middle + 4 : middle - 11 }, shortened(decision.name, wide ? 32 : 50)),
+    { role: "img", "aria-label": `${decisionName(decision)}: ${words}` },
+    svg("text", { x: 0, y: wide ? middle + 4 : middle - 11 }, shortened(decisionName(decision), wide ? 34 : 50)),
     marks,
   );
 }

@@ -3,16 +3,7 @@
 const DATA = JSON.parse(document.getElementById("document").textContent);
 const { runs: RUNS, points: POINTS, units: UNITS, rivals: RIVALS, metric: METRIC } = DATA;
 
-const COST_NAMES = {
-  flash_bytes: "Flash",
-  peak_ram_bytes: "Peak RAM",
-  macs: "Multiply-adds",
-  parameters: "Parameters",
-  bops: "Bit operations",
-  energy_pj: "Energy",
-  latency_cycles: "Latency",
-};
-const costName = (name) => COST_NAMES[name] ?? name;
+const costName = (name) => DATA.costNames[name] ?? name;
 const PICO = ["pJ", "nJ", "µJ", "mJ"];
 
 // 31949, "B" -> "31.2 kB", a kB of 1024 B; 70357, "MAC" -> "70.4 kMAC"; 80196, "pJ" -> "80.2 nJ".
@@ -28,7 +19,9 @@ function quantity(value, unit) {
   return `${number}\u00a0${named}`;
 }
 
-const exact = (value, unit) => `${value.toLocaleString("en", { maximumFractionDigits: 2 })}\u00a0${unit}`;
+// 103469.58, "pJ" -> "103,470 pJ": all digits, and decimals of small figures alone.
+const exact = (value, unit) =>
+  `${value.toLocaleString("en", { maximumFractionDigits: Math.abs(value) < 1000 ? 2 : 0 })}\u00a0${unit}`;
 const percent = (share, digits = 2) =>
   share === null || share === undefined ? "–" : `${(100 * share).toFixed(digits)}%`;
 // A value of the metric: 0.8715 -> "87.15%"; without the unit for an axis, whose title has it.
@@ -58,20 +51,28 @@ const integers = (point, split) => point.scores.integer?.[split] ?? null;
 const isTested = (point) => integers(point, "test") !== null;
 // What a point is drawn at: the metric of the integers on test data, and where there is none on validation data.
 const shown = (point) => (isTested(point) ? integers(point, "test") : integers(point, "val"));
-const splitName = (point) => (isTested(point) ? "test" : "validation");
+const splitName = (point) => SPLITS[isTested(point) ? "test" : "val"];
+const SPLITS = { test: "test", val: "validation", train: "training" };
 const rivalOf = (run) => RIVALS.indexOf(run.rival);
 
+const COST_ORDER = Object.keys(UNITS);
 const limits = (budgets) =>
-  Object.entries(budgets).map(([name, limit]) => `${costName(name)} ${quantity(limit, UNITS[name] ?? "")}`);
-const lambdaText = (lambdas) => Object.entries(lambdas).map(([name, value]) => `λ of ${costName(name)} ${value}`);
+  Object.entries(budgets)
+    .sort(([a], [b]) => COST_ORDER.indexOf(a) - COST_ORDER.indexOf(b))
+    .map(([name, limit]) => `${costName(name)} ${exact(limit, UNITS[name] ?? "")}`);
+const lambdaText = (lambdas) => Object.entries(lambdas).map(([name, value]) => `lambda of ${costName(name)} ${value}`);
 const budgetText = (budgets) => limits(budgets).join(", ") || "no budget";
+
+const PHASES = { warmup: "warm-up", finetune: "fine-tuning", rest: "everything else" };
+// "finetune 2" -> "fine-tuning 2".
+const phaseName = (phase) => phase.replace(/^[a-z]+/, (word) => PHASES[word] ?? word);
 
 // Of a front the knee too: where less cost begins to take more of the metric.
 function pointName(point) {
   const run = RUNS[point.run];
   const lambdas = lambdaText(point.lambdas);
   const promises = Object.keys(point.budgets).length || !lambdas.length ? [budgetText(point.budgets)] : [];
-  return [run.rival, `seed ${point.seed}`, ...promises, ...lambdas, point.knee ? "knee of its front" : null]
+  return [run.rival, `seed ${point.seed}`, ...promises, ...lambdas, point.knee ? "knee" : null]
     .filter(Boolean)
     .join(" · ");
 }
@@ -85,22 +86,24 @@ function runName(run) {
     .join(" · ");
 }
 
+// {8: 13, 2: 3} -> "13 at 8 bits, 3 at 2 bits".
 const bitsText = (bits) =>
   Object.keys(bits)
     .map(Number)
     .sort((a, b) => b - a)
-    .map((width) => `${width}:${bits[width]}`)
-    .join(" ");
+    .map((width) => `${bits[width]} at ${counted(width, "bit")}`)
+    .join(", ");
 const bitClass = (width) => `b${[1, 2, 3, 4, 5, 6, 7, 8].includes(Number(width)) ? width : Number(width) > 8 ? 16 : 0}`;
 
 // A legend of weight bits, the most first; 0 are the pruned.
-const bitLegend = (widths) =>
+const bitLegend = (widths, ...others) =>
   html(
     "ul",
     { class: "legend" },
     [...widths]
       .sort((a, b) => b - a)
       .map((width) =>
-        html("li", {}, html("span", { class: `key ${bitClass(width)}` }), width ? `${width} bit` : "pruned"),
+        html("li", {}, html("span", { class: `key ${bitClass(width)}` }), width ? counted(width, "bit") : "pruned"),
       ),
+    others,
   );

@@ -6,14 +6,12 @@ function warningsNotice() {
     "aside",
     { class: "notice alarm", id: "warnings", "aria-labelledby": "warnings-title" },
     html("h2", { id: "warnings-title" }, counted(DATA.warnings.length, "warning")),
-    html(
-      "p",
-      {},
-      "In the order of the run, so that the first one of a network is likely the cause of those after it.",
-    ),
+    html("p", {}, "In the order of the run, so that the first one of a network is likely the cause of those after it."),
     DATA.warnings.map(warningItem),
   );
 }
+
+const MOST_OPEN = 3; // where there are more, each is closed, or what the page is for would stand far below
 
 function warningItem(warning) {
   const facts = [
@@ -22,15 +20,12 @@ function warningItem(warning) {
     ["Set", warning.advice],
   ];
   if (exported.length > 1) facts.unshift(["Network", warning.of.map((i) => pointName(POINTS[i])).join("; ")]);
+  const networks = exported.length > 1 ? `, ${counted(warning.of.length, "network")}` : "";
   return html(
-    "div",
-    { class: "warning" },
-    html("h3", {}, capital(warning.name.replaceAll("_", " "))),
-    html(
-      "dl",
-      { class: "facts" },
-      facts.map(([name, said]) => html("div", {}, html("dt", {}, name), html("dd", {}, said))),
-    ),
+    "details",
+    { class: "warning", open: DATA.warnings.length > MOST_OPEN ? null : "" },
+    html("summary", {}, html("h3", {}, capital(warning.name.replaceAll("_", " "))), networks),
+    html("dl", { class: "facts" }, factItems(facts)),
   );
 }
 

@@ -123,7 +123,7 @@ def test_a_decided_network_far_below_the_search_is_named_with_figures():
 
 def test_what_was_over_the_budgets_at_the_end_of_the_search_is_the_cause():
     warning = only(replace(LOST, search_costs={"flash_bytes": 1500.0}))
-    assert "above its budgets (flash_bytes 1,500 of 1,000)" in warning.cause
+    assert "above its budgets (flash 1,500 of 1,000)" in warning.cause
     assert warning.advice.startswith("strategy.epochs=20 (now 10)")
 
 
@@ -256,7 +256,7 @@ def test_a_budget_counts_as_used_where_one_is_nearly_full_or_the_seed_network_ne
     left = replace(at(integer=0.87, quantized=0.87, switch=0.87), costs={"flash_bytes": 940.0, "peak_ram_bytes": 500.0})
     left = replace(left, finetuning=(0.86, 0.87))
     assert only(left).name == "budget_unused"
-    assert "94% of flash_bytes (940 of 1,000) and 50% of peak_ram_bytes (500 of 1,000)" in only(left).seen
+    assert "94% of flash (940 of 1,000) and 50% of peak RAM (500 of 1,000)" in only(left).seen
     assert warnings_of(replace(left, seed_costs={"flash_bytes": 940.0, "peak_ram_bytes": 2000.0})) == []
     assert warnings_of(replace(left, stages=STAGES)) == []  # nothing is lost
     assert "strategy.widths" in only(replace(left, strategy="fixed")).cause

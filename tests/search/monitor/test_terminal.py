@@ -179,6 +179,18 @@ def test_warnings_stand_before_the_summary_and_its_last_line_names_them():
     assert stream.getvalue() == "\n" + WARNING_TEXT + "\n" + summary
 
 
+def test_a_point_of_a_front_whose_accuracy_hides_a_class_says_so():
+    """9 of 10 images are right, and of the classes (9 / 9 + 0 / 1) / 2; of one class with images both are 3 / 4."""
+    stream = io.StringIO()
+    shared = {"accuracy": {"integer": ACCURACY}, "costs": {}, "budgets": {}}
+    rare = {"names": ["usual", "rare"], "test": figures_of([[9, 0], [1, 0]])}
+    PlainMonitor(stream, WORDS).close(
+        {"points": [shared | {"point": "a", "classes": rare}, shared | {"point": "b", "classes": CLASSES}]}
+    )
+    assert "a  val 90.00%, test 87.50%; balanced over classes 50.00%; met" in stream.getvalue()
+    assert "b  val 90.00%, test 87.50%; met" in stream.getvalue()
+
+
 def test_a_warning_of_several_points_is_shown_once_and_the_points_are_marked():
     stream = io.StringIO()
     shared = {"accuracy": {"integer": ACCURACY}, "costs": {}, "budgets": {}}

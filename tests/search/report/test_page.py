@@ -127,7 +127,7 @@ def test_what_the_search_left_out_is_told_with_the_reason(searched):
     run.settings["space"]["weight_bits"] = [3, 4]
     left_out = {each["what"]: each["why"] for each in document([run])["runs"][0]["leftOut"]}
     assert left_out["layer head"] == "channels are fixed: they are the network's output"
-    assert left_out["space.weight_bits [3]"] == "target 'bench' runs [2, 4, 8]"
+    assert left_out["weight bits 3"] == "target 'bench' runs 2, 4, 8"
     assert left_out["channels"] == "no 0 in space.weight_bits"
     assert "weight precision" not in left_out and left_out["activation precision"] == "space.activation_bits is 8"
 

@@ -30,6 +30,20 @@ def test_each_class_has_a_row():
     )
 
 
+def test_accuracy_that_hides_rare_classes_has_the_balanced_accuracy_beside_it():
+    """686, 35 and 10 images, all taken for the first class: 686 / 731 are right, and (1 + 0 + 0) / 3 balanced."""
+    rare = {"names": ["usual", "rare", "rarest"], "test": figures_of([[686, 0, 0], [35, 0, 0], [10, 0, 0]])}
+    details = ClassWords().details({"classes": rare}, 10)
+    assert f"{686 / 731:.2%}" == "93.84%" and details.caution == "balanced over classes 33.33%"
+    assert details.rows == (
+        ("usual", "686", "100.00%", "93.84%", "-"),
+        ("rare", "35", "0.00%", "-", "usual, 100.00%"),
+        ("rarest", "10", "0.00%", "-", "usual, 100.00%"),
+    )
+    even = {"names": ["a", "b"], "test": figures_of([[9, 1], [1, 9]])}
+    assert ClassWords().details({"classes": even}, 10).caution == ""
+
+
 def test_of_many_classes_the_worst_ten_have_rows():
     confusion = [[0] * 12 for _ in range(12)]
     for label in range(11):  # class 0 has no image, and class 1 the highest recall
