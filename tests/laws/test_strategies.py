@@ -14,29 +14,11 @@ from search.config import composed
 from search.files.results import read_results
 from search.integer.program import Program
 from search.settings.front import Front
-from search.settings.run import LimitSettings, Settings, SpaceSettings
-from search.settings.strategies import FixedSettings
-from search.strategies import SETTINGS, STRATEGIES
+from search.settings.run import LimitSettings
+from search.strategies import STRATEGIES
+from tests.laws.strategies import EPOCHS, LIMITS, SWEEP, configured
 from tests.search.kills import killed_run, same_outputs
-from tests.search.small import run, settings
-
-LIMITS = (900.0, 540.0)  # of 1,487 B
-EPOCHS = 18
-SWEEP = "a sweep of fixed"  # a strategy of its own in all but name
-
-
-def configured(data, name: str) -> Settings:
-    space = SpaceSettings(weight_bits=[0, 2, 4, 8])
-    config = replace(settings(data, budgets={"flash_bytes": LIMITS[-1]}), space=space)
-    if name == SWEEP:
-        return replace(config, strategy=FixedSettings(weight_bits=[2, 4], widths=[0.25, 0.5]))
-    own = SETTINGS[name]() if name in ("fixed", "gradient", "magnitude", "sensitivity") else SETTINGS[name](name)
-    if name == "fixed":
-        own.weight_bits = 2
-    if name == "sensitivity":
-        own.estimate, own.batches = "gradient", 2
-    return replace(config, strategy=own)
-
+from tests.search.small import run
 
 every = pytest.mark.parametrize("name", [*STRATEGIES, SWEEP])
 
