@@ -32,7 +32,7 @@ CLASSES = (
     "Ankle boot",
 )
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fashion-mnist
-URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
+URL = "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion"  # of its authors
 SECONDS_TO_ANSWER = 30
 SHA256 = {  # of the content, not of the gzip file: packagers compress it anew
     "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",

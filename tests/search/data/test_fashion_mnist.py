@@ -149,3 +149,7 @@ def test_download_without_network_says_what_to_do(mirror):
     (mirror / "train-images-idx3-ubyte.gz").unlink()
     with pytest.raises(DataError, match=r"cannot be downloaded .* set 'folder' to it, or use fashion_mnist_mini"):
         load(FashionMnistOptions())
+
+
+def test_downloads_are_encrypted():
+    assert fashion_mnist.URL.startswith("https://")
