@@ -1,102 +1,68 @@
-"""`python -m search +experiment=NAME [overrides]`, `python -m search resume=runs/NAME/TIME`."""
+"""The command: `picojoule`, or `python -m search`. Its first word may name one of COMMANDS; else it is a search."""
 
-import logging
-import shlex
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import hydra
-import torch
-from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
-from hydra.types import RunMode
-from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
-
-from search import distributed
-from search.config import parse, read_config, register, write_config
-from search.errors import UsageError
-from search.experiment import prepare
-from search.files.run_folders import new_folder, refuse_taken
-from search.model import model_maker
-from search.monitor.failures import ending, stops_in_one_line
-from search.run import execute, run
-from search.settings.run import Settings
-from search.training.process import process_for
-
-register()
-
-CONFIG = "config"  # conf/config.yaml
+from search import application, compare
+from search.files.results import versions
+from search.monitor.started import CONSOLE
+from search.report import __main__ as report
 
 
-def _refuse_others(overrides: Sequence[str]) -> None:
-    """Refuses settings for a resumed run, which takes those of its folder."""
-    others = [o for o in overrides if not o.startswith("resume=")]
-    if others:
-        raise UsageError(f"resume: {others} cannot be changed in a run that has begun. Start a new run with them.")
+@dataclass(frozen=True)
+class Command:
+    """A command of its own, which takes its arguments without the word that names it."""
+
+    arguments: str
+    does: str
+    main: Callable[[Sequence[str]], None]
 
 
-def _refuse_nothing(overrides: Sequence[str]) -> None:
-    """Refuses a command that asks for nothing, which would train for minutes on images that nobody named."""
-    if not overrides and HydraConfig.get().job.config_name == CONFIG:
-        raise UsageError(
-            "nothing is asked for. Write `python -m search +experiment=mobilenet_mcu` to start a search, or "
-            "resume=runs/NAME/TIME to go on with one. --help lists experiments and all keys; README.md says how to "
-            "search with your own network and data."
-        )
+COMMANDS = {
+    "report": Command("RUN [RUN ...]", "one HTML file about one run or several", report.main),
+    "compare": Command("RUN [RUN ...]", "runs side by side in the terminal", compare.main),
+}
+SEARCHES = {
+    "+experiment=NAME [KEY=VALUE ...]": "a search; --config-dir=FOLDER finds experiments of your own",
+    "resume=FOLDER": "goes on with a run that was stopped",
+    "-m +experiment=NAME KEY=VALUE,VALUE": "a sweep: a run for each combination of values",
+    "--version": "the version",
+}
 
 
-def _job_number() -> int | None:
-    ours = HydraConfig.get()
-    return ours.job.num if ours.mode == RunMode.MULTIRUN else None
+def main() -> None:
+    """Does what the words behind the command ask for."""
+    given = sys.argv[1:]
+    _find_modules()
+    if given and given[0] in COMMANDS:
+        COMMANDS[given[0]].main(given[1:])
+    elif given == ["--version"]:
+        print(f"{CONSOLE} {versions()[CONSOLE]}")
+    else:
+        if {"--help", "-h"} & set(given):
+            print(usage())
+        application.main()
 
 
-def _command(overrides: Sequence[str]) -> str:
-    """The command that starts this run with these overrides. Of a sweep it starts this run alone."""
-    ours, processes = HydraConfig.get(), distributed.world_size()
-    program = ["torchrun", f"--nproc-per-node={processes}"] if processes > 1 else ["python"]
-    folders = [f"--config-dir={s.path}" for s in ours.runtime.config_sources if s.provider == "command-line"]
-    return shlex.join([*program, "-m", "search", *folders, *overrides])
+def _find_modules() -> None:
+    """Lets networks be imported from the folder in which `picojoule` is started; `python -m` does so by itself.
+
+    Our own folder stands before it, so that a search.py there hides nothing from processes that this one starts.
+    """
+    for folder in (str(Path(__file__).resolve().parents[1]), os.getcwd()):
+        if folder not in sys.path:
+            sys.path.append(folder)
 
 
-def _stopping(folder: Path) -> AbstractContextManager[None]:
-    """Names the command that goes on, where a signal stops the run inside."""
-    return stops_in_one_line(f"Go on with: {_command([f'resume={folder}'])}")
-
-
-def _begin(settings: Settings) -> None:
-    """A new run. One that is refused leaves nothing: its folder is made when all is accepted."""
-    if settings.folder is not None:
-        refuse_taken(Path(settings.folder))
-    with process_for(settings.train) as device:
-        experiment = prepare(settings, model_maker(settings.model))
-        name, job = settings.experiment, _job_number()
-        folder = Path(distributed.agreed(lambda: str(new_folder(name, settings.folder, job))))
-        command = _command(HydraConfig.get().overrides.task)
-        distributed.agreed(lambda: write_config(settings, folder, command, torch.get_num_threads()))
-        with _stopping(folder):
-            execute(experiment, folder, device)
-
-
-def _go_on(folder: Path) -> None:
-    _refuse_others(HydraConfig.get().overrides.task)
-    settings = read_config(folder)
-    with _stopping(folder):
-        run(settings, model_maker(settings.model), folder)
-
-
-@hydra.main(version_base="1.3", config_path="pkg://conf", config_name=CONFIG)
-def main(config: DictConfig) -> None:
-    logging.getLogger("spaces").setLevel(logging.WARNING)  # what is left alone, the monitor says
-    with ending("search", HydraException, OmegaConfBaseException):
-        _refuse_nothing(HydraConfig.get().overrides.task)
-        if config.resume == "":
-            raise UsageError("resume: names no folder. Write resume=runs/NAME/TIME, the folder of a run.")
-        if config.resume is not None:
-            _go_on(Path(config.resume))
-        else:
-            _begin(parse(config))
+def usage() -> str:
+    """All forms of the command, a line each."""
+    forms = SEARCHES | {f"{name} {command.arguments}": command.does for name, command in COMMANDS.items()}
+    width = max(map(len, forms))
+    lines = [f"  {CONSOLE} {form:{width}}  {does}" for form, does in forms.items()]
+    return "\n".join(["Usage (`python -m search` does the same as `picojoule`):", "", *lines, ""])
 
 
 if __name__ == "__main__":

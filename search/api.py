@@ -65,7 +65,7 @@ def _settings(
     """The settings of the command line, with what is given in Python in its place. config.yaml says what that was."""
     settings = composed(overrides)
     given: dict[str, Any] = {
-        "experiment": folder.name,
+        "name": folder.name,
         "folder": str(folder),
         "model": {"_target_": f"{type(model).__module__}.{type(model).__qualname__}"},
         "budgets": {**settings.budgets, **budgets},
@@ -86,5 +86,5 @@ def _refuse_no_run(folder: Path) -> None:
 def _as_begun(settings: Settings, begun: Mapping[str, Any]) -> Settings:
     """The settings with the name and the number of threads that the run began with, even if its folder was renamed."""
     threads = begun.get("train", {}).get("threads", settings.train.threads)
-    name = begun.get("experiment", settings.experiment)
-    return replace(settings, experiment=name, train=replace(settings.train, threads=threads))
+    name = begun.get("name", settings.name)
+    return replace(settings, name=name, train=replace(settings.train, threads=threads))

@@ -1,4 +1,4 @@
-"""`python -m search.compare RUN RUN [...]`: runs side by side in the terminal, as plain text.
+"""`picojoule compare RUN RUN [...]`: runs side by side in the terminal, as plain text.
 
 What differs stands first, in a table for each kind of figure; what is the same in all networks stands once, at the end.
 """
@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.errors import UsageError
-from search.monitor.failures import ending
+from search.monitor.failures import ending, pipe_may_close
 from search.monitor.tables import LITERAL
 from search.monitor.words import COSTS, Metric
 from search.report.document import document
@@ -170,21 +170,19 @@ def show(tables: Sequence[Table], stream: TextIO) -> None:
         print("\n".join(["", *lines] if number else lines), file=stream)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Args: arguments: None takes those of the process."""
     parser = argparse.ArgumentParser(
-        prog="python -m search.compare", description="Settings, accuracies, costs and layers of runs side by side."
+        prog="picojoule compare", description="Settings, accuracies, costs and layers of runs side by side."
     )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run, runs/EXPERIMENT/TIME")
-    given = parser.parse_args()
-    with ending("search.compare"):
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run, runs/NAME/TIME")
+    given = parser.parse_args(arguments)
+    with ending():
         tables, faults = compare(given.runs)
     for fault in faults:
         print(f"picojoule: {fault}", file=sys.stderr)
-    try:
+    with pipe_may_close():
         show(tables, sys.stdout)
-        sys.stdout.flush()
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -210,7 +210,7 @@ def network_of(settings: Settings, data: Data, task: Task, model: nn.Module) -> 
         )
     if options.pattern:
         notes.append(f"space.pattern '{options.pattern}': {DENSE}")
-    space = space_of_one_input(model, data.normalise(data.train.images[:2]), options, s.experiment)
+    space = space_of_one_input(model, data.normalise(data.train.images[:2]), options, s.name)
     notes += frozen_parts(space, s.train.warmup.epochs)
     task.check_output(*(space.spec.shapes[name] for name in space.spec.outputs))
     s.target.check(space.describe())  # whatever is on offer, branches and all

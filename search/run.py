@@ -148,7 +148,7 @@ def _note_start(experiment: Experiment, runtime: Runtime) -> None:
         f"{name} {', '.join(dict.fromkeys(each))} (seed network {experiment.seed_costs[name]:g})"
         for name, each in limits.items()
     )
-    name, data = experiment.settings.experiment, experiment.data.name
+    name, data = experiment.settings.name, experiment.data.name
     note(f"{name}: {data}, budgets: {names or 'none'}; folder {runtime.folder}")
     for text in [*experiment.notes, *experiment.task.notes]:
         note(text)

@@ -1,9 +1,9 @@
 """What tests share."""
 
 import pytest
-from hydra import compose, initialize_config_module
+from hydra import compose, initialize_config_dir
 
-from search.config import register
+from search.config import CONF, CONFIG, explained, register
 from tests.search.small import run, settings, write_stripes
 
 
@@ -11,8 +11,13 @@ from tests.search.small import run, settings, write_stripes
 def composed():
     """(*overrides) -> the configuration that `python -m search *overrides` would get."""
     register()
-    with initialize_config_module("conf", version_base="1.3"):
-        yield lambda *overrides: compose("config", overrides=list(overrides))
+
+    def make(*overrides):
+        with explained():
+            return compose(CONFIG, overrides=list(overrides))
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield make
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Who may import whom: search/integer <- cost_models <- spaces <- search; integers without torch; Hydra in two."""
+"""Who may import whom: search/integer <- cost_models <- spaces <- search; integers without torch; Hydra in few."""
 
 import ast
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("cost_models", "spaces", "search", "conf")
+PACKAGES = ("cost_models", "spaces", "search")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 DISTRIBUTIONS = {
     "yaml": "PyYAML",
@@ -28,7 +28,20 @@ DISTRIBUTIONS = {
 # long tensors live, which costs are computed from, and needs no torch. `errors` is below all of it: whoever raises what
 # a user can act on says so by one base, and commands tell it from defects by that.
 ROOMS = (
-    *("report", "strategies", "deploy", "training", "objective", "budgets", "health", "tasks", "settings", "monitor"),
+    *(
+        "plugins",
+        "config",
+        "report",
+        "strategies",
+        "deploy",
+        "training",
+        "objective",
+        "budgets",
+        "health",
+        "tasks",
+        "settings",
+        "monitor",
+    ),
     *("files", "data", "integer", "kinds", "atomic", "distributed", "errors"),
 )
 
@@ -58,7 +71,6 @@ def outside(path: Path, allowed: set[str]) -> set[str]:
     [
         ("cost_models", {"cost_models", "search", "torch"}),
         ("spaces", {"cost_models", "search", "spaces", "torch", "numpy", "safetensors"}),
-        ("conf", set()),
         ("search/integer", {"search", "numpy", "safetensors"}),
     ],
 )
@@ -134,9 +146,10 @@ def test_nothing_imports_tests_or_benchmarks():
     assert len(MODULES) > 100 and not [path for path in MODULES if packages_of(path) & {"tests", "benchmarks"}]
 
 
-def test_hydra_and_omegaconf_stay_in_two_files():
-    users = {str(path.relative_to(ROOT)) for path in MODULES if packages_of(path) & {"hydra", "omegaconf"}}
-    assert users == {"search/__main__.py", "search/config.py"}
+def test_hydra_and_omegaconf_stay_with_the_configuration_and_the_command():
+    users = {path.relative_to(ROOT) for path in MODULES if packages_of(path) & {"hydra", "omegaconf"}}
+    places = {str(path if path.parent == Path("search") else path.parent) for path in users}
+    assert places == {"search/application.py", "search/plugins/hydra_plugins/picojoule", "search/config"}
 
 
 def test_optuna_stays_with_its_strategies():

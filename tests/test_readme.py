@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 import cost_models
+from search.__main__ import COMMANDS
 from search.budgets import feasibility
 from search.config import parse
 from search.data import DataError
@@ -47,10 +48,10 @@ def blocks(language: str) -> list[str]:
 
 
 def commands(first: str) -> list[list[str]]:
-    """Arguments of every `python -m search` whose first begins so."""
+    """Arguments of every `python -m search` and `picojoule` whose first begins so."""
     lines = [shlex.split(line, comments=True) for block in blocks("bash") for line in block.splitlines()]
-    arguments = [line[line.index("search") + 1 :] for line in lines if "search" in line]
-    return [a for a in arguments if a[0].startswith(first)]
+    arguments = [line[line.index(word) + 1 :] for line in lines for word in ("search", "picojoule") if word in line]
+    return [a for a in arguments if a and a[0].startswith(first)]
 
 
 def in_folder(folder: Path, *command: str) -> str:
@@ -114,11 +115,12 @@ def test_yaml_example_runs(tmp_path):
 
 def test_there_are_commands():
     assert len(commands("+experiment")) >= 6
+    assert {first for first, *_ in commands("")} > set(COMMANDS)
 
 
 @pytest.mark.parametrize("arguments", commands("+experiment"), ids=" ".join)
 def test_command_composes(composed, arguments):
-    assert parse(composed(*arguments)).experiment in arguments[0]
+    assert f"+experiment={parse(composed(*arguments)).plain_values['name']}" == arguments[0] or "name=" in arguments[1]
 
 
 @pytest.mark.parametrize("group", GROUPS)

@@ -21,8 +21,8 @@ def refuse_taken(folder: Path) -> None:
         )
 
 
-def new_folder(experiment: str, named: str | None, job: int | None = None) -> Path:
-    """The named folder, or a new runs/EXPERIMENT/TIME. Runs that begin in the same second get folders of their own.
+def new_folder(name: str, named: str | None, job: int | None = None) -> Path:
+    """The named folder, or a new runs/NAME/TIME. Runs that begin in the same second get folders of their own.
 
     Args:
         job: the number of the run in a multirun.
@@ -34,7 +34,7 @@ def new_folder(experiment: str, named: str | None, job: int | None = None) -> Pa
         refuse_taken(Path(named))
         return Path(named)
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S") + ("" if job is None else f"_{job}")
-    return _made(Path("runs") / experiment / stamp)
+    return _made(Path("runs") / name / stamp)
 
 
 def _made(folder: Path) -> Path:

@@ -14,20 +14,17 @@ from search import distributed
 from search.errors import PicojouleError
 from search.files.results import versions
 from search.files.urls import without_password
+from search.monitor.started import started_as
 
 
 @contextmanager
-def ending(module: str, *others: type[Exception]) -> Iterator[None]:
+def ending() -> Iterator[None]:
     """Ends the process where something is raised inside.
 
     An error that picojoule knows takes one line, and so does a signal that stops the command (`stops_in_one_line`).
     Where code of the user failed, such as the constructor of a model, the traceback of that stands above the line.
     Anything else is shown with its traceback, and with the command and the versions that a report of it needs.
     Passwords in the command are masked.
-
-    Args:
-        module: the module of the command, as after `python -m`.
-        others: errors of libraries that say what the user can change.
 
     Raises:
         SystemExit: in place of any Exception. With HYDRA_FULL_ERROR in the environment errors pass as they are.
@@ -38,11 +35,21 @@ def ending(module: str, *others: type[Exception]) -> Iterator[None]:
     except Exception as error:
         if os.environ.get("HYDRA_FULL_ERROR"):
             raise
-        if isinstance(error, (PicojouleError, *others)):
-            _show_cause(error, PicojouleError, *others)
+        if isinstance(error, PicojouleError):
+            _show_cause(error)
             sys.exit(f"picojoule: {error}")
         traceback.print_exc()
-        sys.exit(f"picojoule: {_request(module)}")
+        sys.exit(f"picojoule: {_request()}")
+
+
+@contextmanager
+def pipe_may_close() -> Iterator[None]:
+    """Ends what is inside, and nothing more, where who reads what it prints has seen enough, as `head` may have."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
@@ -73,15 +80,15 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt(signal.Signals(number))
 
 
-def _show_cause(error: Exception, *known: type[Exception]) -> None:
+def _show_cause(error: PicojouleError) -> None:
     """Prints the traceback of the error in the user's code that this one was raised from, if there is one."""
     cause = error.__cause__
-    if isinstance(error, PicojouleError) and error.shows_cause and not isinstance(cause, (*known, type(None))):
+    if error.shows_cause and not isinstance(cause, (PicojouleError, type(None))):
         traceback.print_exception(cause)
 
 
-def _request(module: str) -> str:
-    command = without_password(shlex.join(["python", "-m", module, *sys.argv[1:]]))
+def _request() -> str:
+    command = without_password(shlex.join([*started_as(), *sys.argv[1:]]))
     installed = ", ".join(f"{name} {version}" for name, version in versions().items())
     return (
         "this error is not one that picojoule knows, so it may be a defect of picojoule. Please report it with the "

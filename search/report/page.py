@@ -1,6 +1,7 @@
 """The HTML file: a template, its style and scripts, and the document that they draw, all in one file."""
 
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from html import escape
 from importlib.resources import files
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from search.atomic import write_text
+from search.monitor.started import started_as
 from search.report.document import document
 from search.report.runs import read_run
 
@@ -54,7 +56,7 @@ def write_run_report(folder: Path, note: Callable[[str], None]) -> None:
     except Exception as error:
         note(
             f"report: not written ({type(error).__name__}: {error}). Nothing else is lost; "
-            f"`python -m search.report {folder}` tries again."
+            f"`{shlex.join([*started_as(), 'report', str(folder)])}` tries again."
         )
 
 

@@ -197,7 +197,7 @@ class Settings:
     train: TrainSettings = field(default_factory=TrainSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     front: Front = field(default_factory=Front)
-    experiment: str = "experiment"
+    name: str = "experiment"
     seed: int = 0
     folder: str | None = None
     budgets: dict[str, float] = field(default_factory=dict)

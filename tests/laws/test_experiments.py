@@ -1,18 +1,18 @@
 """Every YAML in conf composes and parses, and refuses a key that nothing reads, by name; every experiment starts."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra.errors import HydraException, MissingConfigException
 from hydra.utils import get_class
-from omegaconf import MissingMandatoryValue
 from PIL import Image
 
 from cost_models import cost_model
 from search.budgets.feasibility import BudgetError
 from search.config import parse
+from search.errors import UsageError
 from search.experiment import Experiment, prepare
 from search.model import model_maker
 from search.strategies import STRATEGIES
@@ -47,7 +47,7 @@ def test_the_defaults_parse(composed):
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_experiment_parses_and_names_its_own_folder(composed, name):
     settings = parse(composed(f"+experiment={name}", *LEFT_OPEN.get(name, [])))
-    assert settings.experiment == name
+    assert settings.name == name
     for cost in (*settings.costs, *settings.budgets, *settings.lambdas):
         cost_model(cost, settings.target)
 
@@ -129,26 +129,26 @@ def test_option_parses(composed, group, name):
 @pytest.mark.parametrize("option", sorted(FILLED_BY_USER))
 def test_what_is_left_to_the_user_is_asked_for_by_name(composed, option):
     key = FILLED_BY_USER[option][0].split("=")[0]
-    with pytest.raises(MissingMandatoryValue, match=key):
+    with pytest.raises(UsageError, match=f"^{key}: has no value"):
         parse(composed("=".join(option)))
 
 
 @pytest.mark.parametrize("group, name", WITH_SCHEMA)
 def test_unknown_key_is_refused_by_name(composed, group, name):
-    with pytest.raises(HydraException, match=rf"{group}\.widht"):
+    with pytest.raises(UsageError, match=rf"^{group}\.widht: .*there is no such key"):
         composed(*choice(group, name), f"{group}.widht=3")
 
 
 @pytest.mark.parametrize("group, name", WITH_SCHEMA)
 def test_added_key_that_nothing_reads_is_refused_by_name(composed, group, name):
-    with pytest.raises((HydraException, ValueError, AttributeError, KeyError), match="widht"):
+    with pytest.raises(UsageError, match=rf"^{group}\.widht: .*there is no such key"):
         parse(composed(*choice(group, name), f"+{group}.widht=3"))
 
 
 @pytest.mark.parametrize("group", sorted({group for group, _ in OPTIONS} | {"+experiment"}))
 def test_misspelt_option_is_refused_with_the_options_there_are(composed, group):
     folder = group.removeprefix("+")
-    with pytest.raises(MissingConfigException) as refused:
+    with pytest.raises(UsageError, match=f"^{folder}=nonesuch: there is no such option") as refused:
         composed(f"{group}=nonesuch")
-    assert f"{folder}/nonesuch" in str(refused.value)
-    assert all(path.stem in str(refused.value) for path in (CONF / folder).glob("*.yaml"))
+    (listed,) = re.findall(r"There are (.*?)\.", str(refused.value))
+    assert set(listed.split(", ")) == {path.stem for path in (CONF / folder).glob("*.yaml")}

@@ -79,7 +79,7 @@ def settings(data: Path, strategy: str = "gradient", **changes: Any) -> Settings
             warmup=WarmupSettings(epochs=2, lr=0.09),
             finetune=FinetuneSettings(epochs=3, integer_epochs=1, lr=0.036),
         ),
-        "experiment": "small",
+        "name": "small",
         "budgets": {"flash_bytes": 500, "peak_ram_bytes": 700} if strategy == "gradient" else {},
         "tensorboard": False,
     }

@@ -125,13 +125,16 @@ def test_unknown_cost_is_refused_before_anything_is_trained(data, tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("strategy.epoch=3", r"Could not override 'strategy\.epoch'[^$]*Key 'epoch' not in 'GradientSettings'"),
-        ("+train.warmup.x=3", "Key 'x' not in 'WarmupSettings'"),
-        ("seed=one", "Error merging override seed=one\nValue 'one' of type 'str' could not be converted to Integer"),
-        ("task=detection", "Could not find 'task/detection'"),
+        (
+            "strategy.epoch=3",
+            r"strategy\.epoch: with strategy=gradient there is no such key\. There are strategy\.epochs,",
+        ),
+        ("+train.warmup.x=3", r"train\.warmup\.x: there is no such key"),
+        ("seed=one", "seed: Value 'one' of type 'str' could not be converted to Integer"),
+        ("task=detection", "task=detection: there is no such option"),
     ],
 )
-def test_an_override_with_a_typo_is_an_error_of_ours_with_hydras_words(data, tmp_path, override, message):
+def test_an_override_with_a_typo_is_an_error_of_ours(data, tmp_path, override, message):
     with pytest.raises(UsageError, match=message):
         compress(Small(), data, BUDGETS, tmp_path / "run", [override])
     assert not list(tmp_path.iterdir())

@@ -17,7 +17,7 @@ function runSection() {
           "p",
           { class: "notice" },
           `This run is unfinished: it has no summary. What follows is of the epochs it completed; resume it with `,
-          html("code", {}, `python -m search resume=${run.folder}`),
+          html("code", {}, `picojoule resume=${run.folder}`),
           ".",
         ),
     spent(run),

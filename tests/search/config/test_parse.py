@@ -1,10 +1,8 @@
 """From a composed configuration to settings, and back from a run folder."""
 
 import pytest
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
 
-from search.config import parse, read_config, write_config
+from search.config import parse, read_config, recorded, write_config
 from search.settings.strategies import FixedSettings, GradientSettings
 from search.settings.tasks import ClassificationSettings
 
@@ -60,31 +58,29 @@ def test_a_storage_is_the_same_wherever_a_run_goes_on(composed, tmp_path, monkey
 
 
 def test_folder_that_is_no_run_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"no config\.yaml there.*Name runs/EXPERIMENT/TIME"):
+    with pytest.raises(ValueError, match=r"no config\.yaml there.*Name runs/NAME/TIME"):
         read_config(tmp_path)
 
 
 @pytest.mark.parametrize(
-    "override, named",
-    [
-        ("strategy.epoch=3", "strategy.epoch"),
-        ("train.warmup.epoch=3", "train.warmup.epoch"),
-        ("budgets.flash_kb=24", "budgets.flash_kb"),
-        ("lambdas.flops=1", "lambdas.flops"),
-        ("buget=1", "buget"),
-        ("seed=one", "seed"),
-        ("strategy.epochs=few", "strategy.epochs"),
-        ("space.weight_bits=[two]", "weight_bits"),
-        ("task.weights=balanced", "task.weights"),
-        ("task=detection", "detection"),
-    ],
+    ("overrides", "name"),
+    [((), "experiment"), (("name=mine",), "mine"), ((EXPERIMENT,), "mobilenet_mcu"), ((EXPERIMENT, "name=y"), "y")],
 )
-def test_wrong_key_or_value_is_refused_by_name(composed, override, named):
-    with pytest.raises((HydraException, OmegaConfBaseException)) as refused:
-        parse(composed(override))
-    assert named in f"{refused.value} {refused.value.__cause__}"
+def test_a_run_has_a_name_beside_its_experiment(composed, overrides, name):
+    settings = parse(composed(*overrides))
+    assert settings.name == settings.plain_values["name"] == name and "experiment" not in settings.plain_values
 
 
-def test_key_of_another_strategy_is_refused(composed):
-    with pytest.raises((HydraException, OmegaConfBaseException), match="decision_lr"):
-        parse(composed("strategy=fixed", "strategy.decision_lr=1"))
+def test_an_experiment_of_an_earlier_version_names_its_runs(composed, tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment/old.yaml").write_text("# @package _global_\nexperiment: mine\n")
+    found = f"hydra.searchpath=[file://{tmp_path}]"
+    assert parse(composed(found, "+experiment=old")).name == "mine"
+    assert parse(composed(found, "+experiment=old", "name=other")).name == "other"
+
+
+def test_a_run_folder_of_an_earlier_version_has_its_name(composed, tmp_path):
+    settings = parse(composed("name=mine"))
+    settings.plain_values["experiment"] = settings.plain_values.pop("name")
+    write_config(settings, tmp_path, "a command")
+    assert recorded(tmp_path)["name"] == read_config(tmp_path).name == "mine"

@@ -1,1 +1,0 @@
-"""Hydra configuration groups; the package makes them importable as pkg://conf."""

@@ -1,0 +1,132 @@
+"""What Hydra and OmegaConf refuse, in our words: the key, the file that has it, and the names that there are."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from difflib import SequenceMatcher
+from typing import Any, cast
+
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+    ValidationError,
+)
+from yaml import YAMLError
+
+from search.config.schemas import OLD_NAME, SCHEMAS
+from search.errors import UsageError
+
+PLACE = re.compile(r"In '(.+?)': ")  # how Hydra says in which file it found something
+DEFAULTS = ("config", "hydra/config")  # files that are not the user's: what they lack, the command line asked for
+NOT_LISTED = ("hydra", OLD_NAME)
+EXPERIMENT, MODEL = "experiment", "model"  # the group that is added, and the group whose keys are a class's arguments
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Inside it an error of Hydra, of OmegaConf or of a YAML file becomes a UsageError."""
+    try:
+        yield
+    except YAMLError as error:
+        raise UsageError(f"a configuration file is no YAML: {' '.join(str(error).split())}.") from error
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UsageError(_words(error)) from error
+
+
+def near(name: str, names: Iterable[str]) -> list[str]:
+    """The names, and those that are written most like the given one stand first. Of a.b.c the last part counts."""
+
+    def likeness(other: str) -> float:
+        return SequenceMatcher(None, name, other.rpartition(".")[2]).ratio()
+
+    return sorted(names, key=likeness, reverse=True)
+
+
+def _words(error: Exception) -> str:
+    cause, found = _of_a_key(error), PLACE.match(str(error))
+    file = f"{found[1]}.yaml" if found and found[1] not in DEFAULTS else ""
+    if isinstance(error, OverrideParseException):
+        return _no_override(error)
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        return _no_option(error, file)
+    if cause is not None:
+        return _of_key(cause, file)
+    if f"Could not override '{EXPERIMENT}'" in str(error):
+        return f"experiment=NAME: a plus sign belongs before it, as +{EXPERIMENT}=NAME. name=NAME gives a run its name."
+    if file and "Merge error" in str(error):
+        advice = "An option is chosen in its `defaults`, as in `- override /data: npz`."
+        return f"{file}: {str(error).splitlines()[1]}. {advice}"
+    return str(error) or str(error.__cause__)
+
+
+def _of_a_key(error: BaseException | None) -> OmegaConfBaseException | None:
+    """The error about a single key that another one was raised from."""
+    while error is not None:
+        if isinstance(error, OmegaConfBaseException) and error.full_key:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _of_key(cause: OmegaConfBaseException, file: str) -> str:
+    key, before = str(cause.full_key), f"{file}: " if file else ""
+    if key == OLD_NAME and file:
+        return f"{file}: its first line has to be `# @package _global_`."
+    if isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and isinstance(cause.parent_node, DictConfig):
+        return _no_key(key, cause.parent_node, file)
+    if isinstance(cause, MissingMandatoryValue):
+        return f"{before}{key}: has no value. Set it, as {key}=VALUE on the command line."
+    if isinstance(cause, ValidationError):
+        return f"{before}{key}: {str(cause).splitlines()[0].rstrip('.')}."
+    return f"{before}{key}: {cause}"
+
+
+def _no_key(key: str, looked_in: DictConfig, file: str) -> str:
+    parent, _, name = key.rpartition(".")
+    values = cast("dict[str, Any]", OmegaConf.to_container(looked_in))
+    values = {each: value for each, value in values.items() if each not in NOT_LISTED}
+    names = [f"{parent}.{each}" if parent else each for each in values]
+    names += [] if parent else _deeper(name, values)
+    schemas = SCHEMAS.get(parent, {})
+    others = [option for option, schema in schemas.items() if name in {field.name for field in fields(schema)}]
+    where = f"with {parent}={values['name']} there" if schemas else "there"
+    said = [f"{file} sets {key}, but {where} is no such key." if file else f"{key}: {where} is no such key."]
+    said.append(f"There are {', '.join(near(name, names))}.")
+    if others:
+        said.append(f"{key} is a key of {parent}={', '.join(others)}.")
+    if file:
+        said.append(f"Take {key} out of {file}{', or choose such an option' if others else ''}.")
+    if parent == MODEL:
+        said.append(f"+{key}=VALUE gives the network an argument that is not among these.")
+    return " ".join(said)
+
+
+def _deeper(name: str, values: Mapping[str, Any], parent: str = "") -> Iterator[str]:
+    """The whole keys, of all below these, whose last part is the name."""
+    for key, value in values.items():
+        if parent and key == name:
+            yield f"{parent}{key}"
+        if isinstance(value, Mapping):
+            yield from _deeper(name, value, f"{parent}{key}.")
+
+
+def _no_option(error: MissingConfigException, file: str) -> str:
+    group, _, name = str(error.missing_cfg_file).rpartition("/")
+    before, options = f"{file}: " if file else "", near(name, error.options or ())
+    said = f"{before}{group}={name}: there is no such option of {group}. There are {', '.join(options)}."
+    own = f" Files of your own are found with --config-dir=FOLDER, this one as FOLDER/{group}/{name}.yaml."
+    renamed = f" A run is given a name with name={name}." if group == EXPERIMENT else ""
+    return said + ("" if group.startswith("hydra/") else own) + renamed
+
+
+def _no_override(error: OverrideParseException) -> str:
+    key, equals, value = error.override.partition("=")
+    said = f"{error.override!r} cannot be read: {error.message.splitlines()[0]}."
+    if not equals:
+        return f"{said} Write KEY=VALUE."
+    return f"""{said} Where a value has other signs than letters and digits, quote it: '{key}="{value}"'."""

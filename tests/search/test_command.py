@@ -1,0 +1,121 @@
+"""The command: from any folder, by either of its names, and its other commands."""
+
+import os
+import subprocess
+import sys
+import tomllib
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import search.__main__ as command
+from search import application
+from search.config import CONF
+
+ROOT = Path(__file__).parents[2]
+NETWORK = """
+from torch import nn
+
+class Net(nn.Sequential):
+    def __init__(self, classes):
+        super().__init__(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, classes))
+"""
+
+
+@pytest.fixture
+def called(monkeypatch, capsys):
+    """(*arguments) -> what `picojoule *arguments` prints."""
+
+    def call(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["/bin/picojoule", *arguments])
+        monkeypatch.setattr(sys, "path", [*sys.path])
+        command.main()
+        return capsys.readouterr().out
+
+    return call
+
+
+@pytest.fixture
+def console(tmp_path):
+    """(*arguments) -> the process of the command that is installed, in a folder that hides every name of ours."""
+    for name in ("search.py", "spaces.py", "cost_models.py", "conf.py"):
+        (tmp_path / name).write_text("raise SystemExit('a file of the user')\n")
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/__init__.py").write_text("raise SystemExit('a folder of the user')\n")
+    (tmp_path / "mine.py").write_text(NETWORK)
+    # What pip makes of an entry point. Its folder, and not the user's, is the first that Python imports from.
+    script = tmp_path / "bin/picojoule"
+    script.parent.mkdir()
+    script.write_text("import sys\nfrom search.__main__ import main\nsys.exit(main())\n")
+
+    def call(*arguments: str) -> subprocess.CompletedProcess:
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        words = [sys.executable, str(script), *arguments]
+        return subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    return call
+
+
+def test_the_command_that_is_installed_is_the_one_of_the_module():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    module, _, name = project["scripts"]["picojoule"].partition(":")
+    assert getattr(import_module(module), name) is command.main
+
+
+def test_it_has_a_version(called):
+    assert called("--version") == f"picojoule {version('picojoule')}\n"
+
+
+def test_help_shows_commands_groups_without_schemas_and_keys(called, capsys):
+    with pytest.raises(SystemExit) as ended:
+        called("--help")
+    said = capsys.readouterr().out
+    assert ended.value.code == 0 and said.startswith(command.usage()) and "train:\n  batch_size: 64\n" in said
+    for group in (folder for folder in CONF.iterdir() if folder.is_dir()):
+        options = sorted(path.stem for path in group.glob("*.yaml"))
+        assert f"\n{group.name}: {', '.join(options)}\n" in said
+
+
+def test_the_usage_names_every_command():
+    lines = command.usage().splitlines()
+    for name, other in command.COMMANDS.items():
+        assert any(line.startswith(f"  picojoule {name} ") and line.endswith(other.does) for line in lines)
+
+
+@pytest.mark.parametrize("name", command.COMMANDS)
+def test_a_first_word_is_a_command_of_its_own(called, capsys, name):
+    with pytest.raises(SystemExit) as ended:
+        called(name, "--help")
+    assert ended.value.code == 0 and capsys.readouterr().out.startswith(f"usage: picojoule {name} ")
+    with pytest.raises(SystemExit, match="'no folder': no run folder"):
+        called(name, "no folder")
+
+
+def test_it_runs_beside_files_of_the_user_that_have_our_names(console, tmp_path, data):
+    short = ("strategy.epochs=1", "train.finetune.epochs=1", "train.finetune.integer_epochs=1", "tensorboard=false")
+    model = ("model=custom", "model._target_=mine.Net", "train.warmup.epochs=1", "train.device=cpu", "name=mine")
+    done = console("data=npz", f"data.file={data}", *model, *short)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "runs/mine").iterdir()
+    assert (folder / "config.yaml").read_text().startswith(f"# picojoule data=npz data.file={data} ")
+    assert console("compare", str(folder)).stdout.startswith("accuracy ")
+    assert "picojoule +experiment=mobilenet_mcu" in console().stderr
+
+
+def test_torchrun_starts_what_it_was_told_to_start(monkeypatch):
+    class Config:
+        class runtime:
+            config_sources = ()
+
+    monkeypatch.setattr(application.HydraConfig, "get", lambda: Config)
+    monkeypatch.setattr(application.distributed, "world_size", lambda: 2)
+    module = application._command(["python", "-m", "search"], ["resume=a b"])
+    assert module == "torchrun --nproc-per-node=2 -m search 'resume=a b'"
+    installed = application._command(["picojoule"], ["resume=a"])
+    assert installed == "torchrun --nproc-per-node=2 --no-python picojoule resume=a"
+
+
+def test_the_configuration_is_found_beside_the_package():
+    assert Path(command.__file__).parents[1] / "conf" == CONF and (CONF / "config.yaml").is_file()
