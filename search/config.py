@@ -1,14 +1,21 @@
 """Hydra and OmegaConf end here: schemas for every group, and from a composed configuration to plain settings."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobRuntime
 from hydra.errors import HydraException
+from hydra.version import VersionBase
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -25,6 +32,7 @@ from search.strategies import SETTINGS
 from search.tasks import SETTINGS as TASK_SETTINGS
 
 CONFIG_FILE = "config.yaml"
+HYDRA_STATE = (GlobalHydra, ConfigStore, VersionBase, JobRuntime)  # of which a process has one each
 
 # A key for every cost that there is: budgets.flash_bytes=24576 works, budgets.flash_kb=24 is refused.
 CostSchema = make_dataclass(
@@ -87,13 +95,28 @@ def composed(overrides: Sequence[str]) -> Settings:
     Raises:
         UsageError: a key that nothing reads, a value of the wrong type, or a missing one; with Hydra's own words.
     """
-    register()
     try:
-        with initialize_config_module("conf", version_base="1.3"):
+        with _hydra_of_ours(), initialize_config_module("conf", version_base="1.3"):
             return parse(compose("config", overrides=list(overrides)))
     except (HydraException, OmegaConfBaseException) as error:
         causes = [str(each) for each in (error, error.__cause__) if each is not None]
         raise UsageError("\n".join(causes)) from error
+
+
+@contextmanager
+def _hydra_of_ours() -> Iterator[None]:
+    """Inside it Hydra knows our schemas and no application. One that calls us has its own Hydra again afterwards."""
+    Plugins.instance()  # what plugins store belongs to the application too
+    before = {kind: Singleton._instances.pop(kind, None) for kind in HYDRA_STATE}
+    try:
+        ConfigStore.instance().repo = deepcopy(cast("ConfigStore", before[ConfigStore]).repo)
+        register()
+        yield
+    finally:
+        for kind, state in before.items():
+            Singleton._instances.pop(kind, None)
+            if state is not None:
+                Singleton._instances[kind] = state
 
 
 def parse(config: DictConfig) -> Settings:

@@ -72,7 +72,6 @@ class Data:
             (N, C, *size), float32, on the same device.
         """
         per_channel = (-1, *[1] * (images.dim() - 2))
-        mean = torch.tensor(self.mean, device=images.device).view(per_channel)
-        std = torch.tensor(self.std, device=images.device).view(per_channel)
+        mean, std = (torch.tensor(each, dtype=torch.float32, device=images.device) for each in (self.mean, self.std))
         scaled = images.float().div_(PIXEL_MAX) if images.dtype == torch.uint8 else images
-        return (scaled - mean).div_(std)
+        return (scaled - mean.view(per_channel)).div_(std.view(per_channel))
