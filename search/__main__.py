@@ -4,6 +4,7 @@ import logging
 import shlex
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import hydra
@@ -74,9 +75,9 @@ def _begin(settings: Settings) -> None:
         name, job = settings.experiment, _job_number()
         folder = Path(distributed.agreed(lambda: str(new_folder(name, settings.folder, job))))
         command = _command(HydraConfig.get().overrides.task)
-        distributed.agreed(lambda: write_config(settings, folder, command, torch.get_num_threads()))
+        begin = partial(write_config, settings, folder, command, torch.get_num_threads())
         with _stopping(folder):
-            execute(experiment, folder, device)
+            execute(experiment, folder, device, begin)
 
 
 def _go_on(folder: Path) -> None:

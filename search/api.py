@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from reprlib import repr as short
@@ -58,10 +59,9 @@ def compress(
         if not resume:
             distributed.agreed(lambda: refuse_taken(folder))
         experiment = prepare(settings, lambda _: model, folder)
-        if not resume:
-            call = f"search.api.compress(model, data, {dict(budgets)}, {str(folder)!r}, {list(overrides)})"
-            distributed.agreed(lambda: write_config(settings, folder, call, torch.get_num_threads()))
-        return execute(experiment, folder, device)
+        call = f"search.api.compress(model, data, {settings.budgets}, {str(folder)!r}, {list(overrides)})"
+        begin = partial(write_config, settings, folder, call, torch.get_num_threads())
+        return execute(experiment, folder, device, None if resume else begin)
 
 
 def _refuse_other_kinds(model: Any, data: Any, budgets: Any, folder: Any, overrides: Any) -> None:
