@@ -25,6 +25,7 @@ from cost_models.target import Target
 from search.atomic import write_text
 from search.data import OPTIONS
 from search.errors import UsageError, file_errors
+from search.files.places import read_from, written_for
 from search.files.urls import absolute
 from search.settings.front import Front
 from search.settings.run import LimitSettings, Settings, SpaceSettings, TrainSettings
@@ -168,12 +169,12 @@ def _filled(schema: type, values: dict[str, Any]) -> Any:
 
 
 def write_config(settings: Settings, folder: Path, command: str, threads: int | None = None) -> None:
-    """Writes all settings, and above them, as a comment, the command that started the run.
+    """Writes all settings, and above them, as a comment, the command that started the run. Paths become absolute.
 
     Args:
         threads: number of threads of the run. Sums depend on it, so a run that goes on takes as many; None: as set.
     """
-    values = dict(settings.plain_values)
+    values = written_for(folder, settings.plain_values)
     if threads is not None:
         values["train"] = {**values["train"], "threads": threads}
     text = textwrap.indent(command, "# ", lambda line: True)
@@ -209,6 +210,6 @@ def recorded(folder: Path) -> dict[str, Any]:
     data = values.get("data") if isinstance(values, dict) else None
     if not isinstance(data, dict) or "name" not in data:
         raise UsageError(f"resume '{folder}': {path} is damaged. Restore it, or start a new run.")
-    found: dict[str, Any] = values
+    found: dict[str, Any] = read_from(folder, values)
     found.setdefault("task", {"name": "classification"})  # runs of earlier versions had no other task
     return found

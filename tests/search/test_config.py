@@ -1,5 +1,7 @@
 """From a composed configuration to settings, and back from a run folder."""
 
+from dataclasses import replace
+
 import pytest
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
@@ -47,7 +49,8 @@ def test_a_run_folder_from_before_there_were_tasks_is_a_classification(composed,
 def test_run_folder_gives_its_settings_back(composed, tmp_path):
     settings = parse(composed(EXPERIMENT, "seed=7", "train.augment.cutout=0.3"))
     write_config(settings, tmp_path, "python -m search\n'name=two lines'")
-    assert read_config(tmp_path) == settings
+    plain = settings.plain_values | {"folder": str(tmp_path)}
+    assert read_config(tmp_path) == replace(settings, folder=str(tmp_path), plain_values=plain)
     assert (tmp_path / "config.yaml").read_text().startswith("# python -m search\n# 'name=two lines'\ndata:\n")
 
 
