@@ -24,15 +24,24 @@ from cost_models import COST_MODELS, TARGET_COST_MODELS
 from cost_models.target import Target
 from search.atomic import write_text
 from search.data import OPTIONS
-from search.errors import UsageError, file_errors
+from search.errors import PicojouleError, UsageError, file_errors
+from search.files.documents import NOTHING, OBJECT, TEXT, WHOLE, either, having, unlike
 from search.files.places import read_from, written_for
 from search.files.urls import absolute
 from search.settings.front import Front
+from search.settings.require import require
 from search.settings.run import LimitSettings, Settings, SpaceSettings, TrainSettings
 from search.strategies import SETTINGS
 from search.tasks import SETTINGS as TASK_SETTINGS
 
 CONFIG_FILE = "config.yaml"
+GROUPS = ("model", "target", "task", "strategy", "space", "train", "budgets", "lambdas", "front", "limits")
+KINDS = {group: OBJECT for group in GROUPS} | {  # of what the code reads before the schemas check all
+    "data": having({"name": TEXT}),
+    "front": having({}, {"lambdas": OBJECT}),
+    "experiment": TEXT,
+}
+MISFITS = (OmegaConfBaseException, ValueError, TypeError, OverflowError, RecursionError)  # of values in schemas
 HYDRA_STATE = (GlobalHydra, ConfigStore, VersionBase, JobRuntime)  # of which a process has one each
 
 # A key for every cost that there is: budgets.flash_bytes=24576 works, budgets.flash_kb=24 is refused.
@@ -50,6 +59,10 @@ FrontSchema = make_dataclass(
     [("lambdas", ListSchema, field(default_factory=ListSchema)), ("points", int | None, field(default=None))],
     bases=(ListSchema,),
 )
+
+
+class ConfigError(PicojouleError, ValueError):
+    """The configuration that a run folder keeps is damaged, or of another version."""
 
 
 @dataclass
@@ -125,9 +138,11 @@ def parse(config: DictConfig) -> Settings:
 
     Raises:
         OmegaConf's errors: a key that nothing reads, a value of the wrong type, or a missing one.
+        UsageError: a value that cannot be.
     """
     values = cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
     values.pop("resume", None)
+    _refuse_nested("", {key: value for key, value in values.items() if key != "model"})
     for key in ("budgets", "lambdas"):
         values[key] = {name: value for name, value in values[key].items() if value is not None}
     front = values["front"]
@@ -162,6 +177,15 @@ def _named(group: str, values: Mapping[str, Any], schemas: Mapping[str, type]) -
     return schemas[values["name"]]
 
 
+def _refuse_nested(prefix: str, values: Mapping[str, Any]) -> None:
+    """Raises UsageError for a list with lists in it. The types of schemas do not see them."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            _refuse_nested(f"{prefix}{key}.", value)
+        plain = not (isinstance(value, list) and any(isinstance(each, list | dict) for each in value))
+        require(f"{prefix}{key}", value, plain, "a list of numbers or of texts")
+
+
 def _filled(schema: type, values: dict[str, Any]) -> Any:
     """An instance of the schema from a plain mapping. Unknown keys are refused here once more."""
     merged = OmegaConf.merge(OmegaConf.structured(schema), values)
@@ -186,18 +210,23 @@ def read_config(folder: Path) -> Settings:
 
     Raises:
         UsageError: the folder is no run folder, or the data of its run was given in Python.
+        ConfigError: what it keeps makes no settings.
     """
     values = recorded(folder)
     if values["data"]["name"] not in OPTIONS:
         raise UsageError(f"resume '{folder}': its data was given in Python. Call compress(..., resume=True) there.")
-    return parse(cast("DictConfig", OmegaConf.merge(OmegaConf.structured(ConfigSchema), values)))
+    try:
+        return parse(cast("DictConfig", OmegaConf.merge(OmegaConf.structured(ConfigSchema), values)))
+    except MISFITS as error:
+        raise _damaged(folder / CONFIG_FILE, str(error)) from error
 
 
 def recorded(folder: Path) -> dict[str, Any]:
     """What config.yaml of an earlier run holds, as plain values.
 
     Raises:
-        UsageError: the folder is no run folder, or its config.yaml is damaged.
+        UsageError: the folder is no run folder.
+        ConfigError: its config.yaml is damaged.
     """
     path = folder / CONFIG_FILE
     if not path.is_file():
@@ -205,11 +234,17 @@ def recorded(folder: Path) -> dict[str, Any]:
     try:
         with file_errors(path, "cannot be read"):
             values: Any = OmegaConf.to_container(OmegaConf.load(path))
-    except (YAMLError, OmegaConfBaseException):
-        values = None
-    data = values.get("data") if isinstance(values, dict) else None
-    if not isinstance(data, dict) or "name" not in data:
-        raise UsageError(f"resume '{folder}': {path} is damaged. Restore it, or start a new run.")
-    found: dict[str, Any] = read_from(folder, values)
-    found.setdefault("task", {"name": "classification"})  # runs of earlier versions had no other task
-    return found
+    except (YAMLError, *MISFITS) as error:
+        raise _damaged(path, str(error)) from error
+    if not isinstance(values, dict):
+        raise _damaged(path, "there are no keys")
+    found: dict[str, Any] = {"task": {"name": "classification"}, **values}  # earlier versions had no other task
+    wrong = unlike(found, {name: kind for name, kind in KINDS.items() if name in found or name == "data"})
+    wrong = wrong or unlike({"threads": None, **found.get("train", {})}, {"threads": either(WHOLE, NOTHING)})
+    if wrong:
+        raise _damaged(path, "; ".join(wrong.values()))
+    return read_from(folder, found)
+
+
+def _damaged(path: Path, why: str) -> ConfigError:
+    return ConfigError(f"{path} is damaged: {' '.join(why.split())}. Restore it, or start a new run.")

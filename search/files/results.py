@@ -9,7 +9,7 @@ from pathlib import Path
 from search.atomic import write_text
 from search.errors import UsageError
 from search.files.documents import (
-    NUMBER,
+    FINITE,
     OBJECT,
     TEXT,
     TRUTH,
@@ -27,12 +27,12 @@ KINDS = {
     "strategy": TEXT,
     "seed": WHOLE,
     "architecture": OBJECT,
-    "metrics": by_name(NUMBER),
-    "costs": by_name(NUMBER),
+    "metrics": by_name(FINITE),
+    "costs": by_name(FINITE),
     "units": by_name(TEXT),
-    "budgets": by_name(NUMBER),
+    "budgets": by_name(FINITE),
     "met": TRUTH,
-    "seconds": NUMBER,
+    "seconds": FINITE,
     "point": TEXT,
     "metric": TEXT,
     "versions": by_name(TEXT),

@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 import pytest
+import yaml
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from search.config import parse, read_config, write_config
+from search.config import ConfigError, parse, read_config, write_config
+from search.errors import UsageError
 from search.settings.strategies import FixedSettings, GradientSettings
 from search.settings.tasks import ClassificationSettings
 
@@ -88,6 +90,50 @@ def test_wrong_key_or_value_is_refused_by_name(composed, override, named):
     assert named in f"{refused.value} {refused.value.__cause__}"
 
 
+@pytest.mark.parametrize(
+    "key", ["space.weight_bits", "space.exclude", "front.flash_bytes", "target.weight_bits", "costs"]
+)
+def test_a_list_of_lists_is_refused_by_name(composed, key):
+    with pytest.raises(UsageError, match=rf"{key} is \[\[1\]\]; allowed: a list of numbers or of texts"):
+        parse(composed(f"{key}=[[1]]"))
+
+
 def test_key_of_another_strategy_is_refused(composed):
     with pytest.raises((HydraException, OmegaConfBaseException), match="decision_lr"):
         parse(composed("strategy=fixed", "strategy.decision_lr=1"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda config: config.update(strategy=["x"]), r"strategy is \['x'\], not an object"),
+        (lambda config: config.update(data={"file": "x"}), r"data is \{'file': 'x'\}, not \{name: text\}"),
+        (lambda config: config.update(data=3), "data is 3, not"),
+        (lambda config: config.update(budgets=7), "budgets is 7, not an object"),
+        (lambda config: config.update(experiment=5), "experiment is 5, not text"),
+        (lambda config: config["train"].update(threads="many"), "threads is 'many', not a whole"),
+        (lambda config: config["train"].update(threads=-1), r"train\.threads is -1; allowed: 1 to 1024"),
+        (lambda config: config["train"].update(batch_size=[1]), "batch_size"),
+        (lambda config: config["train"]["warmup"].update(lr="fast"), "lr"),
+        (lambda config: config["space"].update(widht=1), "widht"),
+        (lambda config: config["target"].update(flash_bytes="much"), "flash_bytes"),
+        (lambda config: config["target"]["cycles_per_element"].update(add=10**400), "too large"),
+        (lambda config: config.update(seed="${seed}"), "nterpolation"),
+        (lambda config: config.pop("strategy"), "strategy"),
+    ],
+)
+def test_a_configuration_of_another_form_is_refused_by_name(composed, tmp_path, change, message):
+    write_config(parse(composed(EXPERIMENT)), tmp_path, "a command")
+    path = tmp_path / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    change(config)
+    path.write_text(yaml.safe_dump(config))
+    with pytest.raises(ConfigError, match=rf"config\.yaml is damaged: .*{message}.*Restore it, or start a new run\.$"):
+        read_config(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"data: {name: \xff}", b"data:\n\t- x", b"when: 2024-99-99", b"[" * 5000, b"- 1"])
+def test_a_configuration_that_is_no_yaml_of_keys_is_refused_by_name(tmp_path, content):
+    (tmp_path / "config.yaml").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"config\.yaml is damaged: "):
+        read_config(tmp_path)
