@@ -4,6 +4,7 @@ import logging
 import shlex
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -32,8 +33,8 @@ CONFIG = "config"  # conf/config.yaml
 
 
 def _refuse_others(overrides: Sequence[str]) -> None:
-    """Refuses settings for a resumed run, which takes those of its folder."""
-    others = [o for o in overrides if not o.startswith("resume=")]
+    """Refuses settings for a resumed run, which takes those of its folder. How much it shows may change."""
+    others = [o for o in overrides if not o.startswith(("resume=", "quiet="))]
     if others:
         raise UsageError(f"resume: {others} cannot be changed in a run that has begun. Start a new run with them.")
 
@@ -80,9 +81,10 @@ def _begin(settings: Settings) -> None:
             execute(experiment, folder, device, begin)
 
 
-def _go_on(folder: Path) -> None:
+def _go_on(folder: Path, quiet: bool) -> None:
     _refuse_others(HydraConfig.get().overrides.task)
     settings = read_config(folder)
+    settings = replace(settings, quiet=quiet or settings.quiet)
     with _stopping(folder):
         run(settings, model_maker(settings.model), folder)
 
@@ -91,11 +93,13 @@ def _go_on(folder: Path) -> None:
 def main(config: DictConfig) -> None:
     logging.getLogger("spaces").setLevel(logging.WARNING)  # what is left alone, the monitor says
     with ending("search", HydraException, OmegaConfBaseException):
+        if config.quiet:
+            logging.getLogger("search").setLevel(logging.WARNING)
         _refuse_nothing(HydraConfig.get().overrides.task)
         if config.resume == "":
             raise UsageError("resume: names no folder. Write resume=runs/NAME/TIME, the folder of a run.")
         if config.resume is not None:
-            _go_on(Path(config.resume))
+            _go_on(Path(config.resume), config.quiet)
         else:
             _begin(parse(config))
 

@@ -86,6 +86,7 @@ class ConfigSchema:
     limits: LimitSettings = field(default_factory=LimitSettings)
     costs: list[str] = field(default_factory=lambda: ["flash_bytes", "peak_ram_bytes", "macs"])
     tensorboard: bool = True
+    quiet: bool = False
 
 
 def register() -> None:

@@ -20,6 +20,8 @@ from search.files.results import RESULTS_FILE, Result, read_results, write_resul
 from search.files.run_folders import refuse_taken
 from search.monitor.events import Monitor, Monitors
 from search.monitor.history import HISTORY_FILE, HistoryMonitor
+from search.monitor.log import LOG_FILE, LogMonitor
+from search.monitor.quiet import QuietMonitor
 from search.monitor.terminal import terminal_monitor
 from search.outcome import exported
 from search.settings.run import Settings
@@ -119,7 +121,9 @@ def _monitor(experiment: Experiment, folder: Path) -> Monitor:
     if distributed.rank() != 0:
         return Monitors([])
     history, done = folder / HISTORY_FILE, _epochs_done(experiment, folder)
-    monitors: list[Monitor] = [terminal_monitor(sys.stdout, experiment.task.words), HistoryMonitor(history, done)]
+    words, quiet = experiment.task.words, experiment.settings.quiet
+    terminal: Monitor = QuietMonitor(sys.stdout) if quiet else terminal_monitor(sys.stdout, words)
+    monitors = [terminal, LogMonitor(folder / LOG_FILE, words), HistoryMonitor(history, done)]
     if experiment.settings.tensorboard:
         from search.monitor.tensorboard import TensorBoardMonitor
 
@@ -141,9 +145,11 @@ def _phases(experiment: Experiment, runtime: Runtime) -> dict[str, Any]:
     float_val = _warm_up(experiment, space, runtime)
     float_network = float_copy(space, lambda: Space(space.spec).to(runtime.device))
     problem = _problem(experiment, space, float_network, runtime)
-    problem.calibrate(space)
+    with runtime.ledger.part("calibrate"):
+        problem.calibrate(space)
     space.set_mode(FAKE)
-    results = _results(experiment, problem)
+    with runtime.ledger.part("decide"):
+        results = _results(experiment, problem)
     if distributed.rank() != 0:
         return {}
     distributed.leave()  # from here on the first process is alone

@@ -213,6 +213,7 @@ class Settings:
     lambdas: dict[str, float] = field(default_factory=dict)
     costs: list[str] = field(default_factory=lambda: ["flash_bytes", "peak_ram_bytes", "macs"])
     tensorboard: bool = True
+    quiet: bool = False  # nothing on the terminal but errors, and at the end the run's folder
     plain_values: dict[str, Any] = field(default_factory=dict)  # the same as plain values, for config.yaml
 
     def __post_init__(self) -> None:

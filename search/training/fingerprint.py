@@ -26,7 +26,7 @@ from spaces.space import Space
 FINGERPRINT_FILE = "fingerprint.json"
 FORMAT = "checkpoints"
 CHECKPOINTS = 3  # to be raised when the arithmetic of training or what a checkpoint holds changes
-OF_THE_PLACE = ("train.device", "train.threads", "folder", "tensorboard", "plain_values", "model", "data")
+OF_THE_PLACE = ("train.device", "train.threads", "folder", "tensorboard", "quiet", "plain_values", "model", "data")
 DIGESTS = {"data": "the data differ", "network": "the network differs", "first weights": "the first weights differ"}
 DIGITS = 5  # of mean and std; the last digits of a sum depend on the machine
 SHORT = Repr()
