@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from os import PathLike
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
 import torch
@@ -14,6 +17,7 @@ from search.data import Data
 from search.experiment import prepare
 from search.files.run_folders import RunFolderError, refuse_taken
 from search.run import execute
+from search.settings.require import plain_numbers, require
 from search.settings.run import Settings
 from search.training.process import process_for
 
@@ -42,8 +46,10 @@ def compress(
     Raises:
         RunFolderError: there is something in the folder, and resume is False; there is no run in it, and resume is
             True; or its run began with other arguments.
+        UsageError: an argument is of another kind, or a setting has a value that it cannot have.
         UnsupportedNetwork, BudgetError, DataError, LoweringError: as their messages say.
     """
+    _refuse_other_kinds(model, data, budgets, folder, overrides)
     folder = Path(folder)
     settings = _settings(model, data, budgets, folder, overrides)
     if resume:
@@ -53,10 +59,24 @@ def compress(
         if not resume:
             distributed.agreed(lambda: refuse_taken(folder))
         experiment = prepare(settings, lambda _: model, folder)
-        if not resume:
-            call = f"search.api.compress(model, data, {dict(budgets)}, {str(folder)!r}, {list(overrides)})"
-            distributed.agreed(lambda: write_config(settings, folder, call, torch.get_num_threads()))
-        return execute(experiment, folder, device)
+        call = f"search.api.compress(model, data, {settings.budgets}, {str(folder)!r}, {list(overrides)})"
+        begin = partial(write_config, settings, folder, call, torch.get_num_threads())
+        return execute(experiment, folder, device, None if resume else begin)
+
+
+def _refuse_other_kinds(model: Any, data: Any, budgets: Any, folder: Any, overrides: Any) -> None:
+    """Raises UsageError for an argument that is something else than `compress` takes."""
+    listed = isinstance(overrides, Sequence) and not isinstance(overrides, str)
+    for name, value, holds, allowed in (
+        ("model", model, isinstance(model, nn.Module), "an nn.Module, not its class or its name"),
+        ("data", data, isinstance(data, Data), "what search.data.from_arrays returns"),
+        ("budgets", budgets, isinstance(budgets, Mapping), 'limits by cost, as in {"flash_bytes": 24576}'),
+        ("folder", folder, isinstance(folder, str | PathLike), "a path"),
+        ("overrides", overrides, listed, 'a list of texts, as in ["target=mpic"]'),
+    ):
+        require(name, short(value), holds, allowed)
+    for override in overrides:
+        require("overrides", short(override), isinstance(override, str), "texts, as on the command line")
 
 
 def _settings(
@@ -65,10 +85,10 @@ def _settings(
     """The settings of the command line, with what is given in Python in its place. config.yaml says what that was."""
     settings = composed(overrides)
     given: dict[str, Any] = {
-        "name": folder.name,
+        "name": folder.absolute().name,
         "folder": str(folder),
         "model": {"_target_": f"{type(model).__module__}.{type(model).__qualname__}"},
-        "budgets": {**settings.budgets, **budgets},
+        "budgets": plain_numbers("budgets", {**settings.budgets, **budgets}),
     }
     plain = {**settings.plain_values, **given, "data": {"name": data.name}}
     return replace(settings, **given, data=data, plain_values=plain)

@@ -6,6 +6,8 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import hydra
@@ -77,18 +79,20 @@ def _job(config: DictConfig, program: Program) -> str | None:
 
 def _asked_for(config: DictConfig, program: Program) -> None:
     logging.getLogger("spaces").setLevel(logging.WARNING)  # what is left alone, the monitor says
+    if config.quiet:
+        logging.getLogger("search").setLevel(logging.WARNING)
     _refuse_nothing(program)
     if config.resume == "":
         raise UsageError("resume: names no folder. Write resume=runs/NAME/TIME, the folder of a run.")
     if config.resume is not None:
-        _go_on(Path(config.resume), program)
+        _go_on(Path(config.resume), program, config.quiet)
     else:
         _begin(parse(config), program)
 
 
 def _refuse_others(overrides: Sequence[str]) -> None:
-    """Refuses settings for a resumed run, which takes those of its folder."""
-    others = [o for o in overrides if not o.startswith("resume=")]
+    """Refuses settings for a resumed run, which takes those of its folder. How much it shows may change."""
+    others = [o for o in overrides if not o.startswith(("resume=", "quiet="))]
     if others:
         raise UsageError(f"resume: {others} cannot be changed in a run that has begun. Start a new run with them.")
 
@@ -133,13 +137,14 @@ def _begin(settings: Settings, program: Program) -> None:
         name, job = settings.name, _job_number()
         folder = Path(distributed.agreed(lambda: str(new_folder(name, settings.folder, job))))
         command = _command(program, HydraConfig.get().overrides.task)
-        distributed.agreed(lambda: write_config(settings, folder, command, torch.get_num_threads()))
+        begin = partial(write_config, settings, folder, command, torch.get_num_threads())
         with _stopping(folder, program):
-            execute(experiment, folder, device)
+            execute(experiment, folder, device, begin)
 
 
-def _go_on(folder: Path, program: Program) -> None:
+def _go_on(folder: Path, program: Program, quiet: bool) -> None:
     _refuse_others(HydraConfig.get().overrides.task)
     settings = read_config(folder)
+    settings = replace(settings, quiet=quiet or settings.quiet)
     with _stopping(folder, program):
         run(settings, model_maker(settings.model), folder)

@@ -1,10 +1,13 @@
 """Files are written such that a kill or a full disk leaves the old file, whole."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
-from search.errors import FileError
+from search.errors import FileError, file_errors
+
+PART = re.compile(r"\..+\.\d+\.part")  # the name of a temporary file
 
 
 def atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -14,7 +17,7 @@ def atomically(path: Path, write: Callable[[Path], object]) -> None:
         FileError: the file could not be written. The message has the reason, for example that no space is left.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")  # PART
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
@@ -26,6 +29,18 @@ def atomically(path: Path, write: Callable[[Path], object]) -> None:
         raise FileError(error.errno, message) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_part(path: Path) -> bool:
+    """Whether the file is a temporary one. A process that is killed leaves those that it was writing."""
+    return bool(PART.fullmatch(path.name))
+
+
+def remove_parts(folder: Path) -> None:
+    """Removes what killed processes left in a folder and those below it, where no process is writing now."""
+    with file_errors(folder, "cannot be cleared"):
+        for path in filter(is_part, folder.rglob(".*.part")):
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -66,6 +66,7 @@ def either(*kinds: Kind) -> Kind:
 TEXT = Kind("text", lambda value: isinstance(value, str))
 TRUTH = Kind("true or false", lambda value: isinstance(value, bool))
 WHOLE = Kind("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool))
+COUNT = Kind("a whole number, 0 or more", lambda value: WHOLE.holds(value) and value >= 0)
 NUMBER = Kind("a number", _is_number)
 FINITE = Kind("a finite number", _is_finite)
 OBJECT = Kind("an object", lambda value: isinstance(value, dict))

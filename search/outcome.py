@@ -19,6 +19,11 @@ from search.training.phase import label
 from search.training.runtime import Runtime
 from spaces.space import Space
 
+PARTS = (
+    *("prepare", "warmup", "calibrate", "search", "prune", "decide", "finetune"),
+    *("lower", "verify", "measure", "export", "report", "rest"),
+)
+
 
 def exported(
     experiment: Experiment,
@@ -53,7 +58,10 @@ def exported(
     summary |= {"data": _data(experiment), "date": datetime.now(UTC).isoformat(timespec="seconds")}
     summary |= {**_spent(experiment, runtime.ledger), "versions": versions()}
     write_summary(runtime.folder, summary)
-    write_run_report(runtime.folder, runtime.monitor.note)
+    with runtime.ledger.part("report"):
+        write_run_report(runtime.folder, runtime.monitor.note)
+    summary |= _spent(experiment, runtime.ledger)  # with what the report took, which reads the summary
+    write_summary(runtime.folder, summary)
     runtime.monitor.close({**summary, "folder": str(runtime.folder)})
     for one in found:
         refuse_mismatches(one)
@@ -100,6 +108,7 @@ def _exporter(experiment: Experiment, space: Space, runtime: Runtime) -> Exporte
         data=experiment.data,
         whole=lambda split: experiment.batches(split, runtime.device, alone=True),
         monitor=runtime.monitor,
+        ledger=runtime.ledger,
         task=experiment.task,
         pattern=s.space.pattern,
     )
@@ -132,12 +141,14 @@ def _data(experiment: Experiment) -> dict[str, Any]:
 
 
 def _spent(experiment: Experiment, ledger: Ledger) -> dict[str, dict[str, float]]:
-    """Epochs and seconds by phase; "rest" are seconds of this process that no phase accounts for.
+    """Epochs by phase, and seconds by phase and part, in the order in which a run comes to them.
 
-    These went into preparing, measuring, lowering and verifying.
+    "decide" are seconds of a search that trained nothing: repair, what is left of budgets, norms, measuring. "rest" are
+    seconds of this process that nothing accounts for.
     """
-    rest = max(0.0, experiment.seconds + ledger.elsewhere())
-    return {"epochs": _with_total(ledger.epochs), "seconds": _with_total({**ledger.seconds, "rest": rest})}
+    known = {"prepare": experiment.seconds, **ledger.seconds, "rest": max(0.0, ledger.elsewhere())}
+    names = [name for name in PARTS if name in known] + [name for name in known if name not in PARTS]
+    return {"epochs": _with_total(ledger.epochs), "seconds": _with_total({name: known[name] for name in names})}
 
 
 def _with_total(each: dict[str, float]) -> dict[str, float]:

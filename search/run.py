@@ -4,17 +4,24 @@ Every phase leaves a checkpoint. A run of the same experiment in the same folder
 """
 
 import sys
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from search import distributed
+from search.atomic import remove_parts
 from search.errors import file_errors
 from search.experiment import Experiment, ModelMaker, prepare
+from search.files.lock import held
 from search.files.results import RESULTS_FILE, Result, read_results, write_results
+from search.files.run_folders import refuse_taken
 from search.monitor.events import Monitor, Monitors
 from search.monitor.history import HISTORY_FILE, HistoryMonitor
+from search.monitor.log import LOG_FILE, LogMonitor
+from search.monitor.quiet import QuietMonitor
 from search.monitor.terminal import terminal_monitor
 from search.outcome import exported
 from search.settings.run import Settings
@@ -46,35 +53,49 @@ def run(settings: Settings, make_model: ModelMaker, folder: Path) -> dict[str, A
         return execute(prepare(settings, make_model, folder), folder, device)
 
 
-def execute(experiment: Experiment, folder: Path, device: torch.device) -> dict[str, Any]:
+def execute(
+    experiment: Experiment, folder: Path, device: torch.device, begin: Callable[[], object] | None = None
+) -> dict[str, Any]:
     """Runs all phases that are left, and returns what summary.json holds; on other processes than the first, {}.
 
+    Args:
+        begin: writes into the folder what a new run begins with; the folder has to be empty before. None: a run that
+            may have begun there goes on.
+
     Raises:
-        RunFolderError: the folder holds a run of another experiment.
+        RunFolderError: the folder holds a run of another experiment, or another process works on it.
         CheckpointError: a checkpoint there is damaged.
         TrainingDiverged: a loss was not finite.
         LoweringError: the network that was found has no integers.
     """
-    _claim(experiment, folder)
-    runtime = start(experiment, folder, device)
-    try:
-        with seeded(experiment.settings.seed, experiment.random_state):
-            return _phases(experiment, runtime)
-    except BaseException:
-        runtime.monitor.close({})  # gives the terminal back
-        raise
+    with ExitStack() as lock:
+        distributed.agreed(lambda: _claim(experiment, folder, begin, lock))
+        runtime = start(experiment, folder, device)
+        try:
+            with seeded(experiment.settings.seed, experiment.random_state):
+                return _phases(experiment, runtime)
+        except BaseException:
+            runtime.monitor.close({})  # gives the terminal back
+            raise
 
 
-def _claim(experiment: Experiment, folder: Path) -> None:
-    """The folder becomes this experiment's. Raises RunFolderError where it is another one's."""
+def _claim(experiment: Experiment, folder: Path, begin: Callable[[], object] | None, lock: ExitStack) -> None:
+    """The folder becomes this experiment's, and is held until the lock ends.
 
-    def claim() -> None:
-        with file_errors(folder, "cannot be made"):
-            folder.mkdir(parents=True, exist_ok=True)
-        refuse_other_experiment(folder, experiment.fingerprint)
-        write_fingerprint(folder, experiment.fingerprint)
+    The order is such that a run that is killed in between can begin anew or go on.
 
-    distributed.agreed(claim)
+    Raises:
+        RunFolderError: the folder is another experiment's, or another process holds it.
+    """
+    with file_errors(folder, "cannot be made"):
+        folder.mkdir(parents=True, exist_ok=True)
+    lock.enter_context(held(folder))
+    if begin is not None:
+        refuse_taken(folder)  # another run may have been quicker
+        begin()
+    refuse_other_experiment(folder, experiment.fingerprint)
+    write_fingerprint(folder, experiment.fingerprint)
+    remove_parts(folder)
 
 
 # Where a run takes place
@@ -100,7 +121,9 @@ def _monitor(experiment: Experiment, folder: Path) -> Monitor:
     if distributed.rank() != 0:
         return Monitors([])
     history, done = folder / HISTORY_FILE, _epochs_done(experiment, folder)
-    monitors: list[Monitor] = [terminal_monitor(sys.stdout, experiment.task.words), HistoryMonitor(history, done)]
+    words, quiet = experiment.task.words, experiment.settings.quiet
+    terminal: Monitor = QuietMonitor(sys.stdout) if quiet else terminal_monitor(sys.stdout, words)
+    monitors = [terminal, LogMonitor(folder / LOG_FILE, words), HistoryMonitor(history, done)]
     if experiment.settings.tensorboard:
         from search.monitor.tensorboard import TensorBoardMonitor
 
@@ -122,10 +145,13 @@ def _phases(experiment: Experiment, runtime: Runtime) -> dict[str, Any]:
     float_val = _warm_up(experiment, space, runtime)
     float_network = float_copy(space, lambda: Space(space.spec).to(runtime.device))
     problem = _problem(experiment, space, float_network, runtime)
-    problem.calibrate(space)
+    with runtime.ledger.part("calibrate"):
+        problem.calibrate(space)
     space.set_mode(FAKE)
-    calibrated = problem.calibrated()
-    results = _results(experiment, problem)
+    with runtime.ledger.part("measure"):
+        calibrated = problem.calibrated()
+    with runtime.ledger.part("decide"):
+        results = _results(experiment, problem)
     if distributed.rank() != 0:
         return {}
     distributed.leave()  # from here on the first process is alone

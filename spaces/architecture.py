@@ -34,7 +34,7 @@ class Architecture:
         """Raises UsageError where the text is no architecture, or was edited so that its hash no longer fits."""
         try:
             document = json.loads(text)
-            picks = {str(name): tuple(int(i) for i in pick) for name, pick in document["picks"].items()}
+            picks = {str(name): tuple(map(_whole, pick)) for name, pick in document["picks"].items()}
             left_alone = {str(name): str(why) for name, why in document.get("left_alone", {}).items()}
             found = Architecture(str(document["space"]), picks, left_alone)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -69,3 +69,10 @@ class Architecture:
     def hash(self) -> str:
         text = json.dumps([self.space, sorted((name, list(pick)) for name, pick in self.picks.items())])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _whole(option: object) -> int:
+    """The option itself. Raises TypeError where it is no whole number; JSON has Infinity and 1.5 too."""
+    if not isinstance(option, int) or isinstance(option, bool):
+        raise TypeError(f"{option!r} is no whole number")
+    return option

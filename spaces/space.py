@@ -1,6 +1,5 @@
 """A network in which some decisions are open. With none open it is the network that is fine-tuned and lowered."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -288,16 +287,16 @@ class Space(nn.Module):
 
     def save(self, path: Path) -> None:
         """Writes one safetensors file, with the description in its metadata. It loads without the user's script."""
-        save_tensors(path, self.state_dict(), {SPEC: json.dumps(self.spec.to_json())})
+        save_tensors(path, self.state_dict(), SPEC, self.spec.to_json())
 
     @staticmethod
     def load(path: Path) -> "Space":
         """Raises UsageError where the file is damaged or no picojoule model; it says which."""
         document, state = load_tensors(path, SPEC)
         try:
-            space = Space(SpaceSpec.from_json(json.loads(document)))
+            space = Space(SpaceSpec.from_json(document))
             space.load_state_dict(state)
-        except (ValueError, KeyError, TypeError, RuntimeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError) as error:
             raise UsageError(
                 f"{path}: description and tensors make no model ({error}). Restore it or run the export again."
             ) from error

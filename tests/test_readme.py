@@ -15,7 +15,7 @@ from torch import nn
 import cost_models
 from search.__main__ import COMMANDS
 from search.budgets import feasibility
-from search.config import parse
+from search.config import ConfigError, parse
 from search.data import DataError
 from search.data.digits import DigitsOptions, load_digits
 from search.deploy.lower import LoweringError
@@ -147,7 +147,7 @@ def test_all_modules_that_convert_are_listed_and_no_others():
     [
         *(UnsupportedNetwork, feasibility.BudgetError, DataError, cost_models.layer.UnsupportedLayer),
         *(cost_models.target.IllegalLayer, LoweringError, ProgramError, loop.TrainingDiverged),
-        *(checkpoint.CheckpointError, run_folders.RunFolderError),
+        *(checkpoint.CheckpointError, run_folders.RunFolderError, ConfigError),
     ],
 )
 def test_error_is_explained(error):

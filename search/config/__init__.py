@@ -3,13 +3,14 @@
 from search.config.parse import composed, parse
 from search.config.refusals import explained
 from search.config.register import register
-from search.config.run_config import CONFIG_FILE, read_config, recorded, write_config
+from search.config.run_config import CONFIG_FILE, ConfigError, read_config, recorded, write_config
 from search.config.schemas import CONF, CONFIG
 
 __all__ = [
     "CONF",
     "CONFIG",
     "CONFIG_FILE",
+    "ConfigError",
     "composed",
     "explained",
     "parse",

@@ -1,9 +1,17 @@
 """From what is composed of YAML files and overrides to plain settings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobRuntime
+from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf
 
 from search.config.refusals import explained
@@ -11,11 +19,13 @@ from search.config.register import register
 from search.config.schemas import CONF, CONFIG, OLD_NAME, ONE_SCHEMA, SCHEMAS, ConfigSchema, schema_of
 from search.files.urls import absolute
 from search.settings.front import Front
+from search.settings.require import require
 from search.settings.run import Settings
 
 NAME = "name"
 NO_NAME = "experiment"  # of a run that is given none: runs/experiment/TIME
 STORAGE = "strategy.storage"  # some strategies have it
+HYDRA_STATE = (GlobalHydra, ConfigStore, VersionBase, JobRuntime)  # of which a process has one each
 
 
 def composed(overrides: Sequence[str]) -> Settings:
@@ -24,9 +34,24 @@ def composed(overrides: Sequence[str]) -> Settings:
     Raises:
         UsageError: a key that nothing reads, a value of the wrong type, or a missing one.
     """
-    register()
-    with explained(), initialize_config_dir(str(CONF), version_base="1.3"):
+    with _hydra_of_ours(), explained(), initialize_config_dir(str(CONF), version_base="1.3"):
         return parse(compose(CONFIG, overrides=list(overrides)))
+
+
+@contextmanager
+def _hydra_of_ours() -> Iterator[None]:
+    """Inside it Hydra knows our schemas and no application. One that calls us has its own Hydra again afterwards."""
+    Plugins.instance()  # what plugins store belongs to the application too
+    before = {kind: Singleton._instances.pop(kind, None) for kind in HYDRA_STATE}
+    try:
+        ConfigStore.instance().repo = deepcopy(cast("ConfigStore", before[ConfigStore]).repo)
+        register()
+        yield
+    finally:
+        for kind, state in before.items():
+            Singleton._instances.pop(kind, None)
+            if state is not None:
+                Singleton._instances[kind] = state
 
 
 def parse(config: DictConfig) -> Settings:
@@ -36,7 +61,9 @@ def parse(config: DictConfig) -> Settings:
         UsageError: a key that nothing reads, a value of the wrong type, or a missing one.
     """
     with explained():
-        merged = _checked(_plain(OmegaConf.to_container(config, resolve=True, throw_on_missing=True)))
+        given = _plain(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
+        _refuse_nested("", {key: value for key, value in given.items() if key != "model"})
+        merged = _checked(given)
         if storage := OmegaConf.select(merged, STORAGE):
             OmegaConf.update(merged, STORAGE, absolute(storage))  # a run may be resumed from elsewhere
         values, groups = _plain(OmegaConf.to_container(merged)), (*ONE_SCHEMA, *SCHEMAS, "limits")
@@ -61,6 +88,15 @@ def _checked(values: Mapping[str, Any]) -> DictConfig:
     for group in (*ONE_SCHEMA, *SCHEMAS):
         whole[group] = OmegaConf.structured(schema_of(group, values.get(group, {})))
     return cast("DictConfig", OmegaConf.merge(whole, values))
+
+
+def _refuse_nested(prefix: str, values: Mapping[str, Any]) -> None:
+    """Raises UsageError for a list with lists in it. The types of schemas do not see them."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            _refuse_nested(f"{prefix}{key}.", value)
+        plain = not (isinstance(value, list) and any(isinstance(each, list | dict) for each in value))
+        require(f"{prefix}{key}", value, plain, "a list of numbers or of texts")
 
 
 def _plain(values: Any) -> dict[str, Any]:

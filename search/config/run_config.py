@@ -10,20 +10,35 @@ from yaml import YAMLError
 
 from search.atomic import write_text
 from search.config.parse import parse, take_old_name
+from search.config.schemas import OLD_NAME
 from search.data import OPTIONS
-from search.errors import UsageError, file_errors
+from search.errors import PicojouleError, UsageError, file_errors
+from search.files.places import read_from, written_for
+from search.kinds import NOTHING, OBJECT, TEXT, WHOLE, either, having, unlike
 from search.settings.run import Settings
 
 CONFIG_FILE = "config.yaml"
+GROUPS = ("model", "target", "task", "strategy", "space", "train", "budgets", "lambdas", "front", "limits")
+KINDS = {group: OBJECT for group in GROUPS} | {  # of what the code reads before the schemas check all
+    "data": having({"name": TEXT}),
+    "front": having({}, {"lambdas": OBJECT}),
+    "name": TEXT,
+    OLD_NAME: either(TEXT, NOTHING),
+}
+MISFITS = (OmegaConfBaseException, ValueError, TypeError, OverflowError, RecursionError)  # of values in schemas
+
+
+class ConfigError(PicojouleError, ValueError):
+    """The configuration that a run folder keeps is damaged, or of another version."""
 
 
 def write_config(settings: Settings, folder: Path, command: str, threads: int | None = None) -> None:
-    """Writes all settings, and above them, as a comment, the command that started the run.
+    """Writes all settings, and above them, as a comment, the command that started the run. Paths become absolute.
 
     Args:
         threads: number of threads of the run. Sums depend on it, so a run that goes on takes as many; None: as set.
     """
-    values = dict(settings.plain_values)
+    values = written_for(folder, settings.plain_values)
     if threads is not None:
         values["train"] = {**values["train"], "threads": threads}
     text = textwrap.indent(command, "# ", lambda line: True)
@@ -35,18 +50,23 @@ def read_config(folder: Path) -> Settings:
 
     Raises:
         UsageError: the folder is no run folder, or the data of its run was given in Python.
+        ConfigError: what it keeps makes no settings.
     """
     values = recorded(folder)
     if values["data"]["name"] not in OPTIONS:
         raise UsageError(f"resume '{folder}': its data was given in Python. Call compress(..., resume=True) there.")
-    return parse(OmegaConf.create(values))
+    try:
+        return parse(OmegaConf.create(values))
+    except MISFITS as error:
+        raise _damaged(folder / CONFIG_FILE, str(error)) from error
 
 
 def recorded(folder: Path) -> dict[str, Any]:
     """What config.yaml of an earlier run holds, as plain values.
 
     Raises:
-        UsageError: the folder is no run folder, or its config.yaml is damaged.
+        UsageError: the folder is no run folder.
+        ConfigError: its config.yaml is damaged.
     """
     path = folder / CONFIG_FILE
     if not path.is_file():
@@ -54,12 +74,18 @@ def recorded(folder: Path) -> dict[str, Any]:
     try:
         with file_errors(path, "cannot be read"):
             values: Any = OmegaConf.to_container(OmegaConf.load(path))
-    except (YAMLError, OmegaConfBaseException):
-        values = None
-    data = values.get("data") if isinstance(values, dict) else None
-    if not isinstance(data, dict) or "name" not in data:
-        raise UsageError(f"resume '{folder}': {path} is damaged. Restore it, or start a new run.")
-    found: dict[str, Any] = values
-    found.setdefault("task", {"name": "classification"})  # runs of earlier versions had no other task
+    except (YAMLError, *MISFITS) as error:
+        raise _damaged(path, str(error)) from error
+    if not isinstance(values, dict):
+        raise _damaged(path, "there are no keys")
+    found: dict[str, Any] = {"task": {"name": "classification"}, **values}  # earlier versions had no other task
+    wrong = unlike(found, {name: kind for name, kind in KINDS.items() if name in found or name == "data"})
+    wrong = wrong or unlike({"threads": None, **found.get("train", {})}, {"threads": either(WHOLE, NOTHING)})
+    if wrong:
+        raise _damaged(path, "; ".join(wrong.values()))
     take_old_name(found)
-    return found
+    return read_from(folder, found)
+
+
+def _damaged(path: Path, why: str) -> ConfigError:
+    return ConfigError(f"{path} is damaged: {' '.join(why.split())}. Restore it, or start a new run.")

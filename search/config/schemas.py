@@ -61,6 +61,7 @@ class ConfigSchema:
     limits: LimitSettings = field(default_factory=LimitSettings)
     costs: list[str] = field(default_factory=lambda: ["flash_bytes", "peak_ram_bytes", "macs"])
     tensorboard: bool = True
+    quiet: bool = False
     experiment: str | None = None  # OLD_NAME
 
 

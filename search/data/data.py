@@ -80,9 +80,8 @@ class Data:
             (N, C, *size), float32, on the same device.
         """
         per_channel = (-1, *[1] * (images.dim() - 2))
-        mean = torch.tensor(self.mean, device=images.device).view(per_channel)
-        std = torch.tensor(self.std, device=images.device).view(per_channel)
+        mean, std = (torch.tensor(each, dtype=torch.float32, device=images.device) for each in (self.mean, self.std))
         # By a tensor: CUDA multiplies by the inverse of a number, which rounds twice.
-        unit = torch.tensor(float(PIXEL_MAX), device=images.device)
+        unit = torch.tensor(PIXEL_MAX, dtype=torch.float32, device=images.device)
         scaled = images.float().div_(unit) if images.dtype == torch.uint8 else images
-        return (scaled - mean).div_(std)
+        return (scaled - mean.view(per_channel)).div_(std.view(per_channel))

@@ -5,7 +5,10 @@ x_train and y_train are needed. x_val with y_val and x_test with y_test are opti
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
+from reprlib import repr as short
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +17,7 @@ from search.data.assemble import assemble
 from search.data.data import Data, DataError, Split
 from search.integer.preprocessing import FIRST, LAST, NONE
 
+MOST_CLASSES = 2**16
 FEW = 4  # channels, at most: grey, colour, three axes, colour with transparency
 
 
@@ -59,7 +63,9 @@ def from_arrays(
     Raises:
         DataError: the arrays cannot be used.
     """
-    plain = {name: np.asarray(array) for name, array in arrays.items()}
+    if not isinstance(arrays, Mapping):
+        raise DataError(f"arrays are {short(arrays)}; allowed: arrays by name, x_train and y_train at least.")
+    plain = {name: _array(name, array) for name, array in arrays.items()}
     options = NpzOptions(
         file="",
         name="arrays",
@@ -72,7 +78,15 @@ def from_arrays(
     return _checked("arrays", plain, options)
 
 
+def _array(name: str, given: Any) -> np.ndarray:
+    try:
+        return np.asarray(given)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise DataError(f"arrays, {name}: is no array ({error}). Give an array of NumPy.") from error
+
+
 def _checked(place: str, arrays: Mapping[str, np.ndarray], options: NpzOptions) -> Data:
+    _refuse_other_kinds(options)
     _check_keys(place, set(arrays))
     splits = {name: _split(place, arrays, name, options) for name in ("train", "val", "test") if f"x_{name}" in arrays}
     return assemble(
@@ -86,11 +100,24 @@ def _checked(place: str, arrays: Mapping[str, np.ndarray], options: NpzOptions) 
     )
 
 
+def _refuse_other_kinds(options: NpzOptions) -> None:
+    """Raises DataError for an option of another kind. Options are of any kind where they are given in Python."""
+    count = options.classes
+    counts = isinstance(count, Integral) and not isinstance(count, bool) and 1 <= count <= MOST_CLASSES
+    if count is not None and not counts:
+        raise DataError(f"data.classes is {count!r}; allowed: a whole number from 1 to {MOST_CLASSES}, or null.")
+    for name in ("has_channels", "channels_last"):
+        value = getattr(options, name)
+        if not isinstance(value, bool | np.bool_ | None):
+            raise DataError(f"data.{name} is {value!r}; allowed: true, false or null.")
+
+
 def _check_keys(place: str, found: set[str]) -> None:
     paired = all((f"x_{split}" in found) == (f"y_{split}" in found) for split in ("val", "test"))
     if not ({"x_train", "y_train"} <= found and paired):
+        names = ", ".join(sorted(map(str, found)))
         raise DataError(
-            f"{place}: holds {', '.join(sorted(found)) or 'nothing'}; x_train and y_train are needed, x_val with y_val "
+            f"{place}: holds {names or 'nothing'}; x_train and y_train are needed, x_val with y_val "
             "and x_test with y_test are optional. Rename or add arrays."
         )
 

@@ -13,6 +13,7 @@ from search.budgets.layer_costs import rows
 from search.budgets.pareto import front_knee, front_volume
 from search.data.batches import Batches
 from search.data.data import Data
+from search.deploy.counted import Counted
 from search.deploy.lower import lower
 from search.deploy.verify import scores_of_program, verify
 from search.errors import file_errors
@@ -23,6 +24,7 @@ from search.monitor.events import Monitor
 from search.settings.front import Point
 from search.tasks import Task
 from search.training.evaluation import scores_of
+from search.training.ledger import Ledger
 from spaces.patterns import DENSE
 from spaces.space import FAKE, FLOAT, INTEGER, Space
 
@@ -46,6 +48,7 @@ class Exporter:
     data: Data
     whole: Callable[[str], Batches]
     monitor: Monitor
+    ledger: Ledger
     task: Task
     pattern: str = ""
 
@@ -59,15 +62,17 @@ class Exporter:
             folder.mkdir(parents=True, exist_ok=True)
         network.eval()
         network.set_mode(INTEGER)
-        program = lower(
-            network,
-            {"experiment": self.experiment, "architecture": best.architecture.hash},
-            self.data.preprocessing,
-            self.data.classes,
-        )
-        program.save(folder / "program.safetensors")
-        network.save(folder / "model.safetensors")
-        write_text(folder / "architecture.json", best.architecture.to_json())
+        with self.ledger.part("lower"):
+            program = lower(
+                network,
+                {"experiment": self.experiment, "architecture": best.architecture.hash},
+                self.data.preprocessing,
+                self.data.classes,
+            )
+        with self.ledger.part("export"):
+            program.save(folder / "program.safetensors")
+            network.save(folder / "model.safetensors")
+            write_text(folder / "architecture.json", best.architecture.to_json())
         self.monitor.table(*rows(self.space, network))
         found = self._summary_of(point, best, network, program)
         files = ("program.safetensors", "model.safetensors")
@@ -88,10 +93,12 @@ class Exporter:
             }
             for n, limit in point.budgets.items()
         }
-        splits = {split: self.whole(split) for split in ("val", "test")}
-        check = verify(network, program, splits["test"])
-        decided = {split: scores_of(network, batches, self.task, FAKE).value for split, batches in splits.items()}
-        integer = {split: scores_of_program(program, batches, self.task) for split, batches in splits.items()}
+        with self.ledger.part("verify"):
+            check = verify(network, program, self._counted("verify", "test"))
+        with self.ledger.part("measure"):
+            splits = {split: self._counted(f"measure on {split} data", split) for split in ("val", "test")}
+            decided = {split: scores_of(network, batches, self.task, FAKE).value for split, batches in splits.items()}
+            integer = {split: scores_of_program(program, batches, self.task) for split, batches in splits.items()}
         return {
             "experiment": self.experiment,
             "seed": self.seed,
@@ -116,7 +123,12 @@ class Exporter:
 
     def of_floats(self, teacher: Space, float_val: float) -> dict[str, float]:
         """The metric of the float network."""
-        return {"val": float_val, "test": scores_of(teacher, self.whole("test"), self.task, FLOAT).value}
+        with self.ledger.part("measure"):
+            test = scores_of(teacher, self._counted("measure the float network", "test"), self.task, FLOAT)
+        return {"val": float_val, "test": test.value}
+
+    def _counted(self, part: str, split: str) -> Counted:
+        return Counted(self.whole(split), part, self.monitor)
 
 
 def front_summary(found: list[dict[str, Any]], metric: str, axis: str, seed_cost: float) -> dict[str, Any]:

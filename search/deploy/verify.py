@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from search.data.batches import Batches
 from search.integer.executor import Executor
 from search.integer.graph import Array
 from search.integer.program import Program
 from search.tasks import Scores, Task
+from search.training.evaluation import Examples
 from spaces.space import Space
 
 
@@ -24,7 +24,7 @@ class Verification:
     first: str | None  # the first tensor, in execution order, that differs
 
 
-def verify(space: Space, program: Program, batches: Batches, limit: int = 256) -> Verification:
+def verify(space: Space, program: Program, batches: Examples, limit: int = 256) -> Verification:
     """Compares every tensor on the first `limit` images. The program preprocesses raw ones by itself."""
     executor = Executor(program)
     wrong, tensors, elements, first, seen = 0, 0, 0, None, 0
@@ -43,7 +43,7 @@ def verify(space: Space, program: Program, batches: Batches, limit: int = 256) -
     return Verification(wrong, tensors, elements, first)
 
 
-def scores_of_program(program: Program, batches: Batches, task: Task) -> Scores:
+def scores_of_program(program: Program, batches: Examples, task: Task) -> Scores:
     """What the program scores on the batches, run by the executor."""
     executor, scores = Executor(program), task.scores()
     for raw, targets in batches.raw().epoch(0):

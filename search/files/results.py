@@ -9,7 +9,7 @@ from pathlib import Path
 from search.atomic import write_text
 from search.errors import UsageError
 from search.files.documents import check_format, json_object, read_lines
-from search.kinds import NUMBER, OBJECT, TEXT, TRUTH, WHOLE, by_name, unlike
+from search.kinds import FINITE, OBJECT, TEXT, TRUTH, WHOLE, by_name, unlike
 from spaces.architecture import Architecture
 
 RESULTS_FILE, FORMAT = "results.jsonl", 1
@@ -17,12 +17,12 @@ KINDS = {
     "strategy": TEXT,
     "seed": WHOLE,
     "architecture": OBJECT,
-    "metrics": by_name(NUMBER),
-    "costs": by_name(NUMBER),
+    "metrics": by_name(FINITE),
+    "costs": by_name(FINITE),
     "units": by_name(TEXT),
-    "budgets": by_name(NUMBER),
+    "budgets": by_name(FINITE),
     "met": TRUTH,
-    "seconds": NUMBER,
+    "seconds": FINITE,
     "point": TEXT,
     "metric": TEXT,
     "versions": by_name(TEXT),

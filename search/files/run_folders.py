@@ -3,7 +3,10 @@
 from datetime import datetime
 from pathlib import Path
 
+from search.atomic import is_part
 from search.errors import PicojouleError, file_errors
+
+LOCK_FILE = ".lock"
 
 
 class RunFolderError(PicojouleError, ValueError):
@@ -11,9 +14,9 @@ class RunFolderError(PicojouleError, ValueError):
 
 
 def refuse_taken(folder: Path) -> None:
-    """Raises RunFolderError for a folder with something in it."""
+    """Raises RunFolderError for a folder with something in it. What a run left that was killed at once is nothing."""
     with file_errors(folder, "cannot be a run's folder"):
-        taken = folder.exists() and any(folder.iterdir())
+        taken = folder.exists() and not all(path.name == LOCK_FILE or is_part(path) for path in folder.iterdir())
     if taken:
         raise RunFolderError(
             f"folder '{folder}' exists and is not empty: nothing there is overwritten. "

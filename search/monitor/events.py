@@ -108,6 +108,13 @@ class Monitor(Protocol):
     def tick(self, tick: Tick) -> None:
         """Takes the state after a training step. It is called often and has to return at once."""
 
+    def progress(self, part: str, done: int, total: int) -> None:
+        """Takes how many images a part that trains nothing has been through. It has to return at once.
+
+        Args:
+            part: "verify", "measure" ...
+        """
+
     def epoch(self, end: EpochEnd) -> None:
         """Takes the state after an epoch."""
 
@@ -134,6 +141,10 @@ class Monitors:
     def tick(self, tick: Tick) -> None:
         for monitor in self._monitors:
             monitor.tick(tick)
+
+    def progress(self, part: str, done: int, total: int) -> None:
+        for monitor in self._monitors:
+            monitor.progress(part, done, total)
 
     def epoch(self, end: EpochEnd) -> None:
         for monitor in self._monitors:

@@ -44,6 +44,9 @@ class HistoryMonitor:
     def tick(self, tick: Tick) -> None:
         """Does nothing: a line stands for an epoch."""
 
+    def progress(self, part: str, done: int, total: int) -> None:
+        """Does nothing: a line stands for an epoch."""
+
     def epoch(self, end: EpochEnd) -> None:
         with file_errors(self._path, "not written"), self._path.open("a", encoding="utf-8") as file:
             file.write(_line(end))

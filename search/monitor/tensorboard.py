@@ -36,6 +36,9 @@ class TensorBoardMonitor:
     def tick(self, tick: Tick) -> None:
         """Does nothing: the step of every event is an epoch."""
 
+    def progress(self, part: str, done: int, total: int) -> None:
+        """Does nothing: the step of every event is an epoch."""
+
     def epoch(self, end: EpochEnd) -> None:
         for name, value in end.scalars.items():
             self._writer.add_scalar(name, value, end.global_epoch)

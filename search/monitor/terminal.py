@@ -8,6 +8,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Sequence
+from io import TextIOBase
 from math import inf
 from typing import Any, TextIO
 
@@ -22,6 +23,7 @@ from search.monitor.tables import ANY_WIDTH, LITERAL, closing_tables, emphasized
 from search.monitor.words import Metric, Words
 
 REDRAW_SECONDS = 1 / 4  # a redraw takes about 3 ms
+SILENT_SECONDS = 10.0  # after which a log of lines says how far a part is that trains nothing
 BARS_FROM_WIDTH = 60  # columns; a narrower terminal shows numbers only
 SPLITS = ("train", "val")
 ITEM_GAP = "  "
@@ -48,6 +50,7 @@ class LiveMonitor:
         self._words = words
         self._clock = Clock(now)
         self._tick: Tick | None = None
+        self._progress = ""
         self._next_draw = 0.0
         self._live = Live(
             console=console,
@@ -60,8 +63,15 @@ class LiveMonitor:
         atexit.register(self._live.stop)  # gives the cursor back when the run dies before close()
 
     def tick(self, tick: Tick) -> None:
-        self._tick = tick
+        self._tick, self._progress = tick, ""
         self._clock.advance(tick.run_fraction)
+        self._draw()
+
+    def progress(self, part: str, done: int, total: int) -> None:
+        self._progress = worded_progress(part, done, total)
+        self._draw()
+
+    def _draw(self) -> None:
         if self._clock.elapsed() < self._next_draw:
             return
         self._live.start()
@@ -87,31 +97,39 @@ class LiveMonitor:
                 self._console.print(table)
 
     def _view(self) -> RenderableType:
+        width = self._console.width
+        if self._progress:
+            return Text(_wrapped([self._progress, duration(self._clock.elapsed())], width))
         if self._tick is None:
             return Text()
-        width = self._console.width
         return Group(_headline(self._tick, width, self._words.metric), _gauges(self._tick, self._clock, width))
 
 
 class PlainMonitor:
     """Prints ASCII lines without escape codes, each of them at once, so that the log can be followed."""
 
-    def __init__(self, stream: TextIO, words: Words, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, stream: TextIO | TextIOBase, words: Words, now: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
         self._words = words
         self._console = Console(width=ANY_WIDTH, force_terminal=False, color_system=None, **LITERAL)
         self._clock = Clock(now)
         self._tick: Tick | None = None
+        self._last = 0.0  # by the clock, when the last line was printed
 
     def tick(self, tick: Tick) -> None:
         self._tick = tick
         self._clock.advance(tick.run_fraction)
+
+    def progress(self, part: str, done: int, total: int) -> None:
+        if self._clock.elapsed() >= self._last + SILENT_SECONDS:
+            self.note(worded_progress(part, done, total))
 
     def epoch(self, end: EpochEnd) -> None:
         self.note(ITEM_GAP.join([*epoch_items(end, self._tick, self._words.metric), f"time {self._clock}"]))
 
     def note(self, text: str) -> None:
         print(text.encode("ascii", "backslashreplace").decode(), file=self._stream, flush=True)
+        self._last = self._clock.elapsed()
 
     def table(self, rows: Sequence[LayerRow], totals: Totals) -> None:
         self._print(layer_table(rows, totals, self._console))
@@ -127,6 +145,10 @@ class PlainMonitor:
             self._console.print(table)
         for line in capture.get().splitlines():
             self.note(line.rstrip())
+
+
+def worded_progress(part: str, done: int, total: int) -> str:
+    return f"{part}: {done:,} of {total:,} images"
 
 
 def quantity(value: float, unit: str) -> str:

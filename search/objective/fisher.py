@@ -16,9 +16,12 @@ import torch
 from torch import Tensor
 
 from search import distributed
+from search.files.tensors import TENSOR
+from search.kinds import COUNT, by_name, having
 from spaces.decisions.selection import GATES, Selection
 
 MEMORY = 0.95  # of the running mean over observations
+STATE = having({"squares": by_name(TENSOR), "batch": COUNT, "seen": by_name(COUNT)})
 
 
 class FisherInformation:

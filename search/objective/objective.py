@@ -10,9 +10,12 @@ from torch import Tensor
 from cost_models.rules import CostModel
 from search import distributed
 from search.errors import UsageError
+from search.kinds import FINITE, Kind, by_name, either, having, listed
 from search.objective.constraints import METHODS, Dual, Outlook
+from search.objective.fisher import STATE as FISHER_STATE
 from search.objective.fisher import FisherInformation
 from search.objective.menu import Leaves
+from search.objective.tried_options import STATE as TRIED_STATE
 from search.objective.tried_options import Loss, TriedOptions
 from spaces.decisions.decision import likeliest
 from spaces.decisions.selection import GATES, Selection
@@ -24,6 +27,17 @@ TRIED = 0.01  # of a loss: two options that were tried and differ by less hardly
 TINY = 1e-30
 HALVINGS = 4  # of a step that leads too far
 FASTEST = 64.0  # by which lambdas pull a cost down at most, over the part of a search in which targets move
+
+PAIR = Kind("[a number, a number]", lambda value: listed(FINITE).holds(value) and len(value) == 2)
+STATE = having(  # what Objective.state() is
+    {
+        "constraints": by_name(either(FINITE, PAIR)),
+        "pace": by_name(PAIR),
+        "costs": by_name(FINITE),
+        "fisher": FISHER_STATE,
+        "tried": TRIED_STATE,
+    }
+)
 
 
 class Objective:

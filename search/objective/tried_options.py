@@ -14,10 +14,14 @@ import torch
 from torch import Tensor
 
 from search import distributed
+from search.files.tensors import TENSOR
+from search.kinds import COUNT, Kind, by_name, having
 from spaces.blocks.norm import unmoved
 from spaces.space import Space
 
 WEIGHT = 0.3  # of a new difference in the running mean
+NUMBERS = Kind("a set of counts", lambda value: isinstance(value, set) and all(map(COUNT.holds, value)))
+STATE = having({"values": by_name(TENSOR), "known": by_name(NUMBERS), "next": COUNT, "passes": COUNT})
 
 Loss = Callable[[Tensor], Tensor]  # of a batch's logits
 

@@ -15,7 +15,7 @@ from search.report.settings import ABSENT, differing, flat, written
 CONFIDENCE = 0.95
 # What runs of one rival may differ in.
 OWN = (
-    *("seed", "folder", "name", "experiment", "budgets", "lambdas", "front", "tensorboard"),
+    *("seed", "folder", "name", "experiment", "budgets", "lambdas", "front", "tensorboard", "quiet"),
     *("strategy.storage", "strategy.study", "train.threads", "train.warmup.source"),
 )
 

@@ -8,7 +8,14 @@ from typing import Any, Protocol
 from cost_models.target import Target
 from search.data.augment import Augment
 from search.settings.front import Front
-from search.settings.require import require, require_0_or_more, require_1_or_more_or_null, require_over_0
+from search.settings.require import (
+    plain_numbers,
+    require,
+    require_0_or_more,
+    require_0_to_1,
+    require_1_or_more_or_null,
+    require_over_0,
+)
 from search.settings.tasks import ClassificationSettings
 from spaces.decisions.decision import MODES
 from spaces.quantizers.calibrate import METHODS as CALIBRATIONS
@@ -64,7 +71,8 @@ class WarmupSettings:
     source: str | None = None
 
     def __post_init__(self) -> None:
-        require_0_or_more("train.warmup", self, "epochs", "weight_decay")
+        require_0_or_more("train.warmup", self, "epochs")
+        require_0_to_1("train.warmup", self, "weight_decay")
         require_over_0("train.warmup", self, "lr")
         require_1_or_more_or_null("train.warmup", self, "patience")
 
@@ -86,7 +94,8 @@ class FinetuneSettings:
     patience: int | None = None
 
     def __post_init__(self) -> None:
-        require_0_or_more("train.finetune", self, "epochs", "weight_decay")
+        require_0_or_more("train.finetune", self, "epochs")
+        require_0_to_1("train.finetune", self, "weight_decay")
         allowed = f"0 to train.finetune.epochs, {self.epochs}"
         require("train.finetune.integer_epochs", self.integer_epochs, 0 <= self.integer_epochs <= self.epochs, allowed)
         require_over_0("train.finetune", self, "lr")
@@ -204,7 +213,10 @@ class Settings:
     lambdas: dict[str, float] = field(default_factory=dict)
     costs: list[str] = field(default_factory=lambda: ["flash_bytes", "peak_ram_bytes", "macs"])
     tensorboard: bool = True
+    quiet: bool = False  # nothing on the terminal but errors, and at the end the run's folder
     plain_values: dict[str, Any] = field(default_factory=dict)  # the same as plain values, for config.yaml
 
     def __post_init__(self) -> None:
         require("seed", self.seed, 0 <= self.seed <= MOST_SEED, f"0 to {MOST_SEED}")
+        self.budgets = plain_numbers("budgets", self.budgets)
+        self.lambdas = plain_numbers("lambdas", self.lambdas)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
-from search.settings.require import require, require_0_or_more, require_1_or_more_or_null, require_over_0
+from search.settings.require import require, require_0_to_1, require_1_or_more_or_null, require_over_0
 
 METHODS = ("dual", "duccio")  # of meeting budgets, see search.objective.objective
 EVALUATIONS = ("inherited", "tuned", "scratch")
@@ -45,7 +45,7 @@ class GradientSettings:
     def __post_init__(self) -> None:
         require_1_or_more_or_null("strategy", self, "epochs", "next_epochs")
         require("strategy.method", self.method, self.method in METHODS, f"one of {sorted(METHODS)}")
-        require_0_or_more("strategy", self, "weight_decay", "pattern_decay")
+        require_0_to_1("strategy", self, "weight_decay", "pattern_decay")
         require("strategy.ramp", self.ramp, 0 <= self.ramp <= 1, "0 to 1")
         require_over_0("strategy", self, "lr", "decision_lr", "final_temperature")
 
@@ -153,7 +153,7 @@ class MagnitudeSettings:
         require("strategy.epochs", self.epochs, enough, f"{least} or more for {self.steps} steps, or null")
         require("strategy.weight_bits", self.weight_bits, self.weight_bits >= 1, "1 or more")
         require_over_0("strategy", self, "lr", "tolerance")
-        require_0_or_more("strategy", self, "weight_decay")
+        require_0_to_1("strategy", self, "weight_decay")
 
 
 @dataclass

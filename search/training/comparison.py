@@ -13,6 +13,8 @@ from search.training.runtime import Runtime
 from search.training.step import Steps
 from spaces.space import INTEGER
 
+AS_DECIDED = "the network as decided"
+
 
 class Comparison:
     """Measures the networks of one phase, and keeps in its state what comes of it."""
@@ -38,7 +40,7 @@ class Comparison:
         mode = INTEGER if schedule.integer_epochs else schedule.mode
         value = self.measured(mode)
         lower = value - 2 * self._error(value)
-        state.offer(lower, f"{self._named('the network as decided', value, mode)}, taken as {self._written(lower)}")
+        state.offer(lower, f"{self._named(AS_DECIDED, value, mode)}, taken as {self._written(lower)}")
         began = value if mode == schedule.mode else self.measured(schedule.mode)
         state.retreat.stand(began, state.copied(), margins=START)
 
@@ -67,8 +69,11 @@ class Comparison:
         """
         self.state.take_best()
         last = self._epoch(self.state.epoch, value)
-        if self.state.best is not None and self.state.kept != last:
-            self._note(f"kept {self.state.kept}; the last was {last}")
+        if self.state.best is None or self.state.kept == last:
+            return
+        began = self.state.kept.startswith(AS_DECIDED)
+        why = "no epoch was better than the network that it started from, which is kept: " if began else "kept "
+        self._note(f"{why}{self.state.kept}; the last was {last}")
 
     # What gets worse
 

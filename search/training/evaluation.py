@@ -1,6 +1,10 @@
 """How well a network does, and the statistics of its norms."""
 
+from collections.abc import Iterator
+from typing import Protocol
+
 import torch
+from torch import Tensor
 
 from search.data.batches import Batches
 from search.tasks import Scores, Task
@@ -8,8 +12,18 @@ from spaces.blocks.norm import momentum_kept
 from spaces.space import Space
 
 
+class Examples(Protocol):
+    """What can be measured on: batches, or batches that are counted as they pass."""
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """(images, targets) of each batch."""
+
+    def raw(self) -> "Examples":
+        """The same, with images as they are before they are normalised."""
+
+
 @torch.no_grad()
-def scores_of(space: Space, batches: Batches, task: Task, mode: str, mixed: bool = False) -> Scores:
+def scores_of(space: Space, batches: Examples, task: Task, mode: str, mixed: bool = False) -> Scores:
     """What the space scores on the batches. The space is left as it was.
 
     Args:

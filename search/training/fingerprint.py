@@ -18,14 +18,15 @@ from torch import Tensor
 from search.atomic import write_text
 from search.data.data import Data
 from search.files.documents import json_object
+from search.files.places import PLACES
 from search.files.run_folders import RunFolderError
 from search.settings.run import Settings
 from spaces.space import Space
 
 FINGERPRINT_FILE = "fingerprint.json"
-CHECKPOINTS = 3  # the format of what phases leave behind; a run of another cannot go on
-OF_THE_PLACE = ("train.device", "train.threads", "folder", "tensorboard", "plain_values", "model", "data")
-PLACES = ("train.warmup.source", "strategy.table", "strategy.storage")  # whether there is one matters, not where
+FORMAT = "checkpoints"
+CHECKPOINTS = 3  # to be raised when the arithmetic of training or what a checkpoint holds changes
+OF_THE_PLACE = ("train.device", "train.threads", "folder", "tensorboard", "quiet", "plain_values", "model", "data")
 DIGESTS = {"data": "the data differ", "network": "the network differs", "first weights": "the first weights differ"}
 DIGITS = 5  # of mean and std; the last digits of a sum depend on the machine
 SHORT = Repr()
@@ -35,7 +36,7 @@ SHORT.maxstring = SHORT.maxother = 60
 
 def fingerprint_of(settings: Settings, data: Data, space: Space, seed_costs: Mapping[str, float]) -> dict[str, Any]:
     """Name -> a plain value or a digest: the settings by key, the data, the network, its first weights and costs."""
-    found = {"checkpoints": CHECKPOINTS, **_of_data(data), "network": _network(space)}
+    found = {FORMAT: CHECKPOINTS, **_of_data(data), "network": _network(space)}
     found["first weights"] = _digest(_numbers(space))
     found |= {f"seed network's {name}": cost for name, cost in seed_costs.items()}
     found |= {name: value is not None if name in PLACES else value for name, value in _settings("", settings)}
@@ -71,6 +72,11 @@ def write_fingerprint(folder: Path, own: Mapping[str, Any]) -> None:
 def _difference(name: str, was: Any, now: Any) -> str:
     if name in DIGESTS:
         return DIGESTS[name]
+    if name == FORMAT:
+        return (
+            f"a version of picojoule began it whose training is of another form ({was}, this one has {now}), so only "
+            "that version can go on with it"
+        )
     return f"{name} was {SHORT.repr(was)}, is {SHORT.repr(now)}"
 
 

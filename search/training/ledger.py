@@ -1,7 +1,8 @@
 """What a run has spent of its seconds and epochs, and what is left of them."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 
@@ -12,7 +13,8 @@ class Ledger:
     Attributes:
         plan: label of a phase -> its share of the run's work, in the order in which phases run.
         limit: seconds that the whole run may take; None: there is no limit.
-        seconds, epochs: name of a phase -> what all phases of this name took, candidates included.
+        seconds, epochs: name of a phase -> what all phases of this name took, candidates included. Parts of the run
+            that train nothing have seconds alone.
         epochs_begun: epochs planned for the phases that are over; the next phase counts its epochs from there, and so
             sees other orders of the training data than those before it.
         restored: seconds among these that other processes took, of a run that goes on or whose float network was taken
@@ -37,9 +39,22 @@ class Ledger:
         return None if self.limit is None else self.limit - self.elapsed()
 
     def elsewhere(self) -> float:
-        """Seconds of this process that no phase accounts for."""
-        here = sum(self.seconds.values()) - self.restored
-        return time.perf_counter() - self.began - here
+        """Seconds of this process that no phase and no part accounts for."""
+        return time.perf_counter() - self.began - self._here()
+
+    def _here(self) -> float:
+        """Seconds of this process that phases and parts account for."""
+        return sum(self.seconds.values()) - self.restored
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Counts the seconds inside for a part that trains nothing. What phases and parts in it count is theirs."""
+        began, known = time.perf_counter(), self._here()
+        try:
+            yield
+        finally:
+            own = time.perf_counter() - began - (self._here() - known)
+            self.seconds[name] = self.seconds.get(name, 0.0) + own
 
     def restore(self, seconds: float) -> None:
         """Counts seconds that another process took."""

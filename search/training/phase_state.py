@@ -10,6 +10,7 @@ from search import distributed
 from search.objective.objective import Objective
 from search.training import checkpoint
 from search.training.float_network import float_network
+from search.training.layout import misfits
 from search.training.optimizers import OWN
 from search.training.retreat import Retreat
 from spaces.space import Space
@@ -83,7 +84,7 @@ class PhaseCheckpoint:
         """Sets the state to what the file holds. Without a file it stays as it is.
 
         Raises:
-            CheckpointError: the file is damaged, or belongs to another architecture.
+            CheckpointError: the file is damaged, or belongs to another architecture or network.
         """
         saved = checkpoint.load(self.path)
         if saved is None:
@@ -93,6 +94,9 @@ class PhaseCheckpoint:
                 f"{self.path}: belongs to architecture {saved['architecture']}, this run has "
                 f"{self.architecture}. Delete it to repeat this phase, and resume again."
             )
+        wrong = misfits(saved, state.space, state.optimizers, state.objective is not None)
+        if wrong:
+            raise checkpoint.other_content(self.path, "; ".join(wrong))
         state.space.load_state_dict(saved["space"])
         for optimizer, of_optimizer in zip(state.optimizers, saved["optimizers"], strict=True):
             groups = [dict(group) for group in optimizer.param_groups]
@@ -107,7 +111,7 @@ class PhaseCheckpoint:
         state.in_integers = saved.get("in_integers", False)
         state.retreat = Retreat(**saved.get("retreat", {}))
         torch.set_rng_state(saved["rng"])
-        if self.device.type == "cuda":
+        if self.device.type == "cuda" and saved["cuda_rng"] is not None:  # a run may go on elsewhere than it began
             torch.cuda.set_rng_state(saved["cuda_rng"], self.device)
 
     def adopt(self, state: PhaseState, source: Path) -> None:

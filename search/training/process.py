@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -18,6 +18,8 @@ CUBLAS = "CUBLAS_WORKSPACE_CONFIG"  # without it cuBLAS may sum in another order
 def process_for(train: TrainSettings) -> Iterator[torch.device]:
     """Inside it the process has the threads that are set, is deterministic, and is in torchrun's group if there is one.
 
+    Torch computes there as it does by default, whatever the caller has set for his own code.
+
     Yields:
         The device to run on.
 
@@ -25,7 +27,7 @@ def process_for(train: TrainSettings) -> Iterator[torch.device]:
         UsageError: this machine lacks the device.
     """
     device = device_of(train.device)
-    with distributed.joined(device), _threads(train.threads), _deterministic(device):
+    with distributed.joined(device), _threads(train.threads), _deterministic(device), _by_default(device):
         yield device
 
 
@@ -53,6 +55,20 @@ def _threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def _by_default(device: torch.device) -> Iterator[None]:
+    """Inside it tensors are made as float32 on the CPU, gradients are recorded, and autocast is off."""
+    before = torch.get_default_dtype()
+    elsewhere = torch.get_default_device().type != "cpu"
+    place = torch.device("cpu") if elsewhere else nullcontext()  # inside a device every call of torch is slower
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False), place:
+            yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 @contextmanager

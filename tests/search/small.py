@@ -1,6 +1,7 @@
 """A run small enough for tests: 8x8 digits, two convolutions, seconds."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def settings(data: Path, strategy: str = "gradient", **changes: Any) -> Settings
     plain = {
         "data": OPTIONS["npz"](file=str(data)),
         "model": {"_target_": "tests.search.small.Small"},
-        "target": TARGET,
+        "target": deepcopy(TARGET),  # tests may change it
         "strategy": own,
         "space": SpaceSettings(weight_bits=[0, 2, 4, 8] if strategy == "gradient" else [2, 4, 8]),
         "train": TrainSettings(

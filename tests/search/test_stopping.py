@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +43,16 @@ def test_a_run_that_a_signal_stops_names_the_command_that_goes_on(tmp_path, data
     out, err = again.communicate()
     assert again.returncode == 0, err
     assert (tmp_path / "my run" / "summary.json").is_file() and "warmup epoch 1/" not in out
+
+
+def test_a_quiet_command_prints_the_folder_alone_and_may_go_on_quietly(tmp_path, data):
+    with np.load(data) as arrays:
+        np.savez(tmp_path / "d.npz", x_train=arrays["x_train"], y_train=arrays["y_train"])  # the rest is carved out
+    none = ("train.warmup.epochs=0", "train.finetune.epochs=0", "train.finetune.integer_epochs=0", "tensorboard=false")
+    model = ("model=custom", "model._target_=tests.search.small.Small", "strategy=fixed", "train.device=cpu")
+    for arguments in (("data=npz", "data.file=d.npz", *model, *none, "folder=run"), ("resume=run",)):
+        out, err = begun(tmp_path, *arguments, "quiet=true").communicate()
+        assert (out, err) == ("run\n", "")
 
 
 @pytest.mark.parametrize(

@@ -60,13 +60,39 @@ def rewritten(path, change) -> None:
         (lambda document, state: document.pop("blocks"), "blocks"),
         (lambda document, state: document["weights"]["stem"].update(shape=[9, 3, 3, 3]), "size mismatch"),
         (lambda document, state: state.pop("_weights.stem.weight"), "Missing key"),
-        (lambda document, state: "{", "Expecting"),
+        (lambda document, state: "[]", "list"),
     ],
 )
 def test_a_file_whose_parts_do_not_fit_is_refused(saved, change, message):
     rewritten(saved, lambda document, state: text if isinstance(text := change(document, state), str) else None)
     with pytest.raises(ValueError, match=rf"(?s)space\.safetensors: description and tensors make no model .*{message}"):
         Space.load(saved)
+
+
+def test_a_description_that_is_no_json_is_refused(saved):
+    rewritten(saved, lambda document, state: "{")
+    with pytest.raises(ValueError, match=r"space\.safetensors: its description is no JSON \(Expecting"):
+        Space.load(saved)
+
+
+def test_a_file_of_an_earlier_version_has_no_checksum_and_is_read(saved):
+    rewritten(saved, lambda document, state: None)
+    assert Space.load(saved).spec == space_of(Plain()).spec
+
+
+def test_any_other_byte_is_seen(saved):
+    """Of the tensors; a byte of the header makes the file unreadable, or is seen in the same way."""
+    content = saved.read_bytes()
+    header = 8 + int.from_bytes(content[:8], "little")
+    for place in (8, header // 2, header - 40, header, (header + len(content)) // 2, len(content) - 1):
+        saved.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(ValueError, match=r"space\.safetensors: .*Restore it or run the export again"):
+            Space.load(saved)
+
+
+def test_the_same_space_is_the_same_bytes(saved, tmp_path):
+    Space.load(saved).save(tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == saved.read_bytes()
 
 
 def test_a_failed_save_leaves_the_old_file(saved, monkeypatch):

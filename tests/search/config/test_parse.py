@@ -1,8 +1,12 @@
 """From a composed configuration to settings, and back from a run folder."""
 
-import pytest
+from dataclasses import replace
 
-from search.config import parse, read_config, recorded, write_config
+import pytest
+import yaml
+
+from search.config import ConfigError, parse, read_config, recorded, write_config
+from search.errors import UsageError
 from search.settings.strategies import FixedSettings, GradientSettings
 from search.settings.tasks import ClassificationSettings
 
@@ -45,7 +49,8 @@ def test_a_run_folder_from_before_there_were_tasks_is_a_classification(composed,
 def test_run_folder_gives_its_settings_back(composed, tmp_path):
     settings = parse(composed(EXPERIMENT, "seed=7", "train.augment.cutout=0.3"))
     write_config(settings, tmp_path, "python -m search\n'name=two lines'")
-    assert read_config(tmp_path) == settings
+    plain = settings.plain_values | {"folder": str(tmp_path)}
+    assert read_config(tmp_path) == replace(settings, folder=str(tmp_path), plain_values=plain)
     assert (tmp_path / "config.yaml").read_text().startswith("# python -m search\n# 'name=two lines'\ndata:\n")
 
 
@@ -84,3 +89,47 @@ def test_a_run_folder_of_an_earlier_version_has_its_name(composed, tmp_path):
     settings.plain_values["experiment"] = settings.plain_values.pop("name")
     write_config(settings, tmp_path, "a command")
     assert recorded(tmp_path)["name"] == read_config(tmp_path).name == "mine"
+
+
+@pytest.mark.parametrize(
+    "key", ["space.weight_bits", "space.exclude", "front.flash_bytes", "target.weight_bits", "costs"]
+)
+def test_a_list_of_lists_is_refused_by_name(composed, key):
+    with pytest.raises(UsageError, match=rf"{key} is \[\[1\]\]; allowed: a list of numbers or of texts"):
+        parse(composed(f"{key}=[[1]]"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda config: config.update(strategy=["x"]), r"strategy is \['x'\], not an object"),
+        (lambda config: config.update(data={"file": "x"}), r"data is \{'file': 'x'\}, not \{name: text\}"),
+        (lambda config: config.update(data=3), "data is 3, not"),
+        (lambda config: config.update(budgets=7), "budgets is 7, not an object"),
+        (lambda config: config.update(experiment=5), "experiment is 5, not text"),
+        (lambda config: config["train"].update(threads="many"), "threads is 'many', not a whole"),
+        (lambda config: config["train"].update(threads=-1), r"train\.threads is -1; allowed: 1 to 1024"),
+        (lambda config: config["train"].update(batch_size=[1]), "batch_size"),
+        (lambda config: config["train"]["warmup"].update(lr="fast"), "lr"),
+        (lambda config: config["space"].update(widht=1), "widht"),
+        (lambda config: config["target"].update(flash_bytes="much"), "flash_bytes"),
+        (lambda config: config["target"]["cycles_per_element"].update(add=10**400), "too large"),
+        (lambda config: config.update(seed="${seed}"), "nterpolation"),
+        (lambda config: config.pop("strategy"), "strategy"),
+    ],
+)
+def test_a_configuration_of_another_form_is_refused_by_name(composed, tmp_path, change, message):
+    write_config(parse(composed(EXPERIMENT)), tmp_path, "a command")
+    path = tmp_path / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    change(config)
+    path.write_text(yaml.safe_dump(config))
+    with pytest.raises(ConfigError, match=rf"config\.yaml is damaged: .*{message}.*Restore it, or start a new run\.$"):
+        read_config(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"data: {name: \xff}", b"data:\n\t- x", b"when: 2024-99-99", b"[" * 5000, b"- 1"])
+def test_a_configuration_that_is_no_yaml_of_keys_is_refused_by_name(tmp_path, content):
+    (tmp_path / "config.yaml").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"config\.yaml is damaged: "):
+        read_config(tmp_path)

@@ -52,9 +52,9 @@ def test_a_line_that_is_no_text_is_named_and_the_rest_is_read(path):
     ("change", "message"),
     [
         ({"format": 2}, "is of format 2, this version reads 1: read it with the version of picojoule that wrote it"),
-        ({"metrics": None, "surprise": 1}, "is no result: metrics is None, not {name: a number}"),
+        ({"metrics": None, "surprise": 1}, "is no result: metrics is None, not {name: a finite number}"),
         ({"surprise": 1}, "surprise is unknown"),
-        ({"metrics": 3}, "metrics is 3, not {name: a number}"),
+        ({"metrics": 3}, "metrics is 3, not {name: a finite number}"),
         ({"metrics": {"accuracy/test": 0.5}}, "metrics have no 'accuracy/val'"),
         ({"metrics": {"accuracy/val": "high"}}, "metrics is {'accuracy/val': 'high'}, not"),
         ({"costs": None, "seed": 1.5, "met": 1}, "seed is 1.5, not a whole number; costs is None"),
@@ -62,6 +62,12 @@ def test_a_line_that_is_no_text_is_named_and_the_rest_is_read(path):
         ({"strategy": 1}, "strategy is 1, not text"),
         ({"architecture": {"space": "net"}}, "architecture"),
         ({"architecture": 5}, "architecture is 5, not an object"),
+        ({"metrics": {"accuracy/val": float("inf")}}, "metrics is {'accuracy/val': inf}, not {name: a finite number}"),
+        ({"costs": {"macs": float("nan")}}, "costs is {'macs': nan}, not {name: a finite number}"),
+        ({"budgets": {"macs": float("-inf")}}, "budgets is {'macs': -inf}"),
+        ({"seconds": 10**400}, "seconds is 1000"),
+        ({"architecture": {"space": "net", "picks": {"a/bits": [float("inf")]}}}, "inf is no whole number"),
+        ({"architecture": {"space": "net", "picks": {"a/bits": [2.5, True]}}}, "2.5 is no whole number"),
     ],
 )
 def test_lines_of_other_versions_are_named(path, change, message):

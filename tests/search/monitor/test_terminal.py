@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from search.monitor.events import Clock, EpochEnd, LayerRow, Monitor, Monitors, Tick, Totals, duration
+from search.monitor.quiet import QuietMonitor
 from search.monitor.tables import LITERAL, layer_table
 from search.monitor.terminal import REDRAW_SECONDS, LiveMonitor, PlainMonitor, against, quantity, terminal_monitor
 from search.tasks.class_scores import figures_of
@@ -117,6 +118,7 @@ def whole_run(monitor: Monitor) -> None:
     monitor.note(NOTE)
     monitor.tick(TICK)
     monitor.epoch(END)
+    monitor.progress("verify", 0, 100)
     monitor.table(ROWS, TOTALS)
     monitor.close(SUMMARY)
 
@@ -379,5 +381,41 @@ def test_monitors_tell_every_monitor_in_order():
             return lambda *values: calls.append((self.name, method, *values))
 
     whole_run(Monitors([Spy("a"), Spy("b")]))
-    told = [("note", NOTE), ("tick", TICK), ("epoch", END), ("table", ROWS, TOTALS), ("close", SUMMARY)]
+    told = [("note", NOTE), ("tick", TICK), ("epoch", END), ("progress", "verify", 0, 100)]
+    told += [("table", ROWS, TOTALS), ("close", SUMMARY)]
     assert calls == [(name, *call) for call in told for name in "ab"]
+
+
+def test_lines_of_progress_come_when_nothing_else_did_for_ten_seconds():
+    stream, now = io.StringIO(), Now()
+    monitor = PlainMonitor(stream, WORDS, now)
+    for now.seconds in (0.0, 9.9, 10.0, 15.0, 19.9, 20.0):
+        monitor.progress("verify", int(100 * now.seconds), 4000)
+    now.seconds = 29.0
+    monitor.note("a note")
+    now.seconds = 38.0
+    monitor.progress("verify", 3800, 4000)
+    assert stream.getvalue().splitlines() == [
+        "verify: 1,000 of 4,000 images",
+        "verify: 2,000 of 4,000 images",
+        "a note",
+    ]
+
+
+def test_the_live_display_shows_progress_until_training_goes_on():
+    now = Now()
+    monitor, terminal = live(100, now)
+    now.seconds = 61.0
+    monitor.progress("measure on test data", 256, 2000)
+    assert "measure on test data: 256 of 2,000 images  1:01" in ESCAPE.sub("", terminal.getvalue())
+    now.seconds = 62.0
+    monitor.tick(TICK)
+    assert ESCAPE.sub("", terminal.getvalue()).count("images") == 1
+    monitor.close({})
+
+
+def test_a_quiet_run_shows_its_folder_alone():
+    stream = io.StringIO()
+    whole_run(QuietMonitor(stream))
+    QuietMonitor(stream).close({})
+    assert stream.getvalue() == "runs/kws/1\n"

@@ -153,4 +153,5 @@ def test_a_network_that_training_makes_worse_is_kept_as_decided(ruined, more_dat
     run(tmp_path / "run", config(more_data, epochs=2, integer_epochs=0))
     assert same(finetuned(tmp_path / "run")["space"], began[1])
     text = " ".join(capsys.readouterr().out.split())
-    assert "finetune: kept the network as decided (val " in text and "; the last was epoch 2 of 2 (val " in text
+    kept = "finetune: no epoch was better than the network that it started from, which is kept: the network as decided"
+    assert f"{kept} (val " in text and "; the last was epoch 2 of 2 (val " in text

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from search import data as data_sets
 from search.files.run_folders import RunFolderError
+from search.training import fingerprint
 from search.training.fingerprint import FINGERPRINT_FILE
 from tests.search.small import Small, prepared, run, settings, write_stripes
 
@@ -98,6 +99,41 @@ def test_other_classes_and_another_normalisation_of_the_same_images_are_refused(
     other = replace(given, data=replace(data_sets.load(given.data), **change))
     with pytest.raises(RunFolderError, match=f"began as another experiment: {message}. Go on"):
         run(done[0], other)
+
+
+def changed_epochs(chosen):
+    chosen.train.warmup.epochs = 3
+
+
+def changed_limit(chosen):
+    chosen.limits.epochs = 50
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (changed_epochs, r"train\.warmup\.epochs was 2, is 3\. Go on"),
+        (changed_limit, r"limits\.epochs was None, is 50\. Go on"),
+    ],
+)
+def test_another_length_is_named(done, data, change, message):
+    chosen = settings(data, "fixed")
+    change(chosen)
+    with pytest.raises(RunFolderError, match=message):
+        run(done[0], chosen)
+
+
+def test_trained_weights_in_place_of_drawn_ones_are_named(done, data):
+    model = Small()
+    torch.nn.init.ones_(model.head.bias)
+    with pytest.raises(RunFolderError, match=r"as another experiment: the first weights differ\. Go on"):
+        run(done[0], settings(data, "fixed"), lambda: model)
+
+
+def test_a_version_that_trains_in_another_way_cannot_go_on(done, data, monkeypatch):
+    monkeypatch.setattr(fingerprint, "CHECKPOINTS", fingerprint.CHECKPOINTS + 1)
+    with pytest.raises(RunFolderError, match=r"another form \(3, this one has 4\), so only that version can go on"):
+        run(done[0], settings(data, "fixed"))
 
 
 def test_a_run_of_a_version_that_did_not_write_of_the_network_goes_on(done, data, tmp_path):

@@ -55,3 +55,27 @@ def test_seconds_move_a_phase_on_where_they_run_out_before_its_epochs():
     assert budget.place(3.0, 12.0) == pytest.approx(6.0)
     assert budget.place(3.0, 500.0) == 10.0
     assert TimeBudget(10, 0.0).place(0.0, 1e-3) == 10.0
+
+
+def test_a_part_has_the_seconds_that_nothing_in_it_counts(monkeypatch):
+    now = iter([0.0, 10.0, 12.0, 15.0, 20.0, 21.0])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(now))
+    ledger = Ledger(PLAN, began=0.0)
+    with ledger.part("decide"):  # 0 to 15
+        ledger.restore(100.0)  # of another process
+        ledger.spend("search", 1, 104.0)  # of them 4 here
+        with ledger.part("verify"):  # 10 to 12
+            pass
+    assert ledger.seconds == {"search": 104.0, "verify": 2.0, "decide": 15.0 - 4.0 - 2.0}
+    assert ledger.elsewhere() == 20.0 - 15.0
+
+
+def test_a_part_that_fails_counts_too_and_one_that_comes_again_adds_up(monkeypatch):
+    now = iter([0.0, 1.0, 5.0, 7.0])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(now))
+    ledger = Ledger(began=0.0)
+    with pytest.raises(OSError), ledger.part("export"):
+        raise OSError
+    with ledger.part("export"):
+        pass
+    assert ledger.seconds == {"export": 3.0} and ledger.epochs == {}
