@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_module
+from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import JobRuntime
 from hydra.version import getbase
 
 from search.api import compress
-from search.config import composed
+from search.config import CONF, composed
 from search.data import from_arrays
 from tests.search.kills import same_outputs
 from tests.search.small import Small
@@ -127,7 +127,7 @@ def test_it_runs_inside_a_hydra_application(data, plain, tmp_path):
 
 @pytest.mark.parametrize("override", ["seed=3", "seed=x"])
 def test_an_application_has_its_hydra_again(override):
-    with initialize_config_module("conf", job_name="theirs", version_base="1.2"):
+    with initialize_config_dir(str(CONF), job_name="theirs", version_base="1.2"):
         ConfigStore.instance().store(name="theirs", node={"x": 1})
         hydra, stored = GlobalHydra.instance(), set(ConfigStore.instance().repo)
         try:
