@@ -14,6 +14,7 @@ from spaces.decisions.selection import GATES
 from spaces.space import Space
 
 MOST_NAMED = 3
+KEPT = {"SGD": {"momentum_buffer"}, "Adam": {"step", "exp_avg", "exp_avg_sq"}}  # of each parameter, by an optimizer
 
 
 def misfits(
@@ -65,11 +66,12 @@ def _of_optimizers(
         if not isinstance(state, dict) or _groups(groups) != _groups(ours["param_groups"]):
             yield f"optimizer {number} is {short(theirs)}, of other groups than the phase has"
             continue
-        parameters = [p for group in optimizers[number].param_groups for p in group["params"]]
+        parameters = dict(enumerate(p for group in optimizers[number].param_groups for p in group["params"]))
+        kept = KEPT[type(optimizers[number]).__name__]
         wrong = [
             place
             for place, values in state.items()
-            if not (isinstance(place, int) and 0 <= place < len(parameters) and _is_of(parameters[place], values))
+            if place not in parameters or not _is_of(parameters[place], values, kept)
         ]
         if wrong:
             yield f"optimizer {number} has a state for {short(wrong)}, which the phase has not"
@@ -80,9 +82,14 @@ def _groups(groups: Any) -> Any:
     if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
         return None
     return [
-        {key: value if key == "params" else _kind(value) for key, value in group.items() if key not in OWN}
+        {key: value if _numbered(value) else _kind(value) for key, value in group.items() if key not in OWN}
         for group in groups
     ]
+
+
+def _numbered(value: Any) -> bool:
+    """Whether these are the parameters of a group, by their numbers."""
+    return isinstance(value, list) and all(isinstance(number, int) for number in value)
 
 
 def _kind(value: Any) -> type:
@@ -90,9 +97,11 @@ def _kind(value: Any) -> type:
     return float if isinstance(value, int) and not isinstance(value, bool) else type(value)
 
 
-def _is_of(parameter: Tensor, values: Any) -> bool:
+def _is_of(parameter: Tensor, values: Any, kept: set[str]) -> bool:
     """Whether all that an optimizer keeps of a parameter has its shape, or is one number such as a count of steps."""
-    return isinstance(values, dict) and all(
+    if not isinstance(values, dict) or values.keys() != kept:
+        return False
+    return all(
         value is None or (isinstance(value, Tensor) and (value.dim() == 0 or value.shape == parameter.shape))
         for value in values.values()
     )

@@ -33,7 +33,12 @@ def storage_at(place: str) -> BaseStorage:
     """
     if "://" not in place:
         _mend(Path(place))
-        return JournalStorage(JournalFileBackend(place))
+        try:
+            return JournalStorage(JournalFileBackend(place))
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise StorageError(
+                f"{place}: its lines make no study ({error!r}). Restore the file from a copy, or start a new run."
+            ) from error
     for pause in PAUSES:
         try:
             return RDBStorage(place)

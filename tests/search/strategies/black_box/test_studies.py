@@ -180,6 +180,15 @@ def test_a_damaged_line_of_a_journal_is_named(data, tmp_path):
         run(tmp_path / "other", config)
 
 
+def test_lines_that_are_whole_and_lack_what_optuna_reads_are_named(data, tmp_path):
+    shared = tmp_path / "shared.jsonl"
+    config = configured(data, trials=2, storage=str(shared), study="shared")
+    run(tmp_path / "run", config)
+    shared.write_text(shared.read_text().replace('"param_name"', '"parameter"'))
+    with pytest.raises(StorageError, match=r"shared\.jsonl: its lines make no study \(KeyError\('param_name'\)\)"):
+        run(tmp_path / "other", config)
+
+
 def test_a_failure_of_a_candidate_is_not_the_storages(data, tmp_path, monkeypatch):
     def fails(*arguments):
         raise OSError("images gone")
@@ -269,7 +278,7 @@ def shared(data, tmp_path):
 def test_a_study_of_another_problem_is_refused_before_anything_is_trained(shared, tmp_path):
     cases = [
         (shared(objectives=["macs"]), 8, r"objectives is \['macs'\] here, \[\] there; directions is .*Name another"),
-        (shared(budget=500), 8, r"budgets\.flash_bytes is 500 here, 600 there"),
+        (shared(budget=500), 8, r"budgets\.flash_bytes is 500\.0 here, 600\.0 there"),
         (shared(evaluation="tuned"), 8, r"evaluation\.evaluation is 'tuned' here, 'inherited' there"),
         (shared(space={"granularity": "tensor"}), 8, r"space\.choices\..*\.groups is 1 here, 8 there"),
         (shared(space={"activation_bits": [4, 8]}), 8, r"parameters\.\S* is \[4, 8\] here, None there"),
