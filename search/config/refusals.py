@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from difflib import SequenceMatcher
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any, cast
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -23,6 +25,7 @@ from search.errors import UsageError
 
 PLACE = re.compile(r"In '(.+?)': ")  # how Hydra says in which file it found something
 DEFAULTS = ("config", "hydra/config")  # files that are not the user's: what they lack, the command line asked for
+LIBRARIES = {"hydra", "omegaconf"}
 NOT_LISTED = ("hydra", OLD_NAME)
 EXPERIMENT, MODEL = "experiment", "model"  # the group that is added, and the group whose keys are a class's arguments
 
@@ -36,6 +39,19 @@ def explained() -> Iterator[None]:
         raise UsageError(f"a configuration file is no YAML: {' '.join(str(error).split())}.") from error
     except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(_words(error)) from error
+    except (ValueError, TypeError, AttributeError, AssertionError) as error:
+        if not _is_of_libraries(error):
+            raise
+        raise UsageError(
+            f"the configuration cannot be read ({error}). A group is chosen by the name of one of its options, as "
+            "train=default; a list is written whole, as costs=[macs]."
+        ) from error
+
+
+def _is_of_libraries(error: Exception) -> bool:
+    """Whether Hydra or OmegaConf raised it: some values they refuse with errors that are not theirs."""
+    frames = extract_tb(error.__traceback__)
+    return bool(frames) and bool(LIBRARIES & set(Path(frames[-1].filename).parts))
 
 
 def near(name: str, names: Iterable[str]) -> list[str]:

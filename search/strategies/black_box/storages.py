@@ -35,7 +35,9 @@ def storage_at(place: str) -> BaseStorage:
         _mend(Path(place))
         try:
             return JournalStorage(JournalFileBackend(place))
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        except GONE:
+            raise
+        except Exception as error:  # Optuna replays lines unchecked, and trips over them in any way
             raise StorageError(
                 f"{place}: its lines make no study ({error!r}). Restore the file from a copy, or start a new run."
             ) from error

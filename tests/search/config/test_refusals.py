@@ -124,5 +124,10 @@ def test_an_experiment_without_its_first_line_says_so(experiment):
     assert experiment("seed: 3\n") == "experiment/mine.yaml: its first line has to be `# @package _global_`."
 
 
+@pytest.mark.parametrize("override", ["train=3", "costs.x=1", "data=[1]", "model=5"])
+def test_what_the_libraries_refuse_with_errors_of_python_is_refused_too(composed, override):
+    assert refused(composed, override).startswith("the configuration cannot be read (")
+
+
 def test_near_names_stand_first():
     assert near("epoch", ["train.lr", "train.epochs", "train.every"]) == ["train.epochs", "train.every", "train.lr"]
