@@ -1,4 +1,5 @@
-# `make run` searches, `make test` checks. Both set up .venv first, where pyproject.toml or constraints.txt changed.
+# `make run` searches, `make test` checks, `make docs` builds the site. Each sets up .venv first, where pyproject.toml or
+# constraints.txt changed.
 
 PYTHON ?= python3
 VENV := .venv
@@ -6,7 +7,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 ARGS ?=
 
-.PHONY: run test test-all lint clean
+.PHONY: run test test-all lint docs docs-serve clean
 .NOTPARALLEL:
 
 run: $(VENV)/run.stamp
@@ -23,12 +24,22 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(VENV)/docs.stamp
+	$(BIN)/mkdocs build --strict
+
+docs-serve: $(VENV)/docs.stamp
+	$(BIN)/mkdocs serve
+
 $(VENV)/run.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install -q -c constraints.txt -e .
 	touch $@
 
 $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev]"
+	touch $(VENV)/run.stamp $@
+
+$(VENV)/docs.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[docs]"
 	touch $(VENV)/run.stamp $@
 
 $(BIN)/python:

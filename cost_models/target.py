@@ -17,23 +17,33 @@ class IllegalLayer(PicojouleError, ValueError):
 class Target:
     """One chip and its measured kernels. It is not frozen, because configuration tools fill it field by field.
 
+    Attributes:
+        source: of the sizes and the frequency.
+        weight_bits, activation_bits: widths that the kernels read.
+        granularity: "channel": the channels of one layer may differ in width; "layer": they may not.
+        channel_multiple: that the kernels want; the last weighted layer, whose outputs are the classes, is exempt.
+        cycles_per_mac: of kinds of layers and widths. "conv/a8w4" has activations at 8 bits and weights at 4; others
+            are pointwise, depthwise and linear.
+        cycles_per_element: of other operators. For "add" an element is one of the output, for "max_pool" one of a
+            window.
+
     Raises:
         UsageError: a field is out of range.
     """
 
     name: str
-    source: str  # of the sizes and the frequency
+    source: str
     flash_bytes: int
     ram_bytes: int
     frequency_hz: float
-    weight_bits: tuple[int, ...]  # that the kernels read
+    weight_bits: tuple[int, ...]
     activation_bits: tuple[int, ...]
-    granularity: str  # channel: the channels of one layer may differ in width; layer: they may not
-    channel_multiple: int  # that the kernels want; the last weighted layer, whose outputs are the classes, is exempt
+    granularity: str
+    channel_multiple: int
     cycles_per_mac_source: str
-    cycles_per_mac: dict[str, float]  # "conv/a8w4": activations at 8 bits, weights at 4; conv, pointwise, ...
+    cycles_per_mac: dict[str, float]
     cycles_per_element_source: str
-    cycles_per_element: dict[str, float]  # "add": an output element; "max_pool": an element of a window
+    cycles_per_element: dict[str, float]
 
     def __post_init__(self) -> None:
         self.weight_bits, self.activation_bits = tuple(self.weight_bits), tuple(self.activation_bits)

@@ -31,6 +31,7 @@ FLASH = 1500  # bytes, the budget
 TRAINED = 1400  # of 1,797 images
 
 
+# --8<-- [start:network]
 def network() -> nn.Module:
     def block(size: int) -> nn.Module:
         return nn.Sequential(nn.Conv2d(16, 16, size, padding=size // 2), nn.BatchNorm2d(16), nn.ReLU())
@@ -39,12 +40,16 @@ def network() -> nn.Module:
     return nn.Sequential(stem, OneOf([block(3), block(1), nn.Identity()]), nn.Flatten(), nn.Linear(144, 10))
 
 
+# --8<-- [end:network]
+
+
 def batches(images: Tensor, labels: Tensor, epochs: int) -> Iterator[Batch]:
     for _ in range(epochs):
         order = torch.randperm(len(images))
         yield from zip(images[order].split(32), labels[order].split(32), strict=True)
 
 
+# --8<-- [start:train]
 def train(space: Space, data: Iterator[Batch]) -> None:
     """A plain loop: of the float network, and of a decided one."""
     optimizer = torch.optim.SGD(space.network_parameters(), lr=0.01, momentum=0.9)
@@ -54,6 +59,10 @@ def train(space: Space, data: Iterator[Batch]) -> None:
         optimizer.step()
 
 
+# --8<-- [end:train]
+
+
+# --8<-- [start:search]
 def search(space: Space, data: list[Batch], objective: Objective) -> None:
     """Decisions learn as well: the objective steers them towards the budget."""
     weights = torch.optim.SGD(space.network_parameters(), lr=0.01, momentum=0.9)
@@ -74,12 +83,16 @@ def search(space: Space, data: list[Batch], objective: Objective) -> None:
         objective.hold_back(space, before)
 
 
+# --8<-- [end:search]
+
+
 def main() -> None:
     torch.manual_seed(0)
     x, y = (torch.tensor(values) for values in load_digits(return_X_y=True))
     x = x.float().view(-1, 1, 8, 8) / 16
     images, labels = x[:TRAINED], y[:TRAINED]
 
+    # --8<-- [start:main]
     space = searchable(network(), images[:2], Options(weight_bits=(0, 2, 4, 8))).train()
     train(space, batches(images, labels, epochs=10))
     space.calibrate([images[:256]])
@@ -95,6 +108,7 @@ def main() -> None:
         small.set_mode(mode)
         train(small, batches(images, labels, epochs))
     program = lower(small)
+    # --8<-- [end:main]
     right = Executor(program)(x[TRAINED:].numpy()).argmax(1) == y[TRAINED:].numpy()
     print(f"flash: {program.flash_bytes()} bytes of {seed['flash_bytes']:.0f}, budget {FLASH}")
     print(f"accuracy of the integers: {right.mean():.3f}")

@@ -1,15 +1,10 @@
 """The README tells the truth: its code runs, its commands compose, its tables are complete."""
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import torch
-from omegaconf import OmegaConf
 from torch import nn
 
 import cost_models
@@ -17,19 +12,16 @@ from search.__main__ import COMMANDS
 from search.budgets import feasibility
 from search.config import ConfigError, parse
 from search.data import DataError
-from search.data.digits import DigitsOptions, load_digits
 from search.deploy.lower import LoweringError
 from search.files import run_folders
-from search.integer.executor import Executor
 from search.integer.program import Program, ProgramError
-from search.model import model_maker
 from search.training import checkpoint, loop
 from spaces.graph.errors import UnsupportedNetwork
 from spaces.graph.ops import RULES
-from spaces.searchable import searchable
+from tests import folders
+from tests.folders import EPOCHS, ROOT, in_folder, own_folder
 from tests.search.small import write_stripes
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 GROUPS = ("data", "model", "target", "task", "space", "strategy", "train")
 # One ConvNd in the table.
@@ -43,8 +35,44 @@ class MyNet(nn.Sequential):
 """
 
 
+# What stands around the loop of one's own.
+BEFORE = """
+import torch
+from torch import nn
+from search.data.digits import DigitsOptions, load_digits
+
+data = load_digits(DigitsOptions())
+images, labels = data.normalise(data.train.images), data.train.labels
+batches = [*zip(images.split(32), labels.split(32), strict=True)] * 8
+torch.manual_seed(0)
+net = nn.Sequential(nn.Conv2d(1, 16, 3, 2), nn.BatchNorm2d(16), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
+images = images[:64]
+"""
+AFTER = """
+from search.integer.executor import Executor
+right = Executor(program)(data.normalise(data.test.images).numpy()).argmax(1) == data.test.labels.numpy()
+print(program.flash_bytes(), small.costs()["flash_bytes"].item(), seed_cost, right.mean())
+"""
+ONE_OF = """
+import torch
+from spaces.searchable import searchable
+print(searchable(net, torch.zeros(2, 1, 8, 8)).choices["2/branch"].options)
+"""
+DIGITS = """# @package _global_
+defaults:
+  - override /data: digits
+  - override /model: custom
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A user's own, with a `conf` of another program."""
+    return own_folder(tmp_path / "mine")
+
+
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    return folders.blocks(README, language)
 
 
 def commands(first: str) -> list[list[str]]:
@@ -54,63 +82,48 @@ def commands(first: str) -> list[list[str]]:
     return [a for a in arguments if a and a[0].startswith(first)]
 
 
-def in_folder(folder: Path, *command: str) -> str:
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def test_one_of_example_converts():
+def test_one_of_example_converts(folder):
     _, _, script = blocks("python")
-    names: dict = {}
-    exec(script, names)
-    space = searchable(names["net"], torch.zeros(2, 1, 8, 8))
-    assert space.choices["2/branch"].options == (0, 1)
+    assert in_folder(folder, "python", "-c", script + ONE_OF) == "(0, 1)\n"
 
 
-def test_one_of_in_yaml_converts():
+def test_one_of_in_yaml_is_searched(folder):
     _, text = blocks("yaml")
-    net = model_maker(OmegaConf.to_container(OmegaConf.create(text))["model"])(load_digits(DigitsOptions()))
-    space = searchable(net, torch.zeros(2, 1, 8, 8))
-    assert space.choices["2/branch"].options == (0, 1)
+    found = searched(folder, "modules", DIGITS + text, "+experiment=modules")
+    assert "2/branch" in (found / "architecture.json").read_text()
 
 
-def test_python_example_runs_and_keeps_its_budget(tmp_path):
+def test_python_example_runs_and_keeps_its_budget(folder):
     script, _, _ = blocks("python")
-    last = in_folder(tmp_path, "-c", script).splitlines()[-1]
+    last = in_folder(folder, "python", "-c", script).splitlines()[-1]
     measured, reported = map(float, last.split())
-    folder = tmp_path / "runs/digits"
-    assert measured == reported > 0.8, [(folder / n).read_text() for n in ("summary.json", "architecture.json")]
-    assert Program.load(folder / "program.safetensors").flash_bytes() <= 2048
+    found = folder / "runs/digits"
+    assert measured == reported > 0.8, [(found / n).read_text() for n in ("summary.json", "architecture.json")]
+    assert Program.load(found / "program.safetensors").flash_bytes() <= 2048
 
 
-def test_a_loop_of_ones_own_finds_a_smaller_network_whose_integers_are_as_good():
+def test_a_loop_of_ones_own_finds_a_smaller_network_whose_integers_are_as_good(folder):
     _, script, _ = blocks("python")
-    data = load_digits(DigitsOptions())
-    images, labels = data.normalise(data.train.images), data.train.labels
-    batches = [*zip(images.split(32), labels.split(32), strict=True)] * 8
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(1, 16, 3, 2), nn.BatchNorm2d(16), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
-    names = {"net": net, "images": images[:64], "batches": batches}
-    exec(script, names)
-    assert names["program"].flash_bytes() == names["small"].costs()["flash_bytes"] < 0.6 * names["seed_cost"]
-    found = Executor(names["program"])(data.normalise(data.test.images).numpy()).argmax(1)
-    assert (found == data.test.labels.numpy()).mean() > 0.8
+    flash, counted, seed, accuracy = map(float, in_folder(folder, "python", "-c", BEFORE + script + AFTER).split())
+    assert flash == counted < 0.6 * seed
+    assert accuracy > 0.8
 
 
-def test_yaml_example_runs(tmp_path):
+def test_yaml_example_runs(folder):
     text, _ = blocks("yaml")
-    (tmp_path / "experiment").mkdir()
-    (tmp_path / "experiment/mine.yaml").write_text(text)
-    (tmp_path / "my_package.py").write_text(NETWORK)
-    write_stripes(tmp_path / "my_data.npz", count=80)
+    (folder / "my_package.py").write_text(NETWORK)
+    write_stripes(folder / "my_data.npz", count=80)
     (arguments,) = commands("--config-dir")
-    epochs = [f"{key}.epochs=1" for key in ("train.warmup", "strategy", "train.finetune")]
-    epochs.append("train.finetune.integer_epochs=1")
-    in_folder(tmp_path, "-m", "search", *arguments, *epochs)
-    (summary,) = (tmp_path / "runs/mine").glob("*/summary.json")
-    assert '"met": true' in summary.read_text()
+    assert '"met": true' in (searched(folder, "mine", text, *arguments[1:]) / "summary.json").read_text()
+
+
+def searched(folder: Path, name: str, text: str, *arguments: str) -> Path:
+    """The folder of a short run of an experiment of the user's."""
+    (folder / "experiment").mkdir()
+    (folder / f"experiment/{name}.yaml").write_text(text)
+    run = folder / "runs/one"
+    in_folder(folder, "python", "-m", "search", "--config-dir=.", *arguments, *EPOCHS, f"folder={run}")
+    return run
 
 
 def test_there_are_commands():

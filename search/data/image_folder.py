@@ -19,12 +19,17 @@ Files = list[tuple[Path, int]]  # an image and its label
 
 @dataclass
 class ImageFolderOptions:
-    """Which folder, and the size to bring its images to."""
+    """Which folder, and how its images are brought to one form.
+
+    Attributes:
+        size: [height, width] to which images are resized; None: they must all have one size.
+        mean, std: by which images are normalised, see search.data.assemble.
+    """
 
     folder: str
     name: str = "image_folder"
-    size: list[int] | None = None  # [height, width]; None: the images must all have one size
-    mean: list[float] | None = None  # see search.data.assemble
+    size: list[int] | None = None
+    mean: list[float] | None = None
     std: list[float] | None = None
 
 

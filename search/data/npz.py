@@ -23,14 +23,21 @@ FEW = 4  # channels, at most: grey, colour, three axes, colour with transparency
 
 @dataclass
 class NpzOptions:
-    """Which file, and how to read it."""
+    """Which file, and how to read it.
+
+    Attributes:
+        classes: their number; None: the largest training label + 1.
+        has_channels: whether an example has channels; None: from 3 dimensions on. Where it has none, one is added.
+        channels_last: whether they are the last axis and not the first; None: no, and what looks so is refused.
+        mean, std: by which images are normalised, see search.data.assemble.
+    """
 
     file: str
     name: str = "npz"
-    classes: int | None = None  # None: the largest training label + 1
-    has_channels: bool | None = None  # has an example channels? None: from 3 dimensions on; below, one is added
-    channels_last: bool | None = None  # are they its last axis, not its first? None: no, and what looks so is refused
-    mean: list[float] | None = None  # see search.data.assemble
+    classes: int | None = None
+    has_channels: bool | None = None
+    channels_last: bool | None = None
+    mean: list[float] | None = None
     std: list[float] | None = None
 
 
