@@ -12,7 +12,7 @@ used here runs on vectors.
 from typing import Any, NamedTuple, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.autograd import Function
 
 from search.errors import UsageError
@@ -67,12 +67,18 @@ def _step_gradient(grad: Tensor, v: Tensor, keep: Tensor | None, step: Tensor, c
     A closed channel is 0 whatever the step is, so it has no part in it.
     """
     every = SLICE if len(v) >= 2 * SLICE else 1
-    v, grad = v[::every], grad[::every]
+    first = -_samples_before(v) % every
+    v, grad = v[first::every], grad[first::every]
     slope = v.clamp(*codes).round_().mul_(grad)
     slope.addcmul_(v, _cut(grad, v, codes, torch.empty_like(slope)), value=-1)
     total = slope.sum() if keep is None else slope.sum(_others(slope)).dot(keep)
     scale: float = every / (v[0].numel() * max(codes.high, 1.0)) ** 0.5
     return total * step * scale
+
+
+def _samples_before(v: Tensor) -> int:
+    """How many samples of the whole batch other processes have before the first one here, if each has as many."""
+    return distributed.get_rank() * len(v) if distributed.is_available() and distributed.is_initialized() else 0
 
 
 def _others(x: Tensor) -> list[int]:

@@ -17,7 +17,7 @@ ALONE = (sys.executable,)
 # A rendezvous of its own on a free port: test runs beside one another do not meet.
 TOGETHER = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
 
-GRADIENT = ("strategy.epochs=6", "strategy.decision_lr=0.04", "budgets.flash_bytes=500")
+GRADIENT = ("strategy.epochs=3", "strategy.decision_lr=0.04", "budgets.flash_bytes=500")
 # Kernels, activation precisions and branches are choices of a whole layer or tensor: they learn from options that are
 # tried, and all processes must try the same ones and share what they see.
 WHOLE_CHOICES = (
@@ -85,7 +85,8 @@ def assert_near(found: dict[str, Tensor], expected: dict[str, Tensor], share: fl
 def test_two_processes_find_the_architecture_of_one(tmp_path):
     alone, together = both(tmp_path, *GRADIENT)
     found = architecture_of(together)
-    assert alike(found, architecture_of(alone)) > 0.9  # sums that are rounded otherwise decide between equals
+    assert_near(learnt(together)[0], learnt(alone)[0], 0.01)  # later, rounding otherwise has grown: codes jump
+    assert alike(found, architecture_of(alone)) > 0.95
     assert len(set().union(*found.picks.values())) > 1  # something was decided
     for summary in (summary_of(alone), summary_of(together)):
         assert summary["budgets"]["flash_bytes"]["met"] and summary["mismatches"]["numpy"] == 0
@@ -124,6 +125,7 @@ summary = compress(Small(), from_arrays(dict(np.load(sys.argv[1]))), {"flash_byt
 together = torch.tensor([1.0, len(summary) > 0])
 torch.distributed.all_reduce(together)
 assert together.tolist() == [2.0, 1.0], together  # both are here, and the first has the summary
+torch.distributed.destroy_process_group()
 """
 
 
@@ -161,6 +163,7 @@ folder, data = Path(sys.argv[2]), from_arrays(dict(np.load(sys.argv[1])))
 call = (Small(), data, {"flash_bytes": 500}, folder, ["tensorboard=false", "train.device=cpu"])
 refused(RunFolderError, "not empty", lambda: compress(*call))
 refused(RunFolderError, "seed was 7, is 0", lambda: compress(*call, resume=True))
+torch.distributed.destroy_process_group()
 """
 
 

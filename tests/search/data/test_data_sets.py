@@ -20,7 +20,7 @@ def test_every_data_set_has_a_loader_options_and_a_yaml():
 @pytest.mark.parametrize("name", OPTIONS)
 def test_yaml_fills_the_options(name):
     values = OmegaConf.load(CONF / f"{name}.yaml")
-    assert values.pop("defaults") == [f"{name}_schema", "_self_"]
+    assert values.pop("defaults") == [f"/data_{name}_schema@_here_", "_self_"]
     merged = OmegaConf.merge(OmegaConf.structured(OPTIONS[name]), values)
     for key in OmegaConf.missing_keys(merged):
         merged[key] = "somewhere"

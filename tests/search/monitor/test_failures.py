@@ -41,6 +41,8 @@ def test_anything_else_shows_its_traceback_and_asks_for_a_report(error, monkeypa
 
 @pytest.mark.parametrize(("number", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")])
 def test_a_signal_ends_the_process_with_one_line(number, name, capsys):
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell sets it for what runs in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     before = signal.getsignal(number)
     with pytest.raises(SystemExit) as left, ending():
         signal.raise_signal(number)
