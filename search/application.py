@@ -80,7 +80,8 @@ def _job(config: DictConfig, program: Program) -> str | None:
 def _asked_for(config: DictConfig, program: Program) -> None:
     logging.getLogger("spaces").setLevel(logging.WARNING)  # what is left alone, the monitor says
     if config.quiet:
-        logging.getLogger("search").setLevel(logging.WARNING)
+        for library in ("search", "hydra"):
+            logging.getLogger(library).setLevel(logging.WARNING)
     _refuse_nothing(program)
     if config.resume == "":
         raise UsageError("resume: names no folder. Write resume=runs/NAME/TIME, the folder of a run.")

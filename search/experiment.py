@@ -119,7 +119,7 @@ def prepare(settings: Settings, make_model: ModelMaker, folder: Path | None = No
         points=points,
         strategy=strategy,
         plan=MappingProxyType(plan),
-        notes=(*filter(None, [outliers(data)]), *sized, *notes, *strategy.advice(plan, steps)),
+        notes=(*data.notes, *filter(None, [outliers(data)]), *sized, *notes, *strategy.advice(plan, steps)),
         fingerprint=MappingProxyType(fingerprint_of(settings, data, space, seed_costs)),
         seconds=time.perf_counter() - began,
     )

@@ -81,7 +81,10 @@ def _maker(place: str, name: str) -> Maker:
     try:
         found = _found(name)
     except LookupError as error:
-        raise UsageError(f"{place} '{name}': cannot be imported ({error.args[0]}).") from error
+        raise UsageError(
+            f"{place} '{name}': cannot be imported ({error.args[0]}). Start the command in the folder that holds its "
+            "module, or put that folder on PYTHONPATH."
+        ) from error
     except Exception as error:
         raise UsageError(f"{place} '{name}': cannot be imported ({error}).").showing_cause() from error
     returned = found if inspect.isclass(found) else _returned(found)

@@ -56,7 +56,11 @@ def exported(
         found.append(summary)
     summary = whole_summary(experiment, found) if points[0].name else found[0]
     summary |= {"data": _data(experiment), "date": datetime.now(UTC).isoformat(timespec="seconds")}
-    summary |= {**_spent(experiment, runtime.ledger), "versions": versions()}
+    summary |= {
+        "notes": [*experiment.notes, *experiment.task.notes],
+        **_spent(experiment, runtime.ledger),
+        "versions": versions(),
+    }
     write_summary(runtime.folder, summary)
     with runtime.ledger.part("report"):
         write_run_report(runtime.folder, runtime.monitor.note)

@@ -95,6 +95,12 @@ def _in_double(model: nn.Module, examples: Sequence[Tensor]) -> Any:
 
 def _refuse_difference(name: str, wanted: Tensor, found: Tensor, exact: Tensor) -> None:
     """exact: in double precision. Where sums cancel, rounding may be all that is left of an output."""
+    if not wanted.isfinite().all():
+        raise UnsupportedNetwork(
+            name,
+            "gives NaN or infinity on the example.",
+            "Its weights or the example hold such values: mend them, or load weights that were trained.",
+        )
     distance, size = (wanted - found).abs().max().item(), wanted.abs().max().item()
     rounding = (wanted - exact).abs().max().item()
     if not distance <= TOLERANCE * size + ROUNDINGS * rounding:

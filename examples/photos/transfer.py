@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from photo_net import MEAN, SIDE, STD, transferred
-from PIL import Image
+from PIL import Image, ImageOps
 
 from search.api import compress
 from search.data import load
@@ -25,7 +25,8 @@ SETTINGS += ["train.batch_size=16"]
 def raw(file: Path) -> np.ndarray:
     """A photo as the program takes it: upright, of the size of training, uint8, channels last."""
     with Image.open(file) as image:
-        return np.asarray(image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+        upright = ImageOps.exif_transpose(image)
+        return np.asarray(upright.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR))
 
 
 # --8<-- [end:raw]

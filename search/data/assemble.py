@@ -1,6 +1,5 @@
 """From raw splits to Data: they are checked, missing ones are carved out of train, and mean and std are measured."""
 
-import logging
 from collections.abc import Iterator, Sequence
 from math import isfinite
 
@@ -16,8 +15,6 @@ TEST_SHARE = 0.2  # of the training images, where a data set comes without a tes
 VAL_SHARE = 0.1  # of the training images that then remain, where it comes without a validation split
 CHUNK = 256  # images a step while measuring, to bound memory
 
-log = logging.getLogger(__name__)
-
 
 def assemble(
     name: str,
@@ -32,7 +29,7 @@ def assemble(
 ) -> Data:
     """Checks the splits and completes them.
 
-    A missing test or validation split is carved out of train: stratified, by a fixed seed. The log says so.
+    A missing test or validation split is carved out of train: stratified, by a fixed seed. The data's notes say so.
 
     Args:
         name: name of the data set.
@@ -50,7 +47,11 @@ def assemble(
     """
     for key, split in splits.items():
         check_split(f"{place}, split '{key}'", split, classes)
-    splits = _carve(place, _carve(place, splits, "test", TEST_SHARE), "val", VAL_SHARE)
+    notes: list[str] = []
+    for key, share in (("test", TEST_SHARE), ("val", VAL_SHARE)):
+        if key not in splits:
+            notes.append(f"{place}: no split '{key}'; {_carved_of(splits, share)}, seed {SPLIT_SEED}")
+            splits = _carve(place, splits, key, share)
     if train_images is not None:
         splits = {**splits, "train": _subset(place, splits["train"], train_images)}
     check_together(place, splits, classes)
@@ -65,23 +66,29 @@ def assemble(
         mean=measured[0] if mean is None else _given(place, "mean", mean, count),
         std=measured[1] if std is None else _given(place, "std", std, count),
         channels=channels,
+        notes=tuple(notes),
     )
 
 
 def _carve(place: str, splits: dict[str, Split], name: str, share: float) -> dict[str, Split]:
-    """The splits with one called name, taken from train where there was none."""
-    if name in splits:
-        return splits
+    """The splits with one called name, taken from train."""
     train = splits["train"]
-    count = max(1, round(share * len(train)))
+    count = _count(splits, share)
     if count >= len(train):
         raise DataError(
             f"{place}: no split '{name}', and {len(train)} training image(s) are too few to carve one; "
             "add images or the split."
         )
     chosen, rest = stratified(train.labels, count)
-    log.info("%s: no split '%s'; carved %d of %d training images, seed %d", place, name, count, len(train), SPLIT_SEED)
     return {**splits, "train": train.take(rest), name: train.take(chosen)}
+
+
+def _count(splits: dict[str, Split], share: float) -> int:
+    return max(1, round(share * len(splits["train"])))
+
+
+def _carved_of(splits: dict[str, Split], share: float) -> str:
+    return f"carved {_count(splits, share)} of {len(splits['train'])} training images"
 
 
 def _subset(place: str, train: Split, count: int) -> Split:

@@ -36,6 +36,7 @@ class Data:
     Attributes:
         mean, std: by which images are normalised, per channel: of images / 255 for uint8, of the images as they are for
             float32.
+        notes: what those who use it should know.
         channels: where an example had its channels before it was read, see search.integer.preprocessing.
     """
 
@@ -47,6 +48,7 @@ class Data:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     channels: str = FIRST
+    notes: tuple[str, ...] = ()
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -82,7 +82,8 @@ def _node(space: Space, block: Block, constants: Constants) -> Node:
     attributes = dict(spec.attributes)
     roles: dict[str, str] = {}
     if spec.operator.requantizes:
-        folded = _folded(block)
+        with torch.no_grad():
+            folded = block.folded()
         attributes |= {"zero_point": folded.zero_point, "clip": list(folded.clip)}
         if spec.operator.weighted:
             attributes |= _weights(block, folded, constants, roles)
@@ -99,14 +100,6 @@ def _node(space: Space, block: Block, constants: Constants) -> Node:
         attributes=attributes,
         constants=roles,
     )
-
-
-def _folded(block: Block) -> Folded:
-    try:
-        with torch.no_grad():
-            return block.folded()
-    except OverflowError as error:
-        raise LoweringError(f"{error} Calibrate on more data, or train longer with integers.") from error
 
 
 def _store(constants: Constants, roles: dict[str, str], owner: str, role: str, value: Array) -> None:

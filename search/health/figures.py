@@ -70,7 +70,10 @@ class Figures:
         return high - low > max(errors * self.noise(high, low), points * self.metric.point)
 
     def at_chance(self, value: float, errors: float) -> bool:
-        return value <= self.chance + errors * self.standard_error(self.chance)
+        """Whether it is within so many standard errors of chance, but not nearer to the best value than to chance."""
+        limit = self.chance + errors * self.standard_error(self.chance)
+        highest = self.metric.highest
+        return value <= (limit if highest is None else min(limit, (self.chance + highest) / 2))
 
     def used(self) -> dict[str, float]:
         """Name of a cost -> the share of its budget that is used; all of it where the seed network needs no more."""

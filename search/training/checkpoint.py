@@ -31,6 +31,7 @@ from search.kinds import (
 )
 
 SHOWN = 200  # characters of an error of torch
+CHECKPOINT_FOLDER = "checkpoints"
 DIGEST = 32  # bytes
 NUMBERS = by_name(TENSOR)
 BEST = Kind(
@@ -118,4 +119,4 @@ def other_content(path: Path, found: str) -> CheckpointError:
 
 def checkpoint_file(folder: Path, phase: str) -> Path:
     """Where a run's folder holds the checkpoint of the phase with this label."""
-    return folder / "checkpoints" / f"{phase.replace(' ', '-')}.pt"
+    return folder / CHECKPOINT_FOLDER / f"{phase.replace(' ', '-')}.pt"

@@ -21,6 +21,7 @@ from search.files.documents import json_object
 from search.files.places import PLACES
 from search.files.run_folders import RunFolderError
 from search.settings.run import Settings
+from search.training.checkpoint import CHECKPOINT_FOLDER
 from spaces.space import Space
 
 FINGERPRINT_FILE = "fingerprint.json"
@@ -46,10 +47,15 @@ def fingerprint_of(settings: Settings, data: Data, space: Space, seed_costs: Map
 def refuse_other_experiment(folder: Path, own: Mapping[str, Any]) -> None:
     """Raises RunFolderError for a run that began as another experiment, and names what differs.
 
-    A run of a version that wrote no fingerprint may go on.
+    A folder without a fingerprint is one in which nothing was trained yet.
     """
     path = folder / FINGERPRINT_FILE
     if not path.is_file():
+        if any((folder / CHECKPOINT_FOLDER).glob("*.pt")):
+            raise RunFolderError(
+                f"folder '{folder}': it has checkpoints and no {FINGERPRINT_FILE}, which says what they are of. Restore "
+                "that file, or start a new run in another folder."
+            )
         return
     try:
         known = json_object(path.read_text(encoding="utf-8"))

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from spaces.blocks.block import Block, Folded
-from spaces.blocks.fixed_point import FactorTooLarge, exact_dtype, multiplier_and_shift
+from spaces.blocks.fixed_point import exact_dtype, multiplier_and_shift
 from spaces.blocks.norm import is_distributed, plain_norm, synchronized_norm
 from spaces.blocks.weights import Weights
 from spaces.decisions.selection import Selection
@@ -94,10 +94,7 @@ class ConvBlock(Block):
         ratio = gain * step.double() * self.sources[0].step / quantizer.step
         constant = offset / quantizer.step  # what the channel gives where the sum is 0, in output steps
         raised = torch.where(ratio < 0, -1.0, 1.0) * torch.maximum(ratio.abs(), constant.abs() / MAX_BIAS)
-        try:
-            multiplier, shift = multiplier_and_shift(raised)
-        except FactorTooLarge as error:
-            raise FactorTooLarge(f"block '{self.name}': {error}") from error
+        multiplier, shift = multiplier_and_shift(raised)
         real = torch.ldexp(multiplier.double(), -shift)
         bias = torch.where(real == 0, 0.0, constant / real).round().clamp(-MAX_BIAS, MAX_BIAS).long()
         return Folded(

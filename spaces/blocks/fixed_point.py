@@ -7,46 +7,38 @@ twice. The rule is code = clip(((acc * m + 2^(n-1)) >> n) + z, lo, hi), with m a
 import torch
 from torch import Tensor
 
-from search.errors import PicojouleError
-
 MULTIPLIER_BITS = 15  # magnitude; the sign carries that of a negative batch-norm scale
+LARGEST = 2**MULTIPLIER_BITS - 1  # magnitude of a multiplier
 MAX_SHIFT = 62
 INT32_MAX = 2**31 - 1
 FLOAT32_EXACT = 2**24  # integers up to here are exact in float32
 
 
-class FactorTooLarge(PicojouleError, OverflowError):
-    """The step of an output is so small that no multiplier and shift requantize to it."""
-
-
 def multiplier_and_shift(ratio: Tensor) -> tuple[Tensor, Tensor]:
     """Integers m and n with M ~ m / 2^n, as precise as 15 bits allow.
 
+    A factor of 2^14 or more, as of a tensor that is nearly 0 everywhere, becomes the largest that there is. It takes a
+    sum of 1 beyond all 8-bit codes, as the larger one would.
+
     Args:
-        ratio: (C,) float64, |M| < 2^14.
+        ratio: (C,) float64.
 
     Returns:
         m (C,) int64 with 2^14 <= |m| < 2^15 (less where M < 2^-48; 0 where M is 0), n (C,) int64 in 1..62.
-
-    Raises:
-        FactorTooLarge: a ratio is too large for a shift of at least 1.
     """
     _, exponent = torch.frexp(ratio.double())  # |mantissa| in [0.5, 1)
     shift = (MULTIPLIER_BITS - exponent.long()).clamp_max(MAX_SHIFT)
     m = torch.round(torch.ldexp(ratio.double(), shift)).long()
     full = m.abs() >= 2**MULTIPLIER_BITS  # rounded up to 2^15: halve
     m, shift = torch.where(full, m // 2, m), torch.where(full, shift - 1, shift)
-    if bool((shift < 1).any()):
-        raise FactorTooLarge(
-            f"requantization factor {ratio.abs().max().item():g} is over 2^14: output step far too small."
-        )
+    m, shift = torch.where(shift < 1, ratio.sign().long() * LARGEST, m), shift.clamp_min(1)
     return m, torch.where(m == 0, torch.ones_like(shift), shift)
 
 
 def common_shift(ratios: Tensor) -> tuple[Tensor, Tensor]:
     """(k,) ratios to (k,) multipliers with one shift (1,), such that the largest has 15 bits."""
     _, shift = multiplier_and_shift(ratios.abs().max().reshape(1))
-    return torch.round(torch.ldexp(ratios.double(), shift)).long(), shift
+    return torch.round(torch.ldexp(ratios.double(), shift)).clamp(-LARGEST, LARGEST).long(), shift
 
 
 def requantize(acc: Tensor, multiplier: Tensor, shift: Tensor) -> Tensor:

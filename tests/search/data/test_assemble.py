@@ -1,6 +1,5 @@
 """What assemble checks, carves and measures."""
 
-import logging
 from dataclasses import replace
 
 import pytest
@@ -68,16 +67,15 @@ def test_images_of_another_type_are_refused():
         assembled(train=make(dtype=torch.int64))
 
 
-def test_missing_splits_are_carved_disjoint_and_logged(caplog):
+def test_missing_splits_are_carved_disjoint_and_noted():
     train = make(100)
     train.images[:] = torch.arange(100.0).view(100, 1, 1, 1)  # an image is its index
-    with caplog.at_level(logging.INFO):
-        data = assemble("pets", "data 'pets'", {"train": train}, CLASSES)
+    data = assemble("pets", "data 'pets'", {"train": train}, CLASSES)
     seen = [split.images[:, 0, 0, 0].int().tolist() for split in (data.train, data.val, data.test)]
     assert [len(indices) for indices in seen] == [72, 8, 20]
     assert sorted([*seen[0], *seen[1], *seen[2]]) == list(range(100))
     assert all(label == index % 2 for index, label in zip(seen[2], data.test.labels.tolist(), strict=True))
-    assert [message.split("; ")[1] for message in caplog.messages] == [
+    assert [note.split("; ")[1] for note in data.notes] == [
         "carved 20 of 100 training images, seed 0",
         "carved 8 of 80 training images, seed 0",
     ]

@@ -168,11 +168,17 @@ def test_a_sum_that_could_leave_int32_is_refused():
         lower(space)
 
 
-def test_an_output_step_that_no_shift_reaches_is_refused():
+@pytest.mark.parametrize("step", [1e-12, 1e-30])
+def test_an_output_step_that_no_shift_reaches_takes_the_largest_factor_in_both(step):
     space = decided(Plain())
-    set_step(space, "head", 1e-12, 128)
-    with pytest.raises(LoweringError, match=r"block 'head': .*over 2\^14: output step far too small\. Calibrate"):
-        lower(space)
+    set_step(space, "head", step, 128)
+    program = lower(space)
+    (node,) = [node for node in program.nodes if node.name == "head"]
+    assert program.constant(node, "shift").min() == 1 and abs(program.constant(node, "multiplier")).max() == 2**15 - 1
+    x = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(0))
+    found = Executor(program)(x.numpy(), intermediate=True)
+    for name, codes in space.codes(x).items():
+        assert (codes.numpy() == found[name]).all(), name
 
 
 def test_a_lowered_program_that_contradicts_itself_is_a_defect_and_no_file_error(monkeypatch):

@@ -146,12 +146,13 @@ def test_a_run_of_a_version_that_did_not_write_of_the_network_goes_on(done, data
     assert run(tmp_path / "old", settings(data, "fixed"))["architecture"] == done[1]["architecture"]
 
 
-def test_a_run_of_a_version_that_wrote_no_fingerprint_goes_on_and_has_one_then(done, data, tmp_path):
+def test_checkpoints_of_which_nothing_says_what_they_are_of_are_not_gone_on_with(done, data, tmp_path):
     shutil.copytree(done[0], tmp_path / "old")
     (tmp_path / "old" / FINGERPRINT_FILE).unlink()
-    again = run(tmp_path / "old", settings(data, "fixed"))
-    assert again["architecture"] == done[1]["architecture"]
-    assert (tmp_path / "old" / FINGERPRINT_FILE).read_bytes() == (done[0] / FINGERPRINT_FILE).read_bytes()
+    with pytest.raises(RunFolderError, match=r"it has checkpoints and no fingerprint\.json.*Restore that file"):
+        run(tmp_path / "old", settings(data, "fixed"))
+    shutil.rmtree(tmp_path / "old" / "checkpoints")
+    assert run(tmp_path / "old", settings(data, "fixed"))["architecture"] == done[1]["architecture"]
 
 
 def test_names_that_another_version_wrote_are_not_compared(done, data, tmp_path):
