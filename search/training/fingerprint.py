@@ -53,8 +53,8 @@ def refuse_other_experiment(folder: Path, own: Mapping[str, Any]) -> None:
     if not path.is_file():
         if any((folder / CHECKPOINT_FOLDER).glob("*.pt")):
             raise RunFolderError(
-                f"folder '{folder}': it has checkpoints and no {FINGERPRINT_FILE}, which says what they are of. Restore "
-                "that file, or start a new run in another folder."
+                f"folder '{folder}': it has checkpoints and no {FINGERPRINT_FILE}, which says what they are of. "
+                "Restore that file, or start a new run in another folder."
             )
         return
     try:

@@ -71,3 +71,10 @@ def test_a_network_that_is_converted_wrongly_is_refused_at_any_scale(scale, monk
     monkeypatch.setattr(module, "_inherit", wrongly)
     with pytest.raises(UnsupportedNetwork, match="converts to a network whose output differs"):
         searchable(model, X)
+
+
+def test_weights_that_are_no_numbers_are_named():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
+    nn.init.constant_(model[1].bias, float("nan"))
+    with pytest.raises(UnsupportedNetwork, match="gives NaN or infinity on the example"):
+        searchable(model, X)

@@ -94,6 +94,19 @@ def test_warnings_stand_in_the_order_of_the_run():
     assert len(CHECKS) == 10  # so that each of them is here
 
 
+def test_a_perfect_network_is_not_at_chance_however_frequent_one_class_is():
+    of_few = replace(
+        at(**dict.fromkeys(STAGES, 1.0)),
+        chance=0.931,
+        images=58,
+        standard_error=lambda value: TASK.standard_error(value, 58),
+        warmup=(0.9, 0.93, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0),
+        finetuning=(1.0,),
+    )
+    assert names(of_few) == []
+    assert "at_chance" in names(replace(of_few, stages=dict.fromkeys(STAGES, 0.94)))
+
+
 # Calibrating
 
 
