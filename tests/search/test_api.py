@@ -64,6 +64,7 @@ def test_the_callers_torch_is_as_it_was(data, tmp_path):
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     (tmp_path / "run" / "checkpoints" / "warmup.pt").write_bytes(b"damaged")
     (tmp_path / "run" / "config.yaml").write_text("data: {name: arrays}\n")
+    (tmp_path / "run" / "fingerprint.json").write_text("{}")
     try:
         compress(model, data, BUDGETS, tmp_path / "whole", [*OVERRIDES, "train.threads=1"])
         assert torch.get_num_threads() == 2 and torch.equal(torch.get_rng_state(), state)

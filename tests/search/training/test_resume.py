@@ -118,6 +118,7 @@ def test_damaged_checkpoint_is_named(more_data, tmp_path, monkeypatch):
     folder = tmp_path / "run" / "checkpoints"
     folder.mkdir(parents=True)
     (folder / "warmup.pt").write_bytes(b"PK\x03\x04 cut off")
+    (tmp_path / "run" / "fingerprint.json").write_text("{}")
     with pytest.raises(CheckpointError, match=r"warmup\.pt: the checkpoint is damaged.*Delete it"):
         run(tmp_path / "run", settings(more_data))
 
