@@ -79,7 +79,8 @@ def parse(config: DictConfig) -> Settings:
 def take_old_name(values: dict[str, Any]) -> None:
     """Sets the name of the run, which files of earlier versions have under another key."""
     old = values.pop(OLD_NAME, None)
-    values[NAME] = values.get(NAME) or old or NO_NAME
+    if values.get(NAME) is None:
+        values[NAME] = old or NO_NAME
 
 
 def _checked(values: Mapping[str, Any]) -> DictConfig:

@@ -48,6 +48,11 @@ def load_npz(options: NpzOptions) -> Data:
         DataError: the file or what it holds cannot be used.
     """
     path = Path(options.file).expanduser()
+    if not path.is_file():
+        raise DataError(
+            f"data.file: there is no file '{options.file}'; expected a .npz file. Where it was moved since a run "
+            "began, correct data.file in the config.yaml of that run's folder."
+        )
     return _checked(str(path), read_npz(path), options)
 
 

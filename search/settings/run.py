@@ -217,6 +217,7 @@ class Settings:
     plain_values: dict[str, Any] = field(default_factory=dict)  # the same as plain values, for config.yaml
 
     def __post_init__(self) -> None:
+        require("name", self.name, bool(self.name), "the name of a folder")
         require("seed", self.seed, 0 <= self.seed <= MOST_SEED, f"0 to {MOST_SEED}")
         self.budgets = plain_numbers("budgets", self.budgets)
         self.lambdas = plain_numbers("lambdas", self.lambdas)

@@ -133,3 +133,8 @@ def test_a_configuration_that_is_no_yaml_of_keys_is_refused_by_name(tmp_path, co
     (tmp_path / "config.yaml").write_bytes(content)
     with pytest.raises(ConfigError, match=r"config\.yaml is damaged: "):
         read_config(tmp_path)
+
+
+def test_an_empty_name_is_refused(composed):
+    with pytest.raises(UsageError, match="name is ; allowed: the name of a folder"):
+        parse(composed("name="))

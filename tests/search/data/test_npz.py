@@ -183,10 +183,16 @@ def test_pickled_objects_are_refused(read):
         read(arrays(extra=np.array([{"run": "me"}], dtype=object)))
 
 
-@pytest.mark.parametrize("content", [None, b"", b"not a zip file", b"PK\x03\x04 cut off"])
-def test_damaged_or_missing_file(tmp_path, content):
-    if content is not None:
-        (tmp_path / "mine.npz").write_bytes(content)
+def test_a_missing_file_is_named_with_its_key(tmp_path):
+    with pytest.raises(
+        DataError, match=r"data\.file: there is no file '.*mine\.npz'.*correct data\.file in the config"
+    ):
+        load(NpzOptions(file=str(tmp_path / "mine.npz")))
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip file", b"PK\x03\x04 cut off"])
+def test_damaged_file(tmp_path, content):
+    (tmp_path / "mine.npz").write_bytes(content)
     with pytest.raises(DataError, match=r"mine\.npz: cannot be read"):
         load(NpzOptions(file=str(tmp_path / "mine.npz")))
 
