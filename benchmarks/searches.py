@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-import search.__main__
+import search.command
 from search.atomic import write_text
 from search.files.results import Result, read_results
 
@@ -79,5 +79,5 @@ def _search(arguments: list[str], log: Path, sender: Connection) -> None:
             os.dup2(output.fileno(), stream.fileno())
     sys.argv[1:] = arguments
     torch.set_num_threads(1)
-    search.__main__.main()
+    search.command.main()
     sender.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)

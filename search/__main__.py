@@ -1,68 +1,16 @@
-"""The command: `picojoule`, or `python -m search`. Its first word may name one of COMMANDS; else it is a search."""
+"""Starts the command. It imports torch for seconds, and Ctrl-C ends it with one line in these too."""
 
-import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-
-from search import application, compare
-from search.files.results import versions
-from search.monitor.started import CONSOLE
-from search.report import __main__ as report
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command of its own, which takes its arguments without the word that names it."""
-
-    arguments: str
-    does: str
-    main: Callable[[Sequence[str]], None]
-
-
-COMMANDS = {
-    "report": Command("RUN [RUN ...]", "one HTML file about one run or several", report.main),
-    "compare": Command("RUN [RUN ...]", "runs side by side in the terminal", compare.main),
-}
-SEARCHES = {
-    "+experiment=NAME [KEY=VALUE ...]": "a search; --config-dir=FOLDER finds experiments of your own",
-    "resume=FOLDER": "goes on with a run that was stopped",
-    "-m +experiment=NAME KEY=VALUE,VALUE": "a sweep: a run for each combination of values",
-    "--version": "the version",
-}
 
 
 def main() -> None:
-    """Does what the words behind the command ask for."""
-    given = sys.argv[1:]
-    _find_modules()
-    if given and given[0] in COMMANDS:
-        COMMANDS[given[0]].main(given[1:])
-    elif given == ["--version"]:
-        print(f"{CONSOLE} {versions()[CONSOLE]}")
-    else:
-        if {"--help", "-h"} & set(given):
-            print(usage())
-        application.main()
-
-
-def _find_modules() -> None:
-    """Lets networks be imported from the folder in which `picojoule` is started; `python -m` does so by itself.
-
-    Our own folder stands before it, so that a search.py there hides nothing from processes that this one starts.
-    """
-    for folder in (str(Path(__file__).resolve().parents[1]), os.getcwd()):
-        if folder not in sys.path:
-            sys.path.append(folder)
-
-
-def usage() -> str:
-    """All forms of the command, a line each."""
-    forms = SEARCHES | {f"{name} {command.arguments}": command.does for name, command in COMMANDS.items()}
-    width = max(map(len, forms))
-    lines = [f"  {CONSOLE} {form:{width}}  {does}" for form, does in forms.items()]
-    return "\n".join(["Usage (`python -m search` does the same as `picojoule`):", "", *lines, ""])
+    """Does what search.command does."""
+    try:
+        from search import command
+    except KeyboardInterrupt:
+        print("picojoule: stopped by Ctrl-C.", file=sys.stderr)
+        sys.exit(130)
+    command.main()
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ import pytest
 from torch import nn
 
 import cost_models
-from search.__main__ import COMMANDS
 from search.budgets import feasibility
+from search.command import COMMANDS
 from search.config import ConfigError, parse
 from search.data import DataError
 from search.deploy.lower import LoweringError

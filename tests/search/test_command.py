@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import search.__main__ as command
-from search import application
+from search import application, command
 from search.config import CONF
 
 ROOT = Path(__file__).parents[2]
@@ -58,10 +57,12 @@ def console(tmp_path):
     return call
 
 
-def test_the_command_that_is_installed_is_the_one_of_the_module():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+def test_the_command_that_is_installed_is_the_one_of_the_module(monkeypatch):
+    project, called = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"], []
     module, _, name = project["scripts"]["picojoule"].partition(":")
-    assert getattr(import_module(module), name) is command.main
+    monkeypatch.setattr(command, "main", lambda: called.append(module))
+    getattr(import_module(module), name)()
+    assert called == ["search.__main__"]  # which python -m search runs
 
 
 def test_it_has_a_version(called):
@@ -119,3 +120,12 @@ def test_torchrun_starts_what_it_was_told_to_start(monkeypatch):
 
 def test_the_configuration_is_found_beside_the_package():
     assert Path(command.__file__).parents[1] / "conf" == CONF and (CONF / "config.yaml").is_file()
+
+
+def test_ctrl_c_while_the_command_is_still_imported_is_one_line(tmp_path):
+    (tmp_path / "torch.py").write_text("raise KeyboardInterrupt\n")
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    done = subprocess.run(
+        [sys.executable, "-m", "search", "--version"], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (130, "picojoule: stopped by Ctrl-C.\n")
