@@ -84,10 +84,17 @@ def from_arrays(
         classes=classes,
         has_channels=has_channels,
         channels_last=channels_last,
-        mean=None if mean is None else [float(value) for value in mean],
-        std=None if std is None else [float(value) for value in std],
+        mean=_numbers("mean", mean),
+        std=_numbers("std", std),
     )
     return _checked("arrays", plain, options)
+
+
+def _numbers(name: str, given: Any) -> list[float] | None:
+    try:
+        return None if given is None else [float(value) for value in given]
+    except (ValueError, TypeError) as error:
+        raise DataError(f"data.{name} is {short(given)}; allowed: a list of numbers, or null.") from error
 
 
 def _array(name: str, given: Any) -> np.ndarray:

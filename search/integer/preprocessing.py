@@ -75,7 +75,7 @@ class Preprocessing:
         if self.dtype != UINT8:
             return _codes(self.normalised(images), info)
         tables = self.tables(info)
-        if self.takes_bytes(info):
+        if _are_bytes(tables, info):
             return np.ascontiguousarray(images)
         codes = np.empty(images.shape, info.dtype)
         for channel, table in enumerate(tables):
@@ -90,7 +90,7 @@ class Preprocessing:
 
     def takes_bytes(self, info: TensorInfo) -> bool:
         """Whether every uint8 value is its own code, so that nothing is to be done before the first layer."""
-        return self.dtype == UINT8 and info.bits == 8 and bool((self.tables(info) == np.arange(PIXEL_MAX + 1)).all())
+        return self.dtype == UINT8 and _are_bytes(self.tables(info), info)
 
     def normalised(self, images: Array) -> Array:
         """(n, C, *size), raw but with channels first, to float32, in the very operations of training."""
@@ -132,6 +132,10 @@ class Preprocessing:
         if self.channels == NONE and channels != 1:
             return f"raw examples without channels found; the input has {channels}"
         return None
+
+
+def _are_bytes(tables: Array, info: TensorInfo) -> bool:
+    return info.bits == 8 and bool((tables == np.arange(PIXEL_MAX + 1)).all())
 
 
 def _codes(values: Array, info: TensorInfo) -> Array:

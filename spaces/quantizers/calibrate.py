@@ -91,7 +91,7 @@ def activation_range(sample: Sample, bits: int, method: str, nonnegative: bool) 
         return 1.0, 0 if nonnegative else (top + 1) // 2
     if method == "lsq" and nonnegative:
         mean = torch.cat([rows.flatten() for rows in sample.rows]).abs().double().mean().item()
-        return 2 * max(mean, high / (2 * top)) / top**0.5, 0  # at least as much as the largest value needs
+        return (2 * mean / top**0.5 if mean > 0 else high / top), 0  # 0: the few values over 0 were not kept
     if method != "minmax":
         low, high = _narrowed(sample, low, high, top)
     return _grid(low, high, top)

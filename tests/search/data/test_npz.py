@@ -201,3 +201,9 @@ def test_a_single_array_is_no_npz_file(tmp_path):
     np.save(tmp_path / "mine.npy", np.zeros(3))
     with pytest.raises(DataError, match=r"mine\.npy: cannot be read"):
         load(NpzOptions(file=str(tmp_path / "mine.npy")))
+
+
+@pytest.mark.parametrize("given", [0.5, "half", [None], [[1.0]]])
+def test_a_mean_that_is_no_list_of_numbers_is_refused_by_name(given):
+    with pytest.raises(DataError, match=r"data\.mean is .*; allowed: a list of numbers, or null"):
+        from_arrays({"x_train": np.zeros((4, 1, 8, 8)), "y_train": np.arange(4) % 2}, mean=given)
