@@ -87,7 +87,7 @@ class Space(nn.Module):
 
     def frozen(self) -> list[str]:
         """Layers of which the model froze a parameter, so that no training changes it."""
-        layers = [name for name, weights in self.spec.weights.items() if weights.frozen]
+        layers = [name for name, weights in self.spec.weights.items() if weights.constant]
         return layers + [name for name, norm in self.spec.norms.items() if norm.get("constant")]
 
     def float_names(self) -> list[str]:

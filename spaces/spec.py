@@ -72,7 +72,7 @@ class WeightsSpec:
         pattern: one of spaces.patterns; empty where the weights have none.
         masked: whether the pattern is decided, so that a mask says which weights stay.
         excluded: whether the options say that the layer keeps its channels and the highest precision.
-        frozen: which of "weight" and "bias" no training changes.
+        constant: which of "weight" and "bias" no training changes.
     """
 
     shape: tuple[int, ...]
@@ -84,7 +84,7 @@ class WeightsSpec:
     pattern: str = ""
     masked: bool = False
     excluded: bool = False
-    frozen: tuple[str, ...] = ()
+    constant: tuple[str, ...] = ()
 
 
 @dataclass

@@ -50,8 +50,8 @@ def assemble(
     notes: list[str] = []
     for key, share in (("test", TEST_SHARE), ("val", VAL_SHARE)):
         if key not in splits:
-            notes.append(f"{place}: no split '{key}'; {_carved_of(splits, share)}, seed {SPLIT_SEED}")
-            splits = _carve(place, splits, key, share)
+            splits, note = _carve(place, splits, key, share)
+            notes.append(note)
     if train_images is not None:
         splits = {**splits, "train": _subset(place, splits["train"], train_images)}
     check_together(place, splits, classes)
@@ -70,25 +70,18 @@ def assemble(
     )
 
 
-def _carve(place: str, splits: dict[str, Split], name: str, share: float) -> dict[str, Split]:
-    """The splits with one called name, taken from train."""
+def _carve(place: str, splits: dict[str, Split], name: str, share: float) -> tuple[dict[str, Split], str]:
+    """The splits with one called name, taken from train, and a note on that."""
     train = splits["train"]
-    count = _count(splits, share)
+    count = max(1, round(share * len(train)))
     if count >= len(train):
         raise DataError(
             f"{place}: no split '{name}', and {len(train)} training image(s) are too few to carve one; "
             "add images or the split."
         )
     chosen, rest = stratified(train.labels, count)
-    return {**splits, "train": train.take(rest), name: train.take(chosen)}
-
-
-def _count(splits: dict[str, Split], share: float) -> int:
-    return max(1, round(share * len(splits["train"])))
-
-
-def _carved_of(splits: dict[str, Split], share: float) -> str:
-    return f"carved {_count(splits, share)} of {len(splits['train'])} training images"
+    note = f"{place}: no split '{name}'; carved {count} of {len(train)} training images, seed {SPLIT_SEED}"
+    return {**splits, "train": train.take(rest), name: train.take(chosen)}, note
 
 
 def _subset(place: str, train: Split, count: int) -> Split:

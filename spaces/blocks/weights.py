@@ -58,7 +58,7 @@ class Weights(nn.Module):
         self.name, self.spec = name, spec
         self.weight = nn.Parameter(torch.zeros(spec.shape))
         self.bias = nn.Parameter(torch.zeros(spec.shape[0])) if spec.bias else None
-        for part in spec.frozen:
+        for part in spec.constant:
             getattr(self, part).requires_grad_(False)
         has_codes = bool(spec.widths) or spec.assigned is not None
         self.quantizer = WeightQuantizer(spec.widths, spec.shape[0], spec.assigned) if has_codes else None

@@ -102,7 +102,7 @@ def _shrunk(weights: WeightsSpec, kept: Kept, picks: Picks) -> WeightsSpec:
         bias=weights.bias,
         assigned=assigned,
         masked=bool(weights.pattern) or weights.masked,
-        frozen=weights.frozen,
+        constant=weights.constant,
     )
 
 

@@ -132,7 +132,7 @@ class _SpaceDescription:
             taps={} if excluded else self._taps(name, calls),
             pattern="" if excluded else self._pattern(op),
             excluded=excluded,
-            frozen=op.frozen(),
+            constant=op.frozen(),
         )
 
     def _pattern(self, op: Op) -> str:

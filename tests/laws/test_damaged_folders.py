@@ -16,7 +16,7 @@ from search.model import model_maker
 from search.report import document
 from search.report.runs import read_run
 from search.run import run
-from tests.laws.test_damaged_programs import damage_graph
+from tests.laws.damage import damage_json
 from tests.search.kills import killed_run, same_outputs
 
 QUICK, THOROUGH = 20, 600
@@ -74,13 +74,13 @@ def _damage_text(path: Path, content: bytes, draw: random.Random) -> None:
         lines = content.decode().splitlines()
         index = draw.randrange(len(lines)) if lines else 0
         value = json.loads(lines[index]) if lines else {"": 0}
-        damage_graph(value, draw)
+        damage_json(value, draw)
         lines[index : index + 1] = [json.dumps(value)]
         path.write_text("\n".join(lines) + "\n")
     elif path.suffix in kinds:
         load, dump = kinds[path.suffix]
         value = load(content)
-        damage_graph(value, draw)
+        damage_json(value, draw)
         path.write_text(dump(value))
     else:
         path.write_bytes(content + draw.randbytes(9))

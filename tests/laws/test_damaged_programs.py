@@ -2,10 +2,8 @@
 
 import json
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,31 +13,11 @@ from search.integer.executor import Executor
 from search.integer.operators import OPERATORS
 from search.integer.preprocessing import Preprocessing
 from search.integer.program import Program, ProgramError, checksum
+from tests.laws.damage import damage_json
 from tests.search.integer.programs import Build, residual_network
 from tests.search.integer.reference import run
 
 QUICK, THOROUGH = 200, 4000
-VALUES: list[Any] = [
-    "8",
-    "",
-    [],
-    {},
-    [[]],
-    None,
-    True,
-    0,
-    -1,
-    1,
-    2,
-    3.0,
-    0.5,
-    1e300,
-    2**31,
-    2**63,
-    -(2**70),
-    "x",
-    [2, 2],
-]
 TYPES = (np.int8, np.uint8, np.int16, np.uint16, np.int32, np.int64, np.float32, np.bool_)
 LARGEST = 1 << 16  # codes of a tensor that loops in Python can compute
 
@@ -66,36 +44,6 @@ def programs() -> list[Program]:
 def test_every_operator_is_damaged():
     found = {node.op for program in programs() for node in program.nodes}
     assert found == {name for name, each in OPERATORS.items() if not each.picks}
-
-
-def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The places of all values in a JSON document, containers too."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in items:
-        yield (*path, key)
-        yield from leaves(inner, (*path, key))
-
-
-def damage_graph(graph: Any, draw: random.Random) -> None:
-    *path, last = draw.choice(list(leaves(graph)))
-    holder = graph
-    for key in path:
-        holder = holder[key]
-    match draw.randrange(5):
-        case 0:
-            del holder[last]
-        case 1 if isinstance(holder, dict):
-            holder[f"{last}2"] = holder[last]
-        case 2 if isinstance(holder[last], int):
-            holder[last] += draw.choice([-2, -1, 1, 2, 7])
-        case 3:
-            places = list(leaves(graph))
-            other = graph
-            for key in draw.choice(places):
-                other = other[key]
-            holder[last] = json.loads(json.dumps(other))
-        case _:
-            holder[last] = draw.choice(VALUES)
 
 
 def damage_constants(constants: dict[str, np.ndarray], draw: random.Random) -> None:
@@ -127,7 +75,7 @@ def damaged(whole: bytes, path: Path, draw: random.Random) -> None:
     constants = safetensors.numpy.load_file(path)
     for _ in range(draw.choice([1, 1, 1, 2, 3])):
         if draw.random() < 0.7:
-            damage_graph(header["graph"], draw)
+            damage_json(header["graph"], draw)
         else:
             damage_constants(constants, draw)
     header["sha256"] = checksum(header["graph"], constants)
