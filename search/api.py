@@ -49,7 +49,7 @@ def compress(
         UsageError: an argument is of another kind, or a setting has a value that it cannot have.
         UnsupportedNetwork, BudgetError, DataError, LoweringError: as their messages say.
     """
-    _refuse_other_kinds(model, data, budgets, folder, overrides)
+    _refuse_other_kinds(model, data, budgets, folder, overrides, resume)
     folder = Path(folder)
     settings = _settings(model, data, budgets, folder, overrides)
     if resume:
@@ -64,7 +64,7 @@ def compress(
         return execute(experiment, folder, device, None if resume else begin)
 
 
-def _refuse_other_kinds(model: Any, data: Any, budgets: Any, folder: Any, overrides: Any) -> None:
+def _refuse_other_kinds(model: Any, data: Any, budgets: Any, folder: Any, overrides: Any, resume: Any) -> None:
     """Raises UsageError for an argument that is something else than `compress` takes."""
     listed = isinstance(overrides, Sequence) and not isinstance(overrides, str)
     for name, value, holds, allowed in (
@@ -73,6 +73,7 @@ def _refuse_other_kinds(model: Any, data: Any, budgets: Any, folder: Any, overri
         ("budgets", budgets, isinstance(budgets, Mapping), 'limits by cost, as in {"flash_bytes": 24576}'),
         ("folder", folder, isinstance(folder, str | PathLike), "a path"),
         ("overrides", overrides, listed, 'a list of texts, as in ["target=mpic"]'),
+        ("resume", resume, isinstance(resume, bool), "True or False"),
     ):
         require(name, short(value), holds, allowed)
     for override in overrides:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from math import inf
+from math import inf, prod
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -22,7 +22,7 @@ from search.data.batches import Batches
 from search.data.data import Data
 from search.data.outliers import outliers
 from search.errors import UsageError
-from search.network import begins_with_convolutions, network_of
+from search.network import SHOWN, begins_with_convolutions, network_of
 from search.settings.front import Point, points_of
 from search.settings.run import Settings
 from search.strategies import STRATEGIES
@@ -106,6 +106,8 @@ def prepare(settings: Settings, make_model: ModelMaker, folder: Path | None = No
         points = feasible_points(settings, strategy, space, models, seed_costs)
         rounds = strategy.rounds(space, models, points)
         plan = plan_of(settings, strategy, rounds, warmup_epochs(settings, space, folder))
+        if any(plan.values()):
+            refuse_batches_without_variance(settings, space)
         random_state = torch.get_rng_state()
     return Experiment(
         settings=settings,
@@ -133,6 +135,22 @@ def with_batches_that_fit(settings: Settings, data: Data) -> tuple[Settings, lis
     size = images // world * world
     note = f"train.batch_size: {wanted} are more than the {images} training images, so a batch is of {size}."
     return replace(settings, train=replace(settings.train, batch_size=size)), [note]
+
+
+def refuse_batches_without_variance(settings: Settings, space: Space) -> None:
+    """Raises UsageError where a process has one image a step and a norm that learns sees one value of a channel."""
+    norms = space.spec.norms
+    layers = [
+        block.name
+        for block in space.spec.blocks
+        if block.norm and not norms[block.norm].get("constant") and prod(block.shape[1:]) == 1
+    ]
+    if layers and settings.train.batch_size == distributed.world_size():
+        raise UsageError(
+            f"train.batch_size: 1 image a step and process gives the batch norm of {', '.join(layers[:SHOWN])} one "
+            "value a channel; two are needed in training. Take a train.batch_size of at least "
+            f"{2 * distributed.world_size()}."
+        )
 
 
 def batches_of(

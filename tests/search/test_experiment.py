@@ -122,13 +122,16 @@ def test_a_batch_of_more_images_than_there_are_is_as_large_as_can_be(data, tmp_p
 
 
 @pytest.mark.parametrize("warmup", [0, 1])
-def test_batches_in_which_a_norm_sees_one_value_a_channel_are_refused_in_every_phase(data, tmp_path, warmup):
+def test_batches_in_which_a_norm_sees_one_value_a_channel_are_refused_before_anything_is_written(
+    data, tmp_path, warmup
+):
     chosen = settings(data)
     chosen.train = replace(chosen.train, batch_size=1, warmup=WarmupSettings(epochs=warmup))
 
     def network(_):
         return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 4))
 
-    message = r"one value a channel in a batch of shape \(1, 8\); two are needed .* larger train\.batch_size"
+    message = r"train\.batch_size: 1 image .* the batch norm of 1 one value .* train\.batch_size of at least 2\."
     with pytest.raises(UsageError, match=message):
         run_in_folder(chosen, network, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -43,6 +43,7 @@ REFUSED = [
     ({"data": None}, "data is None; allowed: what search.data.from_arrays returns"),
     ({"folder": None}, "folder is None; allowed: a path"),
     ({"overrides": "seed=1"}, "overrides is 'seed=1'; allowed: a list of texts"),
+    ({"resume": "yes"}, "resume is 'yes'; allowed: True or False"),
     ({"overrides": [1]}, "overrides is 1; allowed: texts"),
     ({"overrides": ["seed=-1"]}, r"seed is -1; allowed: 0 to"),
     ({"overrides": ["train.threads=-1"]}, r"train\.threads is -1; allowed: 1 to 1024"),
