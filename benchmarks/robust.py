@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
+from threading import Event, Lock
 
 from benchmarks.front import WIDTHS, count
 from benchmarks.lines import Key, Line, Lines, written
@@ -164,28 +164,29 @@ class Grid:
         self.lines = Lines(root / "lines.jsonl", KEY)
         self.failed: list[Path] = []
         self.stop = Event()  # no run begins any more
+        self._floats: dict[Path, Lock] = {}  # folder -> held while its float network is trained
 
-    def measure(self, contest: Contest, cells: Sequence[Cell]) -> None:
-        """Runs what has no line yet of cells that share their float networks, one after the other."""
+    def measure(self, contest: Contest, cell: Cell, strategy: str) -> None:
+        """Runs what has no line yet of a strategy in a cell, one seed after the other."""
         for seed in range(self.seeds):
-            for cell in cells:
-                for job in self._jobs(contest, cell, seed):
-                    if self.stop.is_set():
-                        return
-                    self._measure(job)
+            for rate in self._rates(contest, cell, strategy, seed):
+                if self.stop.is_set():
+                    return
+                self._measure(Job(contest, cell, strategy, seed, rate))
+
+    def judge(self, contest: Contest, cells: Sequence[Cell]) -> None:
+        """Says of each run of cells that are whole whether it collapsed."""
         for cell in cells:
             judged(self.of(contest, cell))
         self.lines.write()
 
-    def _jobs(self, contest: Contest, cell: Cell, seed: int) -> Iterator[Job]:
-        for strategy in STRATEGIES:
-            rates = list(RATES)
-            if strategy == "gradient":
-                rates = [DEFAULT_RATE]
-            elif seed > 0:
-                best = best_rate([line for line in self.of(contest, cell) if line["strategy"] == strategy])
-                rates = [best] if best else []
-            yield from (Job(contest, cell, strategy, seed, rate) for rate in rates)
+    def _rates(self, contest: Contest, cell: Cell, strategy: str, seed: int) -> list[str]:
+        if strategy == "gradient":
+            return [DEFAULT_RATE]
+        if seed == 0:
+            return list(RATES)
+        best = best_rate([line for line in self.of(contest, cell) if line["strategy"] == strategy])
+        return [best] if best else []
 
     def of(self, contest: Contest, cell: Cell) -> list[Line]:
         """The lines of a cell."""
@@ -196,7 +197,9 @@ class Grid:
         if self.lines.has(job.key, " ".join(job.settings())):
             return
         try:
-            Job(job.contest, job.cell, "float", job.seed).run(self.root)
+            source = Job(job.contest, job.cell, "float", job.seed)
+            with self._floats.setdefault(source.folder(self.root), Lock()):
+                source.run(self.root)
             done = job.run(self.root)
         except RuntimeError as error:
             if not DIVERGED.search(str(error)):
@@ -229,11 +232,13 @@ def main() -> None:
     sides = contests(cells, root / "data", Sources.of(arguments))
     with ThreadPoolExecutor(arguments.jobs) as pool:
         try:
-            list(pool.map(lambda side: grid.measure(*side), sides))
+            list(pool.map(lambda each: grid.measure(*each), _contestants(sides)))
         except BaseException:
             grid.stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+    for side in sides:
+        grid.judge(*side)
     if not sides:
         sys.exit(f"No cell is left of those whose name has '{arguments.only}' in it.")
     lines = [line for contest, own in sides for cell in own for line in grid.of(contest, cell)]
@@ -246,12 +251,17 @@ def main() -> None:
         sys.exit(f"{len(grid.failed)} runs failed, see above. Start again to repeat them.")
 
 
+def _contestants(sides: Sequence[tuple[Contest, list[Cell]]]) -> Iterator[tuple[Contest, Cell, str]]:
+    for contest, cells in sides:
+        yield from ((contest, cell, strategy) for cell in cells for strategy in STRATEGIES)
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="three small cells, one seed: ten minutes")
     parser.add_argument("--only", default="", help="cells whose name has this in it, for example tcn_motion")
     parser.add_argument("--seeds", type=count, help="so many instead of 2")
-    parser.add_argument("--jobs", type=count, default=2, help="cells at once, a thread each")
+    parser.add_argument("--jobs", type=count, default=2, help="runs at once, a thread each")
     parser.add_argument("--folder", type=Path, help="of the runs; runs/robust or runs/robust_quick by default")
     parser.add_argument("--table", type=Path, help="write it there as Markdown, and its lines beside it")
     Sources.add_options(parser)

@@ -2,7 +2,9 @@
 
 import json
 import math
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, product
 
 import pytest
@@ -183,28 +185,51 @@ def test_other_seeds_run_with_the_rate_that_was_chosen(contest, tmp_path, monkey
 
     monkeypatch.setattr(Job, "run", run)
     grid = Grid(tmp_path, seeds=2)
-    grid.measure(contest, [CELL])
+    _measure(grid, contest)
     runs = [one for one in ran if one[0] != "float"]
-    assert runs[-len(STRATEGIES) :] == [
-        (strategy, 1, "1" if strategy == "gradient" else "1/3") for strategy in STRATEGIES
-    ]
-    rivals = product([strategy for strategy in STRATEGIES if strategy != "gradient"], [0], RATES)
-    assert set(runs[: -len(STRATEGIES)]) == {("gradient", 0, "1"), *rivals}
+    for strategy in STRATEGIES:
+        first, chosen = (["1"], "1") if strategy == "gradient" else (list(RATES), "1/3")
+        assert [one for one in runs if one[0] == strategy] == [
+            *((strategy, 0, rate) for rate in first),
+            (strategy, 1, chosen),
+        ]
     assert [path.name for path in grid.failed] == ["flash16_ram2_random_lr3_0"]
     lines = [json.loads(text) for text in (tmp_path / "lines.jsonl").read_text().splitlines()]
     assert len(lines) == len(runs) - 1 and all(one["collapsed"] in (True, False) for one in lines)
     assert [(one["strategy"], one["rate"]) for one in lines if one["integer"] is None] == [("magnitude", "3")]
     ran.clear()
-    again = Grid(tmp_path, seeds=2)
-    again.measure(contest, [CELL])
+    _measure(Grid(tmp_path, seeds=2), contest)
     assert {one for one in ran if one[0] != "float"} == {("random", 0, "3")}
+
+
+def _measure(grid, contest):
+    for strategy in STRATEGIES:
+        grid.measure(contest, CELL, strategy)
+    grid.judge(contest, [CELL])
+
+
+def test_strategies_side_by_side_never_train_one_float_network_at_once(contest, tmp_path, monkeypatch):
+    floats = []
+
+    def run(job, root):
+        if job.strategy == "float":
+            floats.append("begins")
+            time.sleep(0.05)
+            floats.append("ends")
+        return Done(0.9, 0.8)
+
+    monkeypatch.setattr(Job, "run", run)
+    grid = Grid(tmp_path, seeds=1)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda strategy: grid.measure(contest, CELL, strategy), STRATEGIES))
+    assert floats == ["begins", "ends"] * (len(floats) // 2) and floats
 
 
 def test_no_run_begins_once_it_is_to_stop(contest, tmp_path, monkeypatch):
     monkeypatch.setattr(Job, "run", lambda job, root: pytest.fail(f"{job} began"))
     grid = Grid(tmp_path, seeds=1)
     grid.stop.set()
-    grid.measure(contest, [CELL])
+    grid.measure(contest, CELL, "fixed 8")
     assert not (tmp_path / "lines.jsonl").exists()
 
 
