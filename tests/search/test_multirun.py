@@ -63,3 +63,12 @@ def test_a_sweep_of_which_nothing_can_be_composed_lists_all(tmp_path):
     done = swept(tmp_path, "basic", "seed=one,two")
     assert done.returncode == 1 and "picojoule: 2 of the 2 runs of this sweep failed:\n" in done.stderr
     assert not list(tmp_path.glob("runs/experiment"))
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_quiet_sweep_shows_the_folders_of_its_runs_alone(tmp_path, launcher):
+    done = swept(tmp_path, launcher, "seed=0", "budgets.flash_bytes=600", "quiet=true")
+    assert done.returncode == 0, done.stdout + done.stderr
+    folders = [str(path.parent.relative_to(tmp_path)) for path in tmp_path.glob("runs/experiment/*/summary.json")]
+    shown = [] if launcher == "submitit_local" else folders  # a queue keeps what its jobs write
+    assert len(folders) == 1 and done.stdout.split() == shown and not done.stderr

@@ -4,6 +4,7 @@ Hydra takes sweepers from `hydra_plugins` alone. It imports them in every applic
 picojoule is installed, so that nothing of picojoule, and no torch, is imported here before there is a sweep.
 """
 
+import logging
 import shlex
 import sys
 from collections.abc import Sequence
@@ -27,6 +28,9 @@ class Sweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Raises SystemExit where a run has failed, with all failures."""
+        if "quiet=true" in arguments:
+            for library in ("hydra", "hydra_plugins"):  # launchers say what they start
+                logging.getLogger(library).setLevel(logging.WARNING)
         for batch in super().sweep(arguments):
             self.failures += [(job.overrides, job.return_value) for job in batch if job.return_value is not None]
         if self.failures:
