@@ -40,7 +40,7 @@ class Exporter:
         whole: a split -> its batches, as one process sees them. Test data is read here, when all choices are made.
     """
 
-    experiment: str
+    name: str
     seed: int
     space: Space
     models: Mapping[str, CostModel]
@@ -65,7 +65,7 @@ class Exporter:
         with self.ledger.part("lower"):
             program = lower(
                 network,
-                {"experiment": self.experiment, "architecture": best.architecture.hash},
+                {"name": self.name, "architecture": best.architecture.hash},
                 self.data.preprocessing,
                 self.data.classes,
             )
@@ -100,7 +100,7 @@ class Exporter:
             decided = {split: scores_of(network, batches, self.task, FAKE).value for split, batches in splits.items()}
             integer = {split: scores_of_program(program, batches, self.task) for split, batches in splits.items()}
         return {
-            "experiment": self.experiment,
+            "name": self.name,
             "seed": self.seed,
             "strategy": best.strategy,
             "architecture": best.architecture.hash,

@@ -111,7 +111,7 @@ def _subject(run: RunRecord) -> str:
     """ "ResNet8 on digits", where the settings say so."""
     model = str(run.settings.get("model", {}).get("_target_", "")).rpartition(".")[2]
     data = str(run.settings.get("data", {}).get("name", ""))
-    return f"{model} on {data}" if model and data else str(run.summary.get("experiment", run.folder.name))
+    return f"{model} on {data}" if model and data else run.name
 
 
 def _units(points: Sequence[Mapping[str, Any]]) -> dict[str, str]:

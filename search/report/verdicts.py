@@ -120,6 +120,7 @@ def facts(runs: Sequence[RunRecord]) -> dict[str, str]:
     """What the runs were for, on what, how, and when, as far as it is known; what several runs share stands once."""
     targets = [run.settings.get("target", {}) for run in runs]
     said = {
+        "Run": [run.name for run in runs],
         "Target": [_named(str(each.get("name") or ""), str(each.get("source") or "")) for each in targets],
         "Data": [_data(run) for run in runs],
         "Strategy": [run.strategy for run in runs],

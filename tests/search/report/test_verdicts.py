@@ -57,6 +57,7 @@ def test_what_it_was_for_on_what_and_when(copied):
     for day, folder in enumerate(folders, start=1):
         change_json(folder / "summary.json", {"data": data, "date": f"2026-01-0{day}T12:34:56+00:00"})
     assert facts([read_run(folders[0])]) == {
+        "Run": "small",
         "Target": "bench",
         "Data": "stripes: 12,000 for training, 20 for validation, 20 for test",
         "Strategy": "gradient",
