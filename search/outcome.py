@@ -104,7 +104,7 @@ def _health(
 def _exporter(experiment: Experiment, space: Space, runtime: Runtime) -> Exporter:
     s = experiment.settings
     return Exporter(
-        name=s.name,
+        experiment=s.name,
         seed=s.seed,
         space=space,
         models=experiment.models,
@@ -130,7 +130,7 @@ def whole_summary(experiment: Experiment, found: list[dict[str, Any]]) -> dict[s
     axes = (s.front.budgets, s.front.lambdas, getattr(s.strategy, "objectives", ()), s.budgets)
     axis = next(name for names in axes for name in names)
     return {
-        "name": s.name,
+        "experiment": s.name,
         "seed": s.seed,
         "strategy": s.strategy.name,
         "points": found,

@@ -40,7 +40,7 @@ class Exporter:
         whole: a split -> its batches, as one process sees them. Test data is read here, when all choices are made.
     """
 
-    name: str
+    experiment: str
     seed: int
     space: Space
     models: Mapping[str, CostModel]
@@ -65,7 +65,7 @@ class Exporter:
         with self.ledger.part("lower"):
             program = lower(
                 network,
-                {"name": self.name, "architecture": best.architecture.hash},
+                {"experiment": self.experiment, "architecture": best.architecture.hash},
                 self.data.preprocessing,
                 self.data.classes,
             )
@@ -100,7 +100,7 @@ class Exporter:
             decided = {split: scores_of(network, batches, self.task, FAKE).value for split, batches in splits.items()}
             integer = {split: scores_of_program(program, batches, self.task) for split, batches in splits.items()}
         return {
-            "name": self.name,
+            "experiment": self.experiment,
             "seed": self.seed,
             "strategy": best.strategy,
             "architecture": best.architecture.hash,

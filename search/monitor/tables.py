@@ -107,7 +107,7 @@ def details_table(details: Details) -> Table:
 def _summary_rows(summary: dict[str, Any], words: Words, details: Details) -> list[tuple[str, str]]:
     metric = words.metric
     rows: list[tuple[str, str]] = [
-        (key, str(summary[key])) for key in ("name", "seed", "architecture") if key in summary
+        (key, str(summary[key])) for key in ("experiment", "seed", "architecture") if key in summary
     ]
     for kind, splits in summary.get(metric.name, {}).items():
         rows.append((f"{metric.name}, {kind}", _by_split(splits, metric)))

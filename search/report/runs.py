@@ -15,7 +15,7 @@ from search.files.urls import without_password
 from search.kinds import FINITE, NOTHING, OBJECT, WHOLE, by_name, either, unlike
 from search.monitor.events import EpochEnd
 from search.monitor.history import HISTORY_FILE, read_history
-from search.report.summaries import OLD_NAME, SUMMARY_FILE, entries, read_summary
+from search.report.summaries import SUMMARY_FILE, entries, read_summary
 from search.settings.tasks import ClassificationSettings
 from search.strategies.sensitivity.table import FILE as SENSITIVITY_FILE
 from search.strategies.sensitivity.table import StoredDecision, decisions_of
@@ -109,7 +109,7 @@ def read_run(folder: Path) -> RunRecord:
     points += [_unexported(result) for result in results if result.architecture.hash not in known]
     return RunRecord(
         folder=folder,
-        name=str(settings.get("name") or summary.get("name") or summary.get(OLD_NAME) or folder.name),
+        name=str(settings.get("name") or summary.get("experiment") or folder.name),
         task=task,
         strategy=results[0].strategy if results else str(settings.get("strategy", {}).get("name", UNKNOWN)),
         seed=summary.get("seed", settings.get("seed", 0)),

@@ -12,11 +12,9 @@ from search.monitor import warned
 from search.tasks import TASKS
 
 SUMMARY_FILE = "summary.json"
-OLD_NAME = "experiment"  # the key that `name` had in earlier versions
 DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
 KINDS: dict[str, Kind] = {
-    "name": TEXT,
-    OLD_NAME: TEXT,
+    "experiment": TEXT,
     "seed": WHOLE,
     "costs": by_name(having({"found": FINITE, "unit": TEXT}, {"seed_network": FINITE})),
     "budgets": by_name(either(FINITE, having({"limit": FINITE}))),

@@ -102,7 +102,7 @@ def test_a_folder_that_was_renamed_is_gone_on_with(done, data, tmp_path):
     folder, model, _, summary = done
     shutil.copytree(folder, tmp_path / "renamed")
     again = compress(model, data, BUDGETS, tmp_path / "renamed", OVERRIDES, resume=True)
-    assert again["name"] == "small" and again["architecture"] == summary["architecture"]
+    assert again["experiment"] == "small" and again["architecture"] == summary["architecture"]
 
 
 def test_other_arguments_than_a_run_began_with_are_refused_by_name(done, data):

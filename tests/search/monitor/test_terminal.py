@@ -33,7 +33,7 @@ ROWS = [
 TOTALS = Totals(flash_bytes=1300, macs=234500, peak_ram_bytes=15000, peak_ram_layer="stem")
 ACCURACY = {"val": 0.9, "test": 0.875}
 SUMMARY = {
-    "name": "kws",
+    "experiment": "kws",
     "seed": 0,
     "architecture": "9f3c1a",
     "accuracy": {"float": ACCURACY, "decided": ACCURACY, "integer": ACCURACY},
@@ -51,7 +51,7 @@ SUMMARY = {
     "folder": "runs/kws/1",
 }
 SUMMARY_TEXT = """\
-name               kws
+experiment         kws
 seed               0
 architecture       9f3c1a
 accuracy, float    val 90.00%, test 87.50%

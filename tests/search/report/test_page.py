@@ -173,7 +173,7 @@ def test_nothing_to_show_is_refused(tmp_path):
 def test_names_of_a_run_are_no_markup_and_no_number_is_null(copied, tmp_path):
     folder = copied("gradient", 0)
     name = '</script><script>alert("x")</script><!--scripts-->'
-    change_json(folder / "summary.json", {"seconds": {name: float("nan")}, "name": "\ud800"})
+    change_json(folder / "summary.json", {"seconds": {name: float("nan")}, "experiment": "\ud800"})
     (folder / "config.yaml").write_text(f"data: {{name: d}}\nmodel: {{_target_: '{name}'}}\nstrategy: {{name: s}}\n")
     write_report([folder], tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text()

@@ -83,7 +83,7 @@ def test_points_of_a_front_are_read_from_their_folders(folder, searched):
             shutil.copy(searched[limit] / name, place)
         entries.append({"folder": f"points/{limit:g}", "point": f"{limit:g}", "lambdas": {"macs": 0.1}})
     summary = json.loads((folder / "summary.json").read_text())
-    shared = {key: summary[key] for key in ("name", "seed", "seconds", "versions")}
+    shared = {key: summary[key] for key in ("experiment", "seed", "seconds", "versions")}
     (folder / "summary.json").write_text(json.dumps(shared | {"points": entries}))
     found = [point for point in read_run(folder).points if point.folder]
     assert [point.folder.name for point in found] == ["500", "900"]
