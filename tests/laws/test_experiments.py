@@ -54,7 +54,7 @@ def test_experiment_parses_and_names_its_own_folder(composed, name):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Ten classes of small colour images, 20 each, of which a batch of 128 can be taken."""
+    """Ten classes of small colour images, 20 each."""
     root = tmp_path_factory.mktemp("images")
     pixels = np.random.default_rng(0).integers(0, 256, (10, 20, 32, 32, 3), np.uint8)
     for split, name, number in np.ndindex(2, 10, 20):
@@ -99,7 +99,7 @@ def test_experiment_can_be_run_with_any_strategy(prepared, name, strategy):
     budgets = run.settings.budgets
     assert budgets and all(run.seed_costs[cost] > limit for cost, limit in budgets.items())  # there is work to do
     assert run.plan["warmup"] == run.settings.train.warmup.epochs > 0
-    assert run.plan["finetune"] == run.settings.train.finetune.epochs > 0
+    assert run.plan["finetune"] >= run.settings.train.finetune.epochs > 0  # longer where epochs are left
     assert type(run.strategy) is STRATEGIES[strategy]
 
 
