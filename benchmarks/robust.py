@@ -246,7 +246,9 @@ def main() -> None:
     print(written(found[len(lines) :]), end="", flush=True)
     if arguments.table:
         write_text(arguments.table.with_suffix(".jsonl"), written(found))
-        write_text(arguments.table, table(found, f"python -m benchmarks.robust{' --quick' * arguments.quick}"))
+        write_text(
+            arguments.table, table(found, f"python -m benchmarks.robust{' --quick' * arguments.quick}", len(cells))
+        )
     if grid.failed:
         sys.exit(f"{len(grid.failed)} runs failed, see above. Start again to repeat them.")
 

@@ -2,10 +2,12 @@
 
 import json
 import math
+import re
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, product
+from pathlib import Path
 
 import pytest
 
@@ -16,10 +18,13 @@ from benchmarks.robust_cells import CELLS, MODELS, QUICK, SEARCH_STEPS, Cell, Se
 from benchmarks.robust_data import SETS
 from benchmarks.robust_sources import Sources
 from benchmarks.robust_table import table
+from benchmarks.robust_verdicts import CELL as CELL_KEY
 from benchmarks.robust_verdicts import best_rate, counted, judged, verdicts
 from search.config import composed
 from search.strategies import STRATEGIES as ENGINE
 
+ROOT = Path(__file__).parents[2]
+DOCS, README = ROOT / "docs", (ROOT / "README.md").read_text()
 SETTING = Setting("mlp", "digits", 64, "short")
 CELL = Cell(SETTING, flash=16, ram=2)
 COUNTS = {"train": 1294, "val": 100, "test": 400}
@@ -166,7 +171,8 @@ def test_the_gradient_is_compared_with_the_best_of_the_others(found):
 
 
 def test_the_table_says_what_the_lines_say(found):
-    text = table([*found, *verdicts(found)], "python -m benchmarks.robust")
+    text = table([*found, *verdicts(found)], "python -m benchmarks.robust", 3)
+    assert "## Measured cells: 1\n\n2 more are still to be measured. Seeds" in text
     assert "| gradient | 0 of 1 | 82.0 | 94.5 | 88.9 | 1 of 2 |" in text
     assert "| mlp | digits | 64 | 200 | 1/16, 2,812 B, RAM 128 B | 80.0 | 82.0 |  | 81.0 |  | **75.0** | +1.0 ±" in text
     assert "it is ahead of the best fixed by +1.0 points on average" in text
@@ -247,3 +253,19 @@ def test_lines_are_told_apart_by_what_a_run_depends_on(contest, tmp_path):
     lines.add(jobs[0].key, line_of(jobs[0], Done(0.9, 0.8)))
     assert Lines(lines.path, KEY).has(jobs[0].key, " ".join(jobs[0].settings()))
     assert robust.DEFAULT_RATE in RATES
+
+
+def test_the_published_table_is_made_of_the_published_lines():
+    lines = [json.loads(text) for text in (DOCS / "robust.jsonl").read_text().splitlines()]
+    assert (DOCS / "robust.md").read_text() == table(lines, "python -m benchmarks.robust", len(CELLS))
+    runs = [one for one in lines if "seed" in one]
+    assert [json.loads(json.dumps(one)) for one in verdicts(runs)] == [one for one in lines if "seed" not in one]
+    by_cell = Counter(tuple(one[name] for name in CELL_KEY) for one in runs)
+    names = [(c.setting.network, c.setting.data, c.setting.batch, c.setting.schedule, c.budgets) for c in CELLS]
+    rivals = len(STRATEGIES) - 1
+    assert set(by_cell) <= set(names) and set(by_cell.values()) == {2 + rivals * (len(RATES) + 1)}  # with two seeds
+
+
+def test_the_readme_quotes_the_published_table():
+    (sums,) = re.findall(r"python -m benchmarks\.robust.*?\n\n(\| strategy.*?)\n\n", README, re.DOTALL)
+    assert len(sums.splitlines()) == 7 and sums in (DOCS / "robust.md").read_text()
