@@ -6,6 +6,7 @@ import torch
 
 from search.data import DataError, from_arrays, load
 from search.data.npz import NpzOptions
+from search.data.outliers import outliers
 
 
 def arrays(shape=(4, 5), dtype=np.float32, **others):
@@ -132,6 +133,20 @@ def test_a_stray_label_is_found_without_a_number_of_classes(read, label):
     content["y_train"][4] = label
     with pytest.raises(DataError, match=f"split 'train': label {label} at index 4"):
         read(content)
+
+
+def test_a_stray_label_that_leaves_classes_without_images_is_named_by_its_index_in_the_file(read):
+    content = arrays()
+    content["y_train"][7] = 9  # the splits for test and validation are carved out before it is seen
+    with pytest.raises(DataError, match=r"the largest label is 9, at index 7\."):
+        read(content)
+
+
+def test_an_image_far_beyond_all_others_is_named_by_its_index_in_the_file(read):
+    content = arrays()
+    content["x_train"][12, 1, 1] = 1e6  # the image at 10 once other splits are carved out
+    found = outliers(read(content))
+    assert "such as that at index 12, which holds 1e+06." in found
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
