@@ -83,7 +83,7 @@ def _refuse_other_kinds(model: Any, data: Any, budgets: Any, folder: Any, overri
         ("model", model, isinstance(model, nn.Module), "an nn.Module, not its class or its name"),
         ("data", data, isinstance(data, Data), "what search.data.from_arrays returns"),
         ("budgets", budgets, isinstance(budgets, Mapping), 'limits by cost, as in {"flash_bytes": 24576}'),
-        ("folder", folder, isinstance(folder, str | PathLike), "a path"),
+        ("folder", folder, isinstance(folder, str | PathLike) and folder != "", "a path"),
         ("overrides", overrides, listed, 'a list of texts, as in ["target=mpic"]'),
         ("resume", resume, isinstance(resume, bool), "True or False"),
     ):

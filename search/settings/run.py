@@ -218,6 +218,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         require("name", self.name, bool(self.name), "the name of a folder")
+        require("folder", self.folder, self.folder != "", "a path; runs/NAME/TIME where folder is left out")
         require("seed", self.seed, 0 <= self.seed <= MOST_SEED, f"0 to {MOST_SEED}")
         self.budgets = plain_numbers("budgets", self.budgets)
         self.lambdas = plain_numbers("lambdas", self.lambdas)

@@ -42,6 +42,7 @@ REFUSED = [
     ({"model": "Small"}, "model is 'Small'"),
     ({"data": None}, "data is None; allowed: what search.data.from_arrays returns"),
     ({"folder": None}, "folder is None; allowed: a path"),
+    ({"folder": ""}, "folder is ''; allowed: a path"),
     ({"overrides": "seed=1"}, "overrides is 'seed=1'; allowed: a list of texts"),
     ({"resume": "yes"}, "resume is 'yes'; allowed: True or False"),
     ({"overrides": [1]}, "overrides is 1; allowed: texts"),

@@ -138,3 +138,8 @@ def test_a_configuration_that_is_no_yaml_of_keys_is_refused_by_name(tmp_path, co
 def test_an_empty_name_is_refused(composed):
     with pytest.raises(UsageError, match="name is ; allowed: the name of a folder"):
         parse(composed("name="))
+
+
+def test_an_empty_folder_is_refused(composed):
+    with pytest.raises(UsageError, match=r"folder is ; allowed: a path; runs/NAME/TIME where folder is left out"):
+        parse(composed("folder="))
