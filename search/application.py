@@ -80,7 +80,6 @@ def _job(config: DictConfig, program: Program) -> str | None:
 
 
 def _asked_for(config: DictConfig, program: Program) -> None:
-    logging.getLogger("spaces").setLevel(logging.WARNING)  # what is left alone, the monitor says
     if config.quiet:
         for library in ("search", "hydra"):
             logging.getLogger(library).setLevel(logging.WARNING)
