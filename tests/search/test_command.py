@@ -95,6 +95,14 @@ def test_a_first_word_is_a_command_of_its_own(called, capsys, name):
         called(name, "no folder")
 
 
+@pytest.mark.parametrize(("word", "first"), [("reprot", "report, compare"), ("comparison", "compare, report")])
+def test_a_first_word_that_is_no_command_is_refused_with_the_nearest_first(called, word, first):
+    with pytest.raises(
+        SystemExit, match=rf"^picojoule: there is no command '{word}'\. There are {first}, and a search"
+    ):
+        called(word, "runs/q")
+
+
 def test_it_runs_beside_files_of_the_user_that_have_our_names(console, tmp_path, data):
     short = ("strategy.epochs=1", "train.finetune.epochs=1", "train.finetune.integer_epochs=1", "tensorboard=false")
     model = ("model=custom", "model._target_=mine.Net", "train.warmup.epochs=1", "train.device=cpu", "name=mine")

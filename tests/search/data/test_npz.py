@@ -189,8 +189,14 @@ def test_integers_that_float32_cannot_hold(read):
 
 
 def test_labels_that_are_no_integers(read):
-    with pytest.raises(DataError, match="y_train: float64 labels"):
-        read(arrays(y_train=np.arange(30) % 3 + 0.5))
+    for labels in (np.arange(30) % 3 + 0.5, np.full(30, np.nan), np.array(["cat", "dog", "owl"] * 10)):
+        with pytest.raises(DataError, match=r"y_train: .* labels .* Give the number of the class of each image\."):
+            read(arrays(y_train=labels))
+
+
+def test_whole_labels_of_a_type_for_fractions_name_their_conversion(read):
+    with pytest.raises(DataError, match=r"y_train: float64 labels .* Convert them with \.astype\(int\)\."):
+        read(arrays(y_train=(np.arange(30) % 3).astype(np.float64)))
 
 
 def test_pickled_objects_are_refused(read):
