@@ -25,6 +25,7 @@ from search.model import model_maker
 from search.monitor.failures import ending, pipe_may_close, stops_in_one_line
 from search.monitor.started import CONSOLE, started_as
 from search.run import execute, run
+from search.settings.require import require
 from search.settings.run import Settings
 from search.training.process import process_for
 
@@ -43,6 +44,7 @@ def main() -> None:
             return _job(config, program)
 
     with ending(), explained(), pipe_may_close(), _environment(FULL_ERROR, "1"):
+        _refuse_others(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=CONFIG)(job)()
 
 
@@ -78,7 +80,6 @@ def _job(config: DictConfig, program: Program) -> str | None:
 
 
 def _asked_for(config: DictConfig, program: Program) -> None:
-    logging.getLogger("spaces").setLevel(logging.WARNING)  # what is left alone, the monitor says
     if config.quiet:
         for library in ("search", "hydra"):
             logging.getLogger(library).setLevel(logging.WARNING)
@@ -91,11 +92,21 @@ def _asked_for(config: DictConfig, program: Program) -> None:
         _begin(parse(config), program)
 
 
-def _refuse_others(overrides: Sequence[str]) -> None:
-    """Refuses settings for a resumed run, which takes those of its folder. How much it shows may change."""
-    others = [o for o in overrides if not o.startswith(("resume=", "quiet="))]
-    if others:
-        raise UsageError(f"resume: {others} cannot be changed in a run that has begun. Start a new run with them.")
+def _refuse_others(words: Sequence[str]) -> None:
+    """Refuses settings for a resumed run, which takes those of its folder. How much it shows may change.
+
+    They are refused before Hydra reads them, which knows no settings of that folder and finds other faults in them.
+
+    Args:
+        words: of the command line.
+    """
+    overrides = [word for word in words if "=" in word and not word.startswith(("-", "hydra"))]
+    others = [override for override in overrides if not override.startswith(("resume=", "quiet="))]
+    if others and any(override.startswith("resume=") for override in overrides):
+        raise UsageError(
+            f"resume: {others} cannot be changed in a run that has begun, which takes its settings from its folder. "
+            "Start a new run with them. Where data was moved, correct its place in the config.yaml of that folder."
+        )
 
 
 def _refuse_nothing(program: Program) -> None:
@@ -133,6 +144,13 @@ def _begin(settings: Settings, program: Program) -> None:
     """A new run. One that is refused leaves nothing: its folder is made when all is accepted."""
     if settings.folder is not None:
         refuse_taken(Path(settings.folder))
+    else:
+        require(
+            "name",
+            settings.name,
+            Path(settings.name).name == settings.name != "..",
+            "the name of one folder, without /",
+        )
     with process_for(settings.train) as device:
         experiment = prepare(settings, model_maker(settings.model))
         name, job = settings.name, _job_number()
@@ -144,7 +162,6 @@ def _begin(settings: Settings, program: Program) -> None:
 
 
 def _go_on(folder: Path, program: Program, quiet: bool) -> None:
-    _refuse_others(HydraConfig.get().overrides.task)
     settings = read_config(folder)
     settings = replace(settings, quiet=quiet or settings.quiet)
     with _stopping(folder, program):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search import application, compare
+from search.config.refusals import near
 from search.files.results import versions
 from search.monitor.started import CONSOLE
 from search.report import __main__ as report
@@ -44,7 +45,17 @@ def main() -> None:
     else:
         if {"--help", "-h"} & set(given):
             print(usage())
+        _refuse_no_command(given)
         application.main()
+
+
+def _refuse_no_command(given: Sequence[str]) -> None:
+    """Ends where the first word is neither a command, nor KEY=VALUE, nor a flag."""
+    if given and "=" not in given[0] and not given[0].startswith(("-", "~")):
+        sys.exit(
+            f"{CONSOLE}: there is no command '{given[0]}'. There are {', '.join(near(given[0], COMMANDS))}, and a "
+            "search takes words of the form KEY=VALUE. --help shows all forms."
+        )
 
 
 def _find_modules() -> None:

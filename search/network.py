@@ -1,5 +1,8 @@
 """From a user's network to the space of an experiment; what a run cannot take is refused in the words of a run."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict
 
@@ -70,7 +73,8 @@ def begins_with_convolutions(space: Space) -> bool:
 def space_of_one_input(model: nn.Module, images: Tensor, options: Options, name: str) -> Space:
     """As `searchable` does. Raises UnsupportedNetwork in the words of a run: by what the images should be."""
     try:
-        return searchable(model, images, options, name)
+        with _logs_nothing_twice():
+            return searchable(model, images, options, name)
     except UnsupportedNetwork as error:
         if error.takes is None and images.dim() > 3 and images.shape[1] == 1 and _runs_on(model, images.squeeze(1)):
             found, wanted = tuple(images.shape[1:]), tuple(images.shape[2:])
@@ -88,6 +92,18 @@ def space_of_one_input(model: nn.Module, images: Tensor, options: Options, name:
             "Give a network of one input. Networks of several go through spaces.searchable, in a loop of your own."
         )
         raise UnsupportedNetwork(error.where, reason, way_out, takes=error.takes) from error
+
+
+@contextmanager
+def _logs_nothing_twice() -> Iterator[None]:
+    """Inside it `spaces` does not log which layers are left alone, since the monitor of a run says so."""
+    log = logging.getLogger("spaces")
+    level = log.level
+    log.setLevel(max(level, logging.WARNING))
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 @torch.no_grad()

@@ -42,6 +42,8 @@ def load_tensors(path: Path, key: str) -> tuple[dict[str, Any], dict[str, Tensor
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as error:
+        if Path(path).is_dir():
+            raise UsageError(f"{path}: is a folder. Give the model of a run, RUN/model.safetensors.") from error
         raise UsageError(f"{path}: cannot be read as a model ({error}). Restore it or run the export again.") from error
     if key not in metadata:
         raise UsageError(f"{path}: a safetensors file, but no picojoule model: metadata has {sorted(metadata)}.")

@@ -1,5 +1,6 @@
 """The configuration: from YAML files and overrides to the settings of a run, and to its folder and back."""
 
+from search.config.overridden import overridden
 from search.config.parse import composed, parse
 from search.config.refusals import explained
 from search.config.register import register
@@ -13,6 +14,7 @@ __all__ = [
     "ConfigError",
     "composed",
     "explained",
+    "overridden",
     "parse",
     "read_config",
     "recorded",

@@ -14,12 +14,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
+    ConfigTypeError,
     MissingMandatoryValue,
     OmegaConfBaseException,
     ValidationError,
 )
 from yaml import YAMLError
 
+from search.config.hydra_messages import EXPERIMENT, in_our_words
 from search.config.schemas import OLD_NAME, SCHEMAS
 from search.errors import UsageError
 
@@ -27,7 +29,7 @@ PLACE = re.compile(r"In '(.+?)': ")  # how Hydra says in which file it found som
 DEFAULTS = ("config", "hydra/config")  # files that are not the user's: what they lack, the command line asked for
 LIBRARIES = {"hydra", "omegaconf"}
 NOT_LISTED = ("hydra", OLD_NAME)
-EXPERIMENT, MODEL = "experiment", "model"  # the group that is added, and the group whose keys are a class's arguments
+MODEL = "model"  # the group whose keys are a class's arguments
 
 
 @contextmanager
@@ -43,7 +45,8 @@ def explained() -> Iterator[None]:
         if not _is_of_libraries(error):
             raise
         raise UsageError(
-            f"the configuration cannot be read ({error}). A group is chosen by the name of one of its options, as "
+            in_our_words(str(error))
+            or f"the configuration cannot be read ({error}). A group is chosen by the name of one of its options, as "
             "train=default; a list is written whole, as costs=[macs]."
         ) from error
 
@@ -70,14 +73,16 @@ def _words(error: Exception) -> str:
         return _no_override(error)
     if isinstance(error, MissingConfigException) and error.options is not None:
         return _no_option(error, file)
+    if said := in_our_words(str(error)):
+        return said
     if cause is not None:
         return _of_key(cause, file)
-    if f"Could not override '{EXPERIMENT}'" in str(error):
-        return f"experiment=NAME: a plus sign belongs before it, as +{EXPERIMENT}=NAME. name=NAME gives a run its name."
-    if file and "Merge error" in str(error):
-        advice = "An option is chosen in its `defaults`, as in `- override /data: npz`."
-        return f"{file}: {str(error).splitlines()[1]}. {advice}"
-    return str(error) or str(error.__cause__)
+    return _first_line(str(error) or str(error.__cause__))
+
+
+def _first_line(message: str) -> str:
+    """Of a message of a library. What it says of its own objects stands below."""
+    return message.strip().partition("\n")[0]
 
 
 def _of_a_key(error: BaseException | None) -> OmegaConfBaseException | None:
@@ -97,9 +102,20 @@ def _of_key(cause: OmegaConfBaseException, file: str) -> str:
         return _no_key(key, cause.parent_node, file)
     if isinstance(cause, MissingMandatoryValue):
         return f"{before}{key}: has no value. Set it, as {key}=VALUE on the command line."
-    if isinstance(cause, ValidationError):
-        return f"{before}{key}: {str(cause).splitlines()[0].rstrip('.')}."
-    return f"{before}{key}: {cause}"
+    if "does not support deletion" in str(cause):
+        return f"~{key}: a key cannot be taken away. Leave ~{key} out."
+    if names := _keys_below(cause):
+        return f"{before}{key}: holds keys and is no value itself. Set one of them, as {key}.{names[0]}=VALUE."
+    return f"{before}{key}: {_first_line(str(cause)).rstrip('.')}."
+
+
+def _keys_below(cause: OmegaConfBaseException) -> list[str]:
+    """The keys of the mapping that was to become a value; none where something else was to."""
+    name, looked_in = str(cause.full_key).rpartition(".")[2], cause.parent_node
+    if not isinstance(cause, (ValidationError, ConfigTypeError)) or not isinstance(looked_in, DictConfig):
+        return []
+    found = looked_in._get_node(name) if name in looked_in else looked_in if cause.key is None else None
+    return [str(key) for key in found] if isinstance(found, DictConfig) else []
 
 
 def _no_key(key: str, looked_in: DictConfig, file: str) -> str:
@@ -132,7 +148,10 @@ def _deeper(name: str, values: Mapping[str, Any], parent: str = "") -> Iterator[
 
 
 def _no_option(error: MissingConfigException, file: str) -> str:
-    group, _, name = str(error.missing_cfg_file).rpartition("/")
+    group, _, name = str(error.missing_cfg_file).removesuffix(".yaml").rpartition("/")
+    if file and group.startswith(f"{EXPERIMENT}/"):  # where Hydra looks for a group that is written without a slash
+        own_group = group.removeprefix(f"{EXPERIMENT}/")
+        return f"{file}: `{own_group}: {name}` in its `defaults` has to be `- override /{own_group}: {name}`."
     before, options = f"{file}: " if file else "", near(name, error.options or ())
     said = f"{before}{group}={name}: there is no such option of {group}. There are {', '.join(options)}."
     own = f" Files of your own are found with --config-dir=FOLDER, this one as FOLDER/{group}/{name}.yaml."

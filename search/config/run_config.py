@@ -88,4 +88,4 @@ def recorded(folder: Path) -> dict[str, Any]:
 
 
 def _damaged(path: Path, why: str) -> ConfigError:
-    return ConfigError(f"{path} is damaged: {' '.join(why.split())}. Restore it, or start a new run.")
+    return ConfigError(f"{path} is damaged: {' '.join(why.split()).rstrip('.')}. Restore it, or start a new run.")

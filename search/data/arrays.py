@@ -66,5 +66,9 @@ def label_tensor(place: str, array: np.ndarray) -> Tensor:
         DataError: not integers.
     """
     if array.dtype.kind not in "ui":
-        raise DataError(f"{place}: {array.dtype} labels of shape {array.shape}; they must be integers from 0 upwards.")
+        whole = array.dtype.kind == "f" and bool((array == np.floor(array)).all())
+        raise DataError(
+            f"{place}: {array.dtype} labels of shape {array.shape}; they must be integers from 0 upwards. "
+            f"{'Convert them with .astype(int).' if whole else 'Give the number of the class of each image.'}"
+        )
     return torch.tensor(np.ascontiguousarray(array, np.int64))

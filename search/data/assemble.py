@@ -88,7 +88,7 @@ def _subset(place: str, train: Split, count: int) -> Split:
     if not 1 <= count <= len(train):
         raise DataError(
             f"{place}: train_images is {count}, but split 'train' has {len(train)} images; "
-            f"allowed are 1..{len(train)}, or null for all. Change train_images."
+            f"allowed are 1..{len(train)}, or null for all. Change data.train_images."
         )
     chosen, _ = stratified(train.labels, count)
     return train.take(chosen)

@@ -54,7 +54,7 @@ def check_together(place: str, splits: dict[str, Split], classes: tuple[str, ...
         largest = int(train.labels.argmax())
         raise DataError(
             f"{place}, split 'train': no image of {_listing(missing)} ({len(missing)} of {len(classes)} classes); "
-            f"the largest label is {int(train.labels[largest])}, first at index {largest}. "
+            f"the largest label is {int(train.labels[largest])}, at index {train.index_where_read(largest)}. "
             "Every class needs a training image: mend a wrong label, add images or renumber the classes."
         )
 

@@ -19,6 +19,7 @@ class Split:
 
     images: Tensor  # shape: (N, C, *size), uint8 or float32
     labels: Tensor  # shape: (N,), int64
+    indices: Tensor | None = None  # shape: (N,), of the images where they were read; None: 0 to N - 1
 
     def __len__(self) -> int:
         """Number of images."""
@@ -26,7 +27,11 @@ class Split:
 
     def take(self, index: Tensor) -> "Split":
         """The images at index (M,), in that order."""
-        return Split(self.images[index], self.labels[index])
+        return Split(self.images[index], self.labels[index], index if self.indices is None else self.indices[index])
+
+    def index_where_read(self, index: int) -> int:
+        """The index that an image of this split had in what the user gave, before splits were carved out of it."""
+        return index if self.indices is None else int(self.indices[index])
 
 
 @dataclass(frozen=True)

@@ -97,12 +97,12 @@ def _download(name: str, folder: Path) -> None:
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(
             f"data 'fashion_mnist': {url} cannot be downloaded ({error}). Connect to a network, put the four files "
-            f"{', '.join(SHA256)} (.gz) into a folder and set 'folder' to it, or use fashion_mnist_mini."
+            f"{', '.join(SHA256)} (.gz) into a folder and set data.folder to it, or use fashion_mnist_mini."
         ) from error
     if found != SHA256[name]:
         raise DataError(
             f"data 'fashion_mnist': {url} has content of SHA-256 {found}; expected {SHA256[name]}. "
-            "The download is damaged or not the original: try again, or set 'folder' to the original files."
+            "The download is damaged or not the original: try again, or set data.folder to the original files."
         )
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"{name}.gz.{os.getpid()}"

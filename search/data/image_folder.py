@@ -42,7 +42,7 @@ def load_image_folder(options: ImageFolderOptions) -> Data:
         DataError: a folder or an image cannot be used, or Pillow is not installed.
     """
     if options.size is not None and (len(options.size) != 2 or min(options.size) < 1):
-        raise DataError(f"data '{options.name}': size is {options.size}; allowed is [height, width], each at least 1.")
+        raise DataError(f"data.size is {options.size}; allowed is [height, width], each at least 1.")
     root = Path(options.folder).expanduser()
     classes = _class_names(root / "train")
     names = [name for name in ("train", "val", "test") if (root / name).is_dir()]
@@ -69,7 +69,7 @@ def _class_names(folder: Path) -> tuple[str, ...]:
     """The visible folders in folder, sorted."""
     names = folder.is_dir() and sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name[0] != ".")
     if not names:
-        raise DataError(f"{folder}: no class folders found; expected CLASS/*.png or *.jpg in it. Check 'folder'.")
+        raise DataError(f"{folder}: no class folders found; expected CLASS/*.png or *.jpg in it. Check data.folder.")
     return tuple(names)
 
 
@@ -123,7 +123,7 @@ def _stack(paths: list[Path], images: list[np.ndarray]) -> np.ndarray:
         if image.shape[:2] != (height, width):
             raise DataError(
                 f"{path}: size is {list(image.shape[:2])}, that of {paths[0]} is {[height, width]}; "
-                "all must be alike. Set 'size' to resize them."
+                "all must be alike. Set data.size to resize them."
             )
         row[...] = image.transpose(2, 0, 1) if image.ndim == 3 else image
     return stacked

@@ -17,7 +17,8 @@ def outliers(data: Data) -> str | None:
     extreme = data.train.images[index].flatten()
     value = extreme[extreme.abs().argmax()].item()
     return (
-        f"data '{data.name}': a few training images are far beyond all others, such as that at index {index}, which "
-        f"holds {value:g}. Normalised by the deviation of all, half of the images stay within {usual:.2g} deviations. "
+        f"data '{data.name}': a few training images are far beyond all others, such as that at index "
+        f"{data.train.index_where_read(index)}, which holds {value:g}. Normalised by the deviation of all, half of the "
+        f"images stay within {usual:.2g} deviations. "
         "Mend those few, or set data.mean and data.std to what the others have."
     )

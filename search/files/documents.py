@@ -48,6 +48,8 @@ def read_lines(path: Path, read: Callable[[str], T]) -> tuple[list[T], list[str]
     Raises:
         UsageError: there is no such file.
     """
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder. Name the file in it, such as results.jsonl in the folder of a run.")
     if not path.is_file():
         raise UsageError(f"{path}: no such file. A run writes {path.name} into its folder.")
     found, faults = [], []

@@ -26,6 +26,7 @@ class Figures:
     Attributes:
         images: number of validation images that the metric is measured on.
         chance: the metric of the best answer that is the same for every image.
+        against_one_answer: a sentence on what to set against such an answer, see search.tasks.task; may be empty.
         standard_error: the metric -> its standard error on these images.
         stages: name of a stage -> the metric after it; float and integer are there, others where they were measured.
         warmup, finetuning: the metric after each epoch.
@@ -52,6 +53,7 @@ class Figures:
     search_epochs: int = 0
     search_key: str = "strategy.epochs"
     search_steps: int = 0
+    against_one_answer: str = ""
 
     @property
     def float_network(self) -> float:

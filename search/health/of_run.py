@@ -59,6 +59,7 @@ class Watched:
             search_epochs=len(searched),
             search_key="strategy.epochs" if search == FIRST_SEARCH else "strategy.next_epochs",
             search_steps=len(searched) * self.steps,
+            against_one_answer=self.task.against_one_answer,
         )
 
     def _stages(self, result: Result, values: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

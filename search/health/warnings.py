@@ -60,7 +60,7 @@ def _float_at_chance(f: Figures) -> RunWarning | None:
         "float_at_chance",
         f"The float network has {_at(f, f.float_network)}, and {_chance(f)}.",
         f"{cause}; or labels do not belong to their images, or images have another scale than in training.",
-        advice,
+        f"{advice} {f.against_one_answer}".rstrip(),
     )
 
 
@@ -213,7 +213,8 @@ def _at_chance(f: Figures) -> RunWarning | None:
         "at_chance",
         f"The result is of no use: the integers have {_at(f, f.integers)}, and {_chance(f)}.",
         "The network collapsed on its way. The warnings before this one say where.",
-        "What those warnings say. Where there are none: higher budgets, or a longer search and fine-tuning.",
+        "What those warnings say. Where there are none: higher budgets, or a longer search and fine-tuning. "
+        f"{f.against_one_answer}".rstrip(),
     )
 
 

@@ -13,6 +13,7 @@ import safetensors
 import safetensors.numpy
 
 from search.atomic import write_bytes
+from search.errors import FileError
 from search.integer.graph import Array, Graph, Node, ProgramError, TensorInfo
 from search.integer.memory import Arena, Schedule, Use, lifetimes, peak, planned
 from search.integer.preprocessing import Preprocessing
@@ -90,6 +91,7 @@ class Program(Graph):
 
         Raises:
             ProgramError: the file is no Program, truncated, damaged, edited, of an unknown version, or inconsistent.
+            FileError: there is no such file, or it cannot be read.
         """
         header, constants = _read(path)
         if header.get("version") not in READ:
@@ -142,9 +144,13 @@ def checksum(graph: dict[str, Any], constants: dict[str, Array]) -> str:
 
 def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Array]]:
     try:
+        Path(path).open("rb").close()  # errors of safetensors have no errno
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             constants = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except OSError as error:
+        found = f"{path}: cannot be read ({error.strerror or error})"
+        raise FileError(error.errno, f"{found}. Give the program of a run, RUN/program.safetensors.") from error
     except (safetensors.SafetensorError, TypeError, ValueError, AttributeError) as error:  # types that NumPy lacks
         raise ProgramError(
             f"{path}: not a whole safetensors file ({error}). Copy it again, or lower the network again."

@@ -21,6 +21,7 @@ from search.strategies.sensitivity.table import FILE as SENSITIVITY_FILE
 from search.tasks import TASKS
 
 NOT_ALONE = "what sets them apart is not the strategy alone"
+OWN_DATA = {"npz": "file", "image_folder": "folder"}  # data of the user's own -> the key that says where it lies
 MOST_DETAILS = 50  # rows of the task's table of a network
 FIRST_COSTS = ("flash_bytes", "peak_ram_bytes", "macs", "energy_pj", "latency_cycles")
 
@@ -108,9 +109,12 @@ def _lengths(runs: Sequence[RunRecord]) -> list[str]:
 
 
 def _subject(run: RunRecord) -> str:
-    """ "ResNet8 on digits", where the settings say so."""
+    """ "ResNet8 on digits", where the settings say so; data of the user's own has the name of its file or folder."""
     model = str(run.settings.get("model", {}).get("_target_", "")).rpartition(".")[2]
-    data = str(run.settings.get("data", {}).get("name", ""))
+    settings = run.settings.get("data", {})
+    name = str(settings.get("name", ""))
+    own = Path(str(settings.get(OWN_DATA.get(name, "")) or ""))
+    data = (own.stem if own.suffix == ".npz" else own.name) or name
     return f"{model} on {data}" if model and data else run.name
 
 

@@ -96,7 +96,9 @@ class FinetuneSettings:
     def __post_init__(self) -> None:
         require_0_or_more("train.finetune", self, "epochs")
         require_0_to_1("train.finetune", self, "weight_decay")
-        allowed = f"0 to train.finetune.epochs, {self.epochs}"
+        allowed = (
+            f"0 to train.finetune.epochs, {self.epochs}; set it too, as train.finetune.integer_epochs={self.epochs}"
+        )
         require("train.finetune.integer_epochs", self.integer_epochs, 0 <= self.integer_epochs <= self.epochs, allowed)
         require_over_0("train.finetune", self, "lr")
         require_1_or_more_or_null("train.finetune", self, "patience")
@@ -218,6 +220,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         require("name", self.name, bool(self.name), "the name of a folder")
+        require("folder", self.folder, self.folder != "", "a path; runs/NAME/TIME where folder is left out")
         require("seed", self.seed, 0 <= self.seed <= MOST_SEED, f"0 to {MOST_SEED}")
         self.budgets = plain_numbers("budgets", self.budgets)
         self.lambdas = plain_numbers("lambdas", self.lambdas)

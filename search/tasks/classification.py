@@ -17,6 +17,7 @@ from search.tasks.class_scores import ClassScores
 from search.tasks.class_words import ClassWords
 from search.tasks.task import Scores
 
+EVEN = f"Training images are not spread evenly: task.class_weights={BALANCED} makes every class count the same."
 IMBALANCE = 1.5  # images of the largest class over those of the smallest, from which the run says so
 
 
@@ -35,6 +36,7 @@ class Classification:
     ) -> None:
         """Args: weights: how much an image of each class weighs in the loss; None: every image weighs the same."""
         self.classes, self.label_smoothing, self.notes = tuple(classes), label_smoothing, list(notes)
+        self.against_one_answer = EVEN if notes else ""  # the only note is on uneven classes
         self._data = data
         self.facts: dict[str, Any] = {"label_smoothing": label_smoothing}
         if weights is not None:

@@ -35,11 +35,14 @@ class Task(Protocol):
         facts: settings that change what training finds, as values that JSON has; processes that share a study compare
             them.
         notes: what the user should know before training begins, a line each.
+        against_one_answer: a sentence on what keeps a network from giving the same answer for every input; empty where
+            the targets do not ask for it.
     """
 
     words: ClassVar[Words]
     facts: dict[str, Any]
     notes: list[str]
+    against_one_answer: str
 
     @classmethod
     def of(cls, settings: Any, data: Data, label_smoothing: float) -> "Task":

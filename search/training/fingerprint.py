@@ -22,13 +22,15 @@ from search.files.places import PLACES
 from search.files.run_folders import RunFolderError
 from search.settings.run import Settings
 from search.training.checkpoint import CHECKPOINT_FOLDER
+from spaces.quantizers.activation import ActivationQuantizer
 from spaces.space import Space
 
 FINGERPRINT_FILE = "fingerprint.json"
 FORMAT = "checkpoints"
 CHECKPOINTS = 3  # to be raised when the arithmetic of training or what a checkpoint holds changes
 OF_THE_PLACE = ("train.device", "train.threads", "folder", "tensorboard", "quiet", "plain_values", "model", "data")
-DIGESTS = {"data": "the data differ", "network": "the network differs", "first weights": "the first weights differ"}
+LAYERS, NUMBERS = "network's layers", "network's first numbers"  # earlier versions wrote "network", "first weights"
+DIGESTS = {"data": "the data differ", LAYERS: "the network differs", NUMBERS: "the first weights differ"}
 DIGITS = 5  # of mean and std; the last digits of a sum depend on the machine
 SHORT = Repr()
 SHORT.maxdict = SHORT.maxlist = 8
@@ -37,8 +39,8 @@ SHORT.maxstring = SHORT.maxother = 60
 
 def fingerprint_of(settings: Settings, data: Data, space: Space, seed_costs: Mapping[str, float]) -> dict[str, Any]:
     """Name -> a plain value or a digest: the settings by key, the data, the network, its first weights and costs."""
-    found = {FORMAT: CHECKPOINTS, **_of_data(data), "network": _network(space)}
-    found["first weights"] = _digest(_numbers(space))
+    found = {FORMAT: CHECKPOINTS, **_of_data(data), LAYERS: _layers(space)}
+    found[NUMBERS] = _digest(_numbers(space))
     found |= {f"seed network's {name}": cost for name, cost in seed_costs.items()}
     found |= {name: value is not None if name in PLACES else value for name, value in _settings("", settings)}
     return json_object(json.dumps(found, default=str))  # as it is read back
@@ -106,9 +108,17 @@ def _of_data(data: Data) -> dict[str, Any]:
     return found
 
 
-def _network(space: Space) -> str:
-    """A digest of what is computed and what is open, without its name, which is a setting."""
+def _layers(space: Space) -> str:
+    """A digest of what is computed and what is open, without the name, which is a setting.
+
+    It says which grids are given and not their numbers: those of inputs follow from mean and std of the data, which are
+    compared as such.
+    """
     description = {key: value for key, value in space.spec.to_json().items() if key != "name"}
+    description["quantizers"] = {
+        name: {**quantizer, "grid": quantizer["grid"] is not None}
+        for name, quantizer in description["quantizers"].items()
+    }
     return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -120,7 +130,10 @@ def _tensors(data: Data) -> Iterator[tuple[str, Tensor]]:
 
 
 def _numbers(space: Space) -> Iterable[tuple[str, Tensor]]:
-    return space.state_dict().items()
+    """All numbers but those of grids that are given, see `_layers`."""
+    modules = space.named_modules()
+    given = tuple(f"{name}." for name, each in modules if isinstance(each, ActivationQuantizer) and each.given)
+    return ((name, tensor) for name, tensor in space.state_dict().items() if not name.startswith(given))
 
 
 def _digest(tensors: Iterable[tuple[str, Tensor]]) -> str:

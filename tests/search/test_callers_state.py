@@ -1,5 +1,6 @@
 """`compress` does the same whatever its caller has set for code of his own, and what he has set stays as it is."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from search.api import compress
 from search.config import CONF, composed
 from search.data import from_arrays
 from tests.search.kills import same_outputs
-from tests.search.small import Small
+from tests.search.small import Small, prepared, settings
 
 ROOT = Path(__file__).parents[2]
 BUDGETS = {"flash_bytes": 500}
@@ -102,7 +103,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from search.api import compress
 from search.data import from_arrays
-from tests.search.small import Small
+from tests.search.small import Small, prepared, settings
 
 @hydra.main(version_base="1.2", config_path=None)
 def main(config):
@@ -123,6 +124,19 @@ def test_it_runs_inside_a_hydra_application(data, plain, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert same_outputs(plain, tmp_path / "run")
+    assert done.stdout.count("left alone: head") == 1, (
+        "the monitor says it, and the logging of the application does not"
+    )
+
+
+@pytest.mark.parametrize("level", [logging.NOTSET, logging.INFO, logging.ERROR])
+def test_what_is_left_alone_is_not_logged_and_the_level_of_the_caller_comes_back(data, tmp_path, caplog, level):
+    """Whatever the application logs; a run says it on its monitor, or not at all where it is quiet."""
+    log = logging.getLogger("spaces")
+    caplog.set_level(logging.INFO)
+    caplog.set_level(level, "spaces")
+    space = prepared(tmp_path, settings(data)).space
+    assert list(space.spec.left_alone) and not caplog.records and log.level == level
 
 
 @pytest.mark.parametrize("override", ["seed=3", "seed=x"])

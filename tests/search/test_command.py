@@ -1,6 +1,7 @@
 """The command: from any folder, by either of its names, and its other commands."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -94,6 +95,14 @@ def test_a_first_word_is_a_command_of_its_own(called, capsys, name):
         called(name, "no folder")
 
 
+@pytest.mark.parametrize(("word", "first"), [("reprot", "report, compare"), ("comparison", "compare, report")])
+def test_a_first_word_that_is_no_command_is_refused_with_the_nearest_first(called, word, first):
+    with pytest.raises(
+        SystemExit, match=rf"^picojoule: there is no command '{word}'\. There are {first}, and a search"
+    ):
+        called(word, "runs/q")
+
+
 def test_it_runs_beside_files_of_the_user_that_have_our_names(console, tmp_path, data):
     short = ("strategy.epochs=1", "train.finetune.epochs=1", "train.finetune.integer_epochs=1", "tensorboard=false")
     model = ("model=custom", "model._target_=mine.Net", "train.warmup.epochs=1", "train.device=cpu", "name=mine")
@@ -116,6 +125,22 @@ def test_torchrun_starts_what_it_was_told_to_start(monkeypatch):
     assert module == "torchrun --nproc-per-node=2 -m search 'resume=a b'"
     installed = application._command(["picojoule"], ["resume=a"])
     assert installed == "torchrun --nproc-per-node=2 --no-python picojoule resume=a"
+
+
+@pytest.mark.parametrize("other", ["data.file=renamed.npz", "seed=3", "+experiment=mine", "nosuch=1"])
+def test_a_run_that_goes_on_takes_no_settings_and_says_where_moved_data_is_corrected(called, other):
+    """Also those that Hydra would refuse for another reason, since it knows no settings of the run's folder."""
+    said = r"cannot be changed in a run that has begun, which takes its settings from its folder.* config\.yaml of that"
+    with pytest.raises(SystemExit, match=rf"resume: \['{re.escape(other)}'\] {said}"):
+        called("resume=runs/a", "quiet=true", other)
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "a/"])
+def test_a_name_of_several_folders_is_refused(called, monkeypatch, tmp_path, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=rf"name is {name}; allowed: the name of one folder, without /"):
+        called(f"name={name}")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_configuration_is_found_beside_the_package():

@@ -42,6 +42,7 @@ REFUSED = [
     ({"model": "Small"}, "model is 'Small'"),
     ({"data": None}, "data is None; allowed: what search.data.from_arrays returns"),
     ({"folder": None}, "folder is None; allowed: a path"),
+    ({"folder": ""}, "folder is ''; allowed: a path"),
     ({"overrides": "seed=1"}, "overrides is 'seed=1'; allowed: a list of texts"),
     ({"resume": "yes"}, "resume is 'yes'; allowed: True or False"),
     ({"overrides": [1]}, "overrides is 1; allowed: texts"),
@@ -56,6 +57,27 @@ REFUSED = [
     ({"overrides": ["strategy.weight_decay=2"]}, r"strategy\.weight_decay is 2\.0; allowed: 0 to 1"),
     ({"overrides": ["strategy.pattern_decay=-1"]}, r"strategy\.pattern_decay is -1\.0; allowed: 0 to 1"),
     ({"overrides": ["lambdas.macs=nan"]}, r"'macs': nan\}: must be finite and over 0"),
+    (
+        {"overrides": ["data=digits"]},
+        "overrides, 'data=digits': data is an argument of compress. Give it other data, and",
+    ),
+    (
+        {"overrides": ["++data.file=x.npz"]},
+        "data.file=x.npz': data is an argument of compress. Give it other data, and",
+    ),
+    ({"overrides": ["data.mean=[0]"]}, r"Give mean= to search\.data\.from_arrays, and leave this override out"),
+    ({"overrides": ["data={std: [1]}"]}, r"Give std= to search\.data\.from_arrays"),
+    ({"overrides": ["seed=1", "model=resnet8"]}, "'model=resnet8': model is an argument of compress. Give it another"),
+    ({"overrides": ["model.width=2"]}, r"'model\.width=2': model is an argument of compress"),
+    ({"overrides": ["folder=zz"]}, "'folder=zz': folder is an argument of compress. Give it another path"),
+    ({"overrides": ["name=mine"]}, "'name=mine': a run from Python has the name of its folder. Give compress another"),
+    ({"overrides": ["resume=runs/zz"]}, "'resume=runs/zz': resume is an argument of compress. Give it True"),
+    (
+        {"overrides": ["budgets.flash_bytes=120"]},
+        r"'budgets\.flash_bytes=120': the argument budgets of compress has flash_bytes=500\. Give the limit once",
+    ),
+    ({"overrides": ["budgets={macs: 9, flash_bytes: 120}"]}, "the argument budgets of compress has flash_bytes=500"),
+    ({"overrides": ["budgets.flash_bytes=null"]}, "the argument budgets of compress has flash_bytes=500"),
 ]
 
 
@@ -65,6 +87,16 @@ def test_what_is_no_argument_is_refused_by_name_and_leaves_no_folder(arrays, tmp
     with pytest.raises(PicojouleError, match=message):
         compress(**call | given)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_limit_may_be_given_twice_and_an_experiment_gives_way_to_the_arguments(arrays, tmp_path):
+    overrides = ["+experiment=resnet8_digits", "budgets.flash_bytes=5000", *SHORT, "space=joint"]
+    compress(Small(), from_arrays(arrays), {"flash_bytes": 5000, "peak_ram_bytes": 7000}, tmp_path / "run", overrides)
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert {name: limit["limit"] for name, limit in summary["budgets"].items()} == {
+        "flash_bytes": 5000,
+        "peak_ram_bytes": 7000,
+    }
 
 
 @pytest.mark.parametrize(

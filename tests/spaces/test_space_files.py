@@ -40,6 +40,11 @@ def test_a_missing_file_is_refused(tmp_path):
         Space.load(tmp_path / "none.safetensors")
 
 
+def test_a_folder_is_refused_with_the_file_that_is_meant(tmp_path):
+    with pytest.raises(ValueError, match=r": is a folder\. Give the model of a run, RUN/model\.safetensors"):
+        Space.load(tmp_path)
+
+
 def test_another_safetensors_file_is_refused(tmp_path):
     save_file({"w": torch.zeros(2)}, tmp_path / "other.safetensors", {"format": "pt"})
     with pytest.raises(ValueError, match=r"other\.safetensors: .* no picojoule model: metadata has \['format'\]"):

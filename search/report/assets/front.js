@@ -17,7 +17,9 @@ function frontSection() {
       "p",
       {},
       `Every point is a whole network, lowered to integers. ${capital(METRIC.name)} is that of the integers`,
-      tested ? " on test data." : " on validation data: there is no test data in these runs.",
+      tested
+        ? " on test data. Networks are chosen on validation data, so the line of the front may fall where cost rises."
+        : " on validation data: there is no test data in these runs.",
       POINTS.some((point) => point.knee) ? ` From the knee of a front on, less cost takes more ${METRIC.name}.` : "",
     ),
     costChoice(),

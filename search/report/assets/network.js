@@ -57,11 +57,11 @@ function costTable(point) {
       html("th", { scope: "row" }, capital(costName(name))),
       cell("Found", value.found, exact(value.found, value.unit)),
       cell("Budget", limit, limit === undefined ? "–" : exact(limit, value.unit)),
-      cell("Left of it", NaN, limit === undefined ? left(point, name) : gauge(point, name)),
+      cell("Used", NaN, limit === undefined ? left(point, name) : gauge(point, name)),
       cell("Of seed network", value.found, part),
     );
   });
-  const heads = ["Cost", "Found", "Budget", "Left of it", "Of seed network"];
+  const heads = ["Cost", "Found", "Budget", "Used", "Of seed network"];
   const caption = [
     html("strong", {}, "Costs and budgets."),
     " The seed network is the one that the search began with.",
@@ -77,7 +77,7 @@ function gauge(point, name) {
     "span",
     { class: `gauge${met ? "" : " over"}` },
     html("span", { class: "track", "aria-hidden": "true" }, bar),
-    met ? html("span", { class: "good" }, "met, ", left(point, name)) : left(point, name),
+    met ? html("span", { class: "good" }, "met, ", left(point, name), " left") : left(point, name),
   );
 }
 

@@ -116,6 +116,7 @@ def test_a_list_of_lists_is_refused_by_name(composed, key):
         (lambda config: config["target"]["cycles_per_element"].update(add=10**400), "too large"),
         (lambda config: config.update(seed="${seed}"), "nterpolation"),
         (lambda config: config.pop("strategy"), "strategy"),
+        (lambda config: config["strategy"].update(name="evolutio"), r"there is no 'evolutio'\. Choose one of"),
     ],
 )
 def test_a_configuration_of_another_form_is_refused_by_name(composed, tmp_path, change, message):
@@ -124,8 +125,11 @@ def test_a_configuration_of_another_form_is_refused_by_name(composed, tmp_path, 
     config = yaml.safe_load(path.read_text())
     change(config)
     path.write_text(yaml.safe_dump(config))
-    with pytest.raises(ConfigError, match=rf"config\.yaml is damaged: .*{message}.*Restore it, or start a new run\.$"):
+    with pytest.raises(
+        ConfigError, match=rf"config\.yaml is damaged: .*{message}.*Restore it, or start a new run\.$"
+    ) as said:
         read_config(tmp_path)
+    assert ".. " not in str(said.value)
 
 
 @pytest.mark.parametrize("content", [b"data: {name: \xff}", b"data:\n\t- x", b"when: 2024-99-99", b"[" * 5000, b"- 1"])
@@ -138,3 +142,8 @@ def test_a_configuration_that_is_no_yaml_of_keys_is_refused_by_name(tmp_path, co
 def test_an_empty_name_is_refused(composed):
     with pytest.raises(UsageError, match="name is ; allowed: the name of a folder"):
         parse(composed("name="))
+
+
+def test_an_empty_folder_is_refused(composed):
+    with pytest.raises(UsageError, match=r"folder is ; allowed: a path; runs/NAME/TIME where folder is left out"):
+        parse(composed("folder="))

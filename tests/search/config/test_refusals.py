@@ -82,6 +82,29 @@ def test_an_argument_of_a_network_may_be_added(composed):
         ("data.file=a=b", """'data.file=a=b' cannot be read: mismatched input '=' expecting <EOF>."""),
         ("epochs", "'epochs' cannot be read: Error parsing override 'epochs'. Write KEY=VALUE."),
         ("experiment=mobilenet_mcu", "experiment=NAME: a plus sign belongs before it, as +experiment=NAME."),
+        (
+            "+strategy=tpe",
+            "strategy: more than one option is chosen. Write strategy=tpe without a plus on the command line, and "
+            "`- override /strategy: tpe` in `defaults` of a file.",
+        ),
+        ("++strategy=tpe", "++strategy=tpe: a group has one option. Write strategy=tpe, without a plus."),
+        ("+seed=1", "+seed=1: the key is there already. Write seed=1, without the plus."),
+        ("seed=0,1", "seed=0,1: several values are a sweep, a run for each, and need -m on the command line."),
+        ("seed=range(1,3)", "seed=range(1,3): several values are a sweep, a run for each, and need -m on the"),
+        ("~nosuch", "~nosuch: there is nothing of this name that could be taken away. Leave it out."),
+        ("~strategy=tpe", "~strategy=tpe: there is nothing of this name that could be taken away. Leave it out."),
+        ("~train.warmup", "~train.warmup: a key cannot be taken away. Leave ~train.warmup out."),
+        (
+            "train.warmup=3",
+            "train.warmup: holds keys and is no value itself. Set one of them, as train.warmup.epochs=VALUE",
+        ),
+        (
+            "train.warmup=null",
+            "train.warmup: holds keys and is no value itself. Set one of them, as train.warmup.epochs=",
+        ),
+        ("lambdas=[1]", "lambdas: holds keys and is no value itself. Set one of them, as lambdas."),
+        ("target.cycles_per_element=3", "target.cycles_per_element: holds keys and is no value itself."),
+        ("+experiment=mine.yaml", "experiment=mine: there is no such option of experiment. There are "),
         ("hydra.launcher.n_jobs=2", "hydra.launcher.n_jobs: there is no such key. There are hydra.launcher._target_."),
         ("hydra/launcher=none", "hydra/launcher=none: there is no such option of hydra/launcher. There are "),
     ],
@@ -94,6 +117,29 @@ def test_an_experiment_and_another_name_say_which_key_names_a_run(composed):
     said = refused(composed, "+experiment=mobilenet_mcu", "experiment=mine")
     assert said.startswith("experiment=mine: there is no such option of experiment. There are ")
     assert said.endswith("A run is given a name with name=mine.")
+
+
+@pytest.mark.parametrize("second", ["mobilenet_mcu", "resnet8_digits"])
+def test_a_second_experiment_is_refused_with_what_may_be_done(composed, second):
+    said = refused(composed, "+experiment=resnet8_digits", f"+experiment={second}")
+    assert said.startswith("experiment: more than one is added. Add one, as +experiment=NAME. A file builds on another")
+
+
+def test_an_experiment_builds_on_another_one_as_the_message_says(composed, tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment/mine.yaml").write_text("# @package _global_\ndefaults:\n  - resnet8_digits\nseed: 7\n")
+    settings = parse(composed(f"hydra.searchpath=[file://{tmp_path}]", "+experiment=mine"))
+    assert (settings.seed, settings.data.name) == (7, "digits")
+
+
+def test_a_file_that_is_named_with_its_ending_is_looked_for_without_it(composed):
+    assert "this one as FOLDER/experiment/mine.yaml. " in refused(composed, "+experiment=mine.yaml")
+
+
+def test_no_message_shows_the_inside_of_the_libraries(composed):
+    for override in ("~data.file", "~train.warmup", "lambdas=[1]", "strategy@x=tpe"):
+        said = refused(composed, "data=npz", "data.file=x", override)
+        assert "\n" not in said and "object_type" not in said and "DictConfig" not in said
 
 
 def test_a_key_that_a_file_leaves_is_refused_with_the_file(experiment):
@@ -110,7 +156,17 @@ def test_a_key_that_a_file_leaves_is_refused_with_the_file(experiment):
     [
         ("strategy: {epochs: few}", "experiment/mine.yaml: strategy.epochs: Value 'few' of type"),
         ("bugets: {macs: 1}", "experiment/mine.yaml sets bugets, but there is no such key. There are budgets, "),
-        ("data: npz", "experiment/mine.yaml: Merge error: .* `- override /data: npz`"),
+        ("data: npz", "experiment/mine.yaml: 'npz' stands where keys belong. .* `- override /data: npz`"),
+        ("defaults: [/data: npz]", "data: more than one option is chosen.* `- override /data: npz` in `defaults` of a"),
+        ("defaults: [override data: npz]", "experiment/mine.yaml: a slash .* 'data', as in `- override /data: OPTION`"),
+        ("defaults: [data: npz]", "experiment/mine.yaml: `data: npz` in .* has to be `- override /data: npz`"),
+        (
+            "defaults: [override /dat: npz]",
+            "experiment/mine.yaml: .* there is no group 'dat'. There are data, strategy",
+        ),
+        ("defaults: [nosuch]", "experiment/mine.yaml: its `defaults` have 'nosuch', and there is no such file in its"),
+        ("defaults: {override /data: npz}", "experiment/mine.yaml: `defaults` must be a list"),
+        ("train: {warmup: 3}", "experiment/mine.yaml: '3' stands where keys belong. .* stands below it, as in `train:"),
         ("defaults: [/space@x: nose]", "experiment/mine.yaml: space=nose: there is no such option of space."),
         ("data: {file: [1", 'a configuration file is no YAML: .*mine.yaml", line 2'),
     ],

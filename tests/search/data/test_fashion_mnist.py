@@ -147,7 +147,7 @@ def test_download_with_another_checksum_is_refused_and_not_kept(mirror, tmp_path
 
 def test_download_without_network_says_what_to_do(mirror):
     (mirror / "train-images-idx3-ubyte.gz").unlink()
-    with pytest.raises(DataError, match=r"cannot be downloaded .* set 'folder' to it, or use fashion_mnist_mini"):
+    with pytest.raises(DataError, match=r"cannot be downloaded .* set data\.folder to it, or use fashion_mnist_mini"):
         load(FashionMnistOptions())
 
 

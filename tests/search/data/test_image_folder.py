@@ -82,7 +82,7 @@ def test_resize_brings_all_to_height_and_width(root):
 
 def test_another_size_is_named(root):
     write(root / "train" / "dog" / "wide.png", grey(3, (9, 31)))
-    with pytest.raises(DataError, match=r"dog/wide\.png: size is \[9, 31\].*\[6, 8\].*Set 'size'"):
+    with pytest.raises(DataError, match=r"dog/wide\.png: size is \[9, 31\].*\[6, 8\].*Set data\.size to resize them"):
         read(root)
 
 
@@ -139,5 +139,5 @@ def test_folder_without_train(tmp_path):
 
 @pytest.mark.parametrize("size", [[8], [0, 8]])
 def test_impossible_size(root, size):
-    with pytest.raises(DataError, match=r"size is \[.*allowed is \[height, width\]"):
+    with pytest.raises(DataError, match=r"data\.size is \[.*allowed is \[height, width\]"):
         read(root, size=size)

@@ -6,6 +6,7 @@ import torch
 
 from search.data import DataError, from_arrays, load
 from search.data.npz import NpzOptions
+from search.data.outliers import outliers
 
 
 def arrays(shape=(4, 5), dtype=np.float32, **others):
@@ -134,6 +135,20 @@ def test_a_stray_label_is_found_without_a_number_of_classes(read, label):
         read(content)
 
 
+def test_a_stray_label_that_leaves_classes_without_images_is_named_by_its_index_in_the_file(read):
+    content = arrays()
+    content["y_train"][7] = 9  # the splits for test and validation are carved out before it is seen
+    with pytest.raises(DataError, match=r"the largest label is 9, at index 7\."):
+        read(content)
+
+
+def test_an_image_far_beyond_all_others_is_named_by_its_index_in_the_file(read):
+    content = arrays()
+    content["x_train"][12, 1, 1] = 1e6  # the image at 10 once other splits are carved out
+    found = outliers(read(content))
+    assert "such as that at index 12, which holds 1e+06." in found
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
 def test_not_finite(read, value):
     content = arrays(dtype=np.float64)
@@ -174,8 +189,14 @@ def test_integers_that_float32_cannot_hold(read):
 
 
 def test_labels_that_are_no_integers(read):
-    with pytest.raises(DataError, match="y_train: float64 labels"):
-        read(arrays(y_train=np.arange(30) % 3 + 0.5))
+    for labels in (np.arange(30) % 3 + 0.5, np.full(30, np.nan), np.array(["cat", "dog", "owl"] * 10)):
+        with pytest.raises(DataError, match=r"y_train: .* labels .* Give the number of the class of each image\."):
+            read(arrays(y_train=labels))
+
+
+def test_whole_labels_of_a_type_for_fractions_name_their_conversion(read):
+    with pytest.raises(DataError, match=r"y_train: float64 labels .* Convert them with \.astype\(int\)\."):
+        read(arrays(y_train=(np.arange(30) % 3).astype(np.float64)))
 
 
 def test_pickled_objects_are_refused(read):

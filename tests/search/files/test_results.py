@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from search.errors import UsageError
 from search.files.results import Result, read_results, write_results
 from spaces.architecture import Architecture
 
@@ -77,6 +78,11 @@ def test_lines_of_other_versions_are_named(path, change, message):
     found, faults = read_results(path)
     assert found == [RESULTS[0], RESULTS[2]]
     assert "line 2" in faults[0] and message in faults[0]
+
+
+def test_a_folder_is_refused_with_the_file_that_is_meant(tmp_path):
+    with pytest.raises(UsageError, match=r": is a folder\. Name the file in it, such as results\.jsonl"):
+        read_results(tmp_path)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):

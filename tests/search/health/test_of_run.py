@@ -78,7 +78,7 @@ def test_epochs_and_costs_are_those_of_the_phases_that_are_named(watched, result
 
 def test_chance_is_that_of_the_most_frequent_class(watched, result):
     figures = watched.figures(result, VALUES, "search", "finetune")
-    assert figures.chance == 0.6 and figures.images == 5
+    assert figures.chance == 0.6 and figures.images == 5 and figures.against_one_answer == ""
     assert figures.at_chance(figures.integers, 0.0) and not figures.at_chance(0.61, 0.0)
 
 

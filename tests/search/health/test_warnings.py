@@ -9,7 +9,7 @@ from search.health.figures import STAGES as STAGES_IN_ORDER
 from search.health.warnings import CHECKS, RunWarning, warnings_of
 from search.monitor import words
 from search.settings.run import FinetuneSettings, TrainSettings, WarmupSettings
-from search.tasks.classification import Classification
+from search.tasks.classification import EVEN, Classification
 
 IMAGES = 1_000
 STAGES = {
@@ -227,6 +227,13 @@ def test_a_result_that_may_be_guessing_is_of_no_use():
 def test_chance_is_the_most_frequent_class():
     mostly_one = replace(at(**dict.fromkeys(STAGES, 0.9)), chance=0.9, finetuning=(0.9,), warmup=(0.9,) * 10)
     assert names(mostly_one) == ["float_at_chance", "at_chance"]
+
+
+def test_where_classes_are_uneven_the_weights_of_classes_are_named_too():
+    figures = replace(at(**dict.fromkeys(STAGES, 0.9)), chance=0.9, finetuning=(0.9,), warmup=(0.9,) * 10)
+    for warning in warnings_of(replace(figures, against_one_answer=EVEN)):
+        assert warning.advice.endswith("task.class_weights=balanced makes every class count the same.")
+    assert not any("class_weights" in warning.advice for warning in warnings_of(figures))
 
 
 # The float network, the search, the budgets

@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from search.errors import FileError
 from search.integer.executor import Executor
 from search.integer.program import Program, ProgramError, TensorInfo
 from tests.search.integer.programs import Build, residual_network
@@ -158,9 +160,11 @@ def test_refuses_a_malformed_header(tmp_path: Path, header: Any):
         Program.load(path)
 
 
-def test_missing_file_is_named(tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match=r"nowhere\.safetensors"):
-        Program.load(tmp_path / "nowhere.safetensors")
+@pytest.mark.parametrize(("name", "number"), [("nowhere.safetensors", errno.ENOENT), (".", errno.EISDIR)])
+def test_what_is_no_file_is_named_with_the_file_that_is_meant(tmp_path: Path, name: str, number: int):
+    with pytest.raises(FileError, match=r": cannot be read \(.*\)\. Give the program of a run, RUN/program") as said:
+        Program.load(tmp_path / name)
+    assert said.value.errno == number and str(tmp_path / name) in str(said.value)
 
 
 def test_flash_counts_packed_bytes():

@@ -101,6 +101,8 @@ def test_the_classes_of_the_selected_network_have_a_table(opened):
 def test_cost_axis_and_run_can_be_chosen(opened):
     title = "[...document.querySelectorAll('#front .title')].map(t => t.textContent).join()"
     assert "Flash, log scale" in opened.run(title)
+    said = opened.run("document.querySelector('#front p').innerText")
+    assert "chosen on validation data, so the line of the front may fall where cost rises" in said
     opened.click("#front .choice input[value=macs]")
     opened.wait(f"{title}.includes('Multiply-adds, log scale')")
     assert opened.run("document.querySelectorAll('#front .point[aria-checked=true]').length") == 1
@@ -196,7 +198,9 @@ def test_a_single_run_opens_with_the_verdict_and_its_network_and_no_chart_of_one
         "[...document.querySelectorAll('section')].filter(s => s.innerText.trim()).map(s => s.id).join()"
     )
     assert sections.startswith("network,run,curves") and "front" not in sections and "budgets" not in sections
-    assert f"{500 - found} B" in page.run("document.querySelector('#network .budgets').innerText")
+    costs = page.run("document.querySelector('#network .budgets').innerText")
+    assert f"met, {500 - found} B" in costs and " left" in costs and "Left of it" not in costs
+    assert page.run("document.querySelector('#network .gauge .track span').style.width") == f"{100 * found / 500:g}%"
     assert not page.complaints()
 
 

@@ -58,6 +58,22 @@ def test_a_report_that_fails_loses_no_run(tmp_path, monkeypatch, capsys):
     assert "report: not written (MemoryError: no memory). Nothing else is lost" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ({"name": "npz", "file": "/home/me/windows.v2.npz"}, "windows.v2"),
+        ({"name": "image_folder", "folder": "/home/me/photos.v2"}, "photos.v2"),
+        ({"name": "fashion_mnist", "folder": "/usr/share/idx"}, "fashion_mnist"),
+        ({"name": "fashion_mnist", "folder": None}, "fashion_mnist"),
+        ({"name": "arrays"}, "arrays"),
+    ],
+)
+def test_the_title_names_data_of_the_users_own_by_its_file_or_folder(copied, data, name):
+    run = read_run(copied("gradient", 0))
+    run.settings["data"] = data
+    assert document([run])["title"] == f"Small on {name}"
+
+
 def test_the_document_says_what_each_run_is(copied):
     shown = document([read_run(copied("gradient", 0)), read_run(copied("tpe", 1, 900.0, test=None))])
     assert shown["title"] == "Small on npz" and shown["rivals"] == ["gradient", "tpe"] and not shown["faults"]

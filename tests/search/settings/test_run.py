@@ -125,6 +125,14 @@ def test_the_command_line_refuses_it_in_the_same_words(composed, override):
         parse(composed(override))
 
 
+def test_fewer_epochs_of_fine_tuning_than_integer_epochs_name_the_key_to_lower(composed):
+    with pytest.raises(
+        UsageError, match=r"integer_epochs is 2; allowed: 0 to train\.finetune\.epochs, 1; set it too"
+    ) as s:
+        parse(composed("train.finetune.epochs=1"))
+    assert str(s.value).endswith(" as train.finetune.integer_epochs=1.")
+
+
 @pytest.mark.parametrize(("batch_size", "factor"), [(64, 1), (16, 0.5), (256, 2), (32, 0.5**0.5)])
 def test_learning_rates_go_with_the_square_root_of_the_batch_size(batch_size, factor):
     assert TrainSettings(batch_size=batch_size).at_batch(0.03) == pytest.approx(0.03 * factor)

@@ -108,6 +108,8 @@ def test_a_last_layer_with_one_output_a_class_is_accepted():
 
 def test_classes_that_are_imbalanced_are_noted_with_counts_and_key():
     (note,) = task_of(16, 10, 12).notes
+    assert "task.class_weights=balanced" in task_of(16, 10, 12).against_one_answer
+    assert task_of(15, 10, 12).against_one_answer == task_of(16, 10, 12, weights="balanced").against_one_answer == ""
     assert "cat: 16, dog: 10, owl: 12" in note and "task.class_weights=balanced" in note
     assert not task_of(15, 10, 12).notes  # 1.5 times the smallest
     assert not task_of(16, 10, 12, weights="balanced").notes

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -73,6 +74,20 @@ def test_another_network_and_other_data_are_named(done, tmp_path):
         run(done[0], other, lambda: Small(channels=6))
 
 
+def test_one_changed_pixel_is_other_data_and_no_other_network(tmp_path):
+    """The grid of an input of bytes comes of the mean and deviation of all pixels, which the pixel changes."""
+    arrays = dict(np.load(write_stripes(tmp_path / "floats.npz", count=40)))
+    for name in ("x_train", "x_val", "x_test"):
+        arrays[name] = (arrays[name] * 20 + 128).clip(0, 255).astype(np.uint8)
+    found = []
+    for file in ("before.npz", "after.npz"):
+        np.savez(tmp_path / file, **arrays)
+        found.append(prepared(tmp_path / "run", settings(tmp_path / file, "fixed")).fingerprint)
+        arrays["x_train"][3, 0, 0, 0] ^= 255
+    differing = {name for name in found[0] if found[0][name] != found[1][name]}
+    assert "data" in differing and differing <= {"data", "data's mean", "data's std"}
+
+
 class Clipped(Small):
     """The same weights, with another activation."""
 
@@ -140,7 +155,7 @@ def test_a_run_of_a_version_that_did_not_write_of_the_network_goes_on(done, data
     shutil.copytree(done[0], tmp_path / "old")
     path = tmp_path / "old" / FINGERPRINT_FILE
     known = json.loads(path.read_text())
-    for name in ("network", "data's classes", "data's mean", "data's std"):
+    for name in ("network's layers", "data's classes", "data's mean", "data's std"):
         del known[name]
     path.write_text(json.dumps(known))
     assert run(tmp_path / "old", settings(data, "fixed"))["architecture"] == done[1]["architecture"]
