@@ -138,12 +138,12 @@ def with_batches_that_fit(settings: Settings, data: Data) -> tuple[Settings, lis
 
 
 def refuse_batches_without_variance(settings: Settings, space: Space) -> None:
-    """Raises UsageError where a process has one image a step and a norm that learns sees one value of a channel."""
+    """Raises UsageError where a process has one image a step and a norm sees one value of a channel."""
     norms = space.spec.norms
     layers = [
         block.name
         for block in space.spec.blocks
-        if block.norm and not norms[block.norm].get("constant") and prod(block.shape[1:]) == 1
+        if block.norm and norms[block.norm].get("statistics", True) and prod(block.shape[1:]) == 1
     ]
     if layers and settings.train.batch_size == distributed.world_size():
         raise UsageError(

@@ -2,18 +2,21 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor, fx, nn
+import torch
+from torch import Tensor, nn
 
 from search.errors import UsageError
 
 
-class Select(nn.Module):
-    """Marks in a traced graph where alternatives meet. It runs as the alternative that is picked."""
+@torch.library.custom_op("picojoule::one_of", mutates_args=())
+def meet(alternatives: Sequence[Tensor]) -> Tensor:
+    """Marks in an exported graph where alternatives meet. It gives the first of them."""
+    return alternatives[0].clone()
 
-    pick = 0
 
-    def forward(self, *alternatives: Tensor) -> Tensor:
-        return alternatives[self.pick]
+@meet.register_fake
+def _(alternatives: Sequence[Tensor]) -> Tensor:
+    return torch.empty_like(alternatives[0])
 
 
 class OneOf(nn.Module):
@@ -26,6 +29,10 @@ class OneOf(nn.Module):
     Args:
         alternatives: the blocks. They may share submodules.
 
+    Attributes:
+        pick: the alternative that runs.
+        traced: whether all run, and a mark is left where they meet.
+
     Raises:
         UsageError: there are fewer than two.
     """
@@ -35,12 +42,12 @@ class OneOf(nn.Module):
         if len(alternatives) < 2:
             raise UsageError(f"OneOf: {len(alternatives)} alternatives; two or more make a choice.")
         self.alternatives = nn.ModuleList(alternatives)
-        self.select = Select()
+        self.pick, self.traced = 0, False
 
     def forward(self, x: Tensor) -> Tensor:
         made: Tensor
-        if isinstance(x, fx.Proxy):
-            made = self.select(*[alternative(x) for alternative in self.alternatives])
+        if self.traced:
+            made = meet([alternative(x) for alternative in self.alternatives])
         else:
-            made = self.alternatives[self.select.pick](x)
+            made = self.alternatives[self.pick](x)
         return made

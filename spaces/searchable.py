@@ -12,7 +12,8 @@ from spaces.blocks.norm import Norm
 from spaces.graph.description import described
 from spaces.graph.errors import UnsupportedNetwork
 from spaces.graph.fuse import fuse, operators
-from spaces.graph.op import BatchNorm, Op
+from spaces.graph.op import NormNumbers, Op
+from spaces.graph.plain import plain
 from spaces.graph.trace import traced
 from spaces.one_of import OneOf
 from spaces.options import Options
@@ -39,14 +40,14 @@ def searchable(
             out.
         UsageError: options contradict each other, or an `exclude` matches no layer.
     """
-    options = options or Options()
-    examples = (example_input,) if isinstance(example_input, Tensor) else tuple(example_input)
-    if any(x.dtype != torch.float32 for x in examples) or any(p.dtype == torch.float64 for p in model.parameters()):
-        model, examples = copy.deepcopy(model).float(), tuple(x.float() for x in examples)
+    options, name = options or Options(), name or type(model).__name__
+    given = (example_input,) if isinstance(example_input, Tensor) else tuple(example_input)
+    model, examples = plain(model), [x.detach().cpu().float() for x in given]
     trace = traced(model, examples)
-    blocks, outputs = fuse(*operators(trace))
+    ops, outputs, notes = operators(trace)
+    blocks, outputs = fuse(ops, outputs)
     inputs = {value.name: value.shape[1:] for value in trace.inputs}
-    space = Space(described(name or type(model).__name__, blocks, inputs, outputs, options))
+    space = Space(described(name, blocks, inputs, outputs, options, notes))
     _inherit(space, blocks)
     _check_same(space, model, examples)
     for layer, reason in space.spec.left_alone.items():
@@ -57,16 +58,15 @@ def searchable(
 @torch.no_grad()
 def _check_same(space: Space, model: nn.Module, examples: Sequence[Tensor]) -> None:
     """Refuses a Space that computes something else than the model, on any branch. No rule is trusted blindly."""
-    model = copy.deepcopy(model).eval().cpu()
     branches = [choice for name, choice in space.choices.items() if space.spec.choices[name].branches]
     with space.running(training=False):
         for pick in range(max((len(choice.options) for choice in branches), default=1)):
             for module in model.modules():
                 if isinstance(module, OneOf):
-                    module.select.pick = min(pick, len(module.alternatives) - 1)
+                    module.pick = min(pick, len(module.alternatives) - 1)
             for choice in branches:
                 choice.fix((min(pick, len(choice.options) - 1),))
-            wanted, found = (f(*[x.detach().cpu().clone() for x in examples]) for f in (model, space))
+            wanted, found = (f(*[x.clone() for x in examples]) for f in (model, space))
             if not _close(_in_a_tuple(wanted), _in_a_tuple(found)):
                 exact = _in_double(model, examples)
                 for one, other, right in zip(*map(_in_a_tuple, (wanted, found, exact)), strict=True):
@@ -88,9 +88,9 @@ def _close(wanted: Sequence[Tensor], found: Sequence[Tensor]) -> bool:
 def _in_double(model: nn.Module, examples: Sequence[Tensor]) -> Any:
     """What the model computes in double precision; in its own where it cannot."""
     try:
-        return copy.deepcopy(model).double()(*[x.detach().cpu().double() for x in examples])
+        return copy.deepcopy(model).double()(*[x.double() for x in examples])
     except Exception:  # whatever the user's code raises
-        return model(*[x.detach().cpu().clone() for x in examples])
+        return model(*[x.clone() for x in examples])
 
 
 def _refuse_difference(name: str, wanted: Tensor, found: Tensor, exact: Tensor) -> None:
@@ -107,8 +107,7 @@ def _refuse_difference(name: str, wanted: Tensor, found: Tensor, exact: Tensor) 
         raise UnsupportedNetwork(
             name,
             f"converts to a network whose output differs by {distance:.3g} (largest output {size:.3g}).",
-            "An operation that changes a tensor in place while others still read it is the usual cause: "
-            "use its plain form (inplace=False, x + y instead of x += y).",
+            "This is a defect of picojoule: please report it with the network.",
         )
 
 
@@ -121,14 +120,14 @@ def _inherit(space: Space, blocks: list[Op]) -> None:
             weights.weight.copy_(op.weight)
             if op.bias is not None and weights.bias is not None:
                 weights.bias.copy_(op.bias)
-        if op.norm and op.norm_module is not None:
-            _copy_norm(op.norm_module, space.norms[op.norm])
+        if op.norm and op.norm_numbers is not None:
+            _copy_norm(op.norm_numbers, space.norms[op.norm])
 
 
-def _copy_norm(source: BatchNorm, target: Norm) -> None:
-    if source.running_mean is not None and source.running_var is not None:
-        target.running_mean.copy_(source.running_mean)
-        target.running_var.copy_(source.running_var)
-    if source.affine:
+def _copy_norm(source: NormNumbers, target: Norm) -> None:
+    target.running_mean.copy_(source.mean)
+    target.running_var.copy_(source.variance)
+    if source.weight is not None:
         target.weight.copy_(source.weight)
+    if source.bias is not None:
         target.bias.copy_(source.bias)

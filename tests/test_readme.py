@@ -17,10 +17,10 @@ from search.files import run_folders
 from search.integer.program import Program, ProgramError
 from search.training import checkpoint, loop
 from spaces.graph.errors import UnsupportedNetwork
-from spaces.graph.ops import RULES
 from tests import folders
 from tests.folders import EPOCHS, ROOT, in_folder, own_folder
 from tests.search.small import write_stripes
+from tests.spaces.graph.forms import MODULES
 
 README = (ROOT / "README.md").read_text()
 GROUPS = ("data", "model", "target", "task", "space", "strategy", "train")
@@ -151,8 +151,7 @@ def test_all_modules_that_convert_are_listed_and_no_others():
     section = README[README.index("## What converts") : README.index("## What an error means")]
     first_cells = " ".join(re.findall(r"^\| (.*?) \|", section, re.MULTILINE))
     listed = {name for name in re.findall(r"`(\w+)`", first_cells) if hasattr(nn, name.replace("Nd", "2d"))}
-    modules = [key for key in RULES if isinstance(key, type)]
-    assert listed == {re.sub(FOLDED, r"\1Nd", kind.__name__) for kind in modules if kind.__module__.startswith("torch")}
+    assert listed == {re.sub(FOLDED, r"\1Nd", kind.__name__) for kind in MODULES}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 "none", "relu" and "relu6" are clamps of the integer codes. Any other becomes a table of at most 256 entries.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,29 @@ from torch.nn import functional as F
 Activation = tuple[str, dict[str, Any]]  # a name out of ACTIVATIONS, and its arguments
 
 CLAMPS = ("none", "relu", "relu6")
+COMPOSED = "composed"
+
+
+def _composed(x: Tensor, steps: Sequence[Mapping[str, Any]]) -> Tensor:
+    """What the steps make of a tensor.
+
+    Args:
+        steps: each with the "name" of an activation or of arithmetic, the places "of" what it reads, and "arguments".
+            Place 0 is the tensor, place n the result of the nth step.
+    """
+    values = [x]
+    for step in steps:
+        function = ARITHMETIC.get(step["name"]) or ACTIVATIONS[step["name"]]
+        values.append(function(*[values[place] for place in step["of"]], **step["arguments"]))
+    return values[-1]
+
+
+ARITHMETIC: dict[str, Callable[..., Tensor]] = {
+    "add": torch.add,
+    "sub": torch.sub,
+    "mul": torch.mul,
+    "div": torch.div,
+}
 
 ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
     "none": lambda x: x,
@@ -30,8 +53,11 @@ ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
     "selu": F.selu,
     "celu": F.celu,
     "softplus": F.softplus,
-    "softsign": F.softsign,
+    "softsign": F.softsign,  # in files of earlier versions; it is composed now
     "leaky_relu": F.leaky_relu,
+    "abs": torch.abs,
+    "square": torch.square,
+    COMPOSED: _composed,
     "scale": lambda x, factor, offset: x * factor + offset,  # arithmetic with a number: x / 6, x + 3
 }
 

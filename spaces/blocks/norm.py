@@ -1,6 +1,6 @@
 """Batch norm over any number of dimensions. It stays a batch norm until lowering.
 
-A norm has one of three forms:
+A norm without statistics is a scale and an offset for each channel. Any other has one of three forms:
 
 in evaluation, or frozen: it normalises by its running statistics, which are constants.
 in training: it normalises by the batch, and its running statistics follow.
@@ -26,6 +26,7 @@ class Norm(nn.Module):
 
     Args:
         constant: which of "weight" and "bias" no training changes.
+        statistics: whether it normalises; else mean 0 and variance 1 are constants.
 
     Attributes:
         frozen: whether the statistics are constants, in training too.
@@ -34,9 +35,16 @@ class Norm(nn.Module):
     running_mean: Tensor
     running_var: Tensor
 
-    def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1, constant: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        channels: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        constant: Sequence[str] = (),
+        statistics: bool = True,
+    ) -> None:
         super().__init__()
-        self.eps, self.momentum, self.frozen = eps, momentum, False
+        self.eps, self.momentum, self.statistics, self.frozen = eps, momentum, statistics, not statistics
         self.weight = nn.Parameter(torch.ones(channels), requires_grad="weight" not in constant)
         self.bias = nn.Parameter(torch.zeros(channels), requires_grad="bias" not in constant)
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -82,7 +90,7 @@ def frozen(norms: Collection[Norm], frozen: bool = True) -> Iterator[None]:
     before = {norm: norm.frozen for norm in norms}
     try:
         for norm in norms:
-            norm.frozen = frozen
+            norm.frozen = frozen or not norm.statistics
         yield
     finally:
         for norm, value in before.items():

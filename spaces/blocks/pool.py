@@ -40,7 +40,7 @@ class UpsampleBlock(_KeepsScale):
 
 class FlattenBlock(_KeepsScale):
     def combine(self, selection: Selection, x: Tensor) -> Tensor:
-        return x.flatten(1)
+        return x.reshape(len(x), -1, *self.spec.shape[1:])
 
 
 class AvgPoolBlock(Block):

@@ -59,10 +59,12 @@ def _channels_kept(spec: SpaceSpec, picks: Picks) -> Channels:
         each = times[torch.tensor(places)]
         keep[name] = torch.arange(len(places)).repeat_interleave(each)
     for block in spec.blocks:
+        first = block.inputs[0]
         if block.operator.aliases:  # a copied channel's values stand together
-            channels, size = keep[block.inputs[0]], len(spec.slots[block.name])
-            size //= len(spec.slots[block.inputs[0]])
-            keep[block.name] = (channels[:, None] * size + torch.arange(size)).flatten()
+            size = len(spec.slots[block.name]) // len(spec.slots[first])
+            keep[block.name] = (keep[first][:, None] * size + torch.arange(size)).flatten()
+        elif spec.slots[block.name] == spec.slots[first] and (block.depthwise or not block.operator.weighted):
+            keep[block.name] = keep[first]  # and so do those of what passes them on
     return keep
 
 
@@ -71,7 +73,7 @@ def _shrink_block(block: BlockSpec, keep: Channels) -> None:
     if block.depthwise:
         block.attributes["groups"] = len(keep[block.inputs[0]])
     if block.operator.aliases:
-        block.attributes["shape"] = [len(keep[block.name])]
+        block.attributes["shape"] = [len(keep[block.name]), *block.attributes["shape"][1:]]
 
 
 def _kept(spec: SpaceSpec, weights: str, keep: Channels, picks: Picks) -> Kept:

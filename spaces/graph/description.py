@@ -19,18 +19,26 @@ BYTE = 8  # bits of the codes that a given grid is for
 
 
 def described(
-    name: str, blocks: list[Op], inputs: Mapping[str, tuple[int, ...]], outputs: tuple[str, ...], options: Options
+    name: str,
+    blocks: list[Op],
+    inputs: Mapping[str, tuple[int, ...]],
+    outputs: tuple[str, ...],
+    options: Options,
+    notes: Mapping[str, str],
 ) -> SpaceSpec:
     """The description of a Space.
 
     Args:
         blocks: in execution order.
         inputs: name -> shape without the batch.
+        notes: layer -> what was done to it.
 
     Raises:
         UsageError: an option matches no layer, or no layer can take what it offers.
     """
-    return _SpaceDescription(blocks, inputs, outputs, options).made(name)
+    made = _SpaceDescription(blocks, inputs, outputs, options).made(name)
+    made.left_alone |= notes
+    return made
 
 
 class _SpaceDescription:

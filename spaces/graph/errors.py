@@ -8,8 +8,9 @@ class UnsupportedNetwork(PicojouleError, ValueError):
 
     Attributes:
         takes: how many tensors forward takes, where another number was given; else None.
+        line: of the user's code, as " at FILE:LINE"; "" where the module says enough.
     """
 
-    def __init__(self, where: str, reason: str, way_out: str, takes: int | None = None) -> None:
-        super().__init__(f"module '{where}': {reason} {way_out}")
-        self.where, self.reason, self.way_out, self.takes = where, reason, way_out, takes
+    def __init__(self, where: str, reason: str, way_out: str, takes: int | None = None, line: str = "") -> None:
+        super().__init__(f"module '{where}'{line}: {reason} {way_out}")
+        self.where, self.reason, self.way_out, self.takes, self.line = where, reason, way_out, takes, line

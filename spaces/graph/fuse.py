@@ -6,14 +6,18 @@ from typing import Any
 
 import torch
 
+from spaces.blocks.activations import CLAMPS
+from spaces.graph.compose import composed, in_turn
 from spaces.graph.errors import UnsupportedNetwork
-from spaces.graph.op import ACTIVATION, NORM, PAD, Op
+from spaces.graph.op import ACTIVATION, NORM, PAD, NormNumbers, Op
 from spaces.graph.ops import translate
 from spaces.graph.trace import Call, Trace, Value
 
+IDLE = "nothing reads what it gives, so that it is left out"
 
-def operators(trace: Trace) -> tuple[list[Op], tuple[str, ...]]:
-    """The operators in order, without those that nothing reads, and the names of the outputs."""
+
+def operators(trace: Trace) -> tuple[list[Op], tuple[str, ...], dict[str, str]]:
+    """The operators in order, the names of the outputs, and what was done to layers: name -> words."""
     passes_on: dict[str, str] = {}
     ops: list[Op] = []
     for call in trace.calls:
@@ -22,14 +26,38 @@ def operators(trace: Trace) -> tuple[list[Op], tuple[str, ...]]:
             passes_on[call.name] = passes_on.get(made.name, made.name)
         else:
             ops += made
-    outputs = tuple(passes_on.get(output.name, output.name) for output in trace.outputs)
-    ops = _padded(ops, outputs)
-    needed, kept = set(outputs), []
+    apart = _biases_apart(ops)
+    returned = [passes_on.get(output.name, output.name) for output in trace.outputs]
+    outputs = tuple(apart.get(name, name) for name in returned)
+    ops = composed(_padded(ops, outputs), outputs)
+    needed, kept, notes = set(outputs), [], dict[str, str]()
     for op in reversed(ops):
         if op.name in needed:
             needed.update(op.inputs)
             kept.append(op)
-    return kept[::-1], outputs
+            notes |= {f"{op.name}/parameters": op.note} if op.note else {}
+        elif op.weighted:
+            notes[op.name] = IDLE
+    return kept[::-1], outputs, dict(reversed(notes.items()))
+
+
+def _biases_apart(ops: list[Op]) -> dict[str, str]:
+    """Gives biases a norm each, where calls of the same weights have different ones. Name -> what replaces it."""
+    biases: dict[str | None, set[int]] = {}
+    for op in ops:
+        if op.weighted:
+            biases.setdefault(op.weights, set()).add(id(op.bias))
+    renamed: dict[str, str] = {}
+    for place in reversed(range(len(ops))):
+        op = ops[place]
+        if op.weighted and len(biases[op.weights]) > 1 and op.bias is not None:
+            offset = NormNumbers.offset(op.bias)
+            apart = Op(NORM, f"{op.name}.bias", op.where, [op.name], op.shape, norm=f"{op.name}.bias")
+            apart.norm_numbers, op.bias, renamed[op.name] = offset, None, apart.name
+            for reader in ops[place + 1 :]:
+                reader.inputs = [apart.name if name == op.name else name for name in reader.inputs]
+            ops.insert(place + 1, apart)
+    return renamed
 
 
 def _padded(ops: list[Op], outputs: tuple[str, ...]) -> list[Op]:
@@ -65,8 +93,7 @@ def _resolved(call: Call, passes_on: dict[str, str]) -> Call:
             return Value(passes_on.get(argument.name, argument.name), argument.shape)
         return tuple(map(resolve, argument)) if isinstance(argument, (list, tuple)) else argument
 
-    kwargs = {k: resolve(v) for k, v in call.kwargs.items()}
-    return replace(call, args=tuple(map(resolve, call.args)), kwargs=kwargs)
+    return replace(call, given={name: resolve(argument) for name, argument in call.given.items()})
 
 
 def fuse(ops: list[Op], outputs: tuple[str, ...]) -> tuple[list[Op], tuple[str, ...]]:
@@ -75,17 +102,20 @@ def fuse(ops: list[Op], outputs: tuple[str, ...]) -> tuple[list[Op], tuple[str, 
     blocks: list[Op] = []
     renamed: dict[str, str] = {}
     by_name: dict[str, Op] = {}
+    inside: dict[str, Op] = {}  # a reshape -> what computes the codes that it passes on
     for op in ops:
         op.inputs = [renamed.get(name, name) for name in op.inputs]
         before = by_name.get(op.inputs[0])
-        if before is not None and readers[before.name] == 1 and _joins(op, before):
-            _join(op, before)
+        if before is not None and readers[before.name] == 1 and _joins(op, inside.get(before.name, before)):
+            _join(op, inside.get(before.name, before))
             renamed[op.name] = before.name
             readers[before.name] = readers[op.name]
             continue
-        op = _alone(op)
-        blocks.append(op)
-        by_name[op.name] = op
+        for block in (alone := _alone(op)):
+            blocks.append(block)
+            by_name[block.name] = block
+        if len(alone) > 1:
+            inside[op.name] = alone[1]
     return blocks, tuple(renamed.get(name, name) for name in outputs)
 
 
@@ -93,30 +123,37 @@ def _joins(op: Op, before: Op) -> bool:
     plain = before.activation[0] == "none"
     if op.kind == NORM:
         return plain and before.weighted and before.norm is None
-    return op.kind == ACTIVATION and plain and before.operator is not None and before.operator.fuses_activation
+    if op.kind != ACTIVATION or before.operator is None:
+        return False
+    return before.operator.fuses_activation if plain else before.activation[0] not in CLAMPS
 
 
 def _join(op: Op, before: Op) -> None:
     if op.kind == NORM:
-        before.norm, before.norm_module = op.norm, op.norm_module
-    else:
+        before.norm, before.norm_numbers = op.norm, op.norm_numbers
+    elif before.activation[0] == "none":
         before.activation = op.activation
+    else:
+        before.activation = in_turn(before.activation, op.activation)
 
 
-def _alone(op: Op) -> Op:
-    """An activation by itself becomes a table, a norm by itself a depthwise 1x1 convolution with weights of one."""
+def _alone(op: Op) -> list[Op]:
+    """An activation by itself becomes a table, a norm by itself a depthwise 1x1 convolution with weights of one.
+
+    Features are convolved as channels of one place.
+    """
     if op.kind == ACTIVATION:
         op.kind = "table"
-    if op.kind == NORM:
-        channels, dims = op.shape[0], len(op.shape) - 1
-        if dims == 0:
-            raise UnsupportedNetwork(
-                op.where,
-                "is a batch norm over features that does not follow a linear layer.",
-                "Put it behind a Linear.",
-            )
-        one, none = [1] * dims, [[0, 0]] * dims
-        op.kind, op.weights = "conv", f"{op.norm}.scale"
-        op.weight = torch.ones(channels, 1, *one)
-        op.attributes = {"kernel": one, "stride": one, "padding": none, "dilation": one, "groups": channels}
-    return op
+    if op.kind != NORM:
+        return [op]
+    channels, dims = op.shape[0], max(1, len(op.shape) - 1)
+    one, none = [1] * dims, [[0, 0]] * dims
+    attributes = {"kernel": one, "stride": one, "padding": none, "dilation": one, "groups": channels}
+    scaled = replace(op, kind="conv", weights=f"{op.norm}.scale", attributes=attributes)
+    scaled.weight = torch.ones(channels, 1, *one)
+    if len(op.shape) > 1:
+        return [scaled]
+    scaled.name, scaled.inputs, scaled.shape = f"{op.name}.scale", [f"{op.name}.place"], (channels, 1)
+    place = Op("flatten", f"{op.name}.place", op.where, op.inputs, scaled.shape, {"shape": [channels, 1]})
+    flat = Op("flatten", op.name, op.where, [scaled.name], op.shape, {"shape": [channels]})
+    return [place, scaled, flat]

@@ -3,24 +3,54 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from search.integer.operators import OPERATORS, Operator
+from spaces.graph.errors import UnsupportedNetwork
 
 # Kinds of the graph pass that are no operators: fusing joins them to an operator or turns them into one.
 NORM, ACTIVATION, PAD = "norm", "activation", "pad"
 
 
-BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
+@dataclass(frozen=True)
+class NormNumbers:
+    """What a batch norm holds: running statistics, scale and offset if it has them, all (C,), eps and momentum.
+
+    Attributes:
+        statistics: whether it normalises; else mean is 0 and variance 1.
+        constant: which of "weight" and "bias" are no parameters at all.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    weight: Tensor | None
+    bias: Tensor | None
+    eps: float
+    momentum: float
+    statistics: bool = True
+    constant: tuple[str, ...] = ()
+
+    @staticmethod
+    def affine(weight: Tensor, bias: Tensor, constant: tuple[str, ...]) -> "NormNumbers":
+        """weight * x + bias, which measures nothing."""
+        none = torch.zeros(len(bias))
+        return NormNumbers(none, none + 1, weight, bias, eps=0.0, momentum=0.0, statistics=False, constant=constant)
+
+    @staticmethod
+    def offset(bias: Tensor) -> "NormNumbers":
+        return NormNumbers.affine(torch.ones(len(bias)), bias, ("weight",))
 
 
 @dataclass
 class Op:
-    """An operator before fusion. `weight`, `bias`, `norm` are the model's own tensors and modules.
+    """An operator before fusion. `weight`, `bias` and `norm_numbers` are the model's own tensors.
 
     Attributes:
         kind: a name in search.integer.operators, or norm, activation or pad.
         depthwise: whether it has as many groups as input channels, and more than one. They live and die together.
+        refusal: why it cannot be left as it is, if it is not joined to others.
+        note: what was done to its parameters, where they are not simply the model's.
     """
 
     kind: str
@@ -33,9 +63,11 @@ class Op:
     weight: Tensor | None = None
     bias: Tensor | None = None
     norm: str | None = None
-    norm_module: BatchNorm | None = None
+    norm_numbers: NormNumbers | None = None
     activation: tuple[str, dict[str, Any]] = ("none", {})
     depthwise: bool = False
+    note: str = ""
+    refusal: UnsupportedNetwork | None = None
 
     def weight_shape(self) -> tuple[int, ...]:
         """(C_out, C_in / groups, *kernel) of an operator that has weights."""
@@ -44,10 +76,11 @@ class Op:
 
     def norm_settings(self) -> dict[str, Any]:
         """eps and momentum of the batch norm that has joined the operator, and its parameters that the model froze."""
-        norm = self.norm_module
-        assert norm is not None and norm.momentum is not None, self.name
-        frozen = _frozen(norm.weight, norm.bias)
-        return {"eps": norm.eps, "momentum": norm.momentum} | ({"constant": frozen} if frozen else {})
+        norm = self.norm_numbers
+        assert norm is not None, self.name
+        frozen = (*norm.constant, *_frozen(norm.weight, norm.bias))
+        settings = {"eps": norm.eps, "momentum": norm.momentum} | ({"constant": frozen} if frozen else {})
+        return settings if norm.statistics else settings | {"statistics": False}
 
     def frozen(self) -> tuple[str, ...]:
         """Which of "weight" and "bias" are parameters that the model froze."""

@@ -1,8 +1,4 @@
-"""Which rule a module class, a function or a method follows, in one table."""
-
-from typing import Any
-
-from torch import nn
+"""Which rule an ATen operator follows, in one table."""
 
 from spaces.graph.op import Op
 from spaces.graph.rules import elementwise, layout, resampling, weighted
@@ -18,17 +14,11 @@ def translate(call: Call) -> list[Op] | Value:
     Raises:
         UnsupportedNetwork: there is no rule for the call.
     """
-    key: Any
-    if isinstance(call.target, nn.Module):
-        key, what = type(call.target), type(call.target).__name__
-    elif isinstance(call.target, str):
-        key, what = call.target, f"Tensor.{call.target}"
-    else:
-        key, what = call.target, getattr(call.target, "__name__", str(call.target))
-    if key not in RULES:
+    if call.operator not in RULES:
+        what = call.operator if call.module is None else type(call.module).__name__
         raise call.refuse(
             f"uses '{what}', for which there is no integer operator.",
             "Replace it by a supported one (README, 'What converts'), or add a rule in spaces/graph/rules/.",
         )
-    made = RULES[key](call)
+    made = RULES[call.operator](call)
     return [made] if isinstance(made, Op) else made

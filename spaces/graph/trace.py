@@ -1,20 +1,23 @@
-"""A module is traced with torch.fx and run once, so that every value in the graph is known."""
+"""The calls that a network makes, read from its exported graph, with every value in it known."""
 
-import copy
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import getitem
 from pathlib import Path
-from traceback import extract_tb
+from re import findall
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
 
 from spaces.graph.errors import UnsupportedNetwork
-from spaces.one_of import Select
+from spaces.graph.export import changed, exported
+from spaces.graph.plain import OF_TORCH, is_of_torch, pairs, run_once
 
-MISFITS = (RuntimeError, ValueError, IndexError)  # what torch raises for shapes and types that a layer does not take
-OF_TORCH = Path(torch.__file__).parent
+STORED = (InputKind.PARAMETER, InputKind.BUFFER)
 
 
 @dataclass(frozen=True)
@@ -27,43 +30,41 @@ class Value:
 
 @dataclass(frozen=True)
 class Call:
-    """One node of the traced graph, with its activation arguments as Values and all others as they were."""
+    """One operator of the graph.
+
+    Attributes:
+        operator: its ATen name, without the underscore of those that change a tensor in place.
+        where, line: for messages: the path of the module it is in, and the user's line as " at FILE:LINE".
+        module: the layer of torch that it is the whole of; None where it is called in other code.
+        given: its arguments by their names in ATen: activations as Values, weights and other constants as Tensors.
+        result: what it gave on a batch of two.
+        learns: whether one of the constants is a parameter that training may change, or is computed from one.
+        owned: id of a parameter or buffer -> its name.
+    """
 
     name: str
-    where: str  # path of the module it is in, for messages
-    target: Any  # an nn.Module, a function, or the name of a method
-    path: str  # of a called module, else ""
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    operator: str
+    where: str
+    line: str
+    module: nn.Module | None
+    given: Mapping[str, Any]
     result: Any
-    owned: dict[int, str]  # id of a parameter or buffer -> its name, for functional calls
+    learns: bool
+    owned: Mapping[int, str]
 
-    def bind(self, *names: str, **defaults: Any) -> dict[str, Any]:
-        """Positional and keyword arguments by name."""
-        bound = dict(defaults)
-        bound.update(zip(names, self.args, strict=False))
-        bound.update(self.kwargs)
-        return bound
+    @property
+    def input(self) -> Value:
+        """The first argument."""
+        value: Value = next(iter(self.given.values()))
+        return value
+
+    @property
+    def path(self) -> str:
+        """Of the module that it is in."""
+        return self.where.partition(" ")[0]
 
     def refuse(self, reason: str, way_out: str) -> UnsupportedNetwork:
-        return UnsupportedNetwork(self.where or self.name, reason, way_out)
-
-
-class _Tracer(fx.Tracer):
-    def __init__(self) -> None:
-        super().__init__()
-        self.where: list[str] = []
-
-    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        return isinstance(module, Select) or super().is_leaf_module(module, name)
-
-    def call_module(
-        self, module: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        self.where.append(self.path_of_module(module))
-        result = super().call_module(module, forward, args, kwargs)
-        self.where.pop()
-        return result
+        return UnsupportedNetwork(self.where, reason, way_out, line=self.line)
 
 
 @dataclass(frozen=True)
@@ -79,188 +80,201 @@ def traced(model: nn.Module, examples: Sequence[Tensor]) -> Trace:
     """The calls that a network makes.
 
     Args:
-        model: stays as it is. A copy is traced and run.
+        model: what `plain` returns.
         examples: (N, C, ...) each, with any batch; one for each tensor that forward takes, in order.
 
     Raises:
-        UnsupportedNetwork: control flow depends on data, the number of inputs or a shape does not fit, or something
-            other than tensors is returned.
+        UnsupportedNetwork: its path depends on the data, a shape does not fit, or something other than tensors is
+            returned.
     """
-    model = copy.deepcopy(model).eval().cpu()
-    graph = _graph(model)
-    placeholders = [n for n in graph.nodes if n.op == "placeholder"]
-    needed = [n for n in placeholders if not n.args]
-    if len(needed) != len(examples):
-        raise UnsupportedNetwork(
-            type(model).__name__,
-            f"forward takes {len(needed)} tensors, and {len(examples)} examples are given.",
-            "Give an example of each, in a tuple in the order in which forward takes them.",
-            takes=len(needed),
-        )
-    results = _run(model, graph, placeholders, dict(zip(needed, examples, strict=True)))
-    return _trace(model, graph, needed, results)
+    inputs = pairs(examples)
+    returned = run_once(model, inputs)
+    if not _is_of_tensors(returned):
+        raise _no_tensors(model)
+    program = exported(model, inputs)
+    return _Reading(model, program, _run(model, program, inputs)).trace()
 
 
-def _graph(model: nn.Module) -> fx.Graph:
-    tracer = _Tracer()
-    try:
-        return tracer.trace(model)
-    except Exception as error:
-        where = tracer.where[-1] if tracer.where else type(model).__name__
-        reason = str(error).split("\n")[0].rstrip(".")
-        branches = "control flow" in reason or "cannot be iterated" in reason
-        raise UnsupportedNetwork(
-            where,
-            f"cannot be traced, its path depends on the data ({reason})."
-            if branches
-            else f"cannot be traced ({reason}).",
-            "Take the branch or loop on values out of forward, or split the model there and search each part.",
-        ).showing_cause() from error
-
-
-def _run(
-    model: nn.Module, graph: fx.Graph, placeholders: list[fx.Node], given: dict[fx.Node, Tensor]
-) -> dict[fx.Node, Any]:
-    """Runs the graph on batches of two, so that a batch folded into another dimension shows."""
+@torch.no_grad()
+def _run(model: nn.Module, program: ExportedProgram, inputs: Sequence[Tensor]) -> dict[fx.Node, Any]:
+    """Node -> what it gives for these inputs. Parameters and buffers are the model's own."""
+    owned = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
+    given, arguments = iter(inputs), []
+    for spec in program.graph_signature.input_specs:
+        if spec.kind == InputKind.USER_INPUT:
+            arguments.append(next(given).clone())
+        else:
+            arguments.append(owned[spec.target] if spec.kind in STORED else program.constants[spec.target])
     results: dict[fx.Node, Any] = {}
-    pairs = {node: torch.cat([x[:1], x[:1]]).detach().cpu() for node, x in given.items()}
 
     class Recorder(fx.Interpreter):
         def run_node(self, node: fx.Node) -> Any:
-            try:
-                results[node] = super().run_node(node)
-            except Exception as error:
-                own = _in_forward(model, list(pairs.values()), error)
-                taken = [results[n] for n in node.all_input_nodes]
-                refusal = _does_not_fit(node, taken, list(pairs.values()), own)
-                # A layer that does not fit is told in one line. Any other error is in code of the user.
-                raise (refusal if isinstance(own, MISFITS) else refusal.showing_cause()) from own
+            results[node] = super().run_node(node)
             return results[node]
 
-    with torch.no_grad():
-        recorder = Recorder(fx.GraphModule(model, graph))
-        recorder.extra_traceback = False  # the message is ours
-        recorder.run(*[pairs[n] if n in pairs else n.args[0] for n in placeholders])
+    recorder = Recorder(program.graph_module, garbage_collect_values=False)
+    recorder.extra_traceback = False
+    recorder.run(*arguments, enable_io_processing=False)
     return results
 
 
-def _does_not_fit(node: fx.Node, taken: list[Any], given: list[Tensor], error: Exception) -> UnsupportedNetwork:
-    """The refusal of a call that failed.
+class _Reading:
+    """The graph, read from the first node to the last."""
 
-    Args:
-        taken: what the call was given.
-        given: the inputs of the network.
-    """
-    tensors = [x for x in taken if isinstance(x, Tensor)]
-    reason = str(error).split("\n")[0].rstrip(".")
+    def __init__(self, model: nn.Module, program: ExportedProgram, results: Mapping[fx.Node, Any]) -> None:
+        self.model, self.results = model, results
+        self.nodes = list(program.graph.nodes)
+        specs = program.graph_signature.input_specs
+        placeholders = [node for node in self.nodes if node.op == "placeholder"]
+        pairs = zip(placeholders, specs, strict=True)
+        self.inputs = [node for node, spec in pairs if spec.kind == InputKind.USER_INPUT]
+        self.owned = {id(t): name for name, t in [*model.named_parameters(), *model.named_buffers()]}
+        self.active: dict[fx.Node, Value] = {}
+        self.of_inputs, self.learned = self._sorted()
+        self.now: dict[fx.Node, fx.Node] = {}  # a node whose tensor was changed in place -> the node that changed it
+        self.counted = Counter(_call_of(node) for node in self.of_inputs if node.target is not getitem)
+        self.used = set[str]()
+
+    def trace(self) -> Trace:
+        names = self._input_names()
+        self.used |= set(names)
+        self.active |= {n: self._value(name, n) for n, name in zip(self.inputs, names, strict=True)}
+        calls = []
+        for node in self.nodes:
+            if node.op == "call_function" and any(self._latest(n) in self.active for n in node.all_input_nodes):
+                if not _holds_tensor(self.results[node]) or (node.target is getitem and not node.users):
+                    continue  # a size, which is a number already, or a second result that nobody reads
+                calls.append(self._call(node))
+                self.active[node] = self._value(calls[-1].name, node)
+                before = changed(node)
+                if before is not None:
+                    self.now[before] = node
+        sources = tuple(self.active[n] for n in self.inputs)
+        return Trace(calls, sources, self._returned())
+
+    def _sorted(self) -> tuple[set[fx.Node], set[fx.Node]]:
+        """Nodes that depend on the inputs, and constants that depend on a parameter which training may change."""
+        of_inputs, learned = set(self.inputs), set[fx.Node]()
+        for node in self.nodes:
+            parameter = node.op == "placeholder" and isinstance(self.results[node], nn.Parameter)
+            if any(n in of_inputs for n in node.all_input_nodes):
+                of_inputs.add(node)
+            elif (parameter and self.results[node].requires_grad) or any(n in learned for n in node.all_input_nodes):
+                learned.add(node)
+        return of_inputs, learned
+
+    def _latest(self, node: fx.Node) -> fx.Node:
+        while node in self.now:
+            node = self.now[node]
+        return node
+
+    def _value(self, name: str, node: fx.Node) -> Value:
+        result = self.results[node]
+        return Value(name, tuple(result.shape) if isinstance(result, Tensor) else ())
+
+    def _input_names(self) -> list[str]:
+        """ "input", or of several those of forward's arguments; a module of the same name keeps its own."""
+        if len(self.inputs) == 1:
+            return ["input"]
+        modules = {name for name, _ in self.model.named_modules()}
+        return [f"{node.name}_input" if node.name in modules else node.name for node in self.inputs]
+
+    def _call(self, node: fx.Node) -> Call:
+        path, module = self._module(node)
+        operator = _operator(node)
+        given = self._given(node)
+        whole = module if is_of_torch(module) and self.counted[_call_of(node)] == 1 else None
+        return Call(
+            name=self._name(self._base(operator, path, whole, given)),
+            operator=operator,
+            where=path if is_of_torch(module) else f"{path} ({operator})" if path else operator,
+            line="" if is_of_torch(module) else _line(node),
+            module=whole,
+            given=given,
+            result=self.results[node],
+            learns=any(n in self.learned for n in node.all_input_nodes),
+            owned=self.owned,
+        )
+
+    def _module(self, node: fx.Node) -> tuple[str, nn.Module]:
+        """The innermost module that a node is in, with its path."""
+        stack = list((node.meta.get("nn_module_stack") or {}).values())
+        path = str(stack[-1][0]).partition("@")[0] if stack else ""
+        try:
+            return path, self.model.get_submodule(path)
+        except AttributeError:  # what torch puts in for nodes of its own
+            return "", self.model
+
+    def _given(self, node: fx.Node) -> dict[str, Any]:
+        def value(argument: fx.Node) -> Any:
+            latest = self._latest(argument)
+            return self.active.get(latest, self.results[latest])
+
+        args, kwargs = fx.node.map_arg((node.args, node.kwargs), value)
+        if node.target is getitem:
+            return dict(zip(("input", "index"), args, strict=True))
+        arguments = node.target._schema.arguments  # type: ignore[union-attr]  # of each operator of ATen
+        given = {each.name: each.default_value for each in arguments}
+        return given | dict(zip(given, args, strict=False)) | kwargs
+
+    def _base(self, operator: str, path: str, whole: nn.Module | None, given: Mapping[str, Any]) -> str:
+        """The name of a layer's operator is that of the layer: of its weights, or of the module that it is."""
+        weight = given.get("weight")
+        if isinstance(weight, Tensor) and id(weight) in self.owned:
+            return self.owned[id(weight)].removesuffix(".weight")
+        return path if whole is not None else operator
+
+    def _name(self, base: str) -> str:
+        separator = "@" if "." in base or base in dict(self.model.named_modules()) else "_"
+        name, count = base, 1
+        while name in self.used:
+            count += 1
+            name = f"{base}{separator}{count if separator == '@' else count - 1}"
+        self.used.add(name)
+        return name
+
+    def _returned(self) -> tuple[Value, ...]:
+        """The tensors that forward returns: one tensor, or a tuple or list of tensors."""
+        (returned,) = self.nodes[-1].args
+        outputs = [self._latest(n) if isinstance(n, fx.Node) else n for n in returned]
+        computed = [n for n in outputs if n in self.active and isinstance(self.results[n], Tensor)]
+        if not outputs or len(computed) != len(outputs):
+            raise _no_tensors(self.model)
+        return tuple(self.active[n] for n in outputs)
+
+
+def _is_of_tensors(returned: Any) -> bool:
+    several = isinstance(returned, tuple | list) and bool(returned) and all(isinstance(x, Tensor) for x in returned)
+    return isinstance(returned, Tensor) or several
+
+
+def _no_tensors(model: nn.Module) -> UnsupportedNetwork:
     return UnsupportedNetwork(
-        _where(node),
-        f"fails on {_told(tensors)}{_line(error)}, where the network is given {_told(given)} ({reason}).",
-        "Change the layer, or give searchable() an example_input of the shape (batch first) and type that the network "
-        "takes; a run gives it the images of its data.",
+        type(model).__name__,
+        "forward does not return a tensor that it computes, or a tuple of them.",
+        "Return the logits alone, or wrap the model.",
     )
 
 
-def _told(tensors: list[Tensor]) -> str:
-    """The tensors by their shapes, in words."""
-    shapes = " and ".join(str(tuple(x.shape)) for x in tensors)
-    return f"a tensor of shape {shapes}" if len(tensors) == 1 else f"tensors of shapes {shapes or 'unknown'}"
+def _operator(node: fx.Node) -> str:
+    """ "relu" of torch.ops.aten.relu_.default."""
+    if node.target is getitem:
+        return "getitem"
+    return str(node.target._schema.name).partition("::")[2].rstrip("_")  # type: ignore[union-attr]
 
 
-def _line(error: Exception) -> str:
-    """The line of the user's file in which the error was raised, as " at FILE:LINE"; "" where there is none."""
-    frames = [f for f in extract_tb(error.__traceback__) if Path(f.filename) != Path(__file__)]
-    lines = [f"{f.filename}:{f.lineno}" for f in frames if OF_TORCH not in Path(f.filename).parents]
-    return f" at {lines[-1]}" if lines else ""
+def _call_of(node: fx.Node) -> str:
+    """Which call of which module a node is in."""
+    stack: dict[str, Any] = node.meta.get("nn_module_stack") or {"": None}
+    return next(reversed(stack))
 
 
-def _in_forward(model: nn.Module, inputs: Sequence[Tensor], error: Exception) -> Exception:
-    """The same error as it is raised in the user's forward, with its line; the graph knows no lines."""
-    try:
-        model(*inputs)
-    except Exception as own:
-        if own.__context__ is error:
-            own.__context__ = None  # it was raised while that one was handled, and not because of it
-        return own
-    return error
-
-
-def _where(node: fx.Node) -> str:
-    if node.op == "call_module":
-        return str(node.target)
-    stack = node.meta.get("nn_module_stack")
-    inside = list(stack.values())[-1][0] if stack else ""
-    return f"{inside} ({node.name})" if inside else node.name
-
-
-def _trace(model: nn.Module, graph: fx.Graph, inputs: list[fx.Node], results: dict[fx.Node, Any]) -> Trace:
-    owned = {id(t): name for name, t in [*model.named_parameters(), *model.named_buffers()]}
-    names = _input_names(graph, inputs)
-    active = {n: Value(name, tuple(results[n].shape)) for n, name in zip(inputs, names, strict=True)}
-    sources = tuple(active.values())
-    calls, used = [], set(names)
-    for node in graph.nodes:
-        if node.op in ("placeholder", "get_attr", "output") or not any(n in active for n in node.all_input_nodes):
-            continue
-        if not _holds_tensor(results[node]):
-            continue  # a size: already a number
-        name = _name(node, used)
-        args, kwargs = fx.node.map_arg(
-            (node.args, node.kwargs), lambda n: active.get(n, results[n]) if isinstance(n, fx.Node) else n
-        )
-        called = node.op == "call_module"
-        calls.append(
-            Call(
-                name=name,
-                where=_where(node),
-                target=model.get_submodule(node.target) if called else node.target,
-                path=node.target if called else "",
-                args=tuple(args),
-                kwargs=dict(kwargs),
-                result=results[node],
-                owned=owned,
-            )
-        )
-        shape = tuple(results[node].shape) if isinstance(results[node], Tensor) else ()
-        active[node] = Value(name, shape)
-    return Trace(calls, sources, _returned(model, graph, active, results))
-
-
-def _input_names(graph: fx.Graph, inputs: list[fx.Node]) -> list[str]:
-    """ "input", or of several those of forward's arguments; a module of the same name keeps its own."""
-    if len(inputs) == 1:
-        return ["input"]
-    modules = {str(node.target) for node in graph.nodes if node.op == "call_module"}
-    return [f"{node.name}_input" if node.name in modules else node.name for node in inputs]
-
-
-def _returned(
-    model: nn.Module, graph: fx.Graph, active: dict[fx.Node, Value], results: dict[fx.Node, Any]
-) -> tuple[Value, ...]:
-    """The tensors that forward returns: one tensor, or a tuple or list of tensors."""
-    (returned,) = next(node for node in reversed(graph.nodes) if node.op == "output").args
-    outputs = list(returned) if isinstance(returned, (tuple, list)) else [returned]
-    computed = [n for n in outputs if isinstance(n, fx.Node) and n in active and isinstance(results[n], Tensor)]
-    if not outputs or len(computed) != len(outputs):
-        raise UnsupportedNetwork(
-            type(model).__name__,
-            "forward does not return a tensor that it computes, or a tuple of them.",
-            "Return the logits alone, or wrap the model.",
-        )
-    return tuple(active[n] for n in outputs)
+def _line(node: fx.Node) -> str:
+    """The last line of the user's in the stack that a node comes from, as " at FILE:LINE"."""
+    frames = findall(r'File "([^"]+)", line (\d+)', node.meta.get("stack_trace") or "")
+    own = [f"{file}:{line}" for file, line in frames if OF_TORCH not in Path(file).parents]
+    return f" at {own[-1]}" if own else ""
 
 
 def _holds_tensor(result: Any) -> bool:
-    return isinstance(result, Tensor) or (
-        isinstance(result, (tuple, list)) and not isinstance(result, torch.Size) and any(map(_holds_tensor, result))
-    )
-
-
-def _name(node: fx.Node, used: set[str]) -> str:
-    base = str(node.target) if node.op == "call_module" else node.name
-    name, count = base, 1
-    while name in used:
-        count += 1
-        name = f"{base}@{count}"
-    used.add(name)
-    return name
+    return isinstance(result, Tensor) or (isinstance(result, tuple | list) and any(map(_holds_tensor, result)))

@@ -67,6 +67,11 @@ ACTIVATIONS: list[Callable[[], nn.Module]] = [
     partial(Apply, lambda x: x.sigmoid()),
     partial(Apply, torch.tanh),
     partial(Apply, lambda x: x * F.relu6(x + 3) / 6),
+    partial(Apply, lambda x: x * torch.sigmoid(x)),
+    partial(Apply, lambda x: x * torch.sigmoid(x) + x - x / (1 + x**2)),
+    partial(Apply, lambda x: 1 - x.abs()),
+    partial(Apply, torch.square),
+    partial(Apply, lambda x: x.clamp(-1, 2)),
     partial(Apply, lambda x: 0.5 * x - 1),
     partial(Apply, lambda x: x.mul(-0.75).add(0.25)),
 ]
@@ -212,6 +217,59 @@ class Twice(nn.Module):
         return F.dropout(self.second(self.conv(x)), 0.5, self.training)
 
 
+class Scaled(nn.Module):
+    """A scale and an offset for each channel, which are learned or constants."""
+
+    def __init__(self, rng: random.Random, shape: Shape) -> None:
+        super().__init__()
+        places = (shape[0], *(1,) * (len(shape) - 1))
+        self.scale = nn.Parameter(torch.randn(places), requires_grad=rng.random() < 0.8)
+        self.register_buffer("offset", torch.randn(places))
+        self.before = rng.choice((nn.Identity, nn.ReLU))()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.before(x) * self.scale - self.offset
+
+
+class Difference(nn.Module):
+    """What a branch makes of the input, and the input, with factors."""
+
+    def __init__(self, rng: random.Random, shape: Shape) -> None:
+        super().__init__()
+        self.branch, self.alpha = conv(rng, shape, shape[0], same_size=True), rng.choice((1, 0.5, -2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sub(self.branch(x), x, alpha=self.alpha)
+
+
+class Computed(nn.Module):
+    """Weights that are computed from parameters: weight norm, and standardised ones."""
+
+    def __init__(self, rng: random.Random, shape: Shape) -> None:
+        super().__init__()
+        layer = CONV[len(shape) - 1](shape[0], 4, 1)
+        self.layer = nn.utils.parametrizations.weight_norm(layer) if rng.random() < 0.5 else layer
+        self.standardised = nn.Parameter(torch.randn(4, 4, *(1,) * (len(shape) - 1)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.standardised - self.standardised.mean(1, keepdim=True)
+        return CONV_CALL[x.dim() - 2](F.relu(self.layer(x)), weight / weight.std())
+
+
+class Biases(nn.Module):
+    """The same weights under two calls, with and without a bias."""
+
+    def __init__(self, rng: random.Random, shape: Shape) -> None:
+        super().__init__()
+        dims, channels = len(shape) - 1, shape[0]
+        self.layer = CONV[dims](channels, channels, 1, groups=rng.choice((1, channels)))
+        self.activation = activation(rng)
+
+    def forward(self, x: Tensor) -> Tensor:
+        call = CONV_CALL[x.dim() - 2]
+        return self.activation(call(F.relu(self.layer(x)), self.layer.weight, groups=self.layer.groups))
+
+
 def pool(rng: random.Random, shape: Shape) -> nn.Module:
     dims, size = len(shape) - 1, shape[1:]
     kernel, pairs = [min(rng.choice((2, 3)), n) for n in size], tuple(min(2, n) for n in size)
@@ -266,7 +324,7 @@ def alternatives(rng: random.Random, shape: Shape) -> nn.Module:
 
 STAGES = (
     *(conv, conv, depthwise, FunctionalConv, Residual, Dense, Ladder, SqueezeExcite, Attention, Twice, pool),
-    *(alone, alternatives, upsample),
+    *(alone, alternatives, upsample, Scaled, Difference, Computed, Biases),
 )
 ONLY = {1: (Causal, Causal)}  # stages for so many dimensions alone
 
@@ -287,6 +345,7 @@ def head(rng: random.Random, shape: Shape) -> nn.Module:
             nn.Sequential(
                 Apply(lambda x: x.reshape(x.shape[0], -1)), hidden, nn.BatchNorm1d(5), activation(rng), nn.Linear(5, 3)
             ),
+            nn.Sequential(nn.Flatten(), nn.BatchNorm1d(features), activation(rng), nn.Linear(features, classes)),
             nn.Sequential(CONV[dims](shape[0], classes, 1), GLOBAL_POOL[dims](1), nn.Flatten(1)),
         ]
     )

@@ -18,7 +18,7 @@ from search.integer.executor import Executor
 from search.integer.program import Program
 from spaces.architecture import Architecture
 from spaces.blocks import BLOCKS, Block
-from spaces.blocks.activations import ACTIVATIONS
+from spaces.blocks.activations import ACTIVATIONS, ARITHMETIC
 from spaces.decisions.decision import Decision, Gate
 from spaces.patterns import Structured
 from spaces.searchable import Options, searchable
@@ -240,11 +240,18 @@ def test_two_thousand_more(first):
         test_counted_costs_are_those_of_the_program(case)
 
 
+def names_in(name, arguments):
+    """An activation's name, and those of the steps that it is composed of."""
+    steps = arguments.get("steps", ())
+    return {name}.union(*(names_in(step["name"], step["arguments"]) for step in steps))
+
+
 def test_the_networks_hold_every_operator_and_activation():
     specs = [searchable(*random_network(seed)).spec for seed in range(NETWORKS // 2)]
     blocks = [block for spec in specs for block in spec.blocks]
     assert {block.op for block in blocks} == BLOCKS.keys()
-    assert {block.activation[0] for block in blocks} == ACTIVATIONS.keys()
+    names = set().union(*(names_in(*block.activation) for block in blocks))
+    assert names == (ACTIVATIONS.keys() | ARITHMETIC.keys()) - {"softsign"}
     assert {len(block.attributes["kernel"]) for block in blocks if block.op == "conv"} == {1, 2, 3}
     assert any(sum(block.weights is not None for block in spec.blocks) > len(spec.weights) for spec in specs)  # shared
 

@@ -7,8 +7,7 @@ from spaces.graph.op import Op
 from spaces.graph.trace import Call, Value
 
 Rule = Callable[[Call], Op | list[Op] | Value]
-# By what is called: a module's class, a function, or the name of a method of a tensor.
-Rules = dict[Any, Rule]
+Rules = dict[str, Rule]  # by the name of an ATen operator
 
 
 def made(call: Call, kind: str, inputs: list[Value], **more: Any) -> Op:
@@ -17,11 +16,11 @@ def made(call: Call, kind: str, inputs: list[Value], **more: Any) -> Op:
 
 
 def each_dimension(value: Any, dims: int) -> list[int]:
-    """A number for each spatial dimension, of one for all or of a sequence."""
-    return list(value) if isinstance(value, (tuple, list)) else [int(value)] * dims
+    """A number for each spatial dimension, of one for all or of a sequence of one or of all."""
+    numbers = list(value) if isinstance(value, (tuple, list)) else [int(value)]
+    return numbers * dims if len(numbers) == 1 else numbers
 
 
 def identity(call: Call) -> Value:
     """The tensor that goes in comes out."""
-    value: Value = call.args[0] if call.args else call.kwargs["input"]
-    return value
+    return call.input

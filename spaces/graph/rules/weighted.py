@@ -2,15 +2,33 @@
 
 from typing import Any
 
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from spaces.graph.op import Op
+from spaces.graph.op import NormNumbers, Op
 from spaces.graph.rules.common import Rules, each_dimension, made
 from spaces.graph.trace import Call, Value
 
+COMPUTED = "the model computes its weights from parameters; the values are taken, and trained as they are"
 
-def _conv_padding(call: Call, padding: Any, kernel: list[int], dilation: list[int]) -> list[list[int]]:
+
+def convolution(call: Call) -> Op:
+    given = call.given
+    x, kernel = given["input"], list(_weight(call).shape[2:])
+    dims = len(kernel)
+    if len(x.shape) != dims + 2:
+        raise call.refuse(f"reads a tensor of shape {x.shape} without a batch.", "Feed batches.")
+    dilation = each_dimension(given["dilation"], dims)
+    attributes = {
+        "kernel": kernel,
+        "stride": each_dimension(given["stride"], dims),
+        "padding": _padding(given["padding"], kernel, dilation),
+        "dilation": dilation,
+        "groups": int(given["groups"]),
+    }
+    return _layer(call, "conv", x, attributes)
+
+
+def _padding(padding: Any, kernel: list[int], dilation: list[int]) -> list[list[int]]:
     if padding == "valid":
         padding = 0
     if padding == "same":
@@ -19,74 +37,55 @@ def _conv_padding(call: Call, padding: Any, kernel: list[int], dilation: list[in
     return [[p, p] for p in each_dimension(padding, len(kernel))]
 
 
-def _convolution(call: Call, x: Value, weight: Tensor, bias: Tensor | None, name: str, settings: dict[str, Any]) -> Op:
-    kernel = list(weight.shape[2:])
-    dims = len(kernel)
-    dilation = each_dimension(settings["dilation"], dims)
-    attributes = {
-        "kernel": kernel,
-        "stride": each_dimension(settings["stride"], dims),
-        "padding": _conv_padding(call, settings["padding"], kernel, dilation),
-        "dilation": dilation,
-        "groups": int(settings["groups"]),
-    }
-    if len(x.shape) != dims + 2:
-        raise call.refuse(f"reads a tensor of shape {x.shape} without a batch.", "Feed batches.")
-    return made(call, "conv", [x], attributes=attributes, weights=name, weight=weight, bias=bias)
-
-
-def conv_module(call: Call) -> Op:
-    m = call.target
-    if m.padding_mode != "zeros":
-        raise call.refuse(
-            f"has padding_mode '{m.padding_mode}'.", "Only 'zeros' runs on integers: change it and retrain."
-        )
-    settings = {k: getattr(m, k) for k in ("stride", "padding", "dilation", "groups")}
-    return _convolution(call, call.args[0], m.weight, m.bias, call.path, settings)
-
-
-def conv_function(call: Call) -> Op:
-    a = call.bind(
-        *("input", "weight", "bias", "stride", "padding", "dilation", "groups"),
-        **{"bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1},
-    )
-    return _convolution(call, a["input"], a["weight"], a["bias"], _owner(call, a["weight"]), a)
-
-
-def _owner(call: Call, weight: Any) -> str:
-    if not isinstance(weight, Tensor) or id(weight) not in call.owned:
-        raise call.refuse("has weights that are computed in forward.", "Make them a parameter of the module.")
-    return call.owned[id(weight)].removesuffix(".weight")
-
-
-def _linear(call: Call, x: Value, weight: Tensor, bias: Tensor | None, name: str) -> Op:
-    if len(x.shape) != 2:
+def linear(call: Call) -> Op:
+    x, weight = call.given["input"], _weight(call)
+    if len(x.shape) != 2 or weight.dim() != 2:
         raise call.refuse(f"is linear over an input of shape {x.shape}.", "Flatten to (N, features) before it.")
-    return made(call, "linear", [x], attributes={}, weights=name, weight=weight, bias=bias)
+    return _layer(call, "linear", x, {})
 
 
-def linear_module(call: Call) -> Op:
-    return _linear(call, call.args[0], call.target.weight, call.target.bias, call.path)
+def _weight(call: Call) -> Tensor:
+    weight = call.given["weight"]
+    if not isinstance(weight, Tensor) or not isinstance(call.given["input"], Value):
+        raise call.refuse(
+            f"'{call.operator}' has weights that are computed from the data.", "Make them a parameter of the module."
+        )
+    return weight
 
 
-def linear_function(call: Call) -> Op:
-    a = call.bind("input", "weight", "bias", bias=None)
-    return _linear(call, a["input"], a["weight"], a["bias"], _owner(call, a["weight"]))
+def _layer(call: Call, kind: str, x: Value, attributes: dict[str, Any]) -> Op:
+    weight, bias = _weight(call), call.given["bias"]
+    if isinstance(bias, Value):
+        raise call.refuse(
+            f"'{call.operator}' has a bias that is computed from the data.", "Add it behind the layer instead."
+        )
+    stored = call.owned.get(id(weight))
+    return made(
+        call,
+        kind,
+        [x],
+        attributes=attributes,
+        weights=call.name.partition("@")[0] if stored is None else stored.removesuffix(".weight"),
+        weight=weight,
+        bias=bias,
+        note="" if stored is not None else COMPUTED,
+    )
 
 
-def norm_module(call: Call) -> Op:
-    m = call.target
-    if m.running_mean is None:
+def batch_norm(call: Call) -> Op:
+    given = call.given
+    mean, variance = given["running_mean"], given["running_var"]
+    if not isinstance(mean, Tensor) or not isinstance(variance, Tensor) or given.get("training"):
         raise call.refuse("keeps no running statistics.", "Build it with track_running_stats=True.")
-    if m.momentum is None:
+    if getattr(call.module, "momentum", given["momentum"]) is None:
         raise call.refuse("has momentum None (a cumulative average).", "Give it a number, 0.1 say.")
-    return made(call, "norm", [call.args[0]], norm=call.path, norm_module=m)
+    numbers = NormNumbers(mean, variance, given["weight"], given["bias"], given["eps"], given["momentum"])
+    name = call.owned.get(id(mean), call.name).removesuffix(".running_mean")
+    return made(call, "norm", [given["input"]], norm=name, norm_numbers=numbers)
 
 
 RULES: Rules = {
-    **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), conv_module),
-    **dict.fromkeys((F.conv1d, F.conv2d, F.conv3d), conv_function),
-    nn.Linear: linear_module,
-    F.linear: linear_function,
-    **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), norm_module),
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), convolution),
+    "linear": linear,
+    "batch_norm": batch_norm,
 }

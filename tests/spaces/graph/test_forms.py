@@ -1,5 +1,6 @@
 """Every rule of the graph pass, by module, function and method: the Space gives what the model gives."""
 
+import operator
 import re
 from functools import partial
 
@@ -8,13 +9,35 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from spaces.graph.ops import RULES
-from spaces.one_of import Select
 from spaces.searchable import searchable
+from tests.spaces.graph.forms import MODULES
 
-MODULES = [key for key in RULES if isinstance(key, type)]
-METHODS = [key for key in RULES if isinstance(key, str)]
-FUNCTIONS = [key for key in RULES if not isinstance(key, (type, str))]
+FUNCTIONS = [
+    *(F.relu, torch.relu, torch.relu_, F.relu6, F.hardtanh, F.hardswish, F.hardsigmoid, F.sigmoid, torch.sigmoid),
+    *(
+        F.tanh,
+        torch.tanh,
+        F.silu,
+        F.gelu,
+        F.mish,
+        F.elu,
+        F.selu,
+        F.celu,
+        F.softplus,
+        F.leaky_relu,
+        F.softsign,
+        torch.neg,
+    ),
+    *(torch.add, operator.add, operator.iadd, torch.sub, operator.sub, torch.mul, operator.mul, operator.imul),
+    *(torch.div, operator.truediv, torch.multiply, torch.subtract, torch.divide, torch.rsub),
+    *(torch.cat, torch.concat, torch.concatenate, torch.flatten, torch.reshape, torch.squeeze, torch.clone, F.pad),
+    *(F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.interpolate, torch.mean),
+    *(F.max_pool1d, F.max_pool2d, F.max_pool3d, F.avg_pool1d, F.avg_pool2d, F.avg_pool3d),
+    *(F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d),
+    *(F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d, F.conv1d, F.conv2d, F.conv3d, F.linear),
+]
+METHODS = ["relu", "relu_", "sigmoid", "sigmoid_", "tanh", "add", "add_", "sub", "sub_", "mul", "mul_", "div", "neg"]
+METHODS += ["mean", "flatten", "reshape", "squeeze", "view", "contiguous", "clone", "float", "detach"]
 
 CONV = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -36,6 +59,7 @@ BY_HAND = {
     "linear": lambda net, x: F.linear(x, net.weight[0], net.bias),
     "cat": lambda net, x: torch.cat((x, F.relu(x)), 1),
     "concat": lambda net, x: torch.concat([x, F.relu(x)], dim=-3),
+    "concatenate": lambda net, x: torch.concatenate([F.relu(x), x], 1),
     "dropout": lambda net, x: F.dropout(x, 0.5, net.training),
     "dropout1d": lambda net, x: F.dropout1d(x, training=net.training),
     "dropout2d": lambda net, x: F.dropout2d(x, training=net.training),
@@ -47,7 +71,8 @@ BY_HAND = {
     "squeeze": lambda net, x: torch.squeeze(F.adaptive_avg_pool2d(x, 1)),
     "mean": lambda net, x: torch.mean(x, (-1, -2)),
 }
-NUMBER = {"add": 0.5, "add_": 1, "iadd": 2.0, "sub": 3, "mul": -0.5, "mul_": 2, "imul": 0.25, "div": 6, "truediv": 4.0}
+NUMBER = {"add": 0.5, "add_": 1, "iadd": 2.0, "sub": 3, "sub_": -1, "mul": -0.5, "mul_": 2, "imul": 0.25, "div": 6}
+NUMBER |= {"truediv": 4.0, "multiply": 3, "subtract": 0.25, "divide": -2, "rsub": 1.5}
 BY_HAND_METHODS = {
     "flatten": lambda net, x: x.flatten(1),
     "reshape": lambda net, x: x.reshape(x.size(0), 144),
@@ -65,7 +90,8 @@ class Net(nn.Module):
         self.first = CONV[dims](4, 4, *(1,) * (dims > 0))
         self.form = form if isinstance(form, nn.Module) else partial(form, self)
         self.weight = nn.ParameterList(torch.randn(3, 4, *(3,) * d) for d in range(4))
-        self.bias = nn.Parameter(torch.randn(3))
+        self.bias, self.scale = nn.Parameter(torch.randn(3)), nn.Parameter(torch.tensor([0.5, -1.0, 2.0, 3.0]))
+        self.register_buffer("mean", torch.linspace(-1, 1, 144))
 
     def forward(self, x):
         return self.form(self.first(x))
@@ -90,7 +116,7 @@ def dims_of(name: str) -> int:
     return int(found[1]) if found else 0 if name.lower() == "linear" else 2
 
 
-@pytest.mark.parametrize("cls", [cls for cls in MODULES if cls is not Select], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", MODULES, ids=lambda cls: cls.__name__)
 def test_modules(cls):
     dims, module = dims_of(cls.__name__), cls(*MODULE_ARGUMENTS.get(cls, ()))
     padding = cls.__name__.startswith(("ZeroPad", "ConstantPad"))  # which a convolution takes over
@@ -140,6 +166,26 @@ def test_methods(name):
         lambda net, x: torch.cat((F.dropout(x, 0.5, False), x), 1),
         lambda net, x: F.relu(net.first(F.relu(x))) + x,
         lambda net, x: torch.flatten(x, 1).view(2, -1),
+        lambda net, x: x * net.scale.view(1, -1, 1, 1) + torch.arange(4.0).view(4, 1, 1),
+        lambda net, x: 1 - net.scale[None, :, None, None] / 2 - x / net.scale.reshape(4, 1, 1),
+        lambda net, x: torch.sigmoid(x).mean((2, 3)) * net.scale,
+        lambda net, x: F.batch_norm(x.flatten(1), net.mean, net.mean.abs() + 1),
+        lambda net, x: 1 - x,
+        lambda net, x: x - F.relu(x),
+        lambda net, x: x - net.first(x),
+        lambda net, x: torch.add(x, net.first(x), alpha=-2),
+        lambda net, x: torch.rsub(x, net.first(x), alpha=0.5),
+        lambda net, x: x.abs().square() + x**2,
+        lambda net, x: -x,
+        lambda net, x: torch.sub(x, 2, alpha=3),
+        lambda net, x: torch.rsub(x, 2, alpha=3),
+        lambda net, x: x.clamp(0, 6),
+        lambda net, x: x.clip(min=0),
+        lambda net, x: torch.clamp(x, -0.5, 2),
+        lambda net, x: x.add_(1).mul_(2).relu_() + x,  # all of them are one tensor
+        lambda net, x: F.relu(x.to(torch.float64).to(x.dtype)).type_as(x),
+        lambda net, x: F.pad(x, (0, 0, 0, 0)).mul(torch.tensor(2.0)),
+        lambda net, x: x[:, :].relu(),
     ],
 )
 def test_other_ways_to_call(form):
@@ -186,3 +232,25 @@ def test_a_layer_may_have_the_name_of_an_attribute(name):
     assert space.decide().weights[name].weight.shape == (2, 3, 1, 1)
     with torch.no_grad():
         torch.testing.assert_close(space(x), net.eval()(x))
+
+
+@pytest.mark.parametrize(
+    ("form", "blocks"),
+    [
+        (lambda net, x: x * torch.sigmoid(x), ["first"]),
+        (lambda net, x: x * F.relu6(x + 3) / 6, ["first"]),
+        (lambda net, x: x * torch.tanh(F.softplus(x)), ["first"]),
+        (lambda net, x: F.softsign(F.relu(x)), ["first", "div"]),  # a clamp costs no table
+        (lambda net, x: F.relu(2 * torch.sigmoid(x) - 1), ["first"]),
+        (lambda net, x: torch.sigmoid(x) * torch.tanh(x) + x, ["first"]),
+        (
+            lambda net, x: net.first(torch.sigmoid(x)) + x * torch.sigmoid(x),
+            ["first", "sigmoid", "first@2", "mul", "add"],
+        ),
+        (lambda net, x: net.first(y := torch.sigmoid(x)) + x * y, ["first", "sigmoid", "first@2", "mul", "add"]),
+        (lambda net, x: net.first(y := torch.abs(x)) + x / (y + 1), ["first", "abs", "first@2", "div", "add_1"]),
+    ],
+)
+def test_a_function_of_one_tensor_is_one_activation(form, blocks):
+    assert_same(2, form)
+    assert [block.name for block in searchable(Net(2, form), torch.randn(2, 4, 6, 6)).spec.blocks] == blocks
