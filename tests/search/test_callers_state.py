@@ -136,7 +136,8 @@ def test_what_is_left_alone_is_not_logged_and_the_level_of_the_caller_comes_back
     caplog.set_level(logging.INFO)
     caplog.set_level(level, "spaces")
     space = prepared(tmp_path, settings(data)).space
-    assert list(space.spec.left_alone) and not caplog.records and log.level == level
+    assert list(space.spec.left_alone) and log.level == level
+    assert not [record for record in caplog.records if record.name != "torch.__trace"]  # which reaches none but pytest
 
 
 @pytest.mark.parametrize("override", ["seed=3", "seed=x"])
