@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stdout
 from multiprocessing import get_context
 from types import FrameType
 from typing import Any
@@ -52,9 +53,10 @@ def measured(entry: Entry, seconds: int) -> dict[str, Any]:
     signal.alarm(seconds)
     try:
         torch.manual_seed(0)
-        model, examples = entry.made()
-        line["stage"] = "made"
-        _convert(model, examples, line)
+        with redirect_stdout(sys.stderr):  # zoos print
+            model, examples = entry.made()
+            line["stage"] = "made"
+            _convert(model, examples, line)
     except UnsupportedNetwork as error:
         line["reason"] = f"{error.reason} ({error.where}{error.line})"
     except PicojouleError as error:
