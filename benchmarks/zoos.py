@@ -2,6 +2,7 @@
 
 import importlib.abc
 import importlib.machinery
+import re
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -14,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 SIZES = (64, 96, 128, 224)  # of images; the smallest that a network takes is taken
-SMALL = ("wd4", "wd2", "small", "nano", "pico", "tiny", "_xxs", "_xs", "_s", "_t")  # words for small networks
-SMALL += tuple(str(layers) for layers in range(10, 21))
+# What names of small networks have in them, the smallest first: words, and numbers of layers.
+SMALL = ("wd4", "wd2", "small", "nano", "pico", "tiny", "_xxs", "_xs", "_s", "_t", *(f"{n}" for n in range(10, 35)))
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ def timm() -> Iterator[Entry]:
 
 def _smallest(names: list[str]) -> str:
     """The name that looks like that of a small network."""
-    return next((name for word in SMALL for name in names if word in name), names[0])
+    found = (name for word in SMALL for name in names if re.search(rf"(?<![0-9]){word}(?![0-9])", name))
+    return next(found, names[0])
 
 
 def _of_pytorchcv(name: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
