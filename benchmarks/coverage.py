@@ -58,7 +58,7 @@ def measured(entry: Entry, seconds: int) -> dict[str, Any]:
             line["stage"] = "made"
             _convert(model, examples, line)
     except UnsupportedNetwork as error:
-        line["reason"] = f"{error.reason} ({error.where}{error.line})"
+        line |= {"reason": error.reason, "where": f"{error.where}{error.line}"}
     except PicojouleError as error:
         line["reason"] = str(error)
     except TooLong:
@@ -111,8 +111,8 @@ def sums(lines: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def kind(reason: str) -> str:
-    """A reason without the shapes, numbers and places in it."""
-    return re.sub(r"\d+(\.\d+)?", "N", re.sub(r" \([^()]*\)$", "", reason))[:100]
+    """A reason without the shapes, numbers and lines of files in it."""
+    return re.sub(r" at \S+:\d+|\([^()]*\)", "", re.sub(r"\d+(\.\d+)?", "0", reason))[:100]
 
 
 def main() -> None:

@@ -32,17 +32,17 @@ two standard errors: those over seeds, and that of a share of so many test image
 """
 
 
-def table(lines: Sequence[Line], command: str, whole: int) -> str:
-    """Sums first, then a row for each cell. Args: whole: how many cells the command measures."""
+def table(lines: Sequence[Line], command: str, planned: int) -> str:
+    """Sums first, then a row for each cell. Args: planned: how many cells the command measures."""
     sums = [line for line in lines if "seed" not in line]
     cells = [line for line in sums if "strategies" in line]
-    return HEAD.format(command=command) + _summary(sums, cells, whole) + _cells(cells)
+    return HEAD.format(command=command) + _summary(sums, cells, planned) + _cells(cells)
 
 
-def _summary(sums: Sequence[Line], cells: Sequence[Line], measured: int) -> str:
+def _summary(sums: Sequence[Line], cells: Sequence[Line], planned: int) -> str:
     whole = next(line for line in sums if "tight_cells" in line)
     seeds = sorted({cell["seeds"] for cell in cells})
-    missing = measured - whole["cells"]
+    missing = planned - whole["cells"]
     text = f"\n## {'All' if not missing else 'Measured'} cells: {whole['cells']}\n\n"
     text += f"{missing} more are still to be measured. " if missing else ""
     text += f"Seeds of a cell: {' or '.join(map(str, seeds))}. "

@@ -59,6 +59,12 @@ class Call:
         return value
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Of what it gives, with the batch; of the first, where it gives several tensors."""
+        result = self.result if isinstance(self.result, Tensor) else self.result[0]
+        return tuple(result.shape)
+
+    @property
     def path(self) -> str:
         """Of the module that it is in."""
         return self.where.partition(" ")[0]

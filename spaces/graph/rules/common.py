@@ -12,7 +12,7 @@ Rules = dict[str, Rule]  # by the name of an ATen operator
 
 def made(call: Call, kind: str, inputs: list[Value], **more: Any) -> Op:
     """The operator that a call is."""
-    return Op(kind, call.name, call.where, [v.name for v in inputs], tuple(call.result.shape[1:]), **more)
+    return Op(kind, call.name, call.where, [v.name for v in inputs], call.shape[1:], **more)
 
 
 def each_dimension(value: Any, dims: int) -> list[int]:

@@ -8,19 +8,17 @@ from spaces.graph.op import Op
 from spaces.graph.rules.common import Rules, identity, made
 from spaces.graph.trace import Call, Value
 
-NO_PIXELS = "Spatial dimensions can be padded, and not cropped."
-
 
 def concat(call: Call) -> Op:
     values, dim = list(call.given["tensors"]), call.given["dim"]
-    if dim not in (1, 1 - len(call.result.shape)) or not all(isinstance(v, Value) for v in values):
+    if dim not in (1, 1 - len(call.shape)) or not all(isinstance(v, Value) for v in values):
         raise call.refuse(f"concatenates along dimension {dim}, or constants.", "Channels (dimension 1) are supported.")
     return made(call, "concat", values, attributes={"axis": 0})
 
 
 def reshape(call: Call) -> Op | Value:
     x = call.input
-    out = tuple(call.result.shape)
+    out = call.shape
     if out == x.shape:
         return x
     if len(x.shape) >= 2 and out == (x.shape[0], math.prod(x.shape[1:])):
@@ -39,7 +37,7 @@ def pad(call: Call) -> Op | Value:
     pairs = [[low, high] for low, high in zip(amounts[::2], amounts[1::2], strict=True)][::-1]
     dims = len(x.shape) - 2
     if len(pairs) > dims or min(map(min, pairs)) < 0:
-        raise call.refuse(f"pads by {tuple(amounts)}.", NO_PIXELS)
+        raise call.refuse(f"pads by {tuple(amounts)}.", "Spatial dimensions can be padded, and not cropped.")
     return made(call, "pad", [x], attributes={"padding": [[0, 0]] * (dims - len(pairs)) + pairs})
 
 
@@ -70,7 +68,7 @@ def cast(call: Call) -> Value:
 
 def part(call: Call) -> Value:
     """All of a tensor, which is what `x[:, :]` and an index of Python's slices often are."""
-    if tuple(call.result.shape) != call.input.shape:
+    if call.shape != call.input.shape:
         raise call.refuse(
             f"takes a part of a tensor of shape {call.input.shape}.", "Split the layer before it instead."
         )

@@ -18,8 +18,7 @@ def _pool_padding(
 def pool(kind: str) -> Callable[[Call], Op]:
     def rule(call: Call) -> Op:
         given, x = call.given, call.input
-        result = call.result[0] if isinstance(call.result, tuple) else call.result
-        dims, out = len(x.shape) - 2, tuple(result.shape[2:])
+        dims, out = len(x.shape) - 2, call.shape[2:]
         kernel = each_dimension(given["kernel_size"], dims)
         stride = each_dimension(given["stride"] or given["kernel_size"], dims)
         padding, dilation = each_dimension(given["padding"], dims), each_dimension(given.get("dilation", 1), dims)
@@ -33,15 +32,14 @@ def pool(kind: str) -> Callable[[Call], Op]:
                     "divides by a number that changes at the border.", "Use count_include_pad=True, ceil_mode=False."
                 )
             del attributes["dilation"]
-        return Op(kind, call.name, call.where, [x.name], tuple(result.shape[1:]), attributes)
+        return made(call, kind, [x], attributes=attributes)
 
     return rule
 
 
 def adaptive(kind: str) -> Callable[[Call], Op]:
     def rule(call: Call) -> Op:
-        result = call.result[0] if isinstance(call.result, tuple) else call.result
-        size, out = call.input.shape[2:], tuple(result.shape[2:])
+        size, out = call.input.shape[2:], call.shape[2:]
         if any(n % o for n, o in zip(size, out, strict=True)):
             raise call.refuse(f"pools {size} to {out}, in windows of different sizes.", "Choose a divisor of the size.")
         return _even_pool(call, kind, out)
@@ -60,7 +58,7 @@ def _even_pool(call: Call, kind: str, out: tuple[int, ...]) -> Op:
 
 def upsample(call: Call) -> Op | Value:
     """Nearest-neighbour upsampling by whole factors."""
-    x, out = call.input, tuple(call.result.shape[2:])
+    x, out = call.input, call.shape[2:]
     size = x.shape[2:]
     mode = call.operator.removeprefix("_").removeprefix("upsample_")
     if "nearest" not in mode or any(o % n for n, o in zip(size, out, strict=True)):
