@@ -1,5 +1,7 @@
 """Bit operations of one inference. Source: UNIQ, arXiv 1804.10969."""
 
+from math import log2, prod
+
 import torch
 from torch import Tensor
 
@@ -21,8 +23,15 @@ def bit_operations(layer: LayerUse, network: Network) -> Tensor:
     return fan_in * a_position * layer.positions
 
 
+def of_pairs(layer: LayerUse, network: Network) -> Tensor:
+    """(), the same of products of two activations, the second of which stands for the weights."""
+    first, second = (network.tensors[name].mean_bits for name in layer.inputs)
+    added = prod(layer.kernel)
+    return layer.out_elements * added * (first * second + first + second + log2(added))
+
+
 # UNIQ counts convolutions and linear layers; elementwise operators and pools are no part of the figure.
-RULES: Rules = {Work.PRODUCTS: bit_operations, **dict.fromkeys(WITHOUT_PRODUCTS, nothing)}
+RULES: Rules = {Work.PRODUCTS: bit_operations, Work.PAIRS: of_pairs, **dict.fromkeys(WITHOUT_PRODUCTS, nothing)}
 
 
 class Bops:

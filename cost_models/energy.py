@@ -18,6 +18,7 @@ from math import prod
 
 from torch import Tensor
 
+from cost_models.flash import EXPONENTIAL_BYTES
 from cost_models.layer import LayerUse, Network
 from cost_models.rules import Rules, nothing, summed, total
 from search.integer.operators import Work
@@ -52,11 +53,24 @@ def pool(layer: LayerUse, network: Network) -> Tensor:
     return ADD_32_PJ * prod(layer.kernel) * layer.out_elements
 
 
+def pairs(layer: LayerUse, network: Network) -> Tensor:
+    """(), each element is a sum of products of two activations."""
+    first, second = (network.tensors[name].mean_bits for name in layer.inputs)
+    return layer.out_elements * prod(layer.kernel) * (PRODUCT_PJ * first * second + ADD_32_PJ)
+
+
+def reduce(layer: LayerUse, network: Network) -> Tensor:
+    """(), each element is squared or looked up, added up twice, and scaled by what came of that."""
+    return (2 * MULTIPLY_8_PJ + 2 * ADD_32_PJ) * layer.out_elements
+
+
 RULES: Rules = {
     Work.PRODUCTS: accumulate,
     Work.SUM: add,
     Work.PRODUCT: multiply,
     Work.WINDOW: pool,
+    Work.PAIRS: pairs,
+    Work.REDUCTION: reduce,
     # No arithmetic: what they read and write is counted with the tensors, a table with its entries.
     **dict.fromkeys((Work.LOOK_UP, Work.COPY, Work.NOTHING), nothing),
 }
@@ -78,9 +92,14 @@ def activation_bits(network: Network) -> Tensor:
 
 
 def table_bits(network: Network) -> Tensor:
-    """(), bits looked up in activation tables: one entry for each element of the output."""
+    """(), bits looked up in tables: one entry for each element of the output."""
     looked_up = [layer for layer in network.layers if layer.table_entries]
-    return total(network.weighed(layer, layer.out_elements * layer.mean_out_bits) for layer in looked_up)
+    return total(network.weighed(layer, layer.out_elements * _entry_bits(layer)) for layer in looked_up)
+
+
+def _entry_bits(layer: LayerUse) -> Tensor | int:
+    """(), bits of an entry of a table of exponentials, or of codes of the output."""
+    return 8 * EXPONENTIAL_BYTES if layer.operator.exponentiates else layer.mean_out_bits
 
 
 class Energy:

@@ -11,6 +11,7 @@ from search.integer.operators import Count
 BIAS_BYTES = 4  # int32
 MULTIPLIER_BYTES = 2  # int16
 SHIFT_BYTES = 1  # uint8
+EXPONENTIAL_BYTES = 2  # uint16
 WIDTHS_A_BYTE = 2  # 4-bit nibbles
 
 
@@ -30,7 +31,7 @@ def stored_weights(layer: LayerUse) -> Tensor:
 def small_constants(layer: LayerUse) -> Tensor | float:
     """(), bytes of biases, multipliers and shifts, as many as the operator's specification says."""
     operator, inputs = layer.operator, len(layer.inputs)
-    stored = {operator.multipliers: 0, operator.shifts: 0, Count.CHANNELS: BIAS_BYTES if operator.weighted else 0}
+    stored = {operator.multipliers: 0, operator.shifts: 0, Count.CHANNELS: BIAS_BYTES if operator.biased else 0}
     stored[operator.multipliers] += MULTIPLIER_BYTES
     stored[operator.shifts] += SHIFT_BYTES
     alike = float(stored.get(Count.ONE, 0) + inputs * stored.get(Count.INPUTS, 0))
@@ -39,12 +40,23 @@ def small_constants(layer: LayerUse) -> Tensor | float:
 
 def table_bytes(layer: LayerUse) -> Tensor:
     """(), bytes of the activation table: an entry takes one byte, or two where the output has more than 8 bits."""
-    entry_bytes = layer.out_share.new_tensor([1 if bits <= 8 else 2 for bits in layer.out_bits])
-    return layer.table_entries * (layer.out_share @ entry_bytes)
+    if layer.operator.exponentiates:
+        return layer.out_channels.new_tensor(EXPONENTIAL_BYTES) * layer.table_entries
+    return layer.table_entries * _code_bytes(layer)
+
+
+def _code_bytes(layer: LayerUse) -> Tensor:
+    """(), bytes of a code of the output that is stored in flash."""
+    return layer.out_share @ layer.out_share.new_tensor([1 if bits <= 8 else 2 for bits in layer.out_bits])
+
+
+def stored_codes(layer: LayerUse) -> Tensor:
+    """(), bytes of a constant in the graph."""
+    return layer.out_elements * _code_bytes(layer)
 
 
 class Flash:
-    """Bytes of packed weights, widths, biases, multipliers, shifts and tables."""
+    """Bytes of packed weights, widths, biases, multipliers, shifts, tables and constants in the graph."""
 
     name = "flash_bytes"
     unit = "B"
@@ -56,4 +68,5 @@ class Flash:
         constants = total(network.weighed(layer, small_constants(layer)) for layer in layers)
         weights = total(stored_weights(layer) * network.stored(layer) for layer in network.weight_owners)
         tables = total(network.weighed(layer, table_bytes(layer)) for layer in layers if layer.table_entries)
-        return constants + weights + tables
+        codes = total(network.weighed(layer, stored_codes(layer)) for layer in layers if layer.operator.stored)
+        return constants + weights + tables + codes

@@ -19,8 +19,9 @@ class Latency:
     def __init__(self, target: Target) -> None:
         self.target = target
         self.source = f"{target.cycles_per_mac_source}; {target.cycles_per_element_source}"
-        by_element: Rules = dict.fromkeys((*ELEMENTWISE, Work.WINDOW, Work.COPY), self.element_cycles)
-        self._rules: Rules = {Work.PRODUCTS: self.mac_cycles, **by_element, Work.NOTHING: nothing}
+        by_element: Rules = dict.fromkeys((*ELEMENTWISE, Work.WINDOW, Work.REDUCTION, Work.COPY), self.element_cycles)
+        products: Rules = {Work.PRODUCTS: self.mac_cycles, Work.PAIRS: self.pair_cycles}
+        self._rules: Rules = {**products, **by_element, Work.NOTHING: nothing}
 
     def __call__(self, network: Network) -> Tensor:
         """(), cycles; differentiable in channels, widths and activation shares.
@@ -36,6 +37,11 @@ class Latency:
         rows = [[self._cycles_a_mac(layer, f"{kind}/a{a}w{w}") for w in layer.weight_bits] for a in layer.in_bits]
         a_product = layer.in_share @ layer.in_share.new_tensor(rows) @ layer.out_per_width
         return layer.fan_in * a_product * layer.positions
+
+    def pair_cycles(self, layer: LayerUse, network: Network) -> Tensor:
+        """(), products of two activations cost what those of a linear layer with 8-bit weights cost."""
+        rows = [self._cycles_a_mac(layer, f"linear/a{a}w8") for a in layer.in_bits]
+        return layer.out_elements * prod(layer.kernel) * (layer.in_share @ layer.in_share.new_tensor(rows))
 
     def _cycles_a_mac(self, layer: LayerUse, key: str) -> float:
         target = self.target
@@ -64,4 +70,4 @@ def kernel_kind(layer: LayerUse) -> str:
         return "depthwise"
     taps = prod(layer.kernel) if layer.taps is None else layer.taps
     plain = layer.kernel and (layer.groups == 1 or layer.depthwise)
-    return "pointwise" if plain and bool(taps == 1) else layer.op
+    return "pointwise" if plain and bool(taps == 1) else layer.operator.priced_as or layer.op

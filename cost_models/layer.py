@@ -84,13 +84,13 @@ class LayerUse:
 
     @property
     def positions(self) -> int:
-        """Spatial positions of the output, at each of which a weight is used once."""
-        return prod(self.out_size)
+        """Spatial positions at each of which a weight is used once: of the output, mostly."""
+        return prod(self.in_size if self.operator.spreads else self.out_size)
 
     @property
     def out_elements(self) -> Tensor:
         """(), elements of the output tensor."""
-        return self.out_channels * self.positions
+        return self.out_channels * prod(self.out_size)
 
     @property
     def channel_bits(self) -> Tensor:
@@ -116,6 +116,7 @@ class TensorUse:
     elements: Tensor  # (), float64, differentiable
     bits: tuple[int, ...]
     share: Tensor  # (n_bits,), sums to 1
+    in_flash: bool = False  # it is a constant, and takes no RAM
 
     @property
     def mean_bits(self) -> Tensor:

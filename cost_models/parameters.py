@@ -9,10 +9,19 @@ from search.integer.operators import Work
 
 def biases(layer: LayerUse, network: Network) -> Tensor:
     """(), one a channel. A second call of shared weights has biases of its own, which hold its input's zero point."""
-    return layer.out_channels
+    return layer.out_channels if layer.operator.biased else layer.out_channels * 0
 
 
-RULES: Rules = {Work.PRODUCTS: biases, **dict.fromkeys(WITHOUT_PRODUCTS, nothing)}
+def constants(layer: LayerUse, network: Network) -> Tensor | float:
+    """(), elements of a constant in the graph."""
+    return layer.out_elements if layer.operator.stored else 0.0
+
+
+RULES: Rules = {
+    **dict.fromkeys((*WITHOUT_PRODUCTS, Work.PAIRS), nothing),
+    **dict.fromkeys((Work.PRODUCTS, Work.REDUCTION), biases),
+    Work.NOTHING: constants,
+}
 
 
 class Parameters:

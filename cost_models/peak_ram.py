@@ -66,9 +66,11 @@ def _live(network: Network, picks: Picks, plans: dict[tuple[tuple[str, int], ...
 
 
 def _sizes(network: Network) -> Tensor:
-    """(n_tensors,), bytes of the network's inputs and each layer's output: ceil(elements * E[bits] / 8)."""
+    """(n_tensors,), RAM of the network's inputs and each layer's output: ceil(elements * E[bits] / 8)."""
     names = [*network.inputs, *(layer.output for layer in network.layers)]
-    return ceil(torch.stack([network.tensors[name].total_bits for name in names]) / 8)
+    sizes = ceil(torch.stack([network.tensors[name].total_bits for name in names]) / 8)
+    in_flash = [network.tensors[name].in_flash for name in names]
+    return sizes * ~torch.tensor(in_flash, device=sizes.device) if any(in_flash) else sizes
 
 
 def live_bytes(network: Network, picks: Picks | None = None) -> Tensor:

@@ -12,7 +12,7 @@ from search.integer.operators import Work
 Rule = Callable[[LayerUse, Network], Tensor | float]
 Rules = Mapping[Work | str, Rule]  # key: the name of an operator that is special, or the work that operators do
 
-WITHOUT_PRODUCTS = (Work.SUM, Work.PRODUCT, Work.WINDOW, Work.LOOK_UP, Work.COPY, Work.NOTHING)
+WITHOUT_PRODUCTS = (Work.SUM, Work.PRODUCT, Work.WINDOW, Work.REDUCTION, Work.LOOK_UP, Work.COPY, Work.NOTHING)
 
 
 class CostModel(Protocol):

@@ -14,7 +14,7 @@ from spaces.decisions.selection import Selection
 from spaces.decisions.selector import Selector
 from spaces.quantizers import ActivationChoice
 from spaces.quantizers.activation import Quantizer
-from spaces.spec import SpaceSpec
+from spaces.spec import BlockSpec, SpaceSpec
 
 FLOAT_BITS = 32
 
@@ -65,6 +65,7 @@ class _NetworkDescription:
         self.alpha = counts.new_ones(1) if gates is None else gates * space.selector.copies().double()
         self.channels = dict(zip(self.spec.slots, (counts @ self.alpha).unbind(), strict=True))
         self.shapes = self.spec.shapes
+        self.in_flash = {block.name for block in self.spec.blocks if block.operator.stored}
         self.precisions = self._precisions(counts.new_ones(1))
 
     def network(self) -> Network:
@@ -96,11 +97,11 @@ class _NetworkDescription:
         spatial = prod(shape[1:])
         elements = self.channels[name] * spatial if spatial != 1 else self.channels[name]
         precision = self.precisions[name]
-        return TensorUse(name, elements, precision.widths, precision.share)
+        return TensorUse(name, elements, precision.widths, precision.share, name in self.in_flash)
 
     def _layer(self, block: Block) -> LayerUse:
         spec = block.spec
-        source = spec.inputs[0]
+        source = spec.inputs[0] if spec.inputs else block.name
         weights = self._widths_of_weights(block)
         read, written = self.precisions[source], self.precisions[block.name]
         return LayerUse(
@@ -110,7 +111,7 @@ class _NetworkDescription:
             taps=self._taps(block),
             in_channels=self.channels[source],
             out_channels=self.channels[block.name],
-            kernel=tuple(spec.attributes.get("kernel", ())),
+            kernel=self._window(spec),
             groups=spec.attributes.get("groups", 1),
             in_size=tuple(self.shapes[source][1:]),
             out_size=tuple(self.shapes[block.name][1:]),
@@ -130,7 +131,10 @@ class _NetworkDescription:
 
     def _taps(self, block: Block) -> Tensor | int:
         mask = block.weights.tap_mask(self.selection.share) if block.weights is not None else None
-        return prod(block.spec.attributes.get("kernel", ())) if mask is None else mask.sum().to(self.alpha)
+        return prod(self._window(block.spec)) if mask is None else mask.sum().to(self.alpha)
+
+    def _window(self, spec: BlockSpec) -> tuple[int, ...]:
+        return spec.operator.window(spec.attributes, [self.shapes[name] for name in spec.inputs])
 
     def _widths_of_weights(self, block: Block) -> ChannelWidths:
         weights, out = block.weights, self.channels[block.name]
@@ -169,5 +173,6 @@ def _mixture(parts: Sequence[Precision], share: Tensor) -> Precision:
 def _table_entries(block: Block, read: Precision) -> Tensor | int:
     if block.pre is not None:
         return 1 << TABLE_BITS
-    looks_up = block.spec.operator.looks_up
+    operator = block.spec.operator
+    looks_up = operator.looks_up or operator.exponentiates
     return read.share @ read.share.new_tensor([2**bits for bits in read.widths]) if looks_up else 0

@@ -24,6 +24,8 @@ class Options:
         time: 1-D convolutions (patterns of fnmatch) whose receptive field and dilation are open.
         pattern: of the weights, "2:4", "columns", "channels", "blocks 4x4" or "weights", see spaces.patterns.
         exclude: layers (patterns of fnmatch) that keep their channels and get the highest precision.
+        drop_softmax: whether a softmax or log-softmax over the channels that ends the network is left out. What the
+            largest output is stays the same, and a program that only asks for it is smaller.
         mode, temperature: of the precision choices, see Choice.
         hysteresis, trainable_threshold: of the gates, see Gate.
         input_grid: step and zero point of the inputs' codes where these have 8 bits, such as those of raw bytes; they
@@ -39,6 +41,7 @@ class Options:
     time: Sequence[str] = ()
     pattern: str = ""
     exclude: Sequence[str] = ()
+    drop_softmax: bool = False
     mode: str = "hard"
     temperature: float = 1.0
     hysteresis: float = 0.0

@@ -3,13 +3,15 @@
 import copy
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from spaces.blocks.constant import ConstantBlock
 from spaces.blocks.norm import Norm
 from spaces.graph.description import described
+from spaces.graph.ending import ended
 from spaces.graph.errors import UnsupportedNetwork
 from spaces.graph.fuse import fuse, operators
 from spaces.graph.op import NormNumbers, Op
@@ -44,19 +46,19 @@ def searchable(
     given = (example_input,) if isinstance(example_input, Tensor) else tuple(example_input)
     model, examples = plain(model), [x.detach().cpu().float() for x in given]
     trace = traced(model, examples)
-    ops, outputs, notes = operators(trace)
-    blocks, outputs = fuse(ops, outputs)
+    read = operators(trace, options.drop_softmax)
+    blocks, outputs = fuse(read.ops, read.outputs)
     inputs = {value.name: value.shape[1:] for value in trace.inputs}
-    space = Space(described(name, blocks, inputs, outputs, options, notes))
+    space = Space(described(name, blocks, inputs, outputs, options, read.notes))
     _inherit(space, blocks)
-    _check_same(space, model, examples)
+    _check_same(space, model, examples, read.left_out)
     for layer, reason in space.spec.left_alone.items():
         log.info("left alone: %s (%s)", layer, reason)
     return space
 
 
 @torch.no_grad()
-def _check_same(space: Space, model: nn.Module, examples: Sequence[Tensor]) -> None:
+def _check_same(space: Space, model: nn.Module, examples: Sequence[Tensor], left_out: Sequence[str]) -> None:
     """Refuses a Space that computes something else than the model, on any branch. No rule is trusted blindly."""
     branches = [choice for name, choice in space.choices.items() if space.spec.choices[name].branches]
     with space.running(training=False):
@@ -67,7 +69,8 @@ def _check_same(space: Space, model: nn.Module, examples: Sequence[Tensor]) -> N
             for choice in branches:
                 choice.fix((min(pick, len(choice.options) - 1),))
             wanted, found = (f(*[x.clone() for x in examples]) for f in (model, space))
-            if not _close(_in_a_tuple(wanted), _in_a_tuple(found)):
+            found = ended(_in_a_tuple(found), left_out)
+            if not _close(_in_a_tuple(wanted), found):
                 exact = _in_double(model, examples)
                 for one, other, right in zip(*map(_in_a_tuple, (wanted, found, exact)), strict=True):
                     _refuse_difference(type(model).__name__, one, other, right)
@@ -114,12 +117,14 @@ def _refuse_difference(name: str, wanted: Tensor, found: Tensor, exact: Tensor) 
 @torch.no_grad()
 def _inherit(space: Space, blocks: list[Op]) -> None:
     """Copies the model's numbers."""
-    for op in blocks:
+    for place, op in enumerate(blocks):
         if op.weights and op.weight is not None:
             weights = space.weights[op.weights]
             weights.weight.copy_(op.weight)
             if op.bias is not None and weights.bias is not None:
                 weights.bias.copy_(op.bias)
+        if op.values is not None:
+            cast(ConstantBlock, space.blocks[place]).values.copy_(op.values)
         if op.norm and op.norm_numbers is not None:
             _copy_norm(op.norm_numbers, space.norms[op.norm])
 

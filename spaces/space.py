@@ -139,7 +139,7 @@ class Space(nn.Module):
             cast(ActivationQuantizer, quantizer).inherit(old.quantizers[tensor])
         blocks = {block.name: block for block in old.blocks}
         for block in self.blocks:
-            block.inherit(blocks[block.name])
+            block.inherit(blocks[block.name], plan.channels[block.name])
 
     # Modes
 
@@ -228,7 +228,8 @@ class Space(nn.Module):
         values = {name: entered(x, self.quantizer(name), selection, self.training) for name, x in each}
         for block in self.blocks:
             if schedule.runs(block.spec, selection.paths):
-                values[block.name] = block(selection, *[values.get(name) for name in block.spec.inputs])
+                made = block(selection, *[values.get(name) for name in block.spec.inputs])
+                values[block.name] = made if block.spec.inputs else made.expand(len(inputs[0]), *made.shape[1:])
             for name in () if keep else schedule.dead[block.name]:
                 values.pop(name, None)
         return values

@@ -8,10 +8,12 @@ from torch import Tensor
 
 from search.errors import UsageError
 from search.integer.operators import Operator, operator
+from search.integer.shapes import repeated
 
-VERSION = 4
-NOTHING_FROZEN = 3  # the version before, whose fields are among those of this one
-ONE_INPUT_ONE_OUTPUT = 2  # the version before that; both are read
+VERSION = 5
+FLATTENED = 4  # the version before, in which reshape was called flatten, and upsample stood for some of what take is
+NOTHING_FROZEN = 3  # the version before that, whose fields are among those of the one behind it
+ONE_INPUT_ONE_OUTPUT = 2  # and before; all are read
 
 
 @dataclass
@@ -24,6 +26,7 @@ class BlockSpec:
         activation: a name in spaces.blocks.activations.ACTIVATIONS and its arguments.
         when: the block runs if each of these choices of branches takes this option.
         depthwise: whether each output channel reads one input channel, so that groups go with the channels.
+        frozen: whether no training changes the values of a constant in the graph.
     """
 
     name: str
@@ -36,6 +39,7 @@ class BlockSpec:
     activation: tuple[str, dict[str, Any]] = ("none", {})
     when: tuple[tuple[str, int], ...] = ()
     depthwise: bool = False
+    frozen: bool = False
 
     @property
     def operator(self) -> Operator:
@@ -160,11 +164,11 @@ class SpaceSpec:
 
     @staticmethod
     def from_json(document: dict[str, Any]) -> "SpaceSpec":
-        """Raises UsageError for a description of another version than this one and the two before."""
+        """Raises UsageError for a description of another version than this one and the three before."""
         if document.get("version") == ONE_INPUT_ONE_OUTPUT:
             document = _of_this_version(document)
-        if document.get("version") == NOTHING_FROZEN:
-            document = {**document, "version": VERSION}
+        if document.get("version") in (NOTHING_FROZEN, FLATTENED):
+            document = {**document, "blocks": _renamed(document), "version": VERSION}
         if document.get("version") != VERSION:
             raise UsageError(
                 f"space: description has version {document.get('version')}; this picojoule reads "
@@ -192,7 +196,22 @@ def _of_this_version(document: dict[str, Any]) -> dict[str, Any]:
     ]
     rest = {key: value for key, value in document.items() if key not in ("input", "output", "input_shape")}
     ends = {"inputs": [document["input"]], "outputs": [document["output"]], "input_shapes": [document["input_shape"]]}
-    return {**rest, **ends, "blocks": blocks, "version": VERSION}
+    return {**rest, **ends, "blocks": blocks, "version": FLATTENED}
+
+
+def _renamed(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The blocks of a version before, whose operators had other names."""
+    shapes = dict(zip(document["inputs"], document["input_shapes"], strict=True))
+    shapes |= {block["name"]: block["shape"] for block in document["blocks"]}
+    blocks = []
+    for block in document["blocks"]:
+        if block["op"] == "flatten":
+            block = {**block, "op": "reshape", "attributes": {"shape": list(block["shape"])}}
+        elif block["op"] == "upsample":
+            factors = repeated(shapes[block["inputs"][0]], block["attributes"])
+            block = {**block, "op": "take", "attributes": factors}
+        blocks.append(block)
+    return blocks
 
 
 def _pairs(listed: list[tuple[str, int]]) -> tuple[tuple[str, int], ...]:

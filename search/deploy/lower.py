@@ -1,5 +1,6 @@
 """From a decided Space to a Program of integers. The overflow bound of every layer is checked on the way."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,10 +50,9 @@ def lower(
         )
         raise LoweringError(f"space '{space.name}': cannot be lowered, {what}. Decide it, and quantize it.")
     constants: Constants = {}
+    tensors = {name: _tensor(space, name, shape) for name, shape in space.spec.shapes.items()}
     with space.running(training=False):
-        nodes = tuple(_node(space, block, constants) for block in space.blocks)
-    shapes = space.spec.shapes
-    tensors = {name: _tensor(space, name, shape) for name, shape in shapes.items()}
+        nodes = tuple(_node(block, tensors, constants) for block in space.blocks)
     program = Program(
         inputs=space.spec.inputs,
         outputs=space.spec.outputs,
@@ -77,7 +77,7 @@ def _tensor(space: Space, name: str, shape: tuple[int, ...]) -> TensorInfo:
     return TensorInfo(tuple(shape), quantizer.bits, scale, quantizer.zero_point)
 
 
-def _node(space: Space, block: Block, constants: Constants) -> Node:
+def _node(block: Block, tensors: Mapping[str, TensorInfo], constants: Constants) -> Node:
     spec = block.spec
     attributes = dict(spec.attributes)
     roles: dict[str, str] = {}
@@ -87,11 +87,16 @@ def _node(space: Space, block: Block, constants: Constants) -> Node:
         attributes |= {"zero_point": folded.zero_point, "clip": list(folded.clip)}
         if spec.operator.weighted:
             attributes |= _weights(block, folded, constants, roles)
+        elif spec.operator.biased:
+            assert folded.bias is not None  # as of every operator with a bias
+            _store(constants, roles, block.name, "bias", _array(folded.bias, np.int32))
+        if spec.operator.bound is not None:
+            _refuse_overflow(block.name, _bound(block, folded, [tensors[name] for name in spec.inputs]))
         _store(constants, roles, block.name, "multiplier", _array(folded.multiplier, np.int16))
         _store(constants, roles, block.name, "shift", _array(folded.shift, np.uint8))
-    table = block.table()
-    if table is not None:
-        _store(constants, roles, block.name, "table", _array(table, np.uint8 if block.output.bits <= 8 else np.uint16))
+    table, code = block.table(), np.uint8 if block.output.bits <= 8 else np.uint16
+    for role, values in {**({} if table is None else {"table": table}), **block.extra_constants()}.items():
+        _store(constants, roles, block.name, role, _array(values, np.uint16 if role == "exponentials" else code))
     return Node(
         name=block.name,
         op=spec.op,
@@ -100,6 +105,24 @@ def _node(space: Space, block: Block, constants: Constants) -> Node:
         attributes=attributes,
         constants=roles,
     )
+
+
+def _bound(block: Block, folded: Folded, sources: Sequence[TensorInfo]) -> int:
+    """What the magnitude of no sum of a block without weights exceeds."""
+    assert block.spec.operator.bound is not None  # of those that are asked
+    try:
+        sums = block.spec.operator.bound(block.spec.attributes, sources)
+    except ValueError as error:
+        raise LoweringError(f"block '{block.name}': {error}. Fewer elements, or fewer bits there.") from error
+    return sums + (0 if folded.bias is None else int(folded.bias.abs().max()))
+
+
+def _refuse_overflow(name: str, bound: int) -> None:
+    if bound > INT32_MAX:
+        raise LoweringError(
+            f"block '{name}': a sum could reach {bound}, over int32's {INT32_MAX}. Fewer inputs a channel, fewer "
+            "bits, or a larger batch-norm scale there."
+        )
 
 
 def _store(constants: Constants, roles: dict[str, str], owner: str, role: str, value: Array) -> None:
@@ -125,11 +148,7 @@ def _weights(block: Block, folded: Folded, constants: Constants, roles: dict[str
     source = block.sources[0]
     bias = constant.cpu() - source.zero_point * rows.sum(1)
     bound = largest_sum(rows.numpy(), bias.numpy(), 2**source.bits - 1)
-    if bound > INT32_MAX:
-        raise LoweringError(
-            f"block '{block.name}': a sum could reach {bound}, over int32's {INT32_MAX}. Fewer inputs a channel, fewer "
-            "bits, or a larger batch-norm scale there."
-        )
+    _refuse_overflow(block.name, bound)
     _store(constants, roles, weights.name, "weight", pack_rows(rows.numpy().astype(np.int8), widths))
     uniform = len(set(widths.tolist())) == 1
     if not uniform:

@@ -179,7 +179,7 @@ class PreparedNode:
         """Codes (*spatial, n, c) of the inputs to those of the output."""
         channels, *spatial = self._info.shape
         out = np.empty((*spatial, images, channels), self._info.dtype)
-        largest = max(out.size, *(codes.size for codes in inputs))
+        largest = max([out.size, *(codes.size for codes in inputs)])
         strips = 1 if self._operator.whole else -(-largest // self._strip)
         lines = -(-len(out) // strips)  # alike, or the last strip would cost as much for a line
         for start in range(0, len(out), lines):

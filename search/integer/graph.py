@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.errors import PicojouleError
-from search.integer.operators import Count, Operator, operator
+from search.integer.operators import Count, Operator, Work, operator
 from search.integer.packing import unpack_rows, unpack_widths
 
 Array = NDArray[Any]
@@ -120,6 +120,19 @@ class Graph:
             raise ValueError(f"node '{node.name}' ({node.op}) has no weights.")
         return node.operator.fan_in(node.attributes, self.tensors[node.inputs[0]].shape)
 
+    def products(self, node: Node) -> int:
+        """Products of a node: of weights and codes, or of codes and codes."""
+        output = self.tensors[node.output].shape
+        if node.operator.work is Work.PAIRS:
+            return prod(output) * prod(
+                node.operator.window(node.attributes, [self.tensors[n].shape for n in node.inputs])
+            )
+        if not node.operator.weighted:
+            return 0
+        places = self.tensors[node.inputs[0]].shape[1:] if node.operator.spreads else output[1:]
+        rows = output[0] if node.operator.convolves else prod(output)
+        return self.fan_in(node) * rows * (prod(places) if node.operator.convolves else 1)
+
     def widths(self, node: Node) -> Array:
         """Bits of each output channel of a node that has weights: (channels,), uint8."""
         channels = self.constant(node, "bias").size
@@ -145,5 +158,7 @@ def largest_sum(weights: Array, bias: Array, largest_code: int) -> int:
         bias: (channels,).
         largest_code: of the input.
     """
-    magnitudes = np.abs(weights.astype(np.int64)).sum(axis=1) * largest_code + np.abs(bias.astype(np.int64))
+    magnitudes = np.abs(weights.astype(np.int16)).sum(axis=1, dtype=np.int64) * largest_code + np.abs(
+        bias.astype(np.int64)
+    )
     return int(magnitudes.max())

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from search.errors import PicojouleError
-from search.integer import shapes
+from search.integer import bounds, shapes
 from search.integer.shapes import Attributes, Shape
-from search.kinds import Kind, listed, whole
+from search.kinds import FINITE, TRUTH, WHOLE, Kind, listed, whole
 
 
 class UnknownOperator(PicojouleError, NotImplementedError):
@@ -26,9 +26,26 @@ class Work(Enum):
     SUM = auto()  # one element of each input, added up
     PRODUCT = auto()  # one element of each input, multiplied
     WINDOW = auto()  # each element of a window, added or compared
+    PAIRS = auto()  # elements of one input times elements of another, added up
+    REDUCTION = auto()  # statistics of its neighbours along some axes, and a function of them and the element
     LOOK_UP = auto()  # an entry of a table
     COPY = auto()  # an element of an input, moved and perhaps scaled
-    NOTHING = auto()  # no code runs: the output lies where an input lies
+    NOTHING = auto()  # no code runs: the output lies where an input lies, or in flash
+
+
+class Channels(Enum):
+    """Where the channels of the output come from."""
+
+    SAME = auto()  # each from the channel at its place in the inputs
+    WEIGHTS = auto()  # weights make them
+    STACKED = auto()  # those of the inputs, one behind another along the attribute "axis"
+    PICKED = auto()  # those of one of the inputs, which a decision picks
+    RESHAPED = auto()  # the elements in row-major order under another shape
+    TAKEN = auto()  # by the attribute "indices"
+    PERMUTED = auto()  # by the attribute "axes"
+    CONTRACTED = auto()  # as SAME; or gone, where they are added up
+    REDUCED = auto()  # as SAME, but all of them matter to each where the attribute "axes" names the channels
+    OWN = auto()  # they are stored
 
 
 class Count(Enum):
@@ -43,6 +60,7 @@ class Count(Enum):
 LARGEST = 2**31 - 1
 SIZES = listed(whole(1, LARGEST))
 PAIR = Kind("[before, after]", lambda value: listed(whole(0, LARGEST)).holds(value) and len(value) == 2)
+PLACES = listed(whole(0, LARGEST))
 WINDOW = {"kernel": SIZES, "stride": SIZES, "padding": listed(PAIR)}
 DILATION = {"dilation": SIZES}  # 1 where a node states none
 ELEMENTWISE = (Work.SUM, Work.PRODUCT, Work.LOOK_UP)
@@ -59,16 +77,24 @@ class Operator:
         work: what one element of the output takes.
         attributes: name -> kind, of those that a node has beside those that follow from its traits.
         optional: the same, of those that a node may have.
+        window: (attributes, input shapes) -> sizes whose product is the number of elements, of each input, that an
+            element of the output is made of; () where that is one.
         fan_in: (attributes, input shape) -> weights of one output channel; None: it has no weights. What has weights
             has a bias a channel.
+        bound: (attributes, inputs) -> what the magnitude of no sum exceeds, its bias apart; None: that follows from
+            weights, or every sum of codes is small enough.
         multipliers, shifts: how many of each it stores to requantize its sums; none where it keeps codes.
         keeps_codes: the output has the bits, scale and zero point of its first input, so nothing is requantized.
         aliases: the output is its first input's memory under another shape.
-        picks: the output is one of the inputs, which a decision picks. It is in no Program: deciding resolves it.
-        stacks: the output's channels are those of its inputs, one behind another.
+        channels: where those of the output come from. What picks an input is in no Program: deciding resolves it.
         fuses_activation: an activation behind it becomes part of it.
+        fuses_norm: a norm behind it becomes part of it.
+        pads_zeros: it takes over zeros around its input, by its attribute "padding".
+        spreads: its weights are used once at each place of its input, not of its output.
+        exponentiates: it has a table of exponentials.
+        stored: its output lies in flash. It has no inputs.
         channel_axis: of the output, without the batch.
-        priced_as: the key of a target's cycles an element; "": the operator's own name.
+        priced_as: the key of a target's cycles, an element or a product; "": the operator's own name.
     """
 
     arity: int | None
@@ -76,21 +102,37 @@ class Operator:
     work: Work
     attributes: Mapping[str, Kind] = field(default_factory=dict)
     optional: Mapping[str, Kind] = field(default_factory=dict)
+    window: Callable[[Attributes, Sequence[Shape]], Shape] = shapes.kernel
     fan_in: Callable[[Attributes, Shape], int] | None = None
+    bound: Callable[[Attributes, Sequence[bounds.Source]], int] | None = None
     multipliers: Count = Count.NONE
     shifts: Count = Count.NONE
     keeps_codes: bool = False
     aliases: bool = False
-    picks: bool = False
-    stacks: bool = False
+    channels: Channels = Channels.SAME
     fuses_activation: bool = False
+    fuses_norm: bool = False
+    pads_zeros: bool = False
+    spreads: bool = False
+    exponentiates: bool = False
+    stored: bool = False
     channel_axis: int = 0
     priced_as: str = ""
 
     @property
     def weighted(self) -> bool:
-        """Whether it has weights, and with them a bias, a multiplier and a shift a channel."""
+        """Whether it has weights."""
         return self.fan_in is not None
+
+    @property
+    def biased(self) -> bool:
+        """Whether it has a bias, a multiplier and a shift a channel."""
+        return self.multipliers is Count.CHANNELS
+
+    @property
+    def picks(self) -> bool:
+        """Whether the output is one of the inputs, which a decision picks."""
+        return self.channels is Channels.PICKED
 
     @property
     def convolves(self) -> bool:
@@ -120,19 +162,39 @@ OPERATORS: dict[str, Operator] = {
         work=Work.PRODUCTS,
         attributes=WINDOW | {"groups": whole(1, LARGEST)},
         optional=DILATION,
+        channels=Channels.WEIGHTS,
         fan_in=shapes.convolution_fan_in,
         multipliers=Count.CHANNELS,
         shifts=Count.CHANNELS,
         fuses_activation=True,
+        fuses_norm=True,
+        pads_zeros=True,
+    ),
+    "conv_transpose": Operator(
+        arity=1,
+        output_shape=shapes.transposed_convolution,
+        work=Work.PRODUCTS,
+        attributes=WINDOW | {"groups": whole(1, LARGEST)},
+        optional=DILATION,
+        channels=Channels.WEIGHTS,
+        fan_in=shapes.convolution_fan_in,
+        multipliers=Count.CHANNELS,
+        shifts=Count.CHANNELS,
+        fuses_activation=True,
+        fuses_norm=True,
+        spreads=True,
+        priced_as="conv",
     ),
     "linear": Operator(
         arity=1,
         output_shape=shapes.linear,
         work=Work.PRODUCTS,
+        channels=Channels.WEIGHTS,
         fan_in=shapes.linear_fan_in,
         multipliers=Count.CHANNELS,
         shifts=Count.CHANNELS,
         fuses_activation=True,
+        fuses_norm=True,
         channel_axis=-1,
     ),
     "add": Operator(
@@ -158,7 +220,7 @@ OPERATORS: dict[str, Operator] = {
         attributes={"axis": whole(0, LARGEST)},
         multipliers=Count.INPUTS,
         shifts=Count.INPUTS,
-        stacks=True,
+        channels=Channels.STACKED,
         fuses_activation=True,
     ),
     "max_pool": Operator(
@@ -178,26 +240,83 @@ OPERATORS: dict[str, Operator] = {
         multipliers=Count.ONE,
         shifts=Count.ONE,
         fuses_activation=True,
+        pads_zeros=True,
     ),
-    # Copies of whole codes, which no target's table has a row for: at most the price of a concatenation, which scales.
-    "upsample": Operator(
+    "resample": Operator(
         arity=1,
-        output_shape=shapes.repetition,
+        output_shape=shapes.resampled,
+        work=Work.WINDOW,
+        attributes={"divisors": SIZES, "starts": listed(PLACES), "weights": listed(listed(listed(WHOLE)))},
+        multipliers=Count.ONE,
+        shifts=Count.ONE,
+        fuses_activation=True,
+        priced_as="avg_pool",
+        window=shapes.resampled_window,
+        bound=bounds.resampled,
+    ),
+    "matmul": Operator(
+        arity=2,
+        output_shape=shapes.product,
+        work=Work.PAIRS,
+        attributes={"axes": PLACES},
+        multipliers=Count.ONE,
+        shifts=Count.ONE,
+        channels=Channels.CONTRACTED,
+        window=shapes.contracted,
+        bound=bounds.product,
+        fuses_activation=True,
+    ),
+    "softmax": Operator(
+        arity=1,
+        output_shape=shapes.along,
+        work=Work.REDUCTION,
+        attributes={"axis": whole(0, LARGEST)},
+        channels=Channels.REDUCED,
+        exponentiates=True,
+    ),
+    "normalize": Operator(
+        arity=1,
+        output_shape=shapes.measured,
+        work=Work.REDUCTION,
+        attributes={"axes": PLACES, "groups": whole(1, LARGEST), "eps": FINITE, "centred": TRUTH},
+        multipliers=Count.CHANNELS,
+        shifts=Count.CHANNELS,
+        channels=Channels.REDUCED,
+        bound=bounds.measured,
+        fuses_activation=True,
+        fuses_norm=True,
+    ),
+    "constant": Operator(arity=0, output_shape=shapes.stated, work=Work.NOTHING, channels=Channels.OWN, stored=True),
+    # Copies of whole codes, which no target's table has a row for: at most the price of a concatenation, which scales.
+    "take": Operator(
+        arity=1,
+        output_shape=shapes.taken,
         work=Work.COPY,
-        attributes={"factor": SIZES},
+        attributes={"indices": listed(PLACES)},
         keeps_codes=True,
+        channels=Channels.TAKEN,
         priced_as="concat",
     ),
-    "flatten": Operator(
+    "permute": Operator(
+        arity=1,
+        output_shape=shapes.permuted,
+        work=Work.COPY,
+        attributes={"axes": PLACES},
+        keeps_codes=True,
+        channels=Channels.PERMUTED,
+        priced_as="concat",
+    ),
+    "reshape": Operator(
         arity=1,
         output_shape=shapes.reshape,
         work=Work.NOTHING,
         attributes={"shape": SIZES},
         keeps_codes=True,
         aliases=True,
+        channels=Channels.RESHAPED,
     ),
     "table": Operator(arity=1, output_shape=shapes.same, work=Work.LOOK_UP),
-    "select": Operator(arity=None, output_shape=shapes.same, work=Work.NOTHING, picks=True),
+    "select": Operator(arity=None, output_shape=shapes.same, work=Work.NOTHING, channels=Channels.PICKED),
 }
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 NARROWEST, WIDEST = 1, 8  # bits
+AT_ONCE = 1 << 18  # codes that are packed together, at most
 
 Bytes = NDArray[np.uint8]
 Codes = NDArray[np.int8]
@@ -48,7 +49,7 @@ def pack_rows(codes: NDArray[np.integer], widths: Bytes) -> Bytes:
     """
     packed = np.zeros(int(row_bytes(widths, codes.shape[1]).sum()), np.uint8)
     bound = np.maximum((1 << (widths.astype(np.int64) - 1)) - 1, 1)
-    magnitudes = np.abs(codes.astype(np.int64))
+    magnitudes = np.abs(codes.astype(np.int64) if codes.itemsize > 2 else codes.astype(np.int16))
     signs = (widths == 1)[:, None] & (magnitudes != 1)
     outside = np.flatnonzero(((magnitudes > bound[:, None]) | signs).any(axis=1))
     if outside.size:
@@ -60,6 +61,9 @@ def pack_rows(codes: NDArray[np.integer], widths: Bytes) -> Bytes:
         )
     for width, rows, places in _by_width(widths, codes.shape[1]):
         plain = codes[rows].astype(np.int8)
+        if width == WIDEST:
+            packed[places] = plain.view(np.uint8)
+            continue
         stored = plain if width > 1 else (plain - 1) >> 1  # 1 and -1 as 0 and -1, whose lowest bit is the sign
         bits = np.unpackbits(stored.view(np.uint8)[..., None], axis=2, count=width, bitorder="little")
         packed[places] = np.packbits(bits.reshape(len(rows), -1), axis=1, bitorder="little")
@@ -87,6 +91,9 @@ def unpack_rows(packed: Bytes, widths: Bytes, row_length: int) -> Codes:
         )
     codes = np.empty((len(widths), row_length), np.int8)
     for width, rows, places in _by_width(widths, row_length):
+        if width == WIDEST:
+            codes[rows] = packed[places].view(np.int8)
+            continue
         bits = np.unpackbits(packed[places], axis=1, count=row_length * width, bitorder="little")
         unsigned = np.packbits(bits.reshape(len(rows), row_length, width), axis=2, bitorder="little")[..., 0]
         spare = 8 - width
@@ -108,10 +115,12 @@ def unpack_widths(packed: Bytes, channels: int) -> Bytes:
     return both[:channels]
 
 
-def _by_width(widths: Bytes, row_length: int) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.int64]]]:
+def _by_width(widths: Bytes, row_length: int) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.intp]]]:
     """Each width that occurs, its rows, and where their bytes lie: (rows of that width, bytes a row)."""
     sizes = row_bytes(widths, row_length)
     starts = np.cumsum(sizes) - sizes
     for width in np.unique(widths):
-        rows = np.flatnonzero(widths == width)
-        yield int(width), rows, starts[rows][:, None] + np.arange(sizes[rows[0]])
+        every = np.flatnonzero(widths == width)
+        at_once = max(1, AT_ONCE // max(1, row_length))
+        for rows in np.split(every, range(at_once, len(every), at_once)):
+            yield int(width), rows, starts[rows][:, None] + np.arange(sizes[rows[0]])

@@ -7,16 +7,12 @@ import numpy as np
 
 from search.integer import kernels, windows
 from search.integer.kernels import Array, Requantizer, Scratch
-from search.integer.node_kernels import (
-    Inputs,
-    Prepared,
-    finish,
-    from_batch_first,
-    requantizer,
-    strip_of,
-    to_batch_first,
-)
+from search.integer.moving import Permute, Reshape, Take
+from search.integer.node_kernels import Inputs, Prepared, finish, requantizer, strip_of
 from search.integer.program import Node, Program
+from search.integer.reducing import MatMul, Normalize, Softmax
+from search.integer.sampling import Resample, TransposedConvolution
+from search.integer.stored import Constant
 from search.integer.weighted import Linear, convolution
 
 
@@ -125,34 +121,6 @@ class AvgPool:
         self._requantize(sums, target, scratch)
 
 
-class Upsample:
-    """Nearest-neighbour upsampling: each pixel stands `factor` times along every spatial dimension."""
-
-    whole = False
-
-    def __init__(self, program: Program, node: Node) -> None:
-        self._factor = node.attributes["factor"]
-
-    def __call__(self, inputs: Inputs, out: Array, lines: range, scratch: Scratch) -> None:
-        first, *others = self._factor
-        strip = inputs[0][np.arange(lines.start, lines.stop) // first]
-        for axis, times in enumerate(others, start=1):
-            strip = strip.repeat(times, axis)
-        out[lines.start : lines.stop] = strip
-
-
-class Flatten:
-    """The same codes under another shape, in the order of the channels-first tensor."""
-
-    whole = True
-
-    def __init__(self, program: Program, node: Node) -> None:
-        self._shape = tuple(node.attributes["shape"])
-
-    def __call__(self, inputs: Inputs, out: Array, lines: range, scratch: Scratch) -> None:
-        out[...] = from_batch_first(to_batch_first(inputs[0]).reshape(-1, *self._shape))
-
-
 class LookUp:
     """Any elementwise function, as the output code of every input code."""
 
@@ -173,8 +141,15 @@ KERNELS: dict[str, Callable[[Program, Node], Prepared]] = {
     "concat": Concat,
     "max_pool": MaxPool,
     "avg_pool": AvgPool,
-    "upsample": Upsample,
-    "flatten": Flatten,
+    "conv_transpose": TransposedConvolution,
+    "resample": Resample,
+    "matmul": MatMul,
+    "softmax": Softmax,
+    "normalize": Normalize,
+    "constant": Constant,
+    "take": Take,
+    "permute": Permute,
+    "reshape": Reshape,
     "table": LookUp,
 }
 

@@ -3,8 +3,8 @@
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,16 @@ from search.integer.graph import Array, Graph, Node, ProgramError, TensorInfo
 from search.integer.memory import Arena, Schedule, Use, lifetimes, peak, planned
 from search.integer.preprocessing import Preprocessing
 from search.integer.schema import fields_of
+from search.integer.shapes import repeated
 from search.integer.validation import validate
 
 __all__ = ["Node", "Program", "ProgramError", "TensorInfo"]
 
-FORMAT = 3  # version of the file that save writes
-NO_PREPROCESSING = 2  # the version before
-ONE_INPUT_ONE_OUTPUT = 1  # the version before that: a network has one input and one output, and so has a node
-READ = (ONE_INPUT_ONE_OUTPUT, NO_PREPROCESSING, FORMAT)
+FORMAT = 4  # version of the file that save writes
+FLATTENED = 3  # the version before, in which reshape was called flatten, and upsample stood for some of what take is
+NO_PREPROCESSING = 2  # the version before that
+ONE_INPUT_ONE_OUTPUT = 1  # and before: a network has one input and one output, and so has a node
+READ = (ONE_INPUT_ONE_OUTPUT, NO_PREPROCESSING, FLATTENED, FORMAT)
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,8 @@ class Program(Graph):
         return sum(constant.nbytes for constant in self.constants.values())
 
     def macs(self) -> int:
-        """Products of all nodes with weights, padding included: outputs * fan-in. 1 MAC = 2 FLOPs."""
-        return sum(prod(self.tensors[node.output].shape) * self.fan_in(node) for node in self.weighted)
+        """Products of all nodes that have some, padding included. 1 MAC = 2 FLOPs."""
+        return sum(self.products(node) for node in self.nodes)
 
     def peak_ram_bytes(self) -> int:
         """The largest sum of live tensors, in bytes, over the schedule; see search.integer.memory."""
@@ -108,6 +110,8 @@ class Program(Graph):
                 )
             if header["version"] == ONE_INPUT_ONE_OUTPUT:
                 graph = _in_tuples(graph)
+            if header["version"] <= FLATTENED:
+                graph = {**graph, "nodes": [_renamed(node, graph["tensors"]) for node in graph["nodes"]]}
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise ProgramError(f"{path}: its graph is malformed ({error!r}). Lower the network again.") from error
         try:
@@ -130,7 +134,8 @@ class Program(Graph):
         ]
 
     def _sizes(self, names: dict[str, tuple[int, int]]) -> dict[str, int]:
-        return {name: self.tensors[name].packed_bytes for name in names}
+        in_flash = {node.output for node in self.nodes if node.operator.stored}
+        return {name: 0 if name in in_flash else self.tensors[name].packed_bytes for name in names}
 
 
 def checksum(graph: dict[str, Any], constants: dict[str, Array]) -> str:
@@ -165,6 +170,15 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Array
             "Give the program.safetensors of a run, not its model.safetensors."
         ) from error
     return header, constants
+
+
+def _renamed(node: dict[str, Any], tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """A node of format 3 or before as format 4 has it."""
+    if node["op"] == "flatten":
+        return {**node, "op": "reshape"}
+    if node["op"] != "upsample":
+        return node
+    return {**node, "op": "take", "attributes": repeated(tensors[node["inputs"][0]]["shape"], node["attributes"])}
 
 
 def _in_tuples(graph: dict[str, Any]) -> dict[str, Any]:

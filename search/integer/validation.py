@@ -75,8 +75,10 @@ def _check_references(graph: Graph, node: Node, written: set[str]) -> None:
         known = [name for name, each in OPERATORS.items() if not each.picks]
         raise ValueError(f"unknown operator; there are {', '.join(known)}")
     expected = len(node.inputs) if node.operator.arity is None else node.operator.arity
-    if len(node.inputs) != expected or not node.inputs:
-        raise ValueError(f"{len(node.inputs)} inputs found, {max(1, expected)} expected")
+    if len(node.inputs) != expected or (node.operator.arity is None and not node.inputs):
+        raise ValueError(
+            f"{len(node.inputs)} inputs found, {'one or more' if node.operator.arity is None else expected} expected"
+        )
     if len(node.outputs) != 1:
         raise ValueError(f"{len(node.outputs)} outputs found, 1 expected")
     for name in node.inputs:
@@ -93,10 +95,12 @@ def _check_roles(graph: Graph, node: Node) -> None:
     operator, found = node.operator, node.constants.keys()
     needed = {
         "weight": operator.weighted,
-        "bias": operator.weighted,
+        "bias": operator.biased,
         "multiplier": operator.requantizes,
         "shift": operator.requantizes,
         "table": operator.looks_up,
+        "exponentials": operator.exponentiates,
+        "codes": operator.stored,
     }
     allowed = {role for role, has in needed.items() if has}
     missing = sorted(allowed - found)
@@ -128,18 +132,41 @@ def _check_shape(graph: Graph, node: Node) -> None:
 
 
 def _check_constants(graph: Graph, node: Node) -> None:
-    source, target, operator = graph.tensors[node.inputs[0]], graph.tensors[node.output], node.operator
+    target, operator = graph.tensors[node.output], node.operator
+    if operator.stored:
+        _check_codes(graph.constant(node, "codes"), target)
+        return
+    source = graph.tensors[node.inputs[0]]
     scales = [(info.bits, info.scale, info.zero_point) for info in (source, target)]
     if operator.keeps_codes and scales[0] != scales[1]:
         raise ValueError("its output must have the bits, scale and zero point of its input")
     if operator.looks_up:
         _check_table(graph.constant(node, "table"), source.largest_code + 1, target)
+    if operator.exponentiates:
+        _check_exponentials(graph.constant(node, "exponentials"), source.largest_code + 1)
     if operator.weighted:
         _check_weights(graph, node)
+    elif operator.biased:
+        _check_array("bias", graph.constant(node, "bias"), np.dtype(np.int32), (graph.channels(node),))
+    if operator.bound is not None:
+        bound = operator.bound(node.attributes, [graph.tensors[name] for name in node.inputs])
+        _check_sum(bound + (int(np.abs(graph.constant(node, "bias").astype(np.int64)).max()) if operator.biased else 0))
     if operator.requantizes:
         _check_clip(graph, node, target)
         _check_multiplier(graph.constant(node, "multiplier"), graph.count(node, operator.multipliers))
         _check_shift(graph.constant(node, "shift"), graph.count(node, operator.shifts))
+
+
+def _check_codes(codes: Array, target: TensorInfo) -> None:
+    _check_array("codes", codes, target.dtype, target.shape)
+    if codes.max() > target.largest_code:
+        raise ValueError(f"code {codes.max()} found; codes of {target.bits} bits are 0..{target.largest_code}")
+
+
+def _check_exponentials(exponentials: Array, entries: int) -> None:
+    _check_array("exponentials", exponentials, np.dtype(np.uint16), (entries,))
+    if exponentials[0] < 1:
+        raise ValueError("its exponential of 0 is 0; 1..65535 are allowed, for what is divided by holds it")
 
 
 def _check_clip(graph: Graph, node: Node, target: TensorInfo) -> None:
@@ -177,9 +204,14 @@ def _check_weights(graph: Graph, node: Node) -> None:
         raise ValueError("give either the attribute weight_bits or, where channels differ, the constant widths")
     if "widths" in node.constants:
         _check_array("widths", graph.constant(node, "widths"), np.dtype(np.uint8), (-(-channels // 2),))
+    if graph.fan_in(node) > INT32_MAX:
+        raise ValueError(f"{graph.fan_in(node)} weights of a channel found; up to {INT32_MAX} are allowed")
     expected = int(row_bytes(graph.widths(node), graph.fan_in(node)).sum())
     _check_array("weight", graph.constant(node, "weight"), np.dtype(np.uint8), (expected,))
-    bound = graph.largest_sum(node)
+    _check_sum(graph.largest_sum(node))
+
+
+def _check_sum(bound: int) -> None:
     if bound > INT32_MAX:
         raise ValueError(f"a sum could reach {bound}, over int32's {INT32_MAX}")
 

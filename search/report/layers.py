@@ -11,6 +11,7 @@ from cost_models import COST_MODELS
 from cost_models.layer import LayerUse, Network, UnsupportedLayer
 from cost_models.peak_ram import peak_layer
 from search.budgets.layer_costs import bit_counts, cost_by_layer, operator_text
+from search.integer.operators import Channels
 from search.monitor.events import EpochEnd
 from spaces.architecture import Picks
 from spaces.space import Space
@@ -96,9 +97,10 @@ def _picked(layer: LayerUse, picks: Picks) -> int | None:
 def _passed_on(layer: LayerUse, found: Mapping[str, int | None]) -> int | None:
     """What a layer without weights of its own takes over from its inputs."""
     given = [found.get(name) for name in layer.inputs]
-    if layer.operator.weighted or layer.operator.aliases or None in given:
+    channels = layer.operator.channels
+    if None in given or channels not in (Channels.SAME, Channels.STACKED, Channels.PICKED):
         return None
-    return sum(n for n in given if n) if layer.operator.stacks else given[0]
+    return sum(n for n in given if n) if channels is Channels.STACKED else given[0]
 
 
 def layers_of_picks(picks: Picks) -> list[Layer]:

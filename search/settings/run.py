@@ -39,6 +39,7 @@ class SpaceSettings:
     time: list[str] = field(default_factory=list)
     pattern: str = ""
     exclude: list[str] = field(default_factory=list)
+    drop_softmax: bool = False
     mode: str = "hard"
     temperature: float = 1.0
     hysteresis: float = 0.0

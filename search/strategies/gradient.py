@@ -18,6 +18,7 @@ from search.training.loop import PhaseRun
 from search.training.pace import pace_of, shortfall
 from search.training.phase import Learning, Phase, Schedule, label
 from spaces.architecture import Architecture
+from spaces.deciding.decide import order_matters
 from spaces.decisions.decision import Choice
 from spaces.space import FAKE, Space
 
@@ -67,6 +68,12 @@ class Gradient:
         patterns = {weights.pattern for weights in space.spec.weights.values() if weights.pattern}
         if self.settings.expand and patterns:
             raise UsageError(f"strategy.expand: copied channels break space.pattern {patterns}. Take one of them out.")
+        ordered = order_matters(space.spec) if self.settings.expand else []
+        if ordered:
+            raise UsageError(
+                f"strategy.expand: copied channels would change what {', '.join(ordered)} make of their inputs, where "
+                "the order or the number of channels matters. Search this network without strategy.expand."
+            )
 
     def advice(self, plan: Mapping[str, int], steps: int) -> list[str]:
         searches = {phase: epochs for phase, epochs in plan.items() if phase.startswith("search")}

@@ -14,6 +14,7 @@ Activation = tuple[str, dict[str, Any]]  # a name out of ACTIVATIONS, and its ar
 
 CLAMPS = ("none", "relu", "relu6")
 COMPOSED = "composed"
+TINY = 2.0**-20  # below it a number counts as 0, where functions have no value or no slope at 0
 
 
 def _composed(x: Tensor, steps: Sequence[Mapping[str, Any]]) -> Tensor:
@@ -30,11 +31,28 @@ def _composed(x: Tensor, steps: Sequence[Mapping[str, Any]]) -> Tensor:
     return values[-1]
 
 
+def _away_from_zero(x: Tensor) -> Tensor:
+    """Where a function is steep beyond all bounds it is flat instead: zeros, as of closed channels, do no harm then."""
+    return torch.where(x.abs() < TINY, torch.where(x < 0, -TINY, TINY).to(x.dtype), x)
+
+
+def _above_zero(x: Tensor) -> Tensor:
+    return x.clamp_min(TINY)
+
+
+def _power(x: Tensor, exponent: float) -> Tensor:
+    if exponent >= 1 and exponent.is_integer():
+        return x**exponent
+    if exponent.is_integer():
+        return _away_from_zero(x) ** exponent
+    return _above_zero(x) ** exponent
+
+
 ARITHMETIC: dict[str, Callable[..., Tensor]] = {
     "add": torch.add,
     "sub": torch.sub,
     "mul": torch.mul,
-    "div": torch.div,
+    "div": lambda a, b: a / _away_from_zero(b),
 }
 
 ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
@@ -57,6 +75,20 @@ ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
     "leaky_relu": F.leaky_relu,
     "abs": torch.abs,
     "square": torch.square,
+    "power": _power,
+    "exp": torch.exp,
+    "expm1": torch.expm1,
+    "log": lambda x: _above_zero(x).log(),
+    "sqrt": lambda x: torch.where(x > TINY, _above_zero(x).sqrt(), 0.0).to(x.dtype),
+    "rsqrt": lambda x: _above_zero(x).rsqrt(),
+    "reciprocal": lambda x: 1 / _away_from_zero(x),
+    "erf": torch.erf,
+    "sin": torch.sin,
+    "cos": torch.cos,
+    "log_sigmoid": F.logsigmoid,
+    "hardshrink": torch.hardshrink,
+    "softshrink": F.softshrink,
+    "threshold": F.threshold,
     COMPOSED: _composed,
     "scale": lambda x, factor, offset: x * factor + offset,  # arithmetic with a number: x / 6, x + 3
 }

@@ -104,8 +104,12 @@ class Block(nn.Module):
 
     # Of every Space
 
-    def inherit(self, old: "Block") -> None:
-        """Takes over what belongs to this block alone from the block that it was before something was decided."""
+    def inherit(self, old: "Block", kept: Tensor) -> None:
+        """Takes over what belongs to this block alone from the block that it was before something was decided.
+
+        Args:
+            kept: (C,), indices of the channels that stay.
+        """
         if self.pre is not None and old.pre is not None:
             self.pre.inherit(old.pre)
 
@@ -194,6 +198,10 @@ class Block(nn.Module):
         quantizer = self.sum_quantizer()
         low, high = quantizer.bounds()
         return int(low) + quantizer.zero_point, int(high) + quantizer.zero_point
+
+    def extra_constants(self) -> dict[str, Tensor]:
+        """What the Program stores beside weights, a bias, multipliers, shifts and a table: role -> int64."""
+        return {}
 
     def table(self) -> Tensor | None:
         """The output code for each code of the sum; None where the activation is a clamp."""

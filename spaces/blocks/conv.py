@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from spaces.blocks.block import Block, Folded
-from spaces.blocks.fixed_point import exact_dtype, multiplier_and_shift
+from spaces.blocks.fixed_point import exact_dtype, with_bias
 from spaces.blocks.norm import is_distributed, plain_norm, synchronized_norm
 from spaces.blocks.weights import Weights
 from spaces.decisions.selection import Selection
@@ -17,7 +17,6 @@ from spaces.modes import FLOAT, INTEGER
 from spaces.quantizers.tail import Codes, norm_tail
 
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-MAX_BIAS = 2.0**30
 UNBOUNDED = Codes(float("-inf"), float("inf"))
 
 
@@ -81,9 +80,7 @@ class ConvBlock(Block):
     def fold(self) -> Folded:
         """Folds batch norm into multiplier and bias (docs/methods.md, section 5), and its sign into the multiplier's.
 
-        y = gain * (s_w s_x sum + b) + offset = gain s_w s_x (sum + (b + offset / gain) / (s_w s_x)). Where the gain is
-        so small that the bias would not fit in 30 bits, the channel is nearly a constant. The multiplier is then raised
-        until the bias fits.
+        y = gain * (s_w s_x sum + b) + offset = gain s_w s_x (sum + (b + offset / gain) / (s_w s_x)).
         """
         assert self.weights.quantizer is not None
         codes, step = self.weights.quantizer.integers(self.weights.weight)
@@ -92,11 +89,7 @@ class ConvBlock(Block):
             offset = offset + gain * self.weights.bias.double()
         quantizer = self.sum_quantizer()
         ratio = gain * step.double() * self.sources[0].step / quantizer.step
-        constant = offset / quantizer.step  # what the channel gives where the sum is 0, in output steps
-        raised = torch.where(ratio < 0, -1.0, 1.0) * torch.maximum(ratio.abs(), constant.abs() / MAX_BIAS)
-        multiplier, shift = multiplier_and_shift(raised)
-        real = torch.ldexp(multiplier.double(), -shift)
-        bias = torch.where(real == 0, 0.0, constant / real).round().clamp(-MAX_BIAS, MAX_BIAS).long()
+        multiplier, shift, bias = with_bias(ratio, offset / quantizer.step)
         return Folded(
             multiplier=multiplier,
             shift=shift,

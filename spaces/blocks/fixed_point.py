@@ -10,6 +10,7 @@ from torch import Tensor
 MULTIPLIER_BITS = 15  # magnitude; the sign carries that of a negative batch-norm scale
 LARGEST = 2**MULTIPLIER_BITS - 1  # magnitude of a multiplier
 MAX_SHIFT = 62
+MAX_BIAS = 2.0**30
 INT32_MAX = 2**31 - 1
 FLOAT32_EXACT = 2**24  # integers up to here are exact in float32
 
@@ -33,6 +34,26 @@ def multiplier_and_shift(ratio: Tensor) -> tuple[Tensor, Tensor]:
     m, shift = torch.where(full, m // 2, m), torch.where(full, shift - 1, shift)
     m, shift = torch.where(shift < 1, ratio.sign().long() * LARGEST, m), shift.clamp_min(1)
     return m, torch.where(m == 0, torch.ones_like(shift), shift)
+
+
+def with_bias(ratio: Tensor, constant: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """m, n and an integer b with (sum + b) * m / 2^n ~ sum * ratio + constant.
+
+    Where the ratio is so small that b would not fit in 30 bits, the channel is nearly a constant. The multiplier is
+    then raised until b fits.
+
+    Args:
+        ratio: (C,) float64.
+        constant: (C,) float64, what the channel gives where the sum is 0, in output steps.
+
+    Returns:
+        m, n, b: (C,) int64.
+    """
+    raised = torch.where(ratio < 0, -1.0, 1.0) * torch.maximum(ratio.abs(), constant.abs() / MAX_BIAS)
+    multiplier, shift = multiplier_and_shift(raised)
+    real = torch.ldexp(multiplier.double(), -shift)
+    bias = torch.where(real == 0, 0.0, constant / real).round().clamp(-MAX_BIAS, MAX_BIAS).long()
+    return multiplier, shift, bias
 
 
 def common_shift(ratios: Tensor) -> tuple[Tensor, Tensor]:

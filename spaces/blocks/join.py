@@ -54,10 +54,10 @@ class MulBlock(Block):
 
 
 class ConcatBlock(Block):
-    """The channels of several tensors, one tensor after another, on one scale."""
+    """Several tensors one after another along an axis, on one scale."""
 
     def combine(self, selection: Selection, *inputs: Tensor) -> Tensor:
-        return torch.cat(inputs, 1)
+        return torch.cat(inputs, 1 + self.spec.attributes["axis"])
 
     @torch.no_grad()
     def fold(self) -> Folded:
@@ -69,7 +69,7 @@ class ConcatBlock(Block):
     def integers(self, *inputs: Tensor) -> Tensor:
         folded = self.folded()
         parts = zip(inputs, folded.multiplier, folded.shift, strict=True)
-        return torch.cat([requantize(x, m, n) for x, m, n in parts], 1)
+        return torch.cat([requantize(x, m, n) for x, m, n in parts], 1 + self.spec.attributes["axis"])
 
     @staticmethod
     def _per_channel(folded: Folded, acc: Tensor) -> tuple[Tensor, Tensor]:

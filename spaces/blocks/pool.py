@@ -1,4 +1,4 @@
-"""Pools, upsampling and reshapes."""
+"""Pools."""
 
 import torch
 from torch import Tensor
@@ -6,20 +6,14 @@ from torch.nn import functional as F
 
 from spaces.blocks.block import Block, Folded
 from spaces.blocks.fixed_point import multiplier_and_shift
+from spaces.blocks.moves import KeepsScale
 from spaces.decisions.selection import Selection
 
 MAX_POOLS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 AVG_POOLS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
-class _KeepsScale(Block):
-    """A block whose output has the codes of its input, so that nothing is requantized."""
-
-    def forward(self, selection: Selection, *inputs: Tensor) -> Tensor:
-        return self._watch(self.combine(selection, *inputs))
-
-
-class MaxPoolBlock(_KeepsScale):
+class MaxPoolBlock(KeepsScale):
     def combine(self, selection: Selection, x: Tensor) -> Tensor:
         a = self.spec.attributes
         if any(high != low or 2 * low > k for (low, high), k in zip(a["padding"], a["kernel"], strict=True)):
@@ -27,20 +21,6 @@ class MaxPoolBlock(_KeepsScale):
             return MAX_POOLS[len(a["kernel"])](x, a["kernel"], a["stride"], 0, a["dilation"])
         padding = [low for low, _ in a["padding"]]
         return MAX_POOLS[len(a["kernel"])](x, a["kernel"], a["stride"], padding, a["dilation"])
-
-
-class UpsampleBlock(_KeepsScale):
-    """Nearest-neighbour upsampling: each pixel stands `factor` times along every spatial dimension."""
-
-    def combine(self, selection: Selection, x: Tensor) -> Tensor:
-        for dim, times in enumerate(self.spec.attributes["factor"], start=2):
-            x = x.repeat_interleave(times, dim) if times > 1 else x
-        return x
-
-
-class FlattenBlock(_KeepsScale):
-    def combine(self, selection: Selection, x: Tensor) -> Tensor:
-        return x.reshape(len(x), -1, *self.spec.shape[1:])
 
 
 class AvgPoolBlock(Block):
@@ -77,6 +57,4 @@ class AvgPoolBlock(Block):
 BLOCKS: dict[str, type[Block]] = {
     "max_pool": MaxPoolBlock,
     "avg_pool": AvgPoolBlock,
-    "upsample": UpsampleBlock,
-    "flatten": FlattenBlock,
 }

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from search.integer.operators import Channels as Where
 from spaces.architecture import Picks
 from spaces.blocks.kernel_taps import cropped
 from spaces.blocks.weights import Kept
@@ -21,11 +22,13 @@ class Decided:
     """A decided network, and what its parts inherit from the parts of the open one with the same names.
 
     Attributes:
-        norms: name -> (C,), indices of the channels that stay.
+        channels: tensor -> (C,), indices of the channels that stay.
+        norms: name -> the same.
         weights: name -> what stays of the weights.
     """
 
     spec: SpaceSpec
+    channels: Channels
     norms: dict[str, Tensor]
     weights: dict[str, Kept]
 
@@ -48,7 +51,21 @@ def decided(spec: SpaceSpec, picks: Picks) -> Decided:
             block.attributes, _ = cropped(block.attributes, _taps_picked(before.weights[block.weights], picks))
     spec.weights = {name: _shrunk(w, weights[name], picks) for name, w in before.weights.items()}
     spec.quantizers = {name: _picked(q, picks) for name, q in before.quantizers.items()}
-    return Decided(spec, norms, weights)
+    return Decided(spec, channels, norms, weights)
+
+
+def order_matters(spec: SpaceSpec) -> list[str]:
+    """Blocks to which the order or the number of channels matters, of which some may be copied."""
+    found = []
+    for block in spec.blocks:
+        if not any(any(spec.slots[name]) for name in block.inputs):
+            continue
+        splits = block.operator.aliases and len(spec.slots[block.name]) < len(spec.slots[block.inputs[0]])
+        takes = block.operator.channels is Where.TAKEN and bool(block.attributes["indices"][0])
+        measures = block.operator.channels is Where.REDUCED and 0 in block.attributes.get("axes", ())
+        if splits or takes or measures:
+            found.append(block.name)
+    return found
 
 
 def _channels_kept(spec: SpaceSpec, picks: Picks) -> Channels:
@@ -59,8 +76,11 @@ def _channels_kept(spec: SpaceSpec, picks: Picks) -> Channels:
         each = times[torch.tensor(places)]
         keep[name] = torch.arange(len(places)).repeat_interleave(each)
     for block in spec.blocks:
+        if not block.inputs:
+            continue
         first = block.inputs[0]
-        if block.operator.aliases:  # a copied channel's values stand together
+        if block.operator.aliases and len(spec.slots[block.name]) % len(spec.slots[first]) == 0:
+            # a copied channel's values stand together
             size = len(spec.slots[block.name]) // len(spec.slots[first])
             keep[block.name] = (keep[first][:, None] * size + torch.arange(size)).flatten()
         elif spec.slots[block.name] == spec.slots[first] and (block.depthwise or not block.operator.weighted):
@@ -74,6 +94,10 @@ def _shrink_block(block: BlockSpec, keep: Channels) -> None:
         block.attributes["groups"] = len(keep[block.inputs[0]])
     if block.operator.aliases:
         block.attributes["shape"] = [len(keep[block.name]), *block.attributes["shape"][1:]]
+    if block.operator.channels is Where.TAKEN and block.attributes["indices"][0]:
+        places = {channel: place for place, channel in enumerate(keep[block.inputs[0]].tolist())}
+        taken = [block.attributes["indices"][0][channel] for channel in keep[block.name].tolist()]
+        block.attributes["indices"] = [[places[channel] for channel in taken], *block.attributes["indices"][1:]]
 
 
 def _kept(spec: SpaceSpec, weights: str, keep: Channels, picks: Picks) -> Kept:

@@ -5,6 +5,7 @@ from collections.abc import Collection
 import torch
 from torch import Tensor, nn
 
+from search.integer.operators import Channels, Work
 from spaces.blocks.activations import moves_zero
 from spaces.spec import BlockSpec, SpaceSpec
 
@@ -27,7 +28,11 @@ class GatePlaces(nn.Module):
         for row, places in enumerate(spec.slots.values()):
             counts[row].index_add_(0, torch.tensor(places), torch.ones(len(places), dtype=torch.float64))
         self.register_buffer("counts", counts, persistent=False)
-        gated = [block for block in spec.blocks if any(spec.slots[block.name]) and _shows_gates(block)]
+        gated = [
+            block
+            for block in spec.blocks
+            if any(spec.slots[block.name]) and _shows_gates(block, _is_spread_over(spec, block))
+        ]
         self._of = {block.name: f"_of_{i}" for i, block in enumerate(gated)}
         for name, key in self._of.items():
             self.register_buffer(key, torch.tensor(spec.slots[name]), persistent=False)
@@ -46,9 +51,10 @@ class GatePlaces(nn.Module):
         return dict(zip(self.masked, each, strict=True))
 
 
-def _shows_gates(block: BlockSpec) -> bool:
+def _shows_gates(block: BlockSpec, spreads: bool) -> bool:
     """Whether a closed channel would come out as something other than zero if it were not masked."""
-    return block.weights is not None or moves_zero(block.activation)
+    makes = block.operator.channels in (Channels.WEIGHTS, Channels.OWN, Channels.REDUCED)
+    return makes or spreads or moves_zero(block.activation)
 
 
 def _masked_later(spec: SpaceSpec, gated: Collection[str]) -> set[str]:
@@ -61,11 +67,20 @@ def _masked_later(spec: SpaceSpec, gated: Collection[str]) -> set[str]:
     for block in reversed(spec.blocks):
         readers = [reader for reader in spec.blocks if block.name in reader.inputs]
         masked = [_keeps_channels(r) and (r.name in gated or r.name in later) for r in readers]
-        if masked and all(masked) and block.name not in spec.outputs:
+        must = not _keeps_channels(block) and block.weights is None  # it reads its mask itself
+        if masked and all(masked) and block.name not in spec.outputs and not must:
             later.add(block.name)
     return later
 
 
 def _keeps_channels(block: BlockSpec) -> bool:
     """Whether each output channel comes from one input channel alone."""
+    if block.operator.channels is Channels.REDUCED:
+        return 0 not in block.attributes.get("axes", ())
     return block.weights is None or block.depthwise
+
+
+def _is_spread_over(spec: SpaceSpec, block: BlockSpec) -> bool:
+    """Whether it adds one channel to many, of which some may be closed."""
+    sums = block.operator.work is Work.SUM
+    return sums and any(len(spec.slots[name]) != len(spec.slots[block.name]) for name in block.inputs)

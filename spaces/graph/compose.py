@@ -8,15 +8,17 @@ from spaces.blocks.activations import COMPOSED, Activation
 from spaces.graph.op import ACTIVATION, Op
 
 PAIRS = ("add", "sub", "mul", "div")  # element by element, of two tensors
+# What is an operator of its own with a function of its second input.
+REWRITTEN: dict[str, tuple[str, Activation]] = {
+    "sub": ("add", ("scale", {"factor": -1.0, "offset": 0.0})),
+    "div": ("mul", ("reciprocal", {})),
+}
 
 
 def composed(ops: list[Op], outputs: Sequence[str]) -> list[Op]:
     """The operators, with each such piece of arithmetic as an activation. What nothing reads any more is still there.
 
-    Differences that are left become sums.
-
-    Raises:
-        UnsupportedNetwork: a quotient of two tensors is left.
+    Differences that are left become sums, and quotients products.
     """
     readers = Counter(name for op in ops for name in op.inputs) + Counter(outputs)
     by_name = {op.name: op for op in ops}
@@ -25,15 +27,15 @@ def composed(ops: list[Op], outputs: Sequence[str]) -> list[Op]:
     for op in ops:
         if op.kind in PAIRS and len(op.inputs) == 2:
             region = _region(op, by_name, places, readers)
-            if region is None and op.refusal is not None:  # at the price of computing some of it twice
+            if region is None and op.kind == "div":  # at the price of computing some of it twice
                 region = _region(op, by_name, places, None)
             if region is not None:
                 _make_activation(op, region)
-            elif op.refusal is not None:
-                raise op.refusal
-            elif op.kind == "sub":
-                made.append(_negated(op))
-                op.kind, op.inputs = "add", [op.inputs[0], made[-1].name]
+            elif op.kind in REWRITTEN:
+                op.kind, second = REWRITTEN[op.kind]
+                shape = by_name[op.inputs[1]].shape if op.inputs[1] in by_name else op.shape
+                made.append(Op(ACTIVATION, f"{op.name}.second", op.where, op.inputs[1:], shape, activation=second))
+                op.inputs = [op.inputs[0], made[-1].name]
         made.append(op)
     return made
 
@@ -73,7 +75,7 @@ def _make_activation(op: Op, region: Sequence[Op]) -> None:
     for each in region:
         name, arguments = each.activation if each.kind == ACTIVATION else (each.kind, {})
         steps.append({"name": name, "of": [inside.get(n, 0) for n in each.inputs], "arguments": arguments})
-    op.kind, op.inputs, op.activation, op.refusal = ACTIVATION, [base], (COMPOSED, {"steps": steps}), None
+    op.kind, op.inputs, op.activation = ACTIVATION, [base], (COMPOSED, {"steps": steps})
     op.note = next((each.note for each in region if each.note), "")
 
 
@@ -83,9 +85,3 @@ def in_turn(first: Activation, second: Activation) -> Activation:
         {"name": name, "of": [place], "arguments": arguments} for place, (name, arguments) in enumerate((first, second))
     ]
     return COMPOSED, {"steps": steps}
-
-
-def _negated(op: Op) -> Op:
-    """What is subtracted, times -1."""
-    scale = ("scale", {"factor": -1.0, "offset": 0.0})
-    return Op(ACTIVATION, f"{op.name}.negated", op.where, op.inputs[1:], op.shape, activation=scale)

@@ -125,7 +125,7 @@ class _SpaceDescription:
 
     def _weights(self, name: str, calls: list[Op]) -> WeightsSpec:
         op, options = calls[0], self.options
-        excluded = op.name in self.excluded
+        excluded = op.name in self.excluded or op.fixed
         widths = options.widths[-1:] if excluded else options.widths
         shape = op.weight_shape()
         bits = None
@@ -192,6 +192,9 @@ class _SpaceDescription:
             if self.scale_of[op.name] != op.name or op.picks:
                 continue
             widths = (options.output_bits or highest,) if op.name in outputs else options.activation_widths
+            if operator(op.kind).exponentiates:  # shares of 1, in steps of 2^-bits
+                quantizers[op.name] = QuantizerSpec(widths[-1:], True, grid=(2.0 ** -widths[-1], 0))
+                continue
             choice = None
             if len(widths) > 1:
                 choice = f"{op.name}/activation_bits"
@@ -210,8 +213,8 @@ class _SpaceDescription:
 
 
 def _has_taps(op: Op) -> bool:
-    """Whether an operator is a convolution."""
-    return op.weighted and "kernel" in op.attributes
+    """Whether an operator is a convolution, which may lose taps of its kernel."""
+    return op.operator is not None and op.operator.weighted and op.operator.pads_zeros
 
 
 def _is_one_dimensional(op: Op) -> bool:
@@ -241,6 +244,7 @@ def _block(op: Op, when: tuple[tuple[str, int], ...]) -> BlockSpec:
         activation=op.activation,
         when=when,
         depthwise=op.depthwise,
+        frozen=op.frozen_values,
     )
 
 

@@ -14,3 +14,7 @@ class UnsupportedNetwork(PicojouleError, ValueError):
     def __init__(self, where: str, reason: str, way_out: str, takes: int | None = None, line: str = "") -> None:
         super().__init__(f"module '{where}'{line}: {reason} {way_out}")
         self.where, self.reason, self.way_out, self.takes, self.line = where, reason, way_out, takes, line
+
+
+class JoinedBatch(UnsupportedNetwork):
+    """The batch was joined with other dimensions."""

@@ -4,7 +4,9 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from operator import getitem
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -13,6 +15,7 @@ from torch.export import Dim, ExportedProgram
 from spaces.graph.errors import UnsupportedNetwork
 from spaces.graph.plain import all_alternatives, first_line, line_of, watched
 
+COMPOSITES = ("aten::einsum", "aten::tensordot", "aten::cdist", "aten::linalg_multi_dot", "aten::chain_matmul")
 DEPENDS = ("data-dependent", "GuardOnDataDependent", "DataDependentOutput")  # in the names and words of its errors
 WAY_OUT = "Take the branch or loop on values out of forward, or split the model there and search each part."
 
@@ -26,11 +29,24 @@ def exported(model: nn.Module, inputs: Sequence[Tensor]) -> ExportedProgram:
     with watched(model, calls=False) as watch, all_alternatives(model), _in_silence(), torch.no_grad():
         try:
             program = torch.export.export(
-                model, tuple(inputs), strict=False, dynamic_shapes=tuple({0: Dim.AUTO} for _ in inputs)
+                model, tuple(inputs), strict=False, dynamic_shapes=_free_batches(model, inputs)
             )
         except Exception as error:  # of many kinds, and of the user's code
             raise _refusal(watch.where or type(model).__name__, error).showing_cause() from error
-        return program.run_decompositions({}) if _changes_what_is_read(program.graph) else program
+        composites: set[Any] = {node.target for node in program.graph.nodes if _is_composite(node)}
+        if not composites and not _changes_what_is_read(program.graph):
+            return program
+        known = torch.export.default_decompositions()
+        parted: ExportedProgram = program.run_decompositions({each: known[each] for each in composites})
+        return parted
+
+
+def _free_batches(model: nn.Module, inputs: Sequence[Tensor]) -> tuple[Any, ...]:
+    """A free first dimension of each input, in the form that torch.export asks for: those of *args in a tuple."""
+    free = tuple({0: Dim.AUTO} for _ in inputs)
+    parameters = signature(model.forward).parameters.values()
+    named = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
+    return (*free[:named], free[named:]) if len(free) > named else free
 
 
 def _refusal(where: str, error: Exception) -> UnsupportedNetwork:
@@ -69,6 +85,11 @@ def changed(node: fx.Node) -> fx.Node | None:
 def _changes_what_is_read(graph: fx.Graph) -> bool:
     """Whether an operator changes a tensor of which there are views, which then change too."""
     return any(_is_viewed(node) for each in graph.nodes if (node := changed(each)) is not None)
+
+
+def _is_composite(node: fx.Node) -> bool:
+    """Whether an operator stands for others, into which torch takes it apart."""
+    return getattr(getattr(node.target, "_schema", None), "name", "") in COMPOSITES
 
 
 def _is_viewed(node: fx.Node) -> bool:

@@ -1,35 +1,58 @@
 """Operators to blocks: a norm and an activation join the operator before them if nothing else reads its result."""
 
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import torch
 
+from search.integer.operators import Channels
 from spaces.blocks.activations import CLAMPS
 from spaces.graph.compose import composed, in_turn
+from spaces.graph.ending import LEFT_OUT, without_softmax
 from spaces.graph.errors import UnsupportedNetwork
+from spaces.graph.forms import Forms
 from spaces.graph.op import ACTIVATION, NORM, PAD, NormNumbers, Op
 from spaces.graph.ops import translate
-from spaces.graph.trace import Call, Trace, Value
+from spaces.graph.rules.resampling import weights_of
+from spaces.graph.trace import Call, Trace
+from spaces.graph.value import Value
 
 IDLE = "nothing reads what it gives, so that it is left out"
 
 
-def operators(trace: Trace) -> tuple[list[Op], tuple[str, ...], dict[str, str]]:
-    """The operators in order, the names of the outputs, and what was done to layers: name -> words."""
-    passes_on: dict[str, str] = {}
-    ops: list[Op] = []
+@dataclass(frozen=True)
+class Operators:
+    """A network before fusion.
+
+    Attributes:
+        ops: in execution order.
+        outputs: their names.
+        notes: layer -> what was done to it.
+        left_out: for each output a softmax that was behind it; "": nothing was.
+    """
+
+    ops: list[Op]
+    outputs: tuple[str, ...]
+    notes: dict[str, str]
+    left_out: tuple[str, ...]
+
+
+def operators(trace: Trace, drop_softmax: bool = False) -> Operators:
+    """The operators that a network is. Args: drop_softmax: whether a softmax that ends it is left out."""
+    forms, values = Forms(), dict[str, Any]()
     for call in trace.calls:
-        made = translate(_resolved(call, passes_on))
-        if isinstance(made, Value):
-            passes_on[call.name] = passes_on.get(made.name, made.name)
-        else:
-            ops += made
+        values[call.name] = translate(_resolved(call, values, forms))
+    returned = [_whole(forms, values.get(output.name, output)) for output in trace.outputs]
+    ops = forms.ops
     apart = _biases_apart(ops)
-    returned = [passes_on.get(output.name, output.name) for output in trace.outputs]
     outputs = tuple(apart.get(name, name) for name in returned)
-    ops = composed(_padded(ops, outputs), outputs)
+    ops = composed(_spread(_padded(ops, outputs)), outputs)
+    left_out = ("",) * len(outputs)
+    if drop_softmax:
+        outputs, left_out = without_softmax(ops, outputs)
     needed, kept, notes = set(outputs), [], dict[str, str]()
     for op in reversed(ops):
         if op.name in needed:
@@ -38,7 +61,37 @@ def operators(trace: Trace) -> tuple[list[Op], tuple[str, ...], dict[str, str]]:
             notes |= {f"{op.name}/parameters": op.note} if op.note else {}
         elif op.weighted:
             notes[op.name] = IDLE
-    return kept[::-1], outputs, dict(reversed(notes.items()))
+    notes = dict(reversed(notes.items())) | {ending: LEFT_OUT for ending in left_out if ending}
+    return Operators(kept[::-1], outputs, notes, left_out)
+
+
+def _whole(forms: Forms, output: Value) -> str:
+    """An output of the network, stored as the user has it."""
+    if not output.rank:
+        raise UnsupportedNetwork(
+            "forward", "returns a number for each sample, without a dimension.", "Keep one: drop the last squeeze."
+        )
+    return forms.stored(output, range(output.rank)).name
+
+
+def _spread(ops: list[Op]) -> list[Op]:
+    """The operators, of which those that work element by element spread tensors over axes themselves."""
+    shapes = {op.name: op.shape for op in ops}
+    copies = {op.name: op.inputs[0] for op in ops if _only_spreads(op, shapes)}
+    for op in ops:
+        if op.operator is None or op.operator.elementwise:
+            others = [name for name in op.inputs if name not in copies]
+            if len(op.inputs) == 2 and others:
+                op.inputs = [copies.get(name, name) for name in op.inputs]
+    return ops
+
+
+def _only_spreads(op: Op, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether it copies along axes of one element, and does nothing else."""
+    if op.operator is None or op.operator.channels is not Channels.TAKEN or op.inputs[0] not in shapes:
+        return False
+    axes = zip(op.attributes["indices"], shapes[op.inputs[0]], strict=True)
+    return all(size == 1 for places, size in axes if places)
 
 
 def _biases_apart(ops: list[Op]) -> dict[str, str]:
@@ -61,39 +114,35 @@ def _biases_apart(ops: list[Op]) -> dict[str, str]:
 
 
 def _padded(ops: list[Op], outputs: tuple[str, ...]) -> list[Op]:
-    """The operators without pads. Each convolution that reads a pad pads as much more itself.
-
-    Raises:
-        UnsupportedNetwork: something else reads the padded tensor.
-    """
+    """The operators without pads. What pads zeros itself and reads one pads more; for others it is resampled."""
     pads = {op.name: op for op in ops if op.kind == PAD}
+    others = set(outputs)
     for op in ops:
         for name in [name for name in op.inputs if name in pads]:
             pad = pads[name]
-            if not (op.weighted and "padding" in op.attributes) and op.kind != PAD:
-                raise _unread(pad, f"'{op.name}' ({op.kind})")
-            pairs = zip(op.attributes["padding"], pad.attributes["padding"], strict=True)
-            op.attributes["padding"] = [[low + more, high + most] for (low, high), (more, most) in pairs]
-            op.inputs = pad.inputs
-    for name in outputs:
-        if name in pads:
-            raise _unread(pads[name], "the network's output")
+            if op.kind == PAD or (op.operator is not None and op.operator.pads_zeros):
+                pairs = zip(op.attributes["padding"], pad.attributes["padding"], strict=True)
+                op.attributes["padding"] = [[low + more, high + most] for (low, high), (more, most) in pairs]
+                op.inputs = pad.inputs
+            else:
+                others.add(name)
+    for name in others & pads.keys():
+        pad, sizes = pads[name], pads[name].shape[1:]
+        rows = [
+            [[Fraction(int(element == place - low)) for element in range(size - low - high)] for place in range(size)]
+            for (low, high), size in zip(pad.attributes["padding"], sizes, strict=True)
+        ]
+        pad.kind, pad.attributes = "resample", weights_of(rows)
     return [op for op in ops if op.kind != PAD]
 
 
-def _unread(pad: Op, reader: str) -> UnsupportedNetwork:
-    return UnsupportedNetwork(
-        pad.where, f"pads what {reader} reads.", "Only a convolution can take padding over: pad there, or in the pool."
-    )
-
-
-def _resolved(call: Call, passes_on: dict[str, str]) -> Call:
+def _resolved(call: Call, values: Mapping[str, Any], forms: Forms) -> Call:
     def resolve(argument: Any) -> Any:
         if isinstance(argument, Value):
-            return Value(passes_on.get(argument.name, argument.name), argument.shape)
+            return values.get(argument.name, argument)
         return tuple(map(resolve, argument)) if isinstance(argument, (list, tuple)) else argument
 
-    return replace(call, given={name: resolve(argument) for name, argument in call.given.items()})
+    return replace(call, given={name: resolve(argument) for name, argument in call.given.items()}, forms=forms)
 
 
 def fuse(ops: list[Op], outputs: tuple[str, ...]) -> tuple[list[Op], tuple[str, ...]]:
@@ -105,7 +154,7 @@ def fuse(ops: list[Op], outputs: tuple[str, ...]) -> tuple[list[Op], tuple[str, 
     inside: dict[str, Op] = {}  # a reshape -> what computes the codes that it passes on
     for op in ops:
         op.inputs = [renamed.get(name, name) for name in op.inputs]
-        before = by_name.get(op.inputs[0])
+        before = by_name.get(op.inputs[0]) if op.inputs else None
         if before is not None and readers[before.name] == 1 and _joins(op, inside.get(before.name, before)):
             _join(op, inside.get(before.name, before))
             renamed[op.name] = before.name
@@ -122,7 +171,7 @@ def fuse(ops: list[Op], outputs: tuple[str, ...]) -> tuple[list[Op], tuple[str, 
 def _joins(op: Op, before: Op) -> bool:
     plain = before.activation[0] == "none"
     if op.kind == NORM:
-        return plain and before.weighted and before.norm is None
+        return plain and before.operator is not None and before.operator.fuses_norm and before.norm is None
     if op.kind != ACTIVATION or before.operator is None:
         return False
     return before.operator.fuses_activation if plain else before.activation[0] not in CLAMPS
@@ -154,6 +203,6 @@ def _alone(op: Op) -> list[Op]:
     if len(op.shape) > 1:
         return [scaled]
     scaled.name, scaled.inputs, scaled.shape = f"{op.name}.scale", [f"{op.name}.place"], (channels, 1)
-    place = Op("flatten", f"{op.name}.place", op.where, op.inputs, scaled.shape, {"shape": [channels, 1]})
-    flat = Op("flatten", op.name, op.where, [scaled.name], op.shape, {"shape": [channels]})
+    place = Op("reshape", f"{op.name}.place", op.where, op.inputs, scaled.shape, {"shape": [channels, 1]})
+    flat = Op("reshape", op.name, op.where, [scaled.name], op.shape, {"shape": [channels]})
     return [place, scaled, flat]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from search.integer.operators import OPERATORS, Operator
-from spaces.graph.errors import UnsupportedNetwork
+from spaces.graph.view import View
 
 # Kinds of the graph pass that are no operators: fusing joins them to an operator or turns them into one.
 NORM, ACTIVATION, PAD = "norm", "activation", "pad"
@@ -48,8 +48,10 @@ class Op:
 
     Attributes:
         kind: a name in search.integer.operators, or norm, activation or pad.
+        fixed: whether no training changes its weights, which keep the highest precision.
         depthwise: whether it has as many groups as input channels, and more than one. They live and die together.
-        refusal: why it cannot be left as it is, if it is not joined to others.
+        values: of a constant in the graph, of its shape; frozen_values: whether no training changes them.
+        view: how the user's tensor lies in the output; None: as it is.
         note: what was done to its parameters, where they are not simply the model's.
     """
 
@@ -57,7 +59,7 @@ class Op:
     name: str
     where: str
     inputs: list[str]
-    shape: tuple[int, ...]  # without the batch
+    shape: tuple[int, ...]  # as it is stored, without the batch
     attributes: dict[str, Any] = field(default_factory=dict)
     weights: str | None = None
     weight: Tensor | None = None
@@ -66,8 +68,11 @@ class Op:
     norm_numbers: NormNumbers | None = None
     activation: tuple[str, dict[str, Any]] = ("none", {})
     depthwise: bool = False
+    values: Tensor | None = None
+    frozen_values: bool = False
+    fixed: bool = False
+    view: View | None = None
     note: str = ""
-    refusal: UnsupportedNetwork | None = None
 
     def weight_shape(self) -> tuple[int, ...]:
         """(C_out, C_in / groups, *kernel) of an operator that has weights."""
@@ -84,7 +89,7 @@ class Op:
 
     def frozen(self) -> tuple[str, ...]:
         """Which of "weight" and "bias" are parameters that the model froze."""
-        return _frozen(self.weight, self.bias)
+        return ("weight",) if self.fixed else _frozen(self.weight, self.bias)
 
     @property
     def operator(self) -> Operator | None:

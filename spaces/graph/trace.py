@@ -1,8 +1,8 @@
 """The calls that a network makes, read from its exported graph, with every value in it known."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from operator import getitem
 from pathlib import Path
 from re import findall
@@ -15,17 +15,16 @@ from torch.export.graph_signature import InputKind
 
 from spaces.graph.errors import UnsupportedNetwork
 from spaces.graph.export import changed, exported
+from spaces.graph.forms import Forms
 from spaces.graph.plain import OF_TORCH, is_of_torch, pairs, run_once
+from spaces.graph.value import Value
 
 STORED = (InputKind.PARAMETER, InputKind.BUFFER)
-
-
-@dataclass(frozen=True)
-class Value:
-    """An activation tensor: its name in the Space and its shape with the batch."""
-
-    name: str
-    shape: tuple[int, ...]
+# What reads no more of a tensor than its shape and type, which the example fixes.
+OF_SHAPES = (
+    *("zeros_like", "ones_like", "empty_like", "full_like", "new_zeros", "new_ones", "new_empty", "new_full"),
+    *("arange", "sym_size", "size"),
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,9 @@ class Call:
         result: what it gave on a batch of two.
         learns: whether one of the constants is a parameter that training may change, or is computed from one.
         owned: id of a parameter or buffer -> its name.
+        function: the operator itself.
+        forms: the operators of the network so far.
+        joined: how many dimensions more its dimension 0 has become, where the batch was joined with others.
     """
 
     name: str
@@ -51,6 +53,9 @@ class Call:
     result: Any
     learns: bool
     owned: Mapping[int, str]
+    function: Callable[..., Any]
+    forms: Forms = field(default_factory=Forms)
+    joined: int = 0
 
     @property
     def input(self) -> Value:
@@ -147,7 +152,8 @@ class _Reading:
         self.active |= {n: self._value(name, n) for n, name in zip(self.inputs, names, strict=True)}
         calls = []
         for node in self.nodes:
-            if node.op == "call_function" and any(self._latest(n) in self.active for n in node.all_input_nodes):
+            reads = any(self._latest(n) in self.active for n in node.all_input_nodes)
+            if node.op == "call_function" and reads and not _reads_shapes(node):
                 if not _holds_tensor(self.results[node]) or (node.target is getitem and not node.users):
                     continue  # a size, which is a number already, or a second result that nobody reads
                 calls.append(self._call(node))
@@ -163,7 +169,7 @@ class _Reading:
         of_inputs, learned = set(self.inputs), set[fx.Node]()
         for node in self.nodes:
             parameter = node.op == "placeholder" and isinstance(self.results[node], nn.Parameter)
-            if any(n in of_inputs for n in node.all_input_nodes):
+            if any(n in of_inputs for n in node.all_input_nodes) and not _reads_shapes(node):
                 of_inputs.add(node)
             elif (parameter and self.results[node].requires_grad) or any(n in learned for n in node.all_input_nodes):
                 learned.add(node)
@@ -200,6 +206,7 @@ class _Reading:
             result=self.results[node],
             learns=any(n in self.learned for n in node.all_input_nodes),
             owned=self.owned,
+            function=node.target,  # type: ignore[arg-type]  # of a node that calls a function
         )
 
     def _module(self, node: fx.Node) -> tuple[str, nn.Module]:
@@ -267,6 +274,13 @@ def _operator(node: fx.Node) -> str:
     if node.target is getitem:
         return "getitem"
     return str(node.target._schema.name).partition("::")[2].rstrip("_")  # type: ignore[union-attr]
+
+
+def _reads_shapes(node: fx.Node) -> bool:
+    """Whether an operator reads the shapes of its inputs alone."""
+    if node.op != "call_function" or node.target is getitem:
+        return False
+    return not hasattr(node.target, "_schema") or _operator(node) in OF_SHAPES
 
 
 def _call_of(node: fx.Node) -> str:

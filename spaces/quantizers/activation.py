@@ -52,6 +52,10 @@ class ActivationQuantizer(nn.Module):
         return self.log_step.detach().exp().item()
 
     @property
+    def largest_code(self) -> int:
+        return (1 << self.bits) - 1
+
+    @property
     def zero_point(self) -> int:
         if self._zero_point is None:
             self._zero_point = int(self.zero)

@@ -10,6 +10,8 @@ from torch import Tensor
 
 METHODS = ("lsq", "minmax", "mse")
 RATIOS = torch.linspace(0.3, 1.0, 29)  # of the min-max range of weights, tried by `mse`
+ENOUGH = 1024  # weights of a row that `mse` looks at
+IN_CACHE = 2**15  # weights that it looks at together
 FEW = 2**14  # values of a sample that a first search looks at
 COARSE, FINE = 2, 24  # ranges that are tried for each halving
 HALVINGS = 64  # of a range, at most
@@ -35,10 +37,19 @@ def weight_steps(rows: Tensor, bound: Tensor, method: str) -> Tensor:
     widest = (rows.abs().amax(1) / bound).clamp_min(smallest)
     if method == "minmax":
         return widest
-    limit, ratios = bound[:, None], RATIOS.to(rows)
-    codes = rows / widest[:, None]  # in units of the widest step, so that no square leaves the range of floats
+    every = -(-rows.shape[1] // ENOUGH)
+    few = rows[:, :: every | 1 if every > 1 else 1]  # odd, or it would meet the same taps of each kernel
+    at_once = max(1, IN_CACHE // few.shape[1])
+    parts = zip(few.split(at_once), widest.split(at_once), bound.split(at_once), strict=True)
+    return widest * torch.cat([_best_ratios(*part) for part in parts])
+
+
+def _best_ratios(rows: Tensor, widest: Tensor, bound: Tensor) -> Tensor:
+    """(C,), by which the widest steps have to shrink for the least squared error."""
+    codes, limit, ratios = rows / widest[:, None], bound[:, None], RATIOS.to(rows)
+    # in units of the widest step, so that no square leaves the range of floats
     errors = torch.stack([_error(codes, ratio, -limit, limit).sum(1) for ratio in ratios])
-    return widest * ratios[errors.argmin(0)]
+    return ratios[errors.argmin(0)]
 
 
 @dataclass(frozen=True)
@@ -134,5 +145,4 @@ def _ends(extreme: float, usual: float) -> list[float]:
 
 def _error(x: Tensor, step: Tensor, low: Any, high: Any) -> Tensor:
     """Squared error of rounding. low, high: numbers, or tensors that broadcast against x."""
-    codes = (x / step).round().clamp(low, high)
-    return (codes * step - x).square()
+    return (x / step).round_().clamp_(low, high).mul_(step).sub_(x).square_()

@@ -10,6 +10,8 @@ from cost_models.layer import LayerUse, Network, TensorUse
 from cost_models.target import Target
 from search.integer.operators import OPERATORS
 
+ELEMENTS = ("add", "mul", "concat", "max_pool", "avg_pool", "table", "softmax", "normalize")
+
 
 def scalar(value: float) -> Tensor:
     """(), a float64 leaf that records gradients."""
@@ -51,7 +53,7 @@ def network(*layers: LayerUse, input_elements: float = 1) -> Network:
     tensors = {"x": TensorUse("x", torch.tensor(float(input_elements), dtype=torch.float64), (8,), vector(1))}
     for use in layers:
         elements = use.out_channels * prod(use.out_size)
-        tensors[use.output] = TensorUse(use.output, elements, use.out_bits, use.out_share)
+        tensors[use.output] = TensorUse(use.output, elements, use.out_bits, use.out_share, use.operator.stored)
     return Network(layers, tensors, ("x",), (layers[-1].output,))
 
 
@@ -75,7 +77,7 @@ def small_network() -> Network:
         ),
         layer("pool", "avg_pool", "b", "c", in_channels=four, out_channels=four, kernel=(4, 4), in_size=(4, 4),
               out_size=(1, 1)),
-        layer("flat", "flatten", "c", "d", in_channels=four, out_channels=four, in_size=(1, 1)),
+        layer("flat", "reshape", "c", "d", in_channels=four, out_channels=four, in_size=(1, 1)),
         layer("classes", "linear", "d", "y", in_channels=four, out_channels=ten, out_per_width=vector(10)),
         input_elements=3 * 64,
     )  # fmt: skip
@@ -102,6 +104,45 @@ def residual_network() -> Network:
     )  # fmt: skip
 
 
+def measured_network() -> Network:
+    """x (3, 4, 5) -> keys and queries of 3 heads -> softmax -> values -> a norm of channels + a stored map.
+
+    The map has 16 bits, the scores 4.
+    """
+    three = scalar(3)
+    plane = {"in_channels": three, "out_channels": three}
+    four_bits = {"out_bits": (4,), "out_share": vector(1)}
+    return network(
+        layer("scores", "matmul", "x x", "a", kernel=(5,), in_size=(4, 5), out_size=(4, 4), **plane, **four_bits),
+        layer("shares", "softmax", "a", "b", in_size=(4, 4), out_size=(4, 4), in_bits=(4,), table_entries=16, **plane),
+        layer("values", "matmul", "b x", "c", kernel=(4,), in_size=(4, 4), out_size=(4, 5), **plane),
+        layer("norm", "normalize", "c", "d", in_size=(4, 5), out_size=(4, 5), **plane),
+        layer("map", "constant", "", "e", out_size=(4, 5), out_bits=(16,), **plane),
+        layer("sum", "add", "d e", "y", in_size=(4, 5), out_size=(4, 5), **plane),
+        input_elements=60,
+    )
+
+
+def resized_network() -> Network:
+    """x (4, 3, 3) -> transposed convolution 2x2 to 6, widths 2:4 8:2 -> half of its channels -> resampled -> turned.
+
+    An element that is resampled is made of 3 x 2 others.
+    """
+    four, six = scalar(4), scalar(6)
+    three = six / 2
+    return network(
+        layer(
+            "up", "conv_transpose", "x", "a", in_channels=four, out_channels=six, kernel=(2, 2), in_size=(3, 3),
+            out_size=(6, 6), weight_bits=(2, 8), out_per_width=vector(4, 2),
+        ),
+        layer("half", "take", "a", "b", in_channels=six, out_channels=three, in_size=(6, 6), out_size=(6, 6)),
+        layer("less", "resample", "b", "c", in_channels=three, out_channels=three, kernel=(3, 2), in_size=(6, 6),
+              out_size=(2, 5)),
+        layer("turned", "permute", "c", "y", in_channels=three, out_channels=three, in_size=(2, 5), out_size=(5, 2)),
+        input_elements=36,
+    )  # fmt: skip
+
+
 def target(**changes) -> Target:
     """A chip whose every MAC takes weight bits / 4 cycles, every element 1 cycle."""
     kinds = ("conv", "pointwise", "depthwise", "linear")
@@ -118,6 +159,6 @@ def target(**changes) -> Target:
         "cycles_per_mac_source": "made up",
         "cycles_per_mac": {f"{kind}/a{a}w{w}": w / 4 for kind in kinds for a in (4, 8) for w in (2, 4, 8)},
         "cycles_per_element_source": "made up",
-        "cycles_per_element": dict.fromkeys(("add", "mul", "concat", "max_pool", "avg_pool", "table"), 1.0),
+        "cycles_per_element": dict.fromkeys(ELEMENTS, 1.0),
     }
     return Target(**(fields | changes))

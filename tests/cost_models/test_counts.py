@@ -6,7 +6,16 @@ from cost_models.flash import Flash
 from cost_models.macs import Macs
 from cost_models.parameters import Parameters
 from cost_models.steps import exact
-from tests.cost_models.networks import layer, network, residual_network, scalar, small_network, vector
+from tests.cost_models.networks import (
+    layer,
+    measured_network,
+    network,
+    residual_network,
+    resized_network,
+    scalar,
+    small_network,
+    vector,
+)
 
 
 def test_macs_by_hand():
@@ -22,6 +31,28 @@ def test_macs_of_a_grouped_convolution_and_of_a_linear_layer_over_time():
     linear = layer("l", "linear", "x", "y", in_channels=scalar(8), out_channels=scalar(6), in_size=(5,), out_size=(5,))
     assert exact(Macs()(network(grouped))) == 5 * 3 * 4 * 6
     assert exact(Macs()(network(linear))) == 5 * 8 * 6
+
+
+def test_macs_of_products_of_codes_by_hand():
+    scores, values = 3 * 4 * 4 * 5, 3 * 4 * 5 * 4
+    assert exact(Macs()(measured_network())) == scores + values
+
+
+def test_macs_of_a_transposed_convolution_are_those_at_each_place_of_its_input():
+    assert exact(Macs()(resized_network())) == 3 * 3 * (4 * 2 * 2) * 6
+
+
+def test_macs_of_grouped_and_depthwise_transposed_convolutions():
+    sizes = {"in_channels": scalar(8), "kernel": (3,), "in_size": (5,), "out_size": (11,)}
+    grouped = layer("g", "conv_transpose", "x", "y", out_channels=scalar(6), groups=2, **sizes)
+    depthwise = layer("d", "conv_transpose", "x", "y", out_channels=scalar(8), groups=8, depthwise=True, **sizes)
+    assert exact(Macs()(network(grouped))) == 5 * 3 * 4 * 6
+    assert exact(Macs()(network(depthwise))) == 5 * 3 * 8
+
+
+def test_parameters_of_norms_and_stored_maps_by_hand():
+    assert exact(Parameters()(measured_network())) == 3 + 3 * 4 * 5  # a bias a channel; the map
+    assert exact(Parameters()(resized_network())) == 4 * 2 * 2 * 6 + 6
 
 
 def test_parameters_by_hand():
@@ -44,6 +75,23 @@ def test_flash_of_shared_weights_elementwise_ops_and_wide_table_by_hand():
     weights = 2 + 3 + 1  # rows of 6 * 2 and 6 * 4 bits, a byte of widths, once for both calls
     add, mul, concat, table = 2 * 2 + 1, 2 + 1, 2 * (2 + 1), 256 * 2
     assert exact(Flash()(residual_network())) == weights + 2 * (2 * 7) + add + mul + concat + table
+
+
+def test_flash_of_products_softmax_norms_and_stored_maps_by_hand():
+    products, exponentials = 2 * (2 + 1), 2 * 2**4  # of 4-bit codes
+    norm, stored, add = 3 * (4 + 2 + 1), 2 * 3 * 4 * 5, 2 * 2 + 1  # the map has 16 bits
+    assert exact(Flash()(measured_network())) == products + exponentials + norm + stored + add
+
+
+def test_flash_of_resized_maps_by_hand():
+    up = 4 * 4 + 2 * 16 + 3 + 6 * 7  # rows of 16 * 2 and 16 * 8 bits; three bytes of widths
+    assert exact(Flash()(resized_network())) == up + (2 + 1)
+
+
+@pytest.mark.parametrize("bits, size", [(4, 1), (8, 1), (9, 2), (16, 2)])
+def test_a_code_of_a_stored_map_takes_whole_bytes(bits, size):
+    stored = layer("s", "constant", "", "y", out_channels=scalar(5), out_bits=(bits,))
+    assert exact(Flash()(network(stored))) == 5 * size
 
 
 def test_concat_of_three_inputs_stores_three_multipliers_and_shifts():

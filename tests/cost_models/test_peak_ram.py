@@ -6,7 +6,16 @@ import pytest
 
 from cost_models.peak_ram import PeakRam, peak_layer, ram_by_layer
 from cost_models.steps import exact
-from tests.cost_models.networks import layer, network, residual_network, scalar, small_network, vector
+from tests.cost_models.networks import (
+    layer,
+    measured_network,
+    network,
+    residual_network,
+    resized_network,
+    scalar,
+    small_network,
+    vector,
+)
 
 
 def by_hand(net):
@@ -33,9 +42,35 @@ def test_a_skip_connection_is_held_until_its_last_reader():
     assert by_hand(residual_network()) == expected
 
 
+def test_a_stored_map_takes_no_ram():
+    expected = [
+        ("scores", 60 + 24),  # x, and 48 scores of 4 bits
+        ("shares", 60 + 24 + 48),
+        ("values", 60 + 48 + 60),
+        ("norm", 60 + 60),
+        ("map", 60),  # what the sum will read
+        ("sum", 60 + 60),
+    ]
+    assert by_hand(measured_network()) == expected
+    stored = layer("stored", "constant", "", "y", out_channels=scalar(7))
+    assert exact(PeakRam()(network(stored, input_elements=0))) == 0
+
+
+def test_what_is_reshaped_out_of_a_stored_map_takes_no_ram_and_a_copy_does():
+    stored = layer("stored", "constant", "", "a", out_channels=scalar(7))
+    flat = layer("flat", "reshape", "a", "b", out_channels=scalar(7))
+    part = layer("part", "take", "b", "y", out_channels=scalar(3))
+    assert by_hand(network(stored, flat, part, input_elements=0)) == [("stored", 0), ("flat", 0), ("part", 3)]
+
+
+def test_resized_maps_by_hand():
+    expected = [("up", 36 + 216), ("half", 216 + 108), ("less", 108 + 30), ("turned", 30 + 30)]
+    assert by_hand(resized_network()) == expected
+
+
 def test_reading_an_alias_keeps_the_memory_alive():
     net = network(
-        layer("flat", "flatten", "x", "a"),
+        layer("flat", "reshape", "x", "a"),
         layer("one", "linear", "x", "b"),
         layer("two", "linear", "a", "c"),
         input_elements=7,

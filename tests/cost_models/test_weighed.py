@@ -8,7 +8,17 @@ from cost_models.bops import Bops
 from cost_models.energy import Energy
 from cost_models.latency import Latency
 from cost_models.layer import UnsupportedLayer
-from tests.cost_models.networks import layer, network, residual_network, scalar, small_network, target, vector
+from tests.cost_models.networks import (
+    layer,
+    measured_network,
+    network,
+    residual_network,
+    resized_network,
+    scalar,
+    small_network,
+    target,
+    vector,
+)
 
 
 def test_bops_by_hand():
@@ -21,6 +31,13 @@ def test_bops_by_hand():
 def test_bops_are_finite_where_no_input_is_left():
     empty = layer("l", "linear", "x", "y", in_channels=scalar(0))
     assert Bops()(network(empty)).item() == 0
+
+
+def test_bops_of_products_of_codes_and_of_transposed_convolutions_by_hand():
+    scores, values = (240 * (8 * 8 + 8 + 8 + log2(added)) for added in (5, 4))
+    assert Bops()(measured_network()).item() == pytest.approx(scores + values, rel=1e-14)
+    up = 9 * 16 * (4 * (8 * 2 + 8 + 2 + log2(16)) + 2 * (8 * 8 + 8 + 8 + log2(16)))
+    assert Bops()(resized_network()).item() == pytest.approx(up, rel=1e-14)
 
 
 def test_energy_by_hand():
@@ -46,6 +63,24 @@ def test_energy_of_shared_weights_and_elementwise_ops_by_hand():
     assert Energy()(residual_network()).item() == pytest.approx(expected, rel=1e-14)
 
 
+def test_energy_of_products_softmax_norms_and_stored_maps_by_hand():
+    products, adds = 2 * 240 * 8 * 8, 2 * 240 + 2 * 60  # every MAC; the sum's inputs
+    measured = (48 + 60) * (2 * 0.2 + 2 * 0.1)  # an element of the shares, and of the norm: two products, two additions
+    reads = 8 * (60 + 60 + 48 + 60 + 60 + 60) + 4 * 48 + 16 * 60  # x x, b x, c, d; a; the map
+    writes = 4 * 48 + 8 * (48 + 60 + 60 + 60)  # a; b, c, d, y; the map is written by nothing
+    exponentials = 16 * 48
+    expected = 0.2 / 64 * products + 0.1 * adds + measured + 20 / 64 * (reads + writes + exponentials)
+    assert Energy()(measured_network()).item() == pytest.approx(expected, rel=1e-14)
+
+
+def test_energy_of_resized_maps_by_hand():
+    products, adds = 9 * 16 * (4 * 2 + 2 * 8) * 8, 9 * 16 * 6 + 30 * 3 * 2  # every MAC; the windows
+    weight_bits = 16 * (4 * 2 + 2 * 8)
+    moved = 8 * (36 + 216 + 216 + 108 + 108 + 30 + 30 + 30)
+    expected = 0.2 / 64 * products + 0.1 * adds + 20 / 64 * (weight_bits + moved)
+    assert Energy()(resized_network()).item() == pytest.approx(expected, rel=1e-14)
+
+
 def test_latency_by_hand():
     stem, spatial, classes = 16 * 27 * (3 * 1 + 1 * 2), 16 * 9 * 4 * 1, 40 * 2  # bits / 4 cycles a MAC
     assert Latency(target())(small_network()).item() == stem + spatial + classes + 4 * 16  # a cycle an element
@@ -53,9 +88,34 @@ def test_latency_by_hand():
     assert Latency(target())(residual_network()).item() == convolutions + elementwise + pool + table
 
 
+def test_latency_of_products_softmax_norms_and_stored_maps_by_hand():
+    rates = {"add": 1.0, "softmax": 30.0, "normalize": 25.0}
+    products = 2 * 240 * 2  # as a linear layer with 8-bit weights
+    cycles = Latency(target(cycles_per_element=rates))(measured_network()).item()
+    assert cycles == products + 48 * 30 + 60 * 25 + 60
+
+
+def test_latency_of_products_of_codes_reads_the_row_of_the_first_input():
+    use = layer("l", "matmul", "x x", "y", kernel=(3,), out_size=(2, 2), in_bits=(4, 8), in_share=vector(0.25, 0.75))
+    rates = {"linear/a4w8": 2.0, "linear/a8w8": 10.0, "linear/a4w4": 1.0}
+    assert Latency(target(cycles_per_mac=rates))(network(use)).item() == 2 * 2 * 3 * (0.25 * 2 + 0.75 * 10)
+
+
+def test_latency_of_resized_maps_by_hand():
+    """A transposed convolution is priced as another, what moves codes as a concatenation, a window as a pool's."""
+    rates = {"concat": 9.0, "avg_pool": 4.0}
+    up = 9 * 16 * (4 * 0.5 + 2 * 2)  # bits / 4 cycles a MAC
+    cycles = Latency(target(cycles_per_element=rates))(resized_network()).item()
+    assert cycles == up + (108 + 30) * 9 + 30 * 3 * 2 * 4
+
+
 @pytest.mark.parametrize(
     "op, kernel, groups, kind",
     [
+        ("conv_transpose", (3, 3), 1, "conv"),
+        ("conv_transpose", (1, 1), 1, "pointwise"),
+        ("conv_transpose", (3, 3), 4, "depthwise"),
+        ("conv_transpose", (3, 3), 2, "conv"),
         ("conv", (3, 3), 1, "conv"),
         ("conv", (1, 1), 1, "pointwise"),
         ("conv", (1, 1), 2, "conv"),
@@ -97,6 +157,14 @@ def test_latency_is_an_expectation_over_both_widths():
     )  # fmt: skip
     expected = 5 * (0.25 * (1 * 1.0 + 3 * 2.0) + 0.75 * (1 * 3.0 + 3 * 10.0))
     assert Latency(target(cycles_per_mac=rates))(network(use)).item() == expected
+
+
+@pytest.mark.parametrize("op", ["softmax", "normalize"])
+def test_latency_refuses_a_measure_that_the_table_lacks(op):
+    with pytest.raises(
+        UnsupportedLayer, match=rf"'l' has op '{op}' and needs '{op}', which cycles_per_element of target"
+    ):
+        Latency(target(cycles_per_element={"add": 1.0}))(network(layer("l", op, "x", "y", table_entries=4)))
 
 
 def test_latency_refuses_a_combination_that_was_not_measured():

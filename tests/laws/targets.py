@@ -7,6 +7,8 @@ from cost_models.target import Target
 from search.config import composed
 
 KINDS = ("conv", "pointwise", "depthwise", "linear")
+TRANSPOSED = "conv_transpose"  # of which no target that ships has a figure
+ELEMENTS = {"softmax": 31.0, "normalize": 37.0}  # and of these neither
 ACTIVATIONS, WEIGHTS = range(2, 17), range(1, 9)  # bits
 WIDTHS = tuple(product(ACTIVATIONS, WEIGHTS))
 
@@ -24,12 +26,19 @@ def completed(name: str) -> Target:
         ]
         for kind, (a, w) in product(KINDS, WIDTHS)
     }
-    return replace(chip, weight_bits=tuple(WEIGHTS), activation_bits=tuple(ACTIVATIONS), cycles_per_mac=cycles)
+    cycles |= {f"{TRANSPOSED}/a{a}w{w}": cycles[f"conv/a{a}w{w}"] for a, w in WIDTHS}
+    return replace(
+        chip,
+        weight_bits=tuple(WEIGHTS),
+        activation_bits=tuple(ACTIVATIONS),
+        cycles_per_mac=cycles,
+        cycles_per_element=ELEMENTS | chip.cycles_per_element,
+    )
 
 
 def distinct() -> Target:
     """A made-up target on which no two kinds of layer and no two widths take the same cycles."""
-    keys = [f"{kind}/a{a}w{w}" for kind, (a, w) in product(KINDS, WIDTHS)]
+    keys = [f"{kind}/a{a}w{w}" for kind, (a, w) in product((*KINDS, TRANSPOSED), WIDTHS)]
     chip = composed(["target=cortex_m4"]).target
     return replace(
         chip,
@@ -37,6 +46,7 @@ def distinct() -> Target:
         weight_bits=tuple(WEIGHTS),
         activation_bits=tuple(ACTIVATIONS),
         cycles_per_mac={key: 1 + place / len(keys) for place, key in enumerate(keys)},
+        cycles_per_element=ELEMENTS | chip.cycles_per_element,
     )
 
 

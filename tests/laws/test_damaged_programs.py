@@ -14,7 +14,7 @@ from search.integer.operators import OPERATORS
 from search.integer.preprocessing import Preprocessing
 from search.integer.program import Program, ProgramError, checksum
 from tests.laws.damage import damage_json
-from tests.search.integer.programs import Build, residual_network
+from tests.search.integer.programs import Build, attention_network, residual_network, resized_network
 from tests.search.integer.reference import run
 
 QUICK, THOROUGH = 200, 4000
@@ -32,13 +32,14 @@ def programs() -> list[Program]:
     series.mul(series.last, series.last)
     series.lookup()
     series.pool("avg_pool", (3,), stride=(2,))
-    series.upsample(2)
-    series.flatten(80)
+    series.take([], [0, 0, 1, 2, 3, 4, 4])
+    series.reshape(56)
     series.linear(3, widths=(2, 4, 8))
     with_classes = replace(
         series.program(), preprocessing=Preprocessing("uint8", "last", (0.5,) * 3, (0.2,) * 3), classes=("a", "b", "c")
     )
-    return [residual_network(), residual_network(bits=5, seed=1), with_classes]
+    attention = (attention_network(), attention_network(bits=4, seed=1))
+    return [residual_network(), residual_network(bits=5, seed=1), with_classes, *attention, resized_network()]
 
 
 def test_every_operator_is_damaged():

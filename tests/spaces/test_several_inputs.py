@@ -115,6 +115,37 @@ def test_a_description_of_the_version_before_is_read():
     assert [block.name for block in SpaceSpec.from_json(old).blocks if block.depthwise] == ["depthwise"]
 
 
+class Doubled(nn.Module):
+    """Pixels twice from left to right and three times from top to bottom, and a layer over all of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(3, 2, 3), nn.Linear(2 * 12 * 8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.interpolate(self.stem(x), scale_factor=(3, 2)).flatten(1))
+
+
+@pytest.mark.parametrize("version", [3, 4])
+def test_a_description_before_version_5_flattens_and_upsamples(version):
+    space = space_of(Doubled())
+    document = json.loads(json.dumps(space.spec.to_json()))
+    before = {
+        "take": {"op": "upsample", "attributes": {"factor": [3, 2]}},
+        "reshape": {"op": "flatten", "attributes": {"shape": [192]}},
+    }
+    old = {**document, "version": version}
+    old["blocks"] = [
+        {k: v for k, v in block.items() if k != "frozen"} | before.get(block["op"], {}) for block in document["blocks"]
+    ]
+    assert [block["op"] for block in old["blocks"]] == ["conv", "upsample", "flatten", "linear"]
+    spec = SpaceSpec.from_json(old)
+    assert document["version"] == 5 and spec == SpaceSpec.from_json(document)
+    repeated = [[], [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3], [0, 0, 1, 1, 2, 2, 3, 3]]
+    assert spec.blocks[1].attributes == {"indices": repeated} and spec.blocks[2].attributes == {"shape": [192]}
+    assert Space(spec)(images()).shape == (2, 4)
+
+
 def test_an_output_that_is_an_input_or_stands_twice_stays():
     class Odd(nn.Module):
         def __init__(self) -> None:

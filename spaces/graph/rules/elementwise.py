@@ -1,15 +1,18 @@
 """Activations, and arithmetic of two tensors or of a tensor and a number."""
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from spaces.graph.op import ACTIVATION, NORM, NormNumbers, Op
-from spaces.graph.rules.common import Rules, made
-from spaces.graph.trace import Call, Value
+from spaces.graph.rules.common import Made, Rule, Rules, added, for_each_sample, made, pointwise, stored_constant
+from spaces.graph.trace import Call
+from spaces.graph.value import Value
 
+FAR = 3.4e38  # no float32 is far beyond it
 FOLDED = "its learned number is taken as it is, and no longer trained"
 
 
@@ -24,7 +27,7 @@ def activation(name: str, **arguments: str) -> Callable[[Call], Op]:
 
 
 def _activation(call: Call, name: str, **arguments: Any) -> Op:
-    return made(call, "activation", [call.input], activation=(name, arguments))
+    return pointwise(call, ACTIVATION, call.input, activation=(name, arguments))
 
 
 def elu(call: Call) -> Op:
@@ -35,45 +38,51 @@ def elu(call: Call) -> Op:
     return _activation(call, "elu", alpha=alpha)
 
 
-def clamp(call: Call) -> Op:
-    low, high = call.given.get("min"), call.given.get("max")
+def clamp(call: Call) -> Op | Value:
+    low, high = (_number(call.given.get(end)) for end in ("min", "max"))
     if isinstance(low, Value | Tensor) or isinstance(high, Value | Tensor):
         raise call.refuse("clamps by a tensor.", "Clamp by numbers.")
+    if low is None and high is None:
+        return call.input
     if low == 0 and high is None:
         return _activation(call, "relu")
     if low == 0 and high == 6:
         return _activation(call, "relu6")
-    if low is None or high is None:
-        raise call.refuse(f"clamps to {low} .. {high}.", "Give both ends, or clamp at 0 from below.")
-    return _activation(call, "hardtanh", min_val=float(low), max_val=float(high))
+    ends = -FAR if low is None else float(low), FAR if high is None else float(high)
+    return _activation(call, "hardtanh", min_val=max(-FAR, ends[0]), max_val=min(FAR, ends[1]))
+
+
+def _number(value: Any) -> Any:
+    """A tensor of one number as the number."""
+    return value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
 
 
 def hardtanh(call: Call) -> Op:
     low, high = float(call.given["min_val"]), float(call.given["max_val"])
-    return (
-        _activation(call, "relu6")
-        if (low, high) == (0, 6)
-        else _activation(call, "hardtanh", min_val=low, max_val=high)
-    )
+    own = ("relu6", {}) if (low, high) == (0, 6) else ("hardtanh", {"min_val": low, "max_val": high})
+    return _activation(call, own[0], **own[1])
 
 
-def arithmetic(kind: str) -> Callable[[Call], Op | list[Op]]:
+def arithmetic(kind: str) -> Rule:
     """add, sub, mul, div of two tensors, or of a tensor and a number."""
 
-    def rule(call: Call) -> Op | list[Op]:
+    def rule(call: Call) -> Made:
         a, b = call.given["self"], call.given["other"]
         alpha = call.given.get("alpha", 1)
         if call.given.get("rounding_mode") is not None:
             raise call.refuse("rounds a quotient.", "Divide without rounding_mode.")
         if isinstance(a, Value) and isinstance(b, Value):
-            return _two_tensors(call, kind, a, b, alpha)
+            return two_tensors(call, kind, a, b, alpha)
         x, constant = (a, b) if isinstance(a, Value) else (b, a)
-        number = _constant(call, kind, x, constant)
+        number = _constant(call, x, constant)
+        if number is None:
+            return _with_constant(call, kind, x, constant, alpha)
         if kind == "mul":
             return _scaled(call, x, number, 0.0)
         if kind == "div":
             if isinstance(b, Value):
-                raise call.refuse("divides a number by a tensor.", "Multiply by a learned scale instead.")
+                one = added(call, _reciprocal(call, b), b.shape)
+                return _scaled(call, one, number, 0.0)
             if not isinstance(number, Tensor) and number == 0:
                 raise call.refuse("divides by 0.", "Divide by another number.")
             return _scaled(call, x, 1 / number, 0.0)
@@ -85,58 +94,98 @@ def arithmetic(kind: str) -> Callable[[Call], Op | list[Op]]:
 
 
 def power(call: Call) -> Op:
-    exponent = call.given["exponent"]
-    if exponent != 2 or not isinstance(call.input, Value):
-        raise call.refuse(f"takes the power {exponent}.", "Squares are supported; write others as products.")
-    return _activation(call, "square")
+    exponent = _number(call.given["exponent"])
+    if not isinstance(exponent, int | float) or not isinstance(call.input, Value):
+        raise call.refuse("takes a power whose exponent is a tensor.", "Give the exponent as a number.")
+    return _activation(call, "square") if exponent == 2 else _activation(call, "power", exponent=float(exponent))
 
 
 def negated(call: Call) -> Op:
     return _scaled(call, call.input, -1.0, 0.0)
 
 
+def prelu(call: Call) -> Op | list[Op]:
+    """max(x, 0) + slope * min(x, 0), with a slope for all, which is taken as it is, or one a channel, which learns."""
+    slope = call.given["weight"]
+    if not isinstance(slope, Tensor):
+        raise call.refuse("has a slope that is computed from the data.", "Make it a parameter of the module.")
+    x = call.input
+    if slope.numel() == 1:
+        arguments = {"negative_slope": float(slope.item())}
+        return pointwise(call, ACTIVATION, x, activation=("leaky_relu", arguments), note=FOLDED if call.learns else "")
+    channels = call.joined
+    if x.batch > channels:
+        raise call.refuse("reads a tensor whose batch is not its dimension 0.", "Transpose it before.")
+    x = call.forms.stored(x, (channels, *(axis for axis in x.seen.order if axis != channels)))
+    below, scaled = f"{call.name}.below", f"{call.name}.slope"
+    ops = [pointwise(call, ACTIVATION, x, f"{call.name}.above", activation=("relu", {}))]
+    low = ("hardtanh", {"min_val": -FAR, "max_val": 0.0})
+    ops.append(pointwise(call, ACTIVATION, x, below, activation=low))
+    numbers = NormNumbers.affine(slope, torch.zeros(len(slope)), ("bias",) if call.learns else ("weight", "bias"))
+    ops.append(Op(NORM, scaled, call.where, [below], ops[0].shape, view=x.view, norm=scaled, norm_numbers=numbers))
+    return [*ops, Op("add", call.name, call.where, [ops[0].name, scaled], ops[0].shape, view=x.view)]
+
+
 def _scaled(call: Call, x: Value, factor: float | Tensor, offset: float | Tensor) -> Op:
     """factor * x + offset: a function of the codes, or with a number for each channel a norm that measures nothing."""
     if not isinstance(factor, Tensor) and not isinstance(offset, Tensor):
         arguments = {"factor": float(factor), "offset": float(offset)}
-        return made(call, ACTIVATION, [x], activation=("scale", arguments), note=FOLDED if call.learns else "")
+        return pointwise(call, ACTIVATION, x, activation=("scale", arguments), note=FOLDED if call.learns else "")
+    x = call.forms.stored(x)
     each = {"weight": factor, "bias": offset}
     constant = tuple(n for n, value in each.items() if not isinstance(value, Tensor) or not call.learns)
-    weight, bias = (torch.as_tensor(value, dtype=torch.float32).expand(x.shape[1]) for value in each.values())
-    return made(call, NORM, [x], norm=call.name, norm_numbers=NormNumbers.affine(weight, bias, constant))
+    channels = x.seen.stored[0]
+    weight, bias = (torch.as_tensor(value, dtype=torch.float32).expand(channels) for value in each.values())
+    return pointwise(call, NORM, x, norm=call.name, norm_numbers=NormNumbers.affine(weight, bias, constant))
 
 
-def _constant(call: Call, kind: str, x: Value, constant: Any) -> float | Tensor:
-    """A number, or one for each channel, (C,)."""
+def _constant(call: Call, x: Value, constant: Any) -> float | Tensor | None:
+    """A number, or one for each channel, (C,); None where it varies along other axes."""
     if not isinstance(constant, Tensor):
         return float(constant)
     if constant.numel() == 1:
         return float(constant.item())
-    shape = (1,) * (len(x.shape) - constant.dim()) + tuple(constant.shape)
-    if len(shape) != len(x.shape) or shape != (1, x.shape[1], *(1,) * (len(x.shape) - 2)):
-        raise call.refuse(
-            f"does '{kind}' with a constant of shape {tuple(constant.shape)}.",
-            "A number, or one for each channel, is supported.",
-        )
-    return constant.detach().flatten()
+    value = for_each_sample(call, constant, max(x.rank, constant.dim() - 1), x.batch)
+    if value.dim() != x.rank:
+        return None
+    channels = x.seen.order[0]
+    own = tuple(size if axis == channels else 1 for axis, size in enumerate(x.own))
+    return value.flatten() if tuple(value.shape) == own else None
 
 
-def _two_tensors(call: Call, kind: str, a: Value, b: Value, alpha: float) -> list[Op]:
-    if kind == "rsub":
-        return _two_tensors(call, "sub", b, a, alpha)
-    if len(a.shape) != len(b.shape) or a.shape[0] != b.shape[0]:
-        raise call.refuse(f"combines shapes {a.shape} and {b.shape}.", "Give both the same number of dimensions.")
-    if kind in ("add", "sub") and a.shape != b.shape and a.shape[1] != b.shape[1]:
-        raise call.refuse(f"adds shapes {a.shape} and {b.shape}.", "Channels must be equal.")
-    refusal = None
+def _with_constant(call: Call, kind: str, x: Value, constant: Tensor, alpha: float) -> Made:
+    """Arithmetic with a constant that is a tensor of its own."""
+    value = for_each_sample(call, constant, max(x.rank, constant.dim() - 1), x.batch)
+    x_first = isinstance(call.given["self"], Value)
     if kind == "div":
-        way_out = "Quotients of two functions of one tensor are supported, and sums, differences and products of any."
-        refusal = call.refuse("divides a tensor by another one.", way_out)
-    whole = made(call, kind, [a, b], refusal=refusal)
+        if not x_first:
+            x, x_first = added(call, _reciprocal(call, x), x.shape), True
+        else:
+            value = 1 / value
+        kind = "mul"
+    order = x.seen.order if x.rank == value.dim() else range(value.dim())
+    stored = stored_constant(call, value, order, f"{call.name}.constant", x.batch)
+    return two_tensors(call, kind, x, stored, alpha) if x_first else two_tensors(call, kind, stored, x, alpha)
+
+
+def _reciprocal(call: Call, x: Value) -> Op:
+    return pointwise(call, ACTIVATION, x, f"{call.name}.reciprocal", activation=("reciprocal", {}))
+
+
+def two_tensors(call: Call, kind: str, a: Value, b: Value, alpha: float) -> list[Op]:
+    """Arithmetic of two tensors, one of which may be spread over axes of the other."""
+    if kind == "rsub":
+        return two_tensors(call, "sub", b, a, alpha)
+    if a.batch != b.batch or a.rank != b.rank:
+        raise call.refuse(f"combines shapes {a.shape} and {b.shape}.", "Give both the same number of dimensions.")
+    order = max((a, b), key=lambda x: prod(x.shape)).seen.order
+    a, b = call.forms.stored(a, order), call.forms.stored(b, order)
+    whole = made(call, kind, [a, b], order, a.batch)
     if alpha == 1:
         return [whole]
-    scaled = Op(ACTIVATION, f"{call.name}.scaled", call.where, [b.name], tuple(b.shape[1:]))
-    scaled.activation = ("scale", {"factor": float(alpha), "offset": 0.0})
+    scaled = pointwise(
+        call, ACTIVATION, b, f"{call.name}.scaled", activation=("scale", {"factor": float(alpha), "offset": 0.0})
+    )
     whole.inputs[1] = scaled.name
     return [scaled, whole]
 
@@ -146,6 +195,12 @@ RULES: Rules = {
         name: activation(name)
         for name in ("relu", "relu6", "hardswish", "hardsigmoid", "sigmoid", "tanh", "silu", "mish", "selu", "square")
     },
+    **{name: activation(name) for name in ("exp", "log", "sqrt", "rsqrt", "reciprocal", "erf", "sin", "cos", "expm1")},
+    "log_sigmoid": activation("log_sigmoid"),
+    "hardshrink": activation("hardshrink", lambd="lambd"),
+    "softshrink": activation("softshrink", lambd="lambd"),
+    "threshold": activation("threshold", threshold="threshold", value="value"),
+    "prelu": prelu,
     "hardtanh": hardtanh,
     "gelu": activation("gelu", approximate="approximate"),
     "elu": elu,

@@ -13,7 +13,7 @@ def test_rows_name_kernels_and_unusual_activation_bits():
     table, totals = rows(space, space.decide())
     operators = {row.name: row.op for row in table}
     assert operators["stem"] == "conv 1x1" and operators["depthwise"] == "depthwise 3x3 a4"
-    assert operators["mean"] == "flatten" and operators["head"] == "linear"
+    assert operators["mean"] == "reshape" and operators["head"] == "linear"
     body = next(row for row in table if row.name == "body")
     assert (body.kept, body.channels) == (4, 6)
     assert totals.flash_bytes == sum(row.flash_bytes for row in table)

@@ -85,9 +85,10 @@ def test_a_grown_network_computes_what_it_did_and_its_costs_are_exact(network):
 
 @pytest.mark.parametrize("seed", range(40))
 def test_random_networks_grow_exactly(seed):
-    model, x = random_network(seed)
-    space = searchable(model, x, Options((0, 2, 8))).eval()
-    space.calibrate([x])
+    model, example = random_network(seed)
+    xs = example if isinstance(example, tuple) else (example,)
+    space = searchable(model, xs, Options((0, 2, 8))).eval()
+    space.calibrate([xs])
     rng = random.Random(seed)
     picks = {gate.name: tuple(rng.choice((0, 1, 1, 2, 3)) for _ in range(gate.groups)) for gate in space.gates.values()}
     picks = {name: pick if any(pick) else (2, *pick[1:]) for name, pick in picks.items()}
@@ -97,20 +98,21 @@ def test_random_networks_grow_exactly(seed):
     for network in (before, after):
         network.set_mode("float")
     with torch.no_grad():
-        scale = 1 + before(x).abs().max().item()
-        torch.testing.assert_close(after(x), before(x), rtol=1e-3, atol=1e-4 * scale)
-    check(space, after, grown, x)
+        found, expected = (made if isinstance(made, tuple) else (made,) for made in (after(*xs), before(*xs)))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4 * (1 + other.abs().max().item()))
+    check(space, after, grown, *xs)
 
 
-def check(space, decided, architecture, x):
+def check(space, decided, architecture, *xs):
     """Costs and integers of the grown network are exact."""
     program = lower(decided)
     costs = costs_at(space, architecture, MODELS)
     assert costs == {name: model(decided.describe()).item() for name, model in MODELS.items()}
     own = {"flash_bytes": program.flash_bytes(), "peak_ram_bytes": program.peak_ram_bytes(), "macs": program.macs()}
     assert own == {name: costs[name] for name in own}
-    found = Executor(program)(x.numpy(), intermediate=True)
-    assert all((found[name] == codes.numpy()).all() for name, codes in decided.codes(x).items())
+    found = Executor(program)(*[x.numpy() for x in xs], intermediate=True)
+    assert all((found[name] == codes.numpy()).all() for name, codes in decided.codes(*xs).items())
 
 
 def test_copies_part_in_training():

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -8,29 +9,10 @@ import pytest
 from search.integer import executor as executor_module
 from search.integer.executor import Executor
 from search.integer.packing import pack_rows
-from search.integer.program import Program, ProgramError, TensorInfo
+from search.integer.program import Program, TensorInfo
 from tests.search.integer import reference
-from tests.search.integer.programs import Build, residual_network
-
-IMAGES = 3
-
-
-def codes_of(program: Program, images: int = IMAGES) -> np.ndarray:
-    info = program.tensors[program.inputs[0]]
-    return np.random.default_rng(1).integers(0, info.largest_code, (images, *info.shape), info.dtype, endpoint=True)
-
-
-def assert_equals_reference(program: Program) -> None:
-    """Every tensor, every bit; and the codes must not be all alike, or equality would prove little."""
-    codes = codes_of(program)
-    found = Executor(program)(codes, intermediate=True)
-    assert set(found) == set(program.tensors)
-    for index, image in enumerate(codes):
-        for name, expected in reference.run(program, image).items():
-            assert found[name].dtype == program.tensors[name].dtype
-            np.testing.assert_array_equal(found[name][index], expected.astype(int), err_msg=name)
-    assert len(np.unique(found[program.outputs[0]])) > 1
-
+from tests.search.integer.agreement import IMAGES, assert_equals_reference, codes_of
+from tests.search.integer.programs import Build, attention_network, residual_network, resized_network
 
 CONVOLUTIONS = {
     "plain": ((3, 6, 5), dict(channels=4, kernel=(3, 3))),
@@ -73,23 +55,6 @@ def test_convolution(case: str, table: bool):
     build.table = table
     build.conv(**arguments)
     assert_equals_reference(build.program())
-
-
-@pytest.mark.parametrize(
-    "shape, factor", [((3, 5), (2,)), ((2, 3, 4), (3, 1)), ((2, 3, 4), (1, 2)), ((2, 2, 3, 2), (2, 3, 2))]
-)
-def test_upsampling(shape: tuple[int, ...], factor: tuple[int, ...]):
-    build = Build(shape)
-    build.upsample(*factor)
-    assert_equals_reference(build.program())
-
-
-def test_upsampling_by_another_number_of_factors_is_refused():
-    build = Build((2, 3, 4))
-    name = build.upsample(2, 2)
-    build.nodes[-1].attributes["factor"] = [2]
-    with pytest.raises(ProgramError, match=rf"'{name}'.*factor \[2\] found; 2 whole numbers of 1 or more"):
-        build.program().validate()
 
 
 @pytest.mark.parametrize("shape", [(7,), (2, 7), (2, 3, 7)])
@@ -159,14 +124,6 @@ def test_pools(op: str, shape: tuple[int, ...], kernel: tuple[int, ...], window:
     assert_equals_reference(build.program())
 
 
-def test_flatten_keeps_the_order_of_channels_first():
-    build = Build((3, 2, 4))
-    build.flatten(24)
-    codes = codes_of(build.program())
-    found = Executor(build.program())(codes, intermediate=True)[build.last]
-    np.testing.assert_array_equal(found, codes.reshape(IMAGES, 24))
-
-
 @pytest.mark.parametrize("bits", [2, 4, 8, 12])
 def test_standalone_table(bits: int):
     build = Build((3, 4), bits)
@@ -178,6 +135,13 @@ def test_standalone_table(bits: int):
 @pytest.mark.parametrize("seed", range(4))
 def test_whole_network(bits: int, seed: int):
     assert_equals_reference(residual_network(bits, seed))
+
+
+@pytest.mark.parametrize(
+    "network, bits", [(attention_network, 3), (attention_network, 12), (resized_network, 3), (resized_network, 8)]
+)
+def test_attention_and_resized_maps(network: Callable[..., Program], bits: int):
+    assert_equals_reference(network(bits, seed=1))
 
 
 def test_one_constant_serves_two_nodes():

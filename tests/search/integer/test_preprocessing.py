@@ -28,7 +28,7 @@ def classifier() -> Program:
     build.conv(4, (3, 3), stride=(2, 2))
     height, width = build.tensors[build.last].shape[1:]
     build.pool("avg_pool", (height, width))
-    build.flatten(4)
+    build.reshape(4)
     build.linear(3)
     return replace(
         build.program(), preprocessing=Preprocessing("uint8", LAST, (0.5, 0.4), (0.2, 0.3)), classes=("a", "b", "c")

@@ -1,170 +1,15 @@
-import errno
-import hashlib
-import json
-import os
+"""What a Program weighs and does, and what makes it inconsistent. test_validation.py has more of that."""
+
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import safetensors.numpy
 
-from search.errors import FileError
 from search.integer.executor import Executor
 from search.integer.program import Program, ProgramError, TensorInfo
 from tests.search.integer.programs import Build, residual_network
-
-
-def stored(program: Program, folder: Path) -> Path:
-    path = folder / "program.safetensors"
-    program.save(path)
-    return path
-
-
-def header_of(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    with safetensors.safe_open(path, framework="numpy") as file:
-        return json.loads(file.metadata()["picojoule"]), safetensors.numpy.load_file(path)
-
-
-def rewrite(path: Path, header: Any, constants: dict[str, np.ndarray]) -> None:
-    safetensors.numpy.save_file(constants, path, {"picojoule": json.dumps(header)})
-
-
-def test_file_round_trip(tmp_path: Path):
-    program = residual_network()
-    loaded = Program.load(stored(program, tmp_path))
-    assert (loaded.inputs, loaded.outputs, loaded.tensors) == (program.inputs, program.outputs, program.tensors)
-    assert loaded.metadata == program.metadata and loaded.nodes == _as_json(program).nodes
-    assert loaded.constants.keys() == program.constants.keys()
-    for name, constant in program.constants.items():
-        assert loaded.constants[name].dtype == constant.dtype
-        np.testing.assert_array_equal(loaded.constants[name], constant)
-    x = np.random.default_rng(0).normal(size=(2, 2, 9, 8))
-    np.testing.assert_array_equal(Executor(loaded)(x), Executor(program)(x))
-    assert [file.name for file in tmp_path.iterdir()] == ["program.safetensors"]  # nothing temporary is left
-
-
-def _as_json(program: Program) -> Program:
-    """JSON knows lists, no tuples."""
-    nodes = tuple(replace(node, attributes=json.loads(json.dumps(node.attributes))) for node in program.nodes)
-    return replace(program, nodes=nodes)
-
-
-def test_constants_that_are_views_are_stored_right(tmp_path: Path):
-    program = residual_network()
-    name = next(name for name in program.constants if name.endswith("bias"))
-    program.constants[name] = np.repeat(program.constants[name], 2)[::2]
-    loaded = Program.load(stored(program, tmp_path))
-    np.testing.assert_array_equal(loaded.constants[name], program.constants[name])
-
-
-def test_a_failed_save_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    path = stored(residual_network(), tmp_path)
-    before = path.read_bytes()
-
-    def fail(*_: Any) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr("os.replace", fail)
-    with pytest.raises(OSError, match="disk full"):
-        residual_network(seed=1).save(path)
-    assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
-
-
-@pytest.mark.parametrize("keep", [0, 4, 100, -1])
-def test_refuses_a_truncated_file(tmp_path: Path, keep: int):
-    path = stored(residual_network(), tmp_path)
-    path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ProgramError, match=r"program.safetensors: not a whole safetensors file.*Copy it again"):
-        Program.load(path)
-
-
-def test_refuses_another_safetensors_file(tmp_path: Path):
-    path = tmp_path / "model.safetensors"
-    safetensors.numpy.save_file({"weight": np.zeros(3)}, path)
-    with pytest.raises(ProgramError, match=r"model.safetensors: .*without a graph.*Give the program.safetensors"):
-        Program.load(path)
-
-
-def test_refuses_a_flipped_bit_in_the_constants(tmp_path: Path):
-    path = stored(residual_network(), tmp_path)
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
-    with pytest.raises(ProgramError, match=r"SHA-256.*damaged or edited"):
-        Program.load(path)
-
-
-def test_refuses_an_edited_graph(tmp_path: Path):
-    path = stored(residual_network(), tmp_path)
-    header, constants = header_of(path)
-    header["graph"]["nodes"][0]["attributes"]["zero_point"] += 1
-    rewrite(path, header, constants)
-    with pytest.raises(ProgramError, match="SHA-256"):
-        Program.load(path)
-
-
-def test_a_file_of_format_1_is_read(tmp_path: Path):
-    """As the version before wrote it: one name for the input and the output, of the program and of each node."""
-    program = residual_network()
-    path = stored(program, tmp_path)
-    header, constants = header_of(path)
-    graph = header["graph"]
-    nodes = [
-        {**{k: v for k, v in node.items() if k != "outputs"}, "output": node["outputs"][0]} for node in graph["nodes"]
-    ]
-    old = {k: v for k, v in graph.items() if k not in ("inputs", "outputs")} | {"nodes": nodes}
-    old |= {"input": graph["inputs"][0], "output": graph["outputs"][0]}
-    digest = hashlib.sha256(json.dumps(old, sort_keys=True).encode())
-    for name in sorted(constants):
-        digest.update(json.dumps([name, constants[name].dtype.str, constants[name].shape]).encode())
-        digest.update(constants[name].tobytes())
-    rewrite(path, {"version": 1, "sha256": digest.hexdigest(), "graph": old}, constants)
-    loaded = Program.load(path)
-    assert (loaded.inputs, loaded.outputs, loaded.nodes) == (program.inputs, program.outputs, _as_json(program).nodes)
-    x = np.random.default_rng(0).normal(size=(2, 2, 9, 8))
-    np.testing.assert_array_equal(Executor(loaded)(x), Executor(program)(x))
-
-
-def test_a_saved_file_has_the_mode_of_any_other(tmp_path: Path):
-    (tmp_path / "other").write_text("")
-    modes = [path.stat().st_mode for path in (tmp_path / "other", stored(residual_network(), tmp_path))]
-    assert modes[0] == modes[1]
-
-
-def test_a_saved_file_is_on_the_disk_before_it_takes_the_old_ones_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    calls: list[str] = []
-    for name in ("fsync", "replace"):
-        real = getattr(os, name)
-        monkeypatch.setattr(f"os.{name}", lambda *a, name=name, real=real: (calls.append(name), real(*a))[1])
-    stored(residual_network(), tmp_path)
-    assert calls == ["fsync", "replace"]
-
-
-def test_refuses_another_version(tmp_path: Path):
-    path = stored(residual_network(), tmp_path)
-    header, constants = header_of(path)
-    rewrite(path, {**header, "version": 99}, constants)
-    with pytest.raises(ProgramError, match="version 99 found; this program reads versions 1, 2, 3"):
-        Program.load(path)
-
-
-@pytest.mark.parametrize("header", [[], "text", {"version": 1}, {"version": 1, "graph": 3, "sha256": ""}])
-def test_refuses_a_malformed_header(tmp_path: Path, header: Any):
-    path = tmp_path / "program.safetensors"
-    rewrite(path, header, {"weight": np.zeros(3)})
-    with pytest.raises(ProgramError, match=r"program.safetensors: "):
-        Program.load(path)
-
-
-@pytest.mark.parametrize(("name", "number"), [("nowhere.safetensors", errno.ENOENT), (".", errno.EISDIR)])
-def test_what_is_no_file_is_named_with_the_file_that_is_meant(tmp_path: Path, name: str, number: int):
-    with pytest.raises(FileError, match=r": cannot be read \(.*\)\. Give the program of a run, RUN/program") as said:
-        Program.load(tmp_path / name)
-    assert said.value.errno == number and str(tmp_path / name) in str(said.value)
 
 
 def test_flash_counts_packed_bytes():
@@ -186,9 +31,47 @@ def test_macs_hand_count():
     build = Build((4, 8, 8))
     build.conv(6, (3, 3), stride=(2, 2), padding=((1, 1), (1, 1)))  # 4 x 4
     build.conv(6, (3, 3), groups=6)  # 2 x 2
-    build.flatten(24)
+    build.reshape(24)
     build.linear(5)
     assert build.program().macs() == 16 * 9 * 4 * 6 + 4 * 9 * 6 + 24 * 5
+
+
+def test_macs_of_products_of_codes_and_of_transposed_convolutions_by_hand():
+    build = Build((6, 4, 5))
+    build.conv_transpose(8, (3, 2), groups=2, stride=(2, 2), padding=((1, 1), (1, 0)))  # at 4 x 5 places of the input
+    build.last = "x"
+    scores = build.matmul("x", "x", (2, 2))  # 6 heads of 4 x 4 sums of 5 products
+    build.matmul(scores, "x")  # 6 heads of 4 x 5 sums of 4 products
+    build.softmax(2)
+    build.normalize(0)
+    assert build.program().macs() == 4 * 5 * (6 // 2 * 3 * 2) * 8 + 6 * 4 * 4 * 5 + 6 * 4 * 5 * 4
+
+
+def test_flash_of_tables_of_exponentials_and_of_constants_by_hand():
+    softmax = Build((3, 4), bits=5)
+    softmax.softmax(0)
+    assert softmax.program().flash_bytes() == 2 * 2**5
+    norm = Build((3, 4))
+    norm.normalize(0)  # a bias of 4, a multiplier of 2 and a shift of 1 a channel
+    assert norm.program().flash_bytes() == 3 * (4 + 2 + 1)
+    for bits, size in ((4, 1), (8, 1), (16, 2)):  # bytes of a code; two multipliers and one shift
+        added = Build((3, 4), bits)
+        added.add("x", added.constant(3, 4))
+        assert added.program().flash_bytes() == 12 * size + 2 * 2 + 1
+
+
+def test_constants_take_no_ram_however_they_are_reshaped():
+    build = Build((6,), bits=4)  # 3 bytes
+    build.constant(6, 100)
+    build.reshape(600)
+    build.reshape(100, 6)
+    stored = build.take([3], [])  # 3 bytes, copied
+    build.reshape(6)
+    build.add("x", build.last)
+    program = build.program()
+    assert program.peak_ram_bytes() == 3 + 3 + 3
+    assert program.arena().size == 9
+    assert program.tensors[stored].packed_bytes == 3
 
 
 def test_peak_ram_counts_a_residual_branch_and_sub_byte_codes():
@@ -219,7 +102,7 @@ def test_peak_ram_counts_the_output_to_the_end():
 
 def test_flatten_takes_no_ram_and_keeps_its_input():
     build = Build((2, 3, 3))
-    build.flatten(18)
+    build.reshape(18)
     build.linear(4)
     assert build.program().peak_ram_bytes() == 18 + 4
 
