@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-SIZES = (64, 96, 128, 224)  # of images; the smallest that a network takes is taken
+SIZES = (64, 96, 128, 224, 299, 32)  # of images; the first that a network takes is taken
 # What names of small networks have in them, the smallest first: words, and numbers of layers.
 SMALL = ("wd4", "wd2", "small", "nano", "pico", "tiny", "_xxs", "_xs", "_s", "_t", *(f"{n}" for n in range(10, 35)))
 
@@ -117,7 +117,7 @@ def _of_timm(name: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
 
 
 def _that_runs(make: Callable[[int], nn.Module], channels: int) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """The network and an image of the smallest size on which it runs."""
+    """The network and an image of the first size on which it runs."""
     failure: Exception | None = None
     for size in SIZES:
         x = torch.randn(1, channels, size, size)

@@ -170,19 +170,20 @@ def _has(values: Any, path: list[str]) -> bool:
     return not path or (isinstance(values, dict) and path[0] in values and _has(values[path[0]], path[1:]))
 
 
+class Recurrent(nn.Module):
+    """A recurrent layer over the rows of maps of 8 x 8."""
+
+    def __init__(self, kind: type[nn.RNNBase]) -> None:
+        super().__init__()
+        self.layer = kind(64, 16, batch_first=True)
+
+    def forward(self, x):
+        return self.layer(x.flatten(2))[0].unsqueeze(-1)
+
+
 LAYERS = {
-    "GroupNorm": nn.GroupNorm(2, 8),
-    "InstanceNorm2d": nn.InstanceNorm2d(8),
-    "LayerNorm": nn.LayerNorm([8, 8, 8]),
-    "LocalResponseNorm": nn.LocalResponseNorm(2),
-    "ConvTranspose2d": nn.ConvTranspose2d(8, 8, 3, padding=1),
-    "PixelShuffle": nn.Sequential(nn.PixelShuffle(2), nn.Conv2d(2, 8, 1)),
-    "Upsample": nn.Upsample(scale_factor=2, mode="bilinear"),
-    "PReLU": nn.PReLU(),
-    "Softmax": nn.Softmax(1),
-    "LogSoftmax": nn.LogSoftmax(1),
-    "ReflectionPad2d": nn.ReflectionPad2d(1),
-    "ReplicationPad2d": nn.ReplicationPad2d(1),
+    **{kind.__name__: Recurrent(kind) for kind in (nn.LSTM, nn.GRU, nn.RNN)},
+    "Unfold": nn.Sequential(nn.Unfold(3), nn.Unflatten(1, (8, 9))),
 }
 
 

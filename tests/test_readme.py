@@ -25,7 +25,9 @@ from tests.spaces.graph.forms import MODULES
 README = (ROOT / "README.md").read_text()
 GROUPS = ("data", "model", "target", "task", "space", "strategy", "train")
 # One ConvNd in the table.
-FOLDED = r"(Conv|ZeroPad|ConstantPad|BatchNorm|Dropout|MaxPool|AvgPool|AdaptiveAvgPool|AdaptiveMaxPool)[123]d"
+PADS = "ZeroPad|ConstantPad|ReflectionPad|ReplicationPad|CircularPad"
+POOLS = "MaxPool|AvgPool|AdaptiveAvgPool|AdaptiveMaxPool"
+FOLDED = rf"(Conv|ConvTranspose|BatchNorm|InstanceNorm|Dropout|{PADS}|{POOLS})[123]d"
 NETWORK = """
 from torch import nn
 
