@@ -21,7 +21,7 @@ from torch import Tensor
 from cost_models.flash import EXPONENTIAL_BYTES
 from cost_models.layer import LayerUse, Network
 from cost_models.rules import Rules, nothing, summed, total
-from search.integer.operators import Work
+from search.integer.traits import Work
 
 MULTIPLY_8_PJ = 0.2
 ADD_32_PJ = 0.1

@@ -5,7 +5,7 @@ from torch import Tensor
 from cost_models.layer import LayerUse, Network
 from cost_models.rules import total
 from cost_models.steps import ceil
-from search.integer.operators import Count
+from search.integer.traits import Count
 
 # Bytes of each stored number. The program's constants have these types.
 BIAS_BYTES = 4  # int32

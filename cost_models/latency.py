@@ -7,7 +7,8 @@ from torch import Tensor
 from cost_models.layer import LayerUse, Network, UnsupportedLayer
 from cost_models.rules import Rules, nothing, summed
 from cost_models.target import Target
-from search.integer.operators import ELEMENTWISE, Work
+from search.integer.operators import ELEMENTWISE
+from search.integer.traits import Work
 
 
 class Latency:

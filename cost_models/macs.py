@@ -6,7 +6,7 @@ from torch import Tensor
 
 from cost_models.layer import LayerUse, Network
 from cost_models.rules import WITHOUT_PRODUCTS, Rules, nothing, summed
-from search.integer.operators import Work
+from search.integer.traits import Work
 
 
 def products(layer: LayerUse, network: Network) -> Tensor:

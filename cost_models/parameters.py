@@ -4,7 +4,7 @@ from torch import Tensor
 
 from cost_models.layer import LayerUse, Network
 from cost_models.rules import WITHOUT_PRODUCTS, Rules, nothing, summed, total
-from search.integer.operators import Work
+from search.integer.traits import Work
 
 
 def biases(layer: LayerUse, network: Network) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from cost_models.layer import LayerUse, Network, UnsupportedLayer
-from search.integer.operators import Work
+from search.integer.traits import Work
 
 Rule = Callable[[LayerUse, Network], Tensor | float]
 Rules = Mapping[Work | str, Rule]  # key: the name of an operator that is special, or the work that operators do

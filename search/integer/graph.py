@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.errors import PicojouleError
-from search.integer.operators import Count, Operator, Work, operator
+from search.integer.operators import Operator, operator
 from search.integer.packing import unpack_rows, unpack_widths
+from search.integer.traits import Count, Work
 
 Array = NDArray[Any]
 

@@ -11,7 +11,7 @@ from cost_models import COST_MODELS
 from cost_models.layer import LayerUse, Network, UnsupportedLayer
 from cost_models.peak_ram import peak_layer
 from search.budgets.layer_costs import bit_counts, cost_by_layer, operator_text
-from search.integer.operators import Channels
+from search.integer.traits import Channels
 from search.monitor.events import EpochEnd
 from spaces.architecture import Picks
 from spaces.space import Space

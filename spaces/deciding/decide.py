@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from search.integer.operators import Channels as Where
+from search.integer.traits import Channels as Where
 from spaces.architecture import Picks
 from spaces.blocks.kernel_taps import cropped
 from spaces.blocks.weights import Kept

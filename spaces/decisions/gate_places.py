@@ -5,7 +5,7 @@ from collections.abc import Collection
 import torch
 from torch import Tensor, nn
 
-from search.integer.operators import Channels, Work
+from search.integer.traits import Channels, Work
 from spaces.blocks.activations import moves_zero
 from spaces.spec import BlockSpec, SpaceSpec
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from search.integer.operators import Channels
+from search.integer.traits import Channels
 from spaces.graph.errors import UnsupportedNetwork
 from spaces.graph.op import Op
 from spaces.graph.value import Value

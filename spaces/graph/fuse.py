@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from search.integer.operators import Channels
+from search.integer.traits import Channels
 from spaces.blocks.activations import CLAMPS
 from spaces.graph.compose import composed, in_turn
 from spaces.graph.ending import LEFT_OUT, without_softmax

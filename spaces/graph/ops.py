@@ -5,7 +5,18 @@ from torch import Tensor
 from spaces.graph.apart import apart, together
 from spaces.graph.errors import JoinedBatch
 from spaces.graph.op import Op
-from spaces.graph.rules import attention, elementwise, layout, reductions, resampling, weighted
+from spaces.graph.rules import (
+    attention,
+    borders,
+    elementwise,
+    joining,
+    parts,
+    reductions,
+    resampling,
+    shapes,
+    vanishing,
+    weighted,
+)
 from spaces.graph.rules.common import Rules
 from spaces.graph.trace import Call
 from spaces.graph.value import Value
@@ -16,7 +27,11 @@ RULES: Rules = {
     **resampling.RULES,
     **reductions.RULES,
     **attention.RULES,
-    **layout.RULES,
+    **joining.RULES,
+    **shapes.RULES,
+    **parts.RULES,
+    **borders.RULES,
+    **vanishing.RULES,
 }
 
 

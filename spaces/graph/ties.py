@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from search.integer.operators import Channels as Where
+from search.integer.traits import Channels as Where
 from spaces.graph.op import Op
 
 Channels = NDArray[np.int64]  # ids of channels

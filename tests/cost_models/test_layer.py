@@ -7,7 +7,7 @@ import pytest
 from cost_models import cost_model
 from cost_models.layer import Network, UnsupportedLayer
 from cost_models.rules import nothing, summed
-from search.integer.operators import Work
+from search.integer.traits import Work
 from tests.cost_models.networks import layer, network, residual_network, small_network
 
 

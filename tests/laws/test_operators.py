@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from search.integer.operators import OPERATORS, UnknownOperator, Work, operator
+from search.integer.operators import OPERATORS, UnknownOperator, operator
 from search.integer.prepared import KERNELS
+from search.integer.traits import Work
 from spaces.blocks import BLOCKS
 from spaces.searchable import searchable
 from tests.laws.random_networks import random_network

@@ -11,7 +11,7 @@ from spaces.graph.compose import in_turn
 from spaces.graph.op import ACTIVATION, Op
 from spaces.graph.rules.common import Made, Rules, added, axis_of, pointwise, reshaped, without
 from spaces.graph.rules.elementwise import two_tensors
-from spaces.graph.rules.layout import stack
+from spaces.graph.rules.joining import stack
 from spaces.graph.trace import Call
 from spaces.graph.value import Value
 from spaces.graph.view import View
