@@ -15,7 +15,7 @@ from spaces.graph.ending import ended
 from spaces.graph.errors import UnsupportedNetwork
 from spaces.graph.fuse import fuse, operators
 from spaces.graph.op import NormNumbers, Op
-from spaces.graph.plain import plain
+from spaces.graph.plain import first_line, plain
 from spaces.graph.trace import traced
 from spaces.one_of import OneOf
 from spaces.options import Options
@@ -68,7 +68,7 @@ def _check_same(space: Space, model: nn.Module, examples: Sequence[Tensor], left
                     module.pick = min(pick, len(module.alternatives) - 1)
             for choice in branches:
                 choice.fix((min(pick, len(choice.options) - 1),))
-            wanted, found = (f(*[x.clone() for x in examples]) for f in (model, space))
+            wanted, found = _results(model, examples), space(*[x.clone() for x in examples])
             found = ended(_in_a_tuple(found), left_out)
             if not _close(_in_a_tuple(wanted), found):
                 exact = _in_double(model, examples)
@@ -76,6 +76,22 @@ def _check_same(space: Space, model: nn.Module, examples: Sequence[Tensor], left
                     _refuse_difference(type(model).__name__, one, other, right)
     for choice in branches:
         choice.logits.zero_()
+
+
+def _results(model: nn.Module, examples: Sequence[Tensor]) -> Any:
+    """What the model makes of the examples.
+
+    Raises:
+        UnsupportedNetwork: it fails on them, though not on a batch of two.
+    """
+    try:
+        return model(*[x.clone() for x in examples])
+    except Exception as error:  # whatever the user's code raises
+        raise UnsupportedNetwork(
+            type(model).__name__,
+            f"works on a batch of 2 and fails on one of {len(examples[0])} ({first_line(error)}).",
+            "Take the size of the batch from the input: x.shape[0], or -1 in a view.",
+        ).showing_cause() from error
 
 
 def _in_a_tuple(outputs: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:

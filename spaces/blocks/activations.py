@@ -89,6 +89,10 @@ ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
     "hardshrink": torch.hardshrink,
     "softshrink": F.softshrink,
     "threshold": F.threshold,
+    "le": lambda x, other: (x <= other).to(x.dtype),
+    "lt": lambda x, other: (x < other).to(x.dtype),
+    "ge": lambda x, other: (x >= other).to(x.dtype),
+    "gt": lambda x, other: (x > other).to(x.dtype),
     COMPOSED: _composed,
     "scale": lambda x, factor, offset: x * factor + offset,  # arithmetic with a number: x / 6, x + 3
 }

@@ -17,6 +17,7 @@ from spaces.graph.value import Value
 from spaces.graph.view import SAMPLES, Shape
 
 DIMS = ("dim", "dims", "dim0", "dim1")
+OPERANDS = ("self", "other", "mat2", "")  # arguments that may be constants for each element of the batch; "": in a list
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,9 @@ def apart(call: Call, refusal: JoinedBatch) -> tuple[Call, Joined]:
     def parted(name: str, given: Any) -> Any:
         if isinstance(given, Value):
             return call.forms.reshaped(replace(given, label=f"{call.name}.in"), _split(given.shape, joined))
-        if isinstance(given, Tensor) and given.shape[joined.place : joined.place + 1] == (prod(joined.sizes),):
-            return given.reshape(_split(given.shape, joined)) if given.dim() == rank else given
+        if isinstance(given, Tensor) and name in OPERANDS and given.dim() == rank:
+            whole = given.shape[joined.place] == prod(joined.sizes)
+            return given.reshape(_split(given.shape, joined)) if whole else given
         if name in DIMS and given is not None:
             return _moved(given, joined, rank, refusal)
         return [parted("", each) for each in given] if isinstance(given, (list, tuple)) else given

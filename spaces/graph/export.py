@@ -15,7 +15,14 @@ from torch.export import Dim, ExportedProgram
 from spaces.graph.errors import UnsupportedNetwork
 from spaces.graph.plain import all_alternatives, first_line, line_of, watched
 
-COMPOSITES = ("aten::einsum", "aten::tensordot", "aten::cdist", "aten::linalg_multi_dot", "aten::chain_matmul")
+# What stands for other operators.
+COMPOSITES = tuple(
+    f"aten::{name}"
+    for name in (
+        *("einsum", "tensordot", "linalg_multi_dot", "chain_matmul", "hsplit", "vsplit", "dsplit", "hstack", "dstack"),
+        *("column_stack", "fliplr", "flipud", "numpy_T", "mT", "mH", "matrix_H"),
+    )
+)
 DEPENDS = ("data-dependent", "GuardOnDataDependent", "DataDependentOutput")  # in the names and words of its errors
 WAY_OUT = "Take the branch or loop on values out of forward, or split the model there and search each part."
 
@@ -37,7 +44,7 @@ def exported(model: nn.Module, inputs: Sequence[Tensor]) -> ExportedProgram:
         if not composites and not _changes_what_is_read(program.graph):
             return program
         known = torch.export.default_decompositions()
-        parted: ExportedProgram = program.run_decompositions({each: known[each] for each in composites})
+        parted: ExportedProgram = program.run_decompositions({each: known[each] for each in composites & known.keys()})
         return parted
 
 

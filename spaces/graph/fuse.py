@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from search.integer.traits import Channels
 from spaces.blocks.activations import CLAMPS
@@ -47,6 +48,7 @@ def operators(trace: Trace, drop_softmax: bool = False) -> Operators:
         values[call.name] = translate(_resolved(call, values, forms))
     returned = [_whole(forms, values.get(output.name, output)) for output in trace.outputs]
     ops = forms.ops
+    _forms_apart(ops)
     apart = _biases_apart(ops)
     outputs = tuple(apart.get(name, name) for name in returned)
     ops = composed(_spread(_padded(ops, outputs)), outputs)
@@ -71,6 +73,10 @@ def _whole(forms: Forms, output: Value) -> str:
         raise UnsupportedNetwork(
             "forward", "returns a number for each sample, without a dimension.", "Keep one: drop the last squeeze."
         )
+    if output.batch:
+        raise UnsupportedNetwork(
+            output.label or output.name, "returns a tensor whose dimension 0 is not the batch.", "Transpose it before."
+        )
     return forms.stored(output, range(output.rank)).name
 
 
@@ -92,6 +98,18 @@ def _only_spreads(op: Op, shapes: Mapping[str, tuple[int, ...]]) -> bool:
         return False
     axes = zip(op.attributes["indices"], shapes[op.inputs[0]], strict=True)
     return all(size == 1 for places, size in axes if places)
+
+
+def _forms_apart(ops: list[Op]) -> None:
+    """Gives weights a name for each form in which calls read one parameter: as it is, turned, or mirrored."""
+    forms: dict[str, list[Tensor]] = {}
+    for op in ops:
+        if op.weights is not None and op.weight is not None:
+            known = forms.setdefault(op.weights, [])
+            alike = [i for i, each in enumerate(known) if each.shape == op.weight.shape and each.equal(op.weight)]
+            known += [] if alike else [op.weight]
+            place = alike[0] if alike else len(known) - 1
+            op.weights += f"@{place + 1}" if place else ""
 
 
 def _biases_apart(ops: list[Op]) -> dict[str, str]:

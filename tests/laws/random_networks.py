@@ -1,395 +1,242 @@
 """Seeded random networks: every operator, every form of calling it, and the awkward numbers of trained networks."""
 
 import random
-from collections.abc import Callable
-from functools import partial
+from math import prod
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spaces.one_of import OneOf
-
-CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
-DROPOUT = {1: nn.Dropout1d, 2: nn.Dropout2d, 3: nn.Dropout3d}
-CONV_CALL = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-MAX_POOL = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
-AVG_POOL = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}
-MAX_POOL_CALL = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
-AVG_POOL_CALL = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
-GLOBAL_POOL = {1: nn.AdaptiveAvgPool1d, 2: nn.AdaptiveAvgPool2d, 3: nn.AdaptiveAvgPool3d}
-GLOBAL_POOL_CALL = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
-SIZES = {1: (8, 17), 2: (5, 10), 3: (4, 6)}  # of the input, each spatial dimension
-
-Shape = tuple[int, ...]  # (C, *spatial)
-
-
-class Apply(nn.Module):
-    """A function as a module; tracing goes into it."""
-
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x)
-
-
-ACTIVATIONS: list[Callable[[], nn.Module]] = [
-    nn.ReLU,
-    partial(nn.ReLU, inplace=True),
-    nn.ReLU6,
-    nn.Hardtanh,
-    partial(nn.Hardtanh, -2.0, 1.5),
-    nn.Hardswish,
-    nn.Hardsigmoid,
-    nn.Sigmoid,
-    nn.Tanh,
-    nn.SiLU,
-    nn.GELU,
-    partial(nn.GELU, "tanh"),
-    nn.Mish,
-    nn.ELU,
-    nn.SELU,
-    nn.CELU,
-    nn.Softplus,
-    nn.Softsign,
-    partial(nn.LeakyReLU, 0.1),
-    nn.Identity,
-    partial(Apply, F.relu),
-    partial(Apply, torch.relu),
-    partial(Apply, lambda x: x.relu()),
-    partial(Apply, F.relu6),
-    partial(Apply, F.hardswish),
-    partial(Apply, lambda x: F.leaky_relu(x, 0.2)),
-    partial(Apply, lambda x: F.gelu(x, approximate="tanh")),
-    partial(Apply, lambda x: x.sigmoid()),
-    partial(Apply, torch.tanh),
-    partial(Apply, lambda x: x * F.relu6(x + 3) / 6),
-    partial(Apply, lambda x: x * torch.sigmoid(x)),
-    partial(Apply, lambda x: x * torch.sigmoid(x) + x - x / (1 + x**2)),
-    partial(Apply, lambda x: 1 - x.abs()),
-    partial(Apply, torch.square),
-    partial(Apply, lambda x: x.clamp(-1, 2)),
-    partial(Apply, lambda x: 0.5 * x - 1),
-    partial(Apply, lambda x: x.mul(-0.75).add(0.25)),
-]
-
-
-def activation(rng: random.Random) -> nn.Module:
-    return nn.ReLU() if rng.random() < 0.4 else rng.choice(ACTIVATIONS)()
-
-
-def _divisor(rng: random.Random, a: int, b: int) -> int:
-    return rng.choice([g for g in range(1, min(a, b) + 1) if a % g == b % g == 0])
-
-
-def conv(rng: random.Random, shape: Shape, outputs: int | None = None, same_size: bool = False) -> nn.Module:
-    """Convolution, often with a norm, often with an activation, of random geometry."""
-    dims, inputs = len(shape) - 1, shape[0]
-    outputs = outputs or rng.choice((2, 3, 4, 6, 8))
-    kernel = [min(rng.choice((1, 2, 3, 3)), size) for size in shape[1:]]
-    dilation = [rng.choice((1, 1, 2)) if (k - 1) * 2 < size else 1 for k, size in zip(kernel, shape[1:], strict=True)]
-    if same_size or rng.random() < 0.3:
-        stride, padding = 1, "same"
-    else:
-        stride = [rng.choice((1, 1, 2)) for _ in kernel]
-        padding = [rng.randint(0, k // 2 + 1) for k in kernel]
-    groups = _divisor(rng, inputs, outputs) if rng.random() < 0.4 else 1
-    layer = CONV[dims](inputs, outputs, kernel, stride, padding, dilation, groups, bias=rng.random() < 0.5)
-    return nn.Sequential(layer, *_norm(rng, outputs, dims), activation(rng))
-
-
-def _norm(rng: random.Random, channels: int, dims: int) -> list[nn.Module]:
-    return [NORM[dims](channels)] if rng.random() < 0.7 else []
-
-
-def depthwise(rng: random.Random, shape: Shape) -> nn.Module:
-    dims, outputs = len(shape) - 1, shape[0] * rng.choice((1, 1, 2))
-    layer = CONV[dims](shape[0], outputs, 3, rng.choice((1, 2)), 1, groups=shape[0], bias=rng.random() < 0.5)
-    return nn.Sequential(layer, *_norm(rng, outputs, dims), activation(rng), conv(rng, (outputs, *(1,) * dims)))
-
-
-class Causal(nn.Module):
-    """A convolution in time that sees the past alone; its receptive field and dilation may be searched."""
-
-    def __init__(self, rng: random.Random, shape: Shape) -> None:
-        super().__init__()
-        channels, taps = shape[0], rng.choice((2, 3, 4, 5, 7, 9))
-        groups = rng.choice((1, 1, channels))
-        self.causal = nn.Conv1d(channels, channels, taps, groups=groups, bias=rng.random() < 0.5)
-        self.pad = nn.ConstantPad1d((taps - 1, 0), 0.0) if rng.random() < 0.5 else Apply(self._padded)
-        self.taps, self.activation = taps, activation(rng)
-
-    def _padded(self, x: Tensor) -> Tensor:
-        return F.pad(x, (self.taps - 1, 0))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.activation(self.causal(self.pad(x)))
-
-
-class FunctionalConv(nn.Module):
-    def __init__(self, rng: random.Random, shape: Shape) -> None:
-        super().__init__()
-        self.dims, outputs = len(shape) - 1, rng.choice((2, 4, 6))
-        self.weight = nn.Parameter(torch.randn(outputs, shape[0], *(3,) * self.dims) / 4)
-        self.bias = nn.Parameter(torch.randn(outputs)) if rng.random() < 0.5 else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        return CONV_CALL[self.dims](x, self.weight, self.bias, padding=1).relu()
-
-
-class Residual(nn.Module):
-    ADDS = (torch.add, lambda x, y: x + y, lambda x, y: y.add(x), lambda x, y: x.add_(y))
-
-    def __init__(self, rng: random.Random, shape: Shape) -> None:
-        super().__init__()
-        first = conv(rng, shape, same_size=True)
-        second = conv(rng, (first[0].out_channels, *shape[1:]), shape[0], same_size=True)
-        self.branch = nn.Sequential(first, second)
-        self.add, self.activation = rng.choice(self.ADDS), activation(rng)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.activation(self.add(self.branch(x), x))
-
-
-class Dense(nn.Module):
-    """The input beside what a branch makes of it."""
-
-    def __init__(self, rng: random.Random, shape: Shape) -> None:
-        super().__init__()
-        self.branch, self.dropout = conv(rng, shape, same_size=True), DROPOUT[len(shape) - 1]()
-        self.activation = activation(rng)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.activation(torch.cat([self.dropout(x), self.branch(x)], dim=1))
-
-
-class Ladder(nn.Module):
-    """A sum with a concatenation: the channels of three layers are tied in parts."""
-
-    def __init__(self, rng: random.Random, shape: Shape) -> None:
-        super().__init__()
-        self.whole = conv(rng, shape, 5, same_size=True)
-        self.low, self.high = conv(rng, shape, 2, same_size=True), conv(rng, shape, 3, same_size=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.whole(x) + torch.cat((self.low(x), self.high(x)), 1)
-
-
-class SqueezeExcite(nn.Module):
-    def __init__(self, rng: random.Random, shape: Shape) -> None:
-        super().__init__()
-        dims = len(shape) - 1
-        self.dims = tuple(range(2, dims + 2))
-        self.squeeze, self.excite = CONV[dims](shape[0], 2, 1), CONV[dims](2, shape[0], 1)
-        self.gate = rng.choice((nn.Sigmoid, nn.Hardsigmoid))()
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.squeeze(x.mean(self.dims, keepdim=True)))
-        return x * self.gate(self.excite(y))
-
-
-class Attention(nn.Module):
-    """One map over all channels."""
-
-    def __init__(self, rng: random.Random, shape: Shape) -> None:
-        super().__init__()
-        self.map = CONV[len(shape) - 1](shape[0], 1, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.sigmoid(self.map(x)) * x
-
-
-class Twice(nn.Module):
-    """One convolution called twice, with a norm that is shared or not."""
-
-    def __init__(self, rng: random.Random, shape: Shape) -> None:
-        super().__init__()
-        dims, channels = len(shape) - 1, shape[0]
-        self.conv = CONV[dims](channels, channels, 3, padding=1, groups=rng.choice((1, channels)))
-        self.first = NORM[dims](channels)
-        self.second = self.first if rng.random() < 0.5 else NORM[dims](channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.first(self.conv(x)))
-        return F.dropout(self.second(self.conv(x)), 0.5, self.training)
-
-
-class Scaled(nn.Module):
-    """A scale and an offset for each channel, which are learned or constants."""
-
-    def __init__(self, rng: random.Random, shape: Shape) -> None:
-        super().__init__()
-        places = (shape[0], *(1,) * (len(shape) - 1))
-        self.scale = nn.Parameter(torch.randn(places), requires_grad=rng.random() < 0.8)
-        self.register_buffer("offset", torch.randn(places))
-        self.before = rng.choice((nn.Identity, nn.ReLU))()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.before(x) * self.scale - self.offset
-
-
-class Difference(nn.Module):
-    """What a branch makes of the input, and the input, with factors."""
-
-    def __init__(self, rng: random.Random, shape: Shape) -> None:
-        super().__init__()
-        self.branch, self.alpha = conv(rng, shape, shape[0], same_size=True), rng.choice((1, 0.5, -2))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.sub(self.branch(x), x, alpha=self.alpha)
-
-
-class Computed(nn.Module):
-    """Weights that are computed from parameters: weight norm, and standardised ones."""
-
-    def __init__(self, rng: random.Random, shape: Shape) -> None:
-        super().__init__()
-        layer = CONV[len(shape) - 1](shape[0], 4, 1)
-        self.layer = nn.utils.parametrizations.weight_norm(layer) if rng.random() < 0.5 else layer
-        self.standardised = nn.Parameter(torch.randn(4, 4, *(1,) * (len(shape) - 1)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight = self.standardised - self.standardised.mean(1, keepdim=True)
-        return CONV_CALL[x.dim() - 2](F.relu(self.layer(x)), weight / weight.std())
-
-
-class Biases(nn.Module):
-    """The same weights under two calls, with and without a bias."""
-
-    def __init__(self, rng: random.Random, shape: Shape) -> None:
-        super().__init__()
-        dims, channels = len(shape) - 1, shape[0]
-        self.layer = CONV[dims](channels, channels, 1, groups=rng.choice((1, channels)))
-        self.activation = activation(rng)
-
-    def forward(self, x: Tensor) -> Tensor:
-        call = CONV_CALL[x.dim() - 2]
-        return self.activation(call(F.relu(self.layer(x)), self.layer.weight, groups=self.layer.groups))
-
-
-def pool(rng: random.Random, shape: Shape) -> nn.Module:
-    dims, size = len(shape) - 1, shape[1:]
-    kernel, pairs = [min(rng.choice((2, 3)), n) for n in size], tuple(min(2, n) for n in size)
-    stride, ceil = rng.choice((1, 2)), rng.random() < 0.5
-    halves = all(n % 2 == 0 for n in size)
-    largest = MAX_POOL[dims](tuple(kernel), stride, tuple(k // 2 for k in kernel), ceil_mode=ceil)
-    choices = [
-        largest,
-        Apply(lambda x: MAX_POOL_CALL[dims](x, pairs, stride, ceil_mode=ceil)),
-        AVG_POOL[dims](tuple(kernel), stride, tuple(k // 2 for k in kernel)),
-        AVG_POOL[dims](size, 1, tuple(n // 2 for n in size)),  # a window as large as the image, moved over its border
-        Apply(lambda x: F.relu(AVG_POOL_CALL[dims](x, pairs, stride))),
-    ]
-    if min(size) >= 3:
-        choices.append(MAX_POOL[dims](2, 1, 1, dilation=2, ceil_mode=ceil))
-    if halves:
-        choices.append(GLOBAL_POOL[dims](tuple(n // 2 for n in size)))
-    if halves and dims < 3:
-        choices.append((nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d)[dims - 1](tuple(n // 2 for n in size)))
-    return rng.choice(choices)
-
-
-def upsample(rng: random.Random, shape: Shape) -> nn.Module:
-    """Nearest neighbour by whole factors; where maps are large by 1, which is nothing."""
-    size = shape[1:]
-    factor = [rng.choice((1, 2, 3)) if n <= 8 else 1 for n in size]
-    grown = tuple(n * times for n, times in zip(size, factor, strict=True))
-    if rng.random() < 0.5:
-        return nn.Upsample(grown)
-    return Apply(lambda x: F.interpolate(x, scale_factor=tuple(map(float, factor))))
-
-
-def alone(rng: random.Random, shape: Shape) -> nn.Module:
-    """A norm or an activation that no convolution stands before."""
-    return nn.Sequential(nn.Dropout(0.1), NORM[len(shape) - 1](shape[0]) if rng.random() < 0.5 else activation(rng))
-
-
-def alternatives(rng: random.Random, shape: Shape) -> nn.Module:
-    """Blocks that keep the shape; nothing, and a choice of its own, may be among them."""
-    dims, channels = len(shape) - 1, shape[0]
-    made = [
-        nn.Sequential(CONV[dims](channels, channels, 3, padding=1), NORM[dims](channels), activation(rng)),
-        nn.Sequential(CONV[dims](channels, channels, 3, padding=1, groups=channels), activation(rng)),
-        nn.Sequential(CONV[dims](channels, 3, 1), nn.ReLU(), CONV[dims](3, channels, 1, bias=False)),
-        MAX_POOL[dims](3, 1, 1),
-        nn.Identity(),
-    ]
-    if rng.random() < 0.3:
-        made.append(OneOf([nn.Sequential(CONV[dims](channels, channels, 1), nn.ReLU()), nn.Identity()]))
-    return OneOf(rng.sample(made, rng.randint(2, 3)))
-
-
+from tests.laws.random_layers import ACTIVATIONS, CONV, NORM, Apply, Shape, activation, conv
+from tests.laws.random_moves import (
+    ADAPTIVE_POOL_CALL,
+    Gated,
+    GroupsShuffled,
+    Maximum,
+    Pyramid,
+    ShuffleUnit,
+    Stacked,
+    border_pool,
+    padded,
+    pixel_shuffle,
+    resized,
+    slices,
+    transposed,
+    upsample,
+)
+from tests.laws.random_stages import (
+    GLOBAL_POOL,
+    Attention,
+    Biases,
+    Causal,
+    Computed,
+    Dense,
+    Difference,
+    FunctionalConv,
+    Ladder,
+    Residual,
+    Scaled,
+    SqueezeExcite,
+    Twice,
+    alone,
+    alternatives,
+    depthwise,
+    pool,
+    prelu,
+)
+from tests.laws.random_tokens import (
+    ChannelsAttend,
+    ClassToken,
+    Encoder,
+    Mixed,
+    Moved,
+    Positions,
+    SelfAttention,
+    Tokens,
+)
+from tests.laws.random_weights import (
+    CoordinateAttention,
+    Divided,
+    LinearExcite,
+    Moments,
+    NeighbourExcite,
+    Powers,
+    SelectiveKernel,
+    Shares,
+    SpatialAttention,
+    sample_norm,
+)
+
+SIZES = {1: (8, 17), 2: (5, 10), 3: (3, 5)}  # of the input, each spatial dimension
 STAGES = (
     *(conv, conv, depthwise, FunctionalConv, Residual, Dense, Ladder, SqueezeExcite, Attention, Twice, pool),
-    *(alone, alternatives, upsample, Scaled, Difference, Computed, Biases),
+    *(alone, alternatives, upsample, Scaled, Difference, Computed, Biases, prelu),
+    *(Gated, ShuffleUnit, GroupsShuffled, slices, Stacked, Maximum, resized, Pyramid, border_pool, transposed, padded),
+    *(SpatialAttention, LinearExcite, NeighbourExcite, SelectiveKernel, Shares, Divided, Powers, sample_norm, Moments),
+    *(Tokens, Mixed, Moved, Positions, ClassToken, SelfAttention, SelfAttention, Encoder, ChannelsAttend),
 )
-ONLY = {1: (Causal, Causal)}  # stages for so many dimensions alone
+ONLY = {1: (Causal, Causal, Causal), 2: (pixel_shuffle, pixel_shuffle, CoordinateAttention)}  # for so many dimensions
 
 
 def head(rng: random.Random, shape: Shape) -> nn.Module:
-    """(N, C, ...) to a few logits."""
+    """(N, C, ...) to a few logits, or to a map of them."""
     dims, classes = len(shape) - 1, rng.randint(2, 5)
-    features, linear = 1, nn.Linear(shape[0], classes, bias=rng.random() < 0.7)
-    for n in shape:
-        features *= n
-    hidden = nn.Linear(features, 5)
-    return rng.choice(
-        [
-            nn.Sequential(GLOBAL_POOL[dims](1), nn.Flatten(), nn.Dropout(), linear),
-            nn.Sequential(Apply(lambda x: x.mean(tuple(range(2, dims + 2)))), linear),
-            nn.Sequential(Apply(lambda x: torch.flatten(GLOBAL_POOL_CALL[dims](x, 1), 1)), linear),
-            nn.Sequential(Apply(lambda x: x.view(x.size(0), -1)), nn.Linear(features, classes)),
-            nn.Sequential(
-                Apply(lambda x: x.reshape(x.shape[0], -1)), hidden, nn.BatchNorm1d(5), activation(rng), nn.Linear(5, 3)
-            ),
-            nn.Sequential(nn.Flatten(), nn.BatchNorm1d(features), activation(rng), nn.Linear(features, classes)),
-            nn.Sequential(CONV[dims](shape[0], classes, 1), GLOBAL_POOL[dims](1), nn.Flatten(1)),
-        ]
-    )
+    features, linear = prod(shape), nn.Linear(shape[0], classes, bias=rng.random() < 0.7)
+    spatial = tuple(range(2, dims + 2))
+    logits = nn.Sequential(Apply(lambda x: x.mean(spatial)), linear)
+    each = CONV[dims](shape[0], classes, 1)
+    choices = [
+        nn.Sequential(GLOBAL_POOL[dims](1), nn.Flatten(), nn.Dropout(), linear),
+        logits,
+        nn.Sequential(Apply(lambda x: torch.flatten(ADAPTIVE_POOL_CALL[dims](x, 1), 1)), linear),
+        nn.Sequential(Apply(lambda x: x.contiguous().view(x.size(0), -1)), nn.Linear(features, classes)),
+        nn.Sequential(
+            Apply(lambda x: x.reshape(x.shape[0], -1)),
+            *(nn.Linear(features, 5), nn.BatchNorm1d(5), activation(rng), nn.Linear(5, 3)),
+        ),
+        nn.Sequential(nn.Flatten(), nn.BatchNorm1d(features), activation(rng), nn.Linear(features, classes)),
+        nn.Sequential(each, GLOBAL_POOL[dims](1), nn.Flatten(1)),
+        nn.Sequential(
+            Apply(lambda x: x.flatten(2).transpose(1, 2)), nn.LayerNorm(shape[0]), Apply(_mean_token), linear
+        ),
+        nn.Sequential(logits, nn.LogSoftmax(1)),
+        nn.Sequential(logits, Apply(lambda x: x.softmax(-1))),
+        each,
+        nn.Sequential(each, Apply(lambda x: x.permute(0, *spatial, 1))),
+        nn.Sequential(Apply(lambda x: x.movedim(1, -1)), linear),
+    ]
+    if prod(shape[1:]) > 1:
+        moments = Apply(lambda x: torch.cat((x.mean(spatial), x.std(spatial)), 1))
+        choices.append(nn.Sequential(moments, nn.Linear(2 * shape[0], classes)))
+    return rng.choice(choices)
+
+
+def _mean_token(x: Tensor) -> Tensor:
+    return x.mean(1)
+
+
+class Joined(nn.Module):
+    """A map with what a second input says: of the same size or another, or numbers for the whole map."""
+
+    def __init__(self, rng: random.Random, shape: Shape, other: Shape) -> None:
+        super().__init__()
+        self.join = rng.choice((torch.add, torch.mul, self._beside, self._weighed))
+        self.size, self.numbers = shape[1:], len(other) == 1
+        channels = shape[0]
+        if self.numbers:
+            self.stem = nn.Sequential(nn.Linear(other[0], channels), activation(rng))
+        else:
+            self.stem = conv(rng, other, channels)
+
+    def _beside(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.cat((x, y.expand_as(x)), 1)
+
+    def _weighed(self, x: Tensor, y: Tensor) -> Tensor:
+        return x * torch.sigmoid(y)
+
+    def forward(self, x: Tensor, other: Tensor) -> Tensor:
+        y = self.stem(other)
+        if self.numbers:
+            y = y.view(*y.shape, *(1,) * len(self.size))
+        elif tuple(y.shape[2:]) != self.size:
+            y = F.interpolate(y, self.size)
+        return self.join(x, y)
 
 
 class RandomNetwork(nn.Module):
-    def __init__(self, stages: list[nn.Module]) -> None:
+    """Stages in a row, of which some are read by heads of their own.
+
+    Args:
+        heads: place of a stage -> what makes an output of what it gives.
+        joined: place of a stage and what brings a second input in behind it; None: there is one input.
+    """
+
+    def __init__(
+        self, stages: list[nn.Module], heads: dict[int, nn.Module], joined: tuple[int, nn.Module] | None
+    ) -> None:
         super().__init__()
         self.stages = nn.ModuleList(stages)
+        self.heads = nn.ModuleDict({f"at{place}": each for place, each in heads.items()})
+        self.place, self.joined = joined or (-1, None)
 
-    def forward(self, x: Tensor) -> Tensor:
-        for stage in self.stages:
+    def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor | tuple[Tensor, ...]:
+        outputs = []
+        for place, stage in enumerate(self.stages):
             x = stage(x)
-        return x
+            if self.joined is not None and place == self.place:
+                x = self.joined(x, other)
+            if f"at{place}" in self.heads:
+                outputs.append(self.heads[f"at{place}"](x))
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
 
 @torch.no_grad()
 def awkward_numbers(model: nn.Module, rng: random.Random) -> None:
     """Norms as training leaves them: negative scales, dead channels (scale 0), variances that vanished."""
-    for norm in [m for m in model.modules() if isinstance(m, tuple(NORM.values()))]:
-        norm.weight.normal_().mul_(rng.choice((0.3, 1.0, 3.0)))
-        norm.bias.normal_()
-        norm.running_mean.normal_()
-        norm.running_var.log_normal_()
-        kind = rng.random()
-        if kind < 0.3:
-            norm.weight[0] = 0.0
-        if 0.2 < kind < 0.4:
-            norm.running_var[-1] = 1e-12
-            norm.weight[-1] = 1e-3
+    measured = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm, nn.PReLU)
+    for module in model.modules():
+        if isinstance(module, tuple(NORM.values())):
+            module.weight.normal_().mul_(rng.choice((0.3, 1.0, 3.0)))
+            module.bias.normal_()
+            module.running_mean.normal_()
+            module.running_var.log_normal_()
+            kind = rng.random()
+            if kind < 0.3:
+                module.weight[0] = 0.0
+            if 0.2 < kind < 0.4:
+                module.running_var[-1] = 1e-12
+                module.weight[-1] = 1e-3
+        elif isinstance(module, measured) and getattr(module, "weight", None) is not None:
+            module.weight.normal_()
+            if getattr(module, "bias", None) is not None:
+                module.bias.normal_()
 
 
-def random_network(seed: int) -> tuple[nn.Module, Tensor]:
-    """A network in evaluation and an example batch of two; the same ones for the same seed."""
+def random_network(seed: int) -> tuple[nn.Module, Tensor | tuple[Tensor, ...]]:
+    """A network in evaluation and an example batch of two; the same ones for the same seed.
+
+    The example is a tensor, or a tuple of one for each input. Seeds that follow each other begin with other activations
+    and other stages, so that a hundred of them meet all of both.
+    """
     rng = random.Random(seed)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
         dims = rng.choice((1, 2, 2, 3))
-        x = example = torch.randn(2, rng.randint(1, 3), *(rng.randint(*SIZES[dims]) for _ in range(dims)))
-        stages = [conv(rng, tuple(x.shape[1:]))]
-        for _ in range(rng.randint(1, 4)):
-            x = stages[-1].eval()(x.clone())
-            stages.append(rng.choice(STAGES + ONLY.get(dims, ()))(rng, tuple(x.shape[1:])))
-        x = stages[-1].eval()(x.clone())
-        model = RandomNetwork([*stages, head(rng, tuple(x.shape[1:]))])
+        example = _input(rng, dims)
+        other = _second_input(rng, example) if rng.random() < 0.25 else None
+        model = _network(rng, seed, example, other)
         awkward_numbers(model, rng)
-    return model.eval(), example
+    return model.eval(), example if other is None else (example, other)
+
+
+def _network(rng: random.Random, seed: int, x: Tensor, other: Tensor | None) -> RandomNetwork:
+    depth = rng.randint(1, 4)
+    place, ends = rng.randrange(depth + 1), {depth}
+    if rng.random() < 0.25:
+        ends |= {rng.randrange(depth) for _ in range(rng.randint(1, 2))}
+    on_offer = STAGES + ONLY.get(x.dim() - 2, ())
+    makers = [conv, on_offer[seed % len(on_offer)], *rng.choices(on_offer, k=depth - 1)]
+    stages: list[nn.Module] = []
+    heads: dict[int, nn.Module] = {}
+    joined = None
+    for at, maker in enumerate(makers):
+        stages.append(maker(rng, tuple(x.shape[1:])))
+        if not at:
+            stages[0][-1] = ACTIVATIONS[seed % len(ACTIVATIONS)]()
+        x = stages[-1].eval()(x.clone())
+        if other is not None and at == place:
+            joined = Joined(rng, tuple(x.shape[1:]), tuple(other.shape[1:])).eval()
+            x = joined(x, other)
+        if at in ends:
+            heads[at] = head(rng, tuple(x.shape[1:]))
+    return RandomNetwork(stages, heads, None if joined is None else (place, joined))
+
+
+def _input(rng: random.Random, dims: int) -> Tensor:
+    return torch.randn(2, rng.randint(1, 3), *(rng.randint(*SIZES[dims]) for _ in range(dims)))
+
+
+def _second_input(rng: random.Random, first: Tensor) -> Tensor:
+    """Of the same shape, another map, or some numbers."""
+    numbers = torch.randn(2, rng.randint(2, 5))
+    return rng.choice((torch.randn_like(first), _input(rng, first.dim() - 2), numbers))

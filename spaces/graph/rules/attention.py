@@ -19,7 +19,7 @@ from spaces.graph.rules.common import (
     reshaped,
     stored_constant,
 )
-from spaces.graph.rules.elementwise import two_tensors
+from spaces.graph.rules.elementwise import arithmetic, two_tensors
 from spaces.graph.rules.weighted import over_last
 from spaces.graph.trace import Call
 from spaces.graph.value import Value
@@ -75,6 +75,32 @@ def _spread_heads(call: Call, x: Value, other: Value) -> Value:
 def _batch_first(x: Value) -> Value:
     dims = [x.batch, *(d for d in range(len(x.shape)) if d != x.batch)]
     return replace(x, shape=tuple(x.shape[d] for d in dims), view=x.seen.permuted(dims))
+
+
+def sum_and_product(call: Call) -> Made:
+    """beta * tensor + alpha * product"""
+    given = call.given
+    if given["beta"] != 1 or given["alpha"] != 1 or not isinstance(given["batch1"], Value):
+        raise call.refuse("adds products with factors, or of constants.", "Write it by matmul and sums.")
+    named = replace(call, name=f"{call.name}.product", given={"self": given["batch1"], "mat2": given["batch2"]})
+    found = matmul(named)
+    if isinstance(found, Op):
+        found = added(call, found, call.shape)
+    assert isinstance(found, Value)  # as of every product
+    return arithmetic("add")(replace(call, given={"self": found, "other": given["self"], "alpha": 1}))
+
+
+def gated(call: Call) -> Made:
+    """One half of a tensor times the sigmoid of the other."""
+    x = call.input
+    axis = axis_of(call, call.given["dim"], x)
+    half = x.own[axis] // 2
+    first = call.forms.taken(x, {axis: range(half)}, f"{call.name}.first")
+    second = call.forms.taken(x, {axis: range(half, 2 * half)}, f"{call.name}.second")
+    sigmoid = added(
+        call, pointwise(call, ACTIVATION, second, f"{call.name}.gate", activation=("sigmoid", {})), second.shape
+    )
+    return two_tensors(call, "mul", first, sigmoid, 1)
 
 
 def attention(call: Call) -> Value:
@@ -230,6 +256,8 @@ def _affine(call: Call, measured: Op, weight: Tensor | None, bias: Tensor | None
 
 RULES: Rules = {
     **dict.fromkeys(("matmul", "bmm", "mm"), matmul),
+    "baddbmm": sum_and_product,
+    "glu": gated,
     "scaled_dot_product_attention": attention,
     "softmax": softmax,
     "_softmax": softmax,

@@ -1,6 +1,7 @@
 """Activations, and arithmetic of two tensors or of a tensor and a number."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -98,6 +99,69 @@ def power(call: Call) -> Op:
     if not isinstance(exponent, int | float) or not isinstance(call.input, Value):
         raise call.refuse("takes a power whose exponent is a tensor.", "Give the exponent as a number.")
     return _activation(call, "square") if exponent == 2 else _activation(call, "power", exponent=float(exponent))
+
+
+def constant(call: Call) -> Op:
+    """A number in all places."""
+    value = _number(call.given["value"])
+    if not isinstance(value, int | float):
+        raise call.refuse("fills a tensor with what is computed from the data.", "Use expand.")
+    return _activation(call, "scale", factor=0.0, offset=float(value))
+
+
+def compared(name: str) -> Rule:
+    """1 where it holds, and 0 elsewhere."""
+
+    def rule(call: Call) -> Made:
+        other = _number(call.given["other"])
+        if not isinstance(other, int | float) or not isinstance(call.given["self"], Value):
+            raise call.refuse("compares two tensors.", "Compare their difference with 0.")
+        return _activation(call, name, other=float(other))
+
+    return rule
+
+
+def chosen(call: Call) -> Made:
+    """where(condition, a, b) = condition * a + (1 - condition) * b"""
+    condition, a, b = (call.given[name] for name in ("condition", "self", "other"))
+    return _chosen(call, condition, a, b)
+
+
+def filled(call: Call) -> Made:
+    """A number in the places of a mask."""
+    return _chosen(call, call.given["mask"], call.given["value"], call.given["self"])
+
+
+def _chosen(call: Call, condition: Any, a: Any, b: Any) -> Made:
+    wanted = _times(call, f"{call.name}.first", condition, a)
+    other: Any
+    if isinstance(condition, Tensor):
+        other = 1 - condition.float()
+    else:
+        flipped = ("scale", {"factor": -1.0, "offset": 1.0})
+        op = pointwise(call, ACTIVATION, condition, f"{call.name}.not", activation=flipped)
+        other = added(call, op, condition.shape)
+    rest = _times(call, f"{call.name}.second", other, b)
+    return arithmetic("add")(replace(call, given={"self": wanted, "other": rest, "alpha": 1}))
+
+
+def _times(call: Call, name: str, mask: Any, value: Any) -> Any:
+    """The product of a mask and a value, each a tensor of the network or a constant."""
+    constant = [
+        x if isinstance(x, Tensor) else torch.tensor(float(x)) for x in (mask, value) if not isinstance(x, Value)
+    ]
+    if len(constant) == 2:
+        return constant[0].float() * constant[1]
+    given = {"self": mask, "other": value if isinstance(value, Value | Tensor) else float(value)}
+    if isinstance(mask, Tensor):
+        given = {"self": value, "other": mask.float()}
+    result = torch.zeros(torch.broadcast_shapes(*(x.shape for x in given.values() if not isinstance(x, float))))
+    made = arithmetic("mul")(replace(call, name=name, given=given, result=result))
+    ops = made if isinstance(made, list) else [made]
+    for op in ops:
+        assert isinstance(op, Op)  # as of every product
+        found = added(call, op, result.shape)
+    return found
 
 
 def negated(call: Call) -> Op:
@@ -209,6 +273,10 @@ RULES: Rules = {
     "leaky_relu": activation("leaky_relu", negative_slope="negative_slope"),
     **dict.fromkeys(("clamp", "clamp_min", "clamp_max", "clip"), clamp),
     "neg": negated,
+    **{name: compared(name) for name in ("le", "lt", "ge", "gt")},
+    "fill": constant,
+    "where": chosen,
+    "masked_fill": filled,
     "pow": power,
     **dict.fromkeys(("abs", "absolute"), activation("abs")),
     **{kind: arithmetic(kind) for kind in ("add", "sub", "rsub", "mul", "div")},

@@ -48,7 +48,18 @@ def largest(call: Call) -> Made:
 def smallest(call: Call) -> Made:
     """- max(-x)"""
     if "other" in call.given:
-        raise call.refuse("takes the smaller of two tensors.", "Write it by maximum and differences.")
+        a, b = call.given["self"], call.given["other"]
+        if not isinstance(a, Value) or not isinstance(b, Value):
+            raise call.refuse("compares a tensor with a constant.", "Use clamp(max=...) for a number.")
+        minus = ("scale", {"factor": -1.0, "offset": 0.0})
+        first, second = (
+            added(call, pointwise(call, ACTIVATION, x, f"{call.name}.{place}", activation=minus), x.shape)
+            for place, x in enumerate((a, b))
+        )
+        largest_of = replace(call, name=f"{call.name}.max", given={"self": first, "other": second})
+        found = largest(largest_of)
+        assert isinstance(found, Value)  # as of every maximum
+        return pointwise(call, ACTIVATION, found, activation=minus)
     minus = ("scale", {"factor": -1.0, "offset": 0.0})
     x = call.input
     turned = added(call, pointwise(call, ACTIVATION, x, f"{call.name}.negated", activation=minus), x.shape)
@@ -59,6 +70,12 @@ def smallest(call: Call) -> Made:
 def variance(call: Call) -> Made:
     """The mean of squares of what is left without the mean; with correction times n / (n - 1)."""
     return _spread(call, "square", call.name)
+
+
+def spread_and_middle(call: Call) -> tuple[Value, Value]:
+    """Variance and mean."""
+    found = _spread(call, "square", call.name)
+    return found, _mean(call, call.input, _axes(call), bool(call.given.get("keepdim")), f"{call.name}.middle")
 
 
 def deviation(call: Call) -> Op:
@@ -211,8 +228,9 @@ RULES: Rules = {
     "mean": mean,
     "sum": total,
     **dict.fromkeys(("max", "amax", "maximum"), largest),
-    **dict.fromkeys(("min", "amin"), smallest),
+    **dict.fromkeys(("min", "amin", "minimum"), smallest),
     "var": variance,
+    "var_mean": spread_and_middle,
     "std": deviation,
     **dict.fromkeys(("linalg_vector_norm", "norm"), length),
 }

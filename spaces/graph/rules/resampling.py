@@ -142,10 +142,11 @@ def _fractions(matrix: Tensor, most: int) -> list[list[Fraction]]:
         scaled = wanted * denominator
         if (scaled - scaled.round()).abs().max() < EXACT * denominator / 8:
             break
-    whole = (wanted * denominator).round().long()
-    sums = (wanted.sum(1) * denominator).round().long()
-    for row, total in zip(whole, sums, strict=True):
-        row[row.abs().argmax()] += total - row.sum()
+    scaled = wanted * denominator
+    whole = scaled.round().long()
+    missing = (wanted.sum(1) * denominator).round().long() - whole.sum(1)
+    for row, lost, count in zip(whole, scaled - scaled.round(), missing.tolist(), strict=True):
+        row[(lost if count > 0 else -lost).argsort(descending=True)[: abs(count)]] += 1 if count > 0 else -1
     return [[Fraction(int(w), denominator) for w in row] for row in whole]
 
 
@@ -183,6 +184,10 @@ RULES: Rules = {
         (f"{exact}upsample_nearest{end}{d}" for exact, end in (("", ""), ("_", "_exact")) for d in DIMS), nearest
     ),
     **dict.fromkeys(
-        ("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d", "upsample_bicubic2d"), interpolated
+        (
+            *("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d", "upsample_bicubic2d"),
+            *("_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"),
+        ),
+        interpolated,
     ),
 }

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from spaces.graph.rules.common import Rules, identity
+from spaces.graph.rules.common import Made, Rules, identity
 from spaces.graph.trace import Call
 from spaces.graph.value import Value
 
@@ -30,6 +30,16 @@ def item(call: Call) -> Any:
     return parts
 
 
+def as_they_are(call: Call) -> Made:
+    """Tensors that have as many dimensions as are asked for."""
+    given = call.given.get("tensors")
+    values = (call.input,) if given is None else tuple(given)
+    results = (call.result,) if given is None else tuple(call.result)
+    if any(value.shape != tuple(result.shape) for value, result in zip(values, results, strict=True)):
+        raise call.refuse("gives a tensor more dimensions, before the batch.", "Use unsqueeze, behind the batch.")
+    return values[0] if given is None else values
+
+
 DROPOUTS = ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
 CASTS = ("to", "_to_copy", "type_as", "float")
 VANISHING = ("clone", "contiguous", "detach", "alias", "lift_fresh_copy", "positive")
@@ -39,4 +49,5 @@ RULES: Rules = {
     **dict.fromkeys(CASTS, cast),
     **dict.fromkeys(VANISHING, identity),
     "getitem": item,
+    **dict.fromkeys(("atleast_1d", "atleast_2d", "atleast_3d"), as_they_are),
 }

@@ -7,7 +7,6 @@ from torch.nn import functional as F
 
 from cost_models import COST_MODELS
 from spaces.blocks.kernel_taps import cropped, kernel_options, masks, time_options
-from spaces.graph.errors import UnsupportedNetwork
 from spaces.searchable import Options
 from tests.spaces.deciding.checks import check_decided
 from tests.spaces.small import images, space_of
@@ -139,11 +138,14 @@ def test_a_time_pattern_that_matches_nothing_is_refused():
 
 
 @pytest.mark.parametrize("layer", [nn.MaxPool1d(2), nn.ReLU()])
-def test_padding_that_no_convolution_reads_is_refused(layer):
+def test_padding_that_no_convolution_reads_is_an_operator_of_its_own(layer):
     model = nn.Sequential(nn.Conv1d(2, 4, 1), nn.ConstantPad1d((1, 1), 0.0), layer, nn.Flatten(), nn.LazyLinear(2))
     model(torch.zeros(2, 2, 6))
-    with pytest.raises(UnsupportedNetwork, match="'1': pads what '2'"):
-        space_of(model, (2, 2, 6))
+    space = space_of(model, (2, 2, 6))
+    assert [block.op for block in space.spec.blocks][:2] == ["conv", "resample"]
+    assert space.spec.blocks[1].shape == (4, 8)
+    space.decisions["0/channels"].fix((0, 1, 1, 0))
+    check_decided(space, images((2, 2, 6)))
 
 
 def test_kernel_sizes_without_a_kernel_to_shrink_are_refused():

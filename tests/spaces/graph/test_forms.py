@@ -48,9 +48,32 @@ MODULE_ARGUMENTS = {
     **dict.fromkeys((nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d), (2,)),
     **{cls: (2,) for cls in MODULES if cls.__name__.startswith("Adaptive")},
     **dict.fromkeys((nn.Upsample, nn.UpsamplingNearest2d), (None, 2)),
-    **{cls: (1,) for cls in MODULES if cls.__name__.startswith("ZeroPad")},
+    **dict.fromkeys((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), (4, 3, 3, 2)),
+    **dict.fromkeys((nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), (4,)),
+    **dict.fromkeys((nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle), (2,)),
+    **dict.fromkeys((nn.Softmax, nn.Softmin, nn.LogSoftmax), (1,)),
+    **dict.fromkeys((nn.LayerNorm, nn.RMSNorm), (6,)),
+    nn.GroupNorm: (2, 4),
+    nn.LocalResponseNorm: (3,),
+    nn.PReLU: (4,),
+    nn.Threshold: (0.1, -1.0),
+    nn.Unflatten: (1, (2, 2)),
+    nn.UpsamplingBilinear2d: (None, 2),
+    **{cls: (1,) for cls in MODULES if cls.__name__.startswith(("ZeroPad", "Refl", "Repl", "Circ"))},
     **{cls: (1, 0.0) for cls in MODULES if cls.__name__.startswith("ConstantPad")},
 }
+# Layers that read tokens of 6 features, and how.
+encoder_layer = partial(nn.TransformerEncoderLayer, 6, 2, 8, batch_first=True)
+decoder_layer = partial(nn.TransformerDecoderLayer, 6, 2, 8, batch_first=True)
+TOKENS = {
+    nn.MultiheadAttention: (lambda: nn.MultiheadAttention(6, 2, batch_first=True), lambda m, x: m(x, x, x)[0]),
+    nn.Transformer: (lambda: nn.Transformer(6, 2, 1, 1, 8, batch_first=True), lambda m, x: m(x, x)),
+    nn.TransformerEncoderLayer: (encoder_layer, lambda m, x: m(x)),
+    nn.TransformerEncoder: (lambda: nn.TransformerEncoder(encoder_layer(), 2), lambda m, x: m(x)),
+    nn.TransformerDecoderLayer: (decoder_layer, lambda m, x: m(x, x)),
+    nn.TransformerDecoder: (lambda: nn.TransformerDecoder(decoder_layer(), 2), lambda m, x: m(x, x)),
+}
+
 BY_HAND = {
     "conv1d": lambda net, x: F.conv1d(x, net.weight[1], net.bias, 1, 1),
     "conv2d": lambda net, x: F.conv2d(x, net.weight[2], bias=net.bias, dilation=2, padding="same"),
@@ -116,7 +139,23 @@ def dims_of(name: str) -> int:
     return int(found[1]) if found else 0 if name.lower() == "linear" else 2
 
 
-@pytest.mark.parametrize("cls", MODULES, ids=lambda cls: cls.__name__)
+class OfTokens(nn.Module):
+    """A layer that attends, called in its own way."""
+
+    def __init__(self, make, call) -> None:
+        super().__init__()
+        self.layer, self.call = make(), call
+
+    def forward(self, x):
+        return self.call(self.layer, x)
+
+
+@pytest.mark.parametrize("cls", TOKENS, ids=lambda cls: cls.__name__)
+def test_modules_that_attend(cls):
+    assert_same(1, OfTokens(*TOKENS[cls]))
+
+
+@pytest.mark.parametrize("cls", [cls for cls in MODULES if cls not in TOKENS], ids=lambda cls: cls.__name__)
 def test_modules(cls):
     dims, module = dims_of(cls.__name__), cls(*MODULE_ARGUMENTS.get(cls, ()))
     padding = cls.__name__.startswith(("ZeroPad", "ConstantPad"))  # which a convolution takes over
