@@ -18,6 +18,7 @@ class Forms:
     ops: list[Op] = field(default_factory=list)
     known: dict[tuple[str, View, Shape], Value] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
+    constants: dict[tuple[int, Shape, int, Shape], Value] = field(default_factory=dict)
 
     def add(self, op: Op) -> None:
         """Puts an operator behind those that are there."""
@@ -30,14 +31,17 @@ class Forms:
         gone = {op.name for op in self.ops[count:]}
         del self.ops[count:]
         self.names -= gone
+        self.constants = {key: value for key, value in self.constants.items() if value.name not in gone}
         self.known = {key: value for key, value in self.known.items() if value.name not in gone}
 
     def stored(self, value: Value, order: Sequence[int] | None = None) -> Value:
         """The value with its own axes stored in that order. None: in the order that moves least.
 
         Raises:
-            UnsupportedNetwork: the batch was joined with other axes.
+            UnsupportedNetwork: the batch was joined with other axes, or there are no elements.
         """
+        if not value.name:
+            raise UnsupportedNetwork(value.label or "forward", "takes a part without elements.", "Leave it out.")
         view, batch = value.seen, value.batch
         order = view.order if order is None else tuple(order)
         key = (value.name, view, order)
@@ -64,7 +68,7 @@ class Forms:
         """The elements at places that are listed for some of the own axes."""
         if not all(map(len, places.values())):
             own = [0 if axis in places and not places[axis] else size for axis, size in enumerate(value.own)]
-            return Value("", (*own[: value.batch], value.shape[value.batch], *own[value.batch :]))
+            return Value("", (*own[: value.batch], value.shape[value.batch], *own[value.batch :]), label=label)
         if not all(value.seen.lies_together(axis) for axis in places):
             value = self.stored(value)
         view, batch = value.seen, value.batch

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import prod
 from typing import Any
 
 import torch
@@ -15,12 +16,14 @@ from spaces.graph.compose import composed, in_turn
 from spaces.graph.ending import LEFT_OUT, without_softmax
 from spaces.graph.errors import UnsupportedNetwork
 from spaces.graph.forms import Forms
+from spaces.graph.masks import bounded
 from spaces.graph.op import ACTIVATION, NORM, PAD, NormNumbers, Op
 from spaces.graph.ops import translate
 from spaces.graph.rules.resampling import weights_of
 from spaces.graph.trace import Call, Trace
 from spaces.graph.value import Value
 
+LARGEST_RANK = 4  # of what a convolution reads, without the batch
 IDLE = "nothing reads what it gives, so that it is left out"
 
 
@@ -55,6 +58,7 @@ def operators(trace: Trace, drop_softmax: bool = False) -> Operators:
     left_out = ("",) * len(outputs)
     if drop_softmax:
         outputs, left_out = without_softmax(ops, outputs)
+    bounded(ops)
     needed, kept, notes = set(outputs), [], dict[str, str]()
     for op in reversed(ops):
         if op.name in needed:
@@ -213,14 +217,16 @@ def _alone(op: Op) -> list[Op]:
         op.kind = "table"
     if op.kind != NORM:
         return [op]
-    channels, dims = op.shape[0], max(1, len(op.shape) - 1)
+    folds = not 2 <= len(op.shape) <= LARGEST_RANK  # features are one place, and many axes are one
+    inner = (op.shape[0], prod(op.shape[1:])) if folds else op.shape
+    channels, dims = op.shape[0], len(inner) - 1
     one, none = [1] * dims, [[0, 0]] * dims
     attributes = {"kernel": one, "stride": one, "padding": none, "dilation": one, "groups": channels}
     scaled = replace(op, kind="conv", weights=f"{op.norm}.scale", attributes=attributes)
     scaled.weight = torch.ones(channels, 1, *one)
-    if len(op.shape) > 1:
+    if not folds:
         return [scaled]
-    scaled.name, scaled.inputs, scaled.shape = f"{op.name}.scale", [f"{op.name}.place"], (channels, 1)
-    place = Op("reshape", f"{op.name}.place", op.where, op.inputs, scaled.shape, {"shape": [channels, 1]})
-    flat = Op("reshape", op.name, op.where, [scaled.name], op.shape, {"shape": [channels]})
+    scaled.name, scaled.inputs, scaled.shape = f"{op.name}.scale", [f"{op.name}.place"], inner
+    place = Op("reshape", f"{op.name}.place", op.where, op.inputs, inner, {"shape": list(inner)})
+    flat = Op("reshape", op.name, op.where, [scaled.name], op.shape, {"shape": list(op.shape)})
     return [place, scaled, flat]

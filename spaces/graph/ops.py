@@ -48,7 +48,7 @@ def translate(call: Call) -> Value | tuple[Value, ...]:
             "Replace it by a supported one (README, 'What converts'), or add a rule in spaces/graph/rules/.",
         )
     if isinstance(call.result, Tensor) and not call.result.numel():
-        return Value("", call.shape)  # a part without elements, of which nothing comes
+        return Value("", call.shape, label=call.where)  # a part without elements, of which nothing comes
     before = len(call.forms.ops)
     try:
         return _by_rule(call)

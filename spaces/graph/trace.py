@@ -251,6 +251,14 @@ class _Reading:
         (returned,) = self.nodes[-1].args
         outputs = [self._latest(n) if isinstance(n, fx.Node) else n for n in returned]
         computed = [n for n in outputs if n in self.active and isinstance(self.results[n], Tensor)]
+        for place, n in enumerate(outputs):
+            if n not in self.active and isinstance(n, fx.Node) and isinstance(self.results.get(n), Tensor):
+                raise UnsupportedNetwork(
+                    type(self.model).__name__,
+                    f"returns output {place}, which depends on no input.",
+                    "Leave it out, or return it from another function: it is the same for every sample.",
+                    line=_line(n),
+                )
         if not outputs or len(computed) != len(outputs):
             raise _no_tensors(self.model)
         return tuple(self.active[n] for n in outputs)

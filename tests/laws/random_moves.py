@@ -25,6 +25,7 @@ class Gated(nn.Module):
         self.conv = conv(rng, shape, 2 * self.half)
         self.cut = rng.choice((self._chunks, self._slices, self._split, self._unbound, self._turned))
         self.gate = rng.choice((torch.sigmoid, F.hardsigmoid, torch.tanh, lambda x: x))
+        self.at_once = rng.random() < 0.2
 
     def _chunks(self, x: Tensor) -> tuple[Tensor, ...]:
         return x.chunk(2, 1)
@@ -44,7 +45,10 @@ class Gated(nn.Module):
         return x[:, ::2], x[:, 1::2]
 
     def forward(self, x: Tensor) -> Tensor:
-        a, b = self.cut(self.conv(x))
+        y = self.conv(x)
+        if self.at_once:
+            return F.glu(y, 1)
+        a, b = self.cut(y)
         return a * self.gate(b)
 
 
@@ -114,7 +118,9 @@ def slices(rng: random.Random, shape: Shape) -> nn.Module:
         Apply(lambda x: F.relu(x[..., -1:])),
     ]
     if size[-1] > 2:
-        choices += [Apply(lambda x: x[..., 1:-1]), Apply(lambda x: x[:, :, : size[0] - 1] + 1.0)]
+        choices.append(Apply(lambda x: x[..., 1:-1]))
+    if size[0] > 1:
+        choices.append(Apply(lambda x: x[:, :, : size[0] - 1] + 1.0))
     if size[-1] % 2 == 0:  # places to channels
         choices += [Apply(lambda x: torch.cat((x[..., ::2], x[..., 1::2]), 1))] * 2
         choices.append(Apply(lambda x: x.unflatten(-1, (-1, 2)).mean(-1)))
@@ -145,15 +151,16 @@ class Stacked(nn.Module):
         return self.reduced(torch.stack((self.first(x), self.second(x)), self.dim), self.dim)
 
 
-class Maximum(nn.Module):
-    """The larger of two."""
+class Compared(nn.Module):
+    """The larger of two, or the smaller."""
 
     def __init__(self, rng: random.Random, shape: Shape) -> None:
         super().__init__()
         self.branch = conv(rng, shape, shape[0], same_size=True)
+        self.compared = rng.choice((torch.maximum, torch.minimum, torch.max))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.maximum(x, self.branch(x))
+        return self.compared(x, self.branch(x))
 
 
 def resized(rng: random.Random, shape: Shape) -> nn.Module:

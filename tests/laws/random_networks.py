@@ -10,9 +10,9 @@ from torch.nn import functional as F
 from tests.laws.random_layers import ACTIVATIONS, CONV, NORM, Apply, Shape, activation, conv
 from tests.laws.random_moves import (
     ADAPTIVE_POOL_CALL,
+    Compared,
     Gated,
     GroupsShuffled,
-    Maximum,
     Pyramid,
     ShuffleUnit,
     Stacked,
@@ -71,7 +71,7 @@ SIZES = {1: (8, 17), 2: (5, 10), 3: (3, 5)}  # of the input, each spatial dimens
 STAGES = (
     *(conv, conv, depthwise, FunctionalConv, Residual, Dense, Ladder, SqueezeExcite, Attention, Twice, pool),
     *(alone, alternatives, upsample, Scaled, Difference, Computed, Biases, prelu),
-    *(Gated, ShuffleUnit, GroupsShuffled, slices, Stacked, Maximum, resized, Pyramid, border_pool, transposed, padded),
+    *(Gated, ShuffleUnit, GroupsShuffled, slices, Stacked, Compared, resized, Pyramid, border_pool, transposed, padded),
     *(SpatialAttention, LinearExcite, NeighbourExcite, SelectiveKernel, Shares, Divided, Powers, sample_norm, Moments),
     *(Tokens, Mixed, Moved, Positions, ClassToken, SelfAttention, SelfAttention, Encoder, ChannelsAttend),
 )

@@ -107,8 +107,10 @@ def attention(call: Call) -> Value:
     """softmax(q k^T * scale + mask) v"""
     given = call.given
     q, k, v, mask = (given[name] for name in ("query", "key", "value", "attn_mask"))
-    if given.get("is_causal") or given.get("enable_gqa") or not all(isinstance(x, Value) for x in (q, k, v)):
-        raise call.refuse("attends causally, in groups of queries, or to constants.", "Give a mask; repeat the keys.")
+    if given.get("enable_gqa") or not all(isinstance(x, Value) for x in (q, k, v)):
+        raise call.refuse("attends in groups of queries, or to constants.", "Repeat the keys.")
+    if given.get("is_causal"):
+        mask = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool).tril()
     scale = given.get("scale") or q.shape[-1] ** -0.5
     dims = [*range(k.rank - 1), k.rank, k.rank - 1]
     shape = tuple(k.shape[d] for d in dims)
@@ -126,8 +128,8 @@ def attention(call: Call) -> Value:
 
 def _masked(call: Call, scores: Value, mask: Any) -> Value:
     if isinstance(mask, Tensor):
-        if mask.dtype == torch.bool:
-            raise call.refuse("has a mask of truth values.", "Give what is added: 0, or a number that is small enough.")
+        if mask.dtype == torch.bool:  # where it is true, the query sees the key
+            mask = torch.zeros(mask.shape).masked_fill(~mask, -torch.inf)
         value = for_each_sample(call, mask, scores.rank, scores.batch)
         mask = stored_constant(call, value, scores.seen.order, f"{call.name}.mask", scores.batch)
     named = replace(call, name=f"{call.name}.masked", result=torch.zeros(scores.shape))

@@ -51,6 +51,14 @@ def plain(call: Call, x: Value) -> Value:
     return call.forms.stored(x, range(x.rank))
 
 
+def refuse_joined(call: Call) -> None:
+    """Raises UnsupportedNetwork where the batch was joined with others, of which a rule does not know."""
+    if call.joined:
+        raise call.refuse(
+            "works on frames or windows that are joined with the batch.", "Part them before it, or do it to the whole."
+        )
+
+
 def reshaped(call: Call, x: Value, own: Sequence[int], label: str = "") -> Value:
     """x with own axes of other sizes. label: what names the operator that this may take."""
     shape = (*own[: x.batch], x.shape[x.batch], *own[x.batch :])
@@ -107,16 +115,25 @@ def for_each_sample(call: Call, constant: Tensor, rank: int, batch: int = 0) -> 
     return value.select(batch, 0)
 
 
-def stored_constant(call: Call, constant: Tensor, order: Sequence[int], name: str, batch: int = 0) -> Value:
-    """A constant in the graph.
+def stored_constant(
+    call: Call, constant: Tensor, order: Sequence[int], name: str, batch: int = 0, source: Tensor | None = None
+) -> Value:
+    """A constant in the graph. One that is read again in the same form is stored once.
 
     Args:
         constant: without the batch.
         order: in which its axes are stored.
         batch: where the user has the batch.
+        source: the user's tensor, of which it is the values.
     """
+    key = (id(source), tuple(order), batch, tuple(constant.shape))
+    if source is not None and key in call.forms.constants:
+        return call.forms.constants[key]
     values = constant.float().permute(*order).contiguous()
     stored, shape = tuple(values.shape), tuple(constant.shape)
     view, frozen = View.ordered(stored, order, batch), not call.learns
     op = Op("constant", name, call.where, [], stored, view=view, values=values, frozen_values=frozen)
-    return added(call, op, (*shape[:batch], SAMPLES, *shape[batch:]))
+    made = added(call, op, (*shape[:batch], SAMPLES, *shape[batch:]))
+    if source is not None:
+        call.forms.constants[key] = made
+    return made

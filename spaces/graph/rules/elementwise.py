@@ -79,7 +79,7 @@ def arithmetic(kind: str) -> Rule:
         if number is None:
             return _with_constant(call, kind, x, constant, alpha)
         if kind == "mul":
-            return _scaled(call, x, number, 0.0)
+            return _scaled(call, x, number, 0.0, call.owned.get(id(constant)))
         if kind == "div":
             if isinstance(b, Value):
                 one = added(call, _reciprocal(call, b), b.shape)
@@ -89,7 +89,8 @@ def arithmetic(kind: str) -> Rule:
             return _scaled(call, x, 1 / number, 0.0)
         factors = {"add": (1.0, alpha), "sub": (1.0, -alpha), "rsub": (-alpha, 1.0)}[kind]  # of a and of b
         of_x, of_number = factors if isinstance(a, Value) else factors[::-1]
-        return _scaled(call, x, of_x, of_number * number)
+        owner = call.owned.get(id(constant)) if (kind, alpha) == ("add", 1) else None
+        return _scaled(call, x, of_x, of_number * number, owner)
 
     return rule
 
@@ -150,8 +151,8 @@ def _times(call: Call, name: str, mask: Any, value: Any) -> Any:
     constant = [
         x if isinstance(x, Tensor) else torch.tensor(float(x)) for x in (mask, value) if not isinstance(x, Value)
     ]
-    if len(constant) == 2:
-        return constant[0].float() * constant[1]
+    if len(constant) == 2:  # not a product: 0 times infinity would be NaN
+        return torch.where(constant[0] != 0, constant[1], torch.zeros(()))
     given = {"self": mask, "other": value if isinstance(value, Value | Tensor) else float(value)}
     if isinstance(mask, Tensor):
         given = {"self": value, "other": mask.float()}
@@ -162,6 +163,33 @@ def _times(call: Call, name: str, mask: Any, value: Any) -> Any:
         assert isinstance(op, Op)  # as of every product
         found = added(call, op, result.shape)
     return found
+
+
+def added_products(kind: str) -> Rule:
+    """self + value * tensor1 * tensor2, or the quotient of these."""
+
+    def rule(call: Call) -> Made:
+        given = call.given
+        first, second, whole = given["tensor1"], given["tensor2"], given["self"]
+        if not isinstance(first, Value) or not isinstance(second, Value):
+            pair = f"{call.name}.{kind}"
+            made = _times(
+                call, pair, *(x if isinstance(x, Value) else _as_factor(call, kind, x) for x in (first, second))
+            )
+        else:
+            shape = torch.broadcast_shapes(first.shape, second.shape)
+            named = replace(call, name=f"{call.name}.{kind}", result=torch.zeros(shape))
+            (op,) = two_tensors(named, kind, first, second, 1)
+            made = added(call, op, shape)
+        return arithmetic("add")(replace(call, given={"self": whole, "other": made, "alpha": given["value"]}))
+
+    return rule
+
+
+def _as_factor(call: Call, kind: str, x: Any) -> Any:
+    if kind == "div":
+        raise call.refuse("adds a quotient with a constant.", "Write it by + and /.")
+    return x
 
 
 def negated(call: Call) -> Op:
@@ -186,12 +214,17 @@ def prelu(call: Call) -> Op | list[Op]:
     low = ("hardtanh", {"min_val": -FAR, "max_val": 0.0})
     ops.append(pointwise(call, ACTIVATION, x, below, activation=low))
     numbers = NormNumbers.affine(slope, torch.zeros(len(slope)), ("bias",) if call.learns else ("weight", "bias"))
-    ops.append(Op(NORM, scaled, call.where, [below], ops[0].shape, view=x.view, norm=scaled, norm_numbers=numbers))
+    norm = f"{call.owned[id(slope)].removesuffix('.weight')}.slope" if id(slope) in call.owned else scaled
+    ops.append(Op(NORM, scaled, call.where, [below], ops[0].shape, view=x.view, norm=norm, norm_numbers=numbers))
     return [*ops, Op("add", call.name, call.where, [ops[0].name, scaled], ops[0].shape, view=x.view)]
 
 
-def _scaled(call: Call, x: Value, factor: float | Tensor, offset: float | Tensor) -> Op:
-    """factor * x + offset: a function of the codes, or with a number for each channel a norm that measures nothing."""
+def _scaled(call: Call, x: Value, factor: float | Tensor, offset: float | Tensor, owner: str | None = None) -> Op:
+    """factor * x + offset: a function of the codes, or with a number for each channel a norm that measures nothing.
+
+    Args:
+        owner: the parameter that the factor or the offset is. One that is read again is one parameter.
+    """
     if not isinstance(factor, Tensor) and not isinstance(offset, Tensor):
         arguments = {"factor": float(factor), "offset": float(offset)}
         return pointwise(call, ACTIVATION, x, activation=("scale", arguments), note=FOLDED if call.learns else "")
@@ -200,7 +233,8 @@ def _scaled(call: Call, x: Value, factor: float | Tensor, offset: float | Tensor
     constant = tuple(n for n, value in each.items() if not isinstance(value, Tensor) or not call.learns)
     channels = x.seen.stored[0]
     weight, bias = (torch.as_tensor(value, dtype=torch.float32).expand(channels) for value in each.values())
-    return pointwise(call, NORM, x, norm=call.name, norm_numbers=NormNumbers.affine(weight, bias, constant))
+    name = call.name if owner is None else f"{owner}.{'scale' if isinstance(factor, Tensor) else 'offset'}"
+    return pointwise(call, NORM, x, norm=name, norm_numbers=NormNumbers.affine(weight, bias, constant))
 
 
 def _constant(call: Call, x: Value, constant: Any) -> float | Tensor | None:
@@ -228,7 +262,8 @@ def _with_constant(call: Call, kind: str, x: Value, constant: Tensor, alpha: flo
             value = 1 / value
         kind = "mul"
     order = x.seen.order if x.rank == value.dim() else range(value.dim())
-    stored = stored_constant(call, value, order, f"{call.name}.constant", x.batch)
+    source = constant if value.data_ptr() == constant.data_ptr() else None  # not its reciprocal
+    stored = stored_constant(call, value, order, f"{call.name}.constant", x.batch, source)
     return two_tensors(call, kind, x, stored, alpha) if x_first else two_tensors(call, kind, stored, x, alpha)
 
 
@@ -273,6 +308,8 @@ RULES: Rules = {
     "leaky_relu": activation("leaky_relu", negative_slope="negative_slope"),
     **dict.fromkeys(("clamp", "clamp_min", "clamp_max", "clip"), clamp),
     "neg": negated,
+    "addcmul": added_products("mul"),
+    "addcdiv": added_products("div"),
     **{name: compared(name) for name in ("le", "lt", "ge", "gt")},
     "fill": constant,
     "where": chosen,

@@ -23,7 +23,7 @@ def concat(call: Call) -> Op:
     for index, value in enumerate(given):
         if isinstance(value, Tensor):
             constant = for_each_sample(call, value, first.rank, first.batch)
-            value = stored_constant(call, constant, order, f"{call.name}.constant.{index}", first.batch)
+            value = stored_constant(call, constant, order, f"{call.name}.constant.{index}", first.batch, given[index])
         parts.append(call.forms.stored(value, order))
     return made(call, "concat", parts, order, first.batch, attributes={"axis": order.index(axis)})
 

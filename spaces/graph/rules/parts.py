@@ -118,6 +118,7 @@ def expand(call: Call) -> Value:
 
 def repeat(call: Call) -> Value:
     x, times = call.input, list(call.given.get("repeats") or call.given["dims"])
+    times = [1] * (len(x.shape) - len(times)) + times
     x = call.forms.reshaped(labelled(call, x), (1,) * (len(times) - len(x.shape)) + x.shape)
     if times.pop(x.batch) != 1:
         raise call.refuse("repeats the batch.", "Each sample is run by itself on the chip.")

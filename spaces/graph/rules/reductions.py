@@ -12,6 +12,7 @@ from spaces.graph.op import ACTIVATION, Op
 from spaces.graph.rules.common import Made, Rules, added, axis_of, pointwise, reshaped, without
 from spaces.graph.rules.elementwise import two_tensors
 from spaces.graph.rules.joining import stack
+from spaces.graph.rules.weighted import LARGEST_RANK
 from spaces.graph.trace import Call
 from spaces.graph.value import Value
 from spaces.graph.view import View
@@ -184,20 +185,21 @@ def _over_channels(call: Call, x: Value, order: Sequence[int], axes: tuple[int, 
     """The mean over channels. A channel that is pruned is 0 in it, with its share: the weights are constants."""
     x = call.forms.stored(x, order)
     stored = x.seen.stored
-    dims = max(1, len(stored) - 1)
-    source, shape = x.name, stored if len(stored) > 1 else (*stored, 1)
-    if len(stored) == 1:
+    folds = not 2 <= len(stored) <= LARGEST_RANK  # features are one place, and many axes are one
+    source, shape = x.name, (stored[0], prod(stored[1:])) if folds else stored
+    dims = len(shape) - 1
+    if folds:
         source = added(
             call, Op("reshape", f"{name}.place", call.where, [source], shape, {"shape": list(shape)}), ()
         ).name
     one = [1] * dims
     attributes = {"kernel": one, "stride": one, "padding": [[0, 0]] * dims, "dilation": one, "groups": 1}
     weight = torch.full((1, stored[0], *one), 1 / stored[0])
-    own = name if len(stored) > 1 else f"{name}.sum"
+    own = f"{name}.sum" if folds else name
     op = Op("conv", own, call.where, [source], (1, *shape[1:]), attributes, weights=own, weight=weight, fixed=True)
     result = added(call, op, ())
     after = (1, *stored[1:])
-    if len(stored) == 1:
+    if folds:
         result = added(call, Op("reshape", name, call.where, [result.name], after, {"shape": list(after)}), ())
     user = tuple(1 if axis in axes else x.own[axis] for axis in range(x.rank))
     return Value(

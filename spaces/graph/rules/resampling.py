@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from spaces.graph.op import Op
-from spaces.graph.rules.common import Made, Rule, Rules, each_dimension, made, plain
+from spaces.graph.rules.common import Made, Rule, Rules, each_dimension, made, plain, refuse_joined
 from spaces.graph.trace import Call
 from spaces.graph.value import Value
 
@@ -122,6 +122,7 @@ def _measured(call: Call, along: Callable[[int], Tensor]) -> list[Tensor]:
     Returns:
         (1, C, size of the result) for each spatial axis.
     """
+    refuse_joined(call)
     size, found = call.input.shape[2:], []
     for axis in range(len(size)):
         line = along(size[axis])

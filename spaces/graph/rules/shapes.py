@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from spaces.graph.rules.common import Rules, labelled, plain, reshaped
+from spaces.graph.rules.common import Rules, labelled, plain, refuse_joined, reshaped
 from spaces.graph.trace import Call
 from spaces.graph.value import Value
 
@@ -45,6 +45,7 @@ def _permuted(call: Call, dims: Sequence[int]) -> Value:
 
 def pixel_shuffle(call: Call) -> Value:
     """(C r^2, H, W) to (C, H r, W r)."""
+    refuse_joined(call)
     x, r = plain(call, call.input), call.given["upscale_factor"]
     channels, height, width = x.shape[1] // r**2, *x.shape[2:]
     split = reshaped(call, x, (channels, r, r, height, width))
@@ -54,6 +55,7 @@ def pixel_shuffle(call: Call) -> Value:
 
 def pixel_unshuffle(call: Call) -> Value:
     """(C, H r, W r) to (C r^2, H, W)."""
+    refuse_joined(call)
     x, r = plain(call, call.input), call.given["downscale_factor"]
     channels, height, width = x.shape[1], x.shape[2] // r, x.shape[3] // r
     split = reshaped(call, x, (channels, height, r, width, r))
@@ -62,6 +64,7 @@ def pixel_unshuffle(call: Call) -> Value:
 
 
 def channel_shuffle(call: Call) -> Value:
+    refuse_joined(call)
     x, groups = plain(call, call.input), call.given["groups"]
     channels, *spatial = x.own
     split = reshaped(call, x, (groups, channels // groups, *spatial))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from spaces.blocks.conv import CONVOLUTIONS
 from spaces.graph.op import NORM, NormNumbers, Op
-from spaces.graph.rules.common import Rules, added, each_dimension, made, plain, pointwise, reshaped
+from spaces.graph.rules.common import Rules, added, each_dimension, made, plain, pointwise, refuse_joined, reshaped
 from spaces.graph.trace import Call
 from spaces.graph.value import Value
 
@@ -43,6 +43,7 @@ def convolution(call: Call) -> Op:
 
 def transposed(call: Call) -> Op:
     """A transposed convolution: a convolution, its kernel mirrored, over the input with zeros between its elements."""
+    refuse_joined(call)
     given = call.given
     x, weight = given["input"], _weight(call)
     kernel, groups = list(weight.shape[2:]), int(given["groups"])

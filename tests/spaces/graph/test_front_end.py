@@ -99,7 +99,7 @@ def test_scales_and_offsets_measure_nothing_in_training():
     space = searchable(model, IMAGES).train()
     torch.testing.assert_close(space(IMAGES), model(IMAGES))
     space(IMAGES).square().sum().backward()
-    shift, scale = space.norms["add"], space.norms["mul"]
+    shift, scale = space.norms["shift.offset"], space.norms["scale.scale"]
     assert shift.bias.grad.abs().sum() > 0 and shift.weight.grad is None  # a shift that is learned
     assert scale.weight.grad is None and scale.bias.grad is None  # a constant
     assert all(norm.running_mean.eq(0).all() and norm.running_var.eq(1).all() for norm in space.norms.values())

@@ -149,8 +149,15 @@ REFUSED = [
         Net(lambda net, x: x[..., :2] @ x.mean((1, 2))),
         *("matmul", r"multiplies \(2, 4, 6, 2\) by \(2, 6\)", "the same dimensions"),
     ),
-    (attending(is_causal=True), "scaled_dot", "attends causally", "Give a mask"),
-    (attending(attn_mask=torch.ones(6, 6, dtype=torch.bool)), "scaled_dot", "truth values", "what is added"),
+    (Net(lambda net, x: x + torch.full((6, 6), -torch.inf).triu(1)), "add", "infinite or NaN", "a finite number"),
+    (Net(lambda net, x: x[:, :0]), "slice", "a part without elements", "Leave it out"),
+    (Net(lambda net, x: (x, net.other.weight * 2)), "Net", "output 1, which depends on no input", "the same for every"),
+    (
+        Net(lambda net, x: F.pixel_unshuffle(x.unflatten(1, (2, 2)).flatten(0, 1), 2)),
+        "pixel",
+        "joined with",
+        "Part them",
+    ),
     # moves
     (Net(lambda net, x: x.roll(1)), "roll", "rolls the flattened tensor", "Name the dimensions"),
     (Net(lambda net, x: x[:, [0, 1], [1, 0]]), "index", "in several dimensions", "Index one dimension"),
