@@ -14,7 +14,7 @@ Activation = tuple[str, dict[str, Any]]  # a name out of ACTIVATIONS, and its ar
 
 CLAMPS = ("none", "relu", "relu6")
 COMPOSED = "composed"
-TINY = 2.0**-20  # below it a number counts as 0, where functions have no value or no slope at 0
+TINY = 2.0**-100  # below it a number counts as 0, where functions have no value or no slope at 0
 
 
 def _composed(x: Tensor, steps: Sequence[Mapping[str, Any]]) -> Tensor:

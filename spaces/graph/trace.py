@@ -119,6 +119,11 @@ def _run(model: nn.Module, program: ExportedProgram, inputs: Sequence[Tensor]) -
     results: dict[fx.Node, Any] = {}
 
     class Recorder(fx.Interpreter):
+        def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+            # Export may drop what made a tensor contiguous, as its own tensors are: then a view is a reshape.
+            is_view = target is torch.ops.aten.view.default
+            return super().call_function(torch.ops.aten.reshape.default if is_view else target, args, kwargs)
+
         def run_node(self, node: fx.Node) -> Any:
             results[node] = super().run_node(node)
             return results[node]

@@ -62,6 +62,8 @@ class View:
     @property
     def order(self) -> Shape:
         """The own axes as a stored tensor had best have them: that of the channels first, others as they lie."""
+        if self.is_whole:
+            return self.whole
         firsts = [min(self._large(axis), default=None) for axis in self.own]
         order = [axis for _, axis in sorted((first, axis) for axis, first in enumerate(firsts) if first is not None)]
         if not order or self.stored[0] == 1:  # one channel, which is an axis of one element

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, log2
+from math import ceil, inf, log2
 from typing import Any
 
 import torch
@@ -81,6 +81,8 @@ class Sample:
 
         So all examples count alike, and those with a few values far beyond all others cannot outweigh these.
         """
+        if low == high:  # no range at all
+            return inf
         step, zero = _grid(low, high, top)
         total = 0.0
         for rows in self.rows:
