@@ -1,13 +1,12 @@
 """Constants in the graph: positions, masks, tokens of a class. They are trained where the model says so."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from spaces.blocks.block import Block
-from spaces.blocks.norm import Norm
-from spaces.blocks.weights import Weights
 from spaces.decisions.selection import Selection
-from spaces.quantizers.activation import Quantizer
 from spaces.spec import BlockSpec
 
 
@@ -18,15 +17,8 @@ class ConstantBlock(Block):
         values: (C, *spatial).
     """
 
-    def __init__(
-        self,
-        spec: BlockSpec,
-        inputs: list[Quantizer | None],
-        output: Quantizer | None,
-        weights: Weights | None = None,
-        norm: Norm | None = None,
-    ) -> None:
-        super().__init__(spec, inputs, output, weights, norm)
+    def __init__(self, spec: BlockSpec, *shared: Any) -> None:
+        super().__init__(spec, *shared)
         self.values = nn.Parameter(torch.zeros(spec.shape), requires_grad=not spec.frozen)
 
     def inherit(self, old: Block, kept: Tensor) -> None:

@@ -1,10 +1,13 @@
 """Blocks that move codes and compute nothing."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from spaces.blocks.block import Block
 from spaces.decisions.selection import Selection
+from spaces.spec import BlockSpec
 
 
 class KeepsScale(Block):
@@ -17,18 +20,26 @@ class KeepsScale(Block):
 class TakeBlock(KeepsScale):
     """The elements at places that are listed for each axis: slices, shuffled channels, repeated or mirrored pixels."""
 
+    def __init__(self, spec: BlockSpec, *shared: Any) -> None:
+        super().__init__(spec, *shared)
+        for dim, places in enumerate(spec.attributes["indices"], start=1):
+            self.register_buffer(f"places_{dim}", torch.tensor(places, dtype=torch.long), persistent=False)
+        self.slices = {
+            dim: _as_slice(places) for dim, places in enumerate(spec.attributes["indices"], start=1) if places
+        }
+
     def combine(self, selection: Selection, x: Tensor) -> Tensor:
-        for dim, places in enumerate(self.spec.attributes["indices"], start=1):
-            if places:
-                first, step = places[0], places[1] - places[0] if len(places) > 1 else 1
-                regular = step > 0 and places == list(range(first, first + step * len(places), step))
-                part = slice(first, places[-1] + 1, step)
-                x = (
-                    x[(slice(None),) * dim + (part,)]
-                    if regular
-                    else x.index_select(dim, torch.tensor(places, device=x.device))
-                )
+        for dim, part in self.slices.items():
+            every = (slice(None),) * dim
+            x = x[(*every, part)] if part is not None else x.index_select(dim, self.get_buffer(f"places_{dim}"))
         return x
+
+
+def _as_slice(places: list[int]) -> slice | None:
+    """The slice that takes these places; None where they are no even steps forward."""
+    first, step = places[0], places[1] - places[0] if len(places) > 1 else 1
+    even = step > 0 and places == list(range(first, first + step * len(places), step))
+    return slice(first, places[-1] + 1, step) if even else None
 
 
 class PermuteBlock(KeepsScale):

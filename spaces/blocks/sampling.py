@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,10 +11,7 @@ from torch.nn import functional as F
 from spaces.blocks.block import Block, Folded
 from spaces.blocks.conv import ConvBlock
 from spaces.blocks.fixed_point import multiplier_and_shift
-from spaces.blocks.norm import Norm
-from spaces.blocks.weights import Weights
 from spaces.decisions.selection import Selection
-from spaces.quantizers.activation import Quantizer
 from spaces.spec import BlockSpec
 
 TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
@@ -22,15 +20,8 @@ TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3
 class ResampleBlock(Block):
     """Each spatial axis resized by weights, which are whole numbers over a divisor for each axis."""
 
-    def __init__(
-        self,
-        spec: BlockSpec,
-        inputs: list[Quantizer | None],
-        output: Quantizer | None,
-        weights: Weights | None = None,
-        norm: Norm | None = None,
-    ) -> None:
-        super().__init__(spec, inputs, output, weights, norm)
+    def __init__(self, spec: BlockSpec, *shared: Any) -> None:
+        super().__init__(spec, *shared)
         a = spec.attributes
         self.divisor: int = prod(a["divisors"])
         for axis, (starts, rows) in enumerate(zip(a["starts"], a["weights"], strict=True)):
@@ -72,13 +63,19 @@ class ConvTransposeBlock(ConvBlock):
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         a = self.spec.attributes
         groups, kernel = a["groups"], weight.shape[2:]
-        each = weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:]).transpose(1, 2)
-        turned = each.reshape(-1, *each.shape[2:]).flip(tuple(range(2, weight.dim())))
+        turned = mirrored_kernels(weight, groups)
         pairs = zip(a["dilation"], kernel, a["padding"], strict=True)
         padding = [d * (k - 1) - low for d, k, (low, _) in pairs]
         more = [high - low for low, high in a["padding"]]
         y = TRANSPOSED[len(kernel)](x, turned, None, a["stride"], padding, more, groups, a["dilation"])
         return y if bias is None else y + bias.view(1, -1, *(1,) * (y.dim() - 2))
+
+
+def mirrored_kernels(weight: Tensor, groups: int) -> Tensor:
+    """(C_in, C_out / groups, *kernel) of a transposed convolution to (C_out, C_in / groups, *kernel), and back."""
+    each = weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:]).transpose(1, 2)
+    turned = each.reshape(-1, *each.shape[2:])
+    return turned.flip(tuple(range(2, turned.dim())))
 
 
 BLOCKS: dict[str, type[Block]] = {"resample": ResampleBlock, "conv_transpose": ConvTransposeBlock}

@@ -102,6 +102,5 @@ def _parted_result(result: Any, joined: Joined) -> Any:
     """What the call gave, as a tensor of the shape that the call gives with the batch by itself."""
     if not isinstance(result, Tensor):
         return [_parted_result(each, joined) for each in result]
-    sizes, count = joined.sizes, prod(joined.sizes)
-    place = joined.place if result.shape[joined.place : joined.place + 1] == (count,) else joined.place - 1
-    return result.reshape(_split(result.shape, replace(joined, place=place, sizes=sizes)))
+    here = result.shape[joined.place : joined.place + 1] == (prod(joined.sizes),)
+    return result.reshape(_split(result.shape, joined if here else replace(joined, place=joined.place - 1)))

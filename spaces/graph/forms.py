@@ -17,20 +17,20 @@ class Forms:
 
     ops: list[Op] = field(default_factory=list)
     known: dict[tuple[str, View, Shape], Value] = field(default_factory=dict)
-    names: set[str] = field(default_factory=set)
+    by_name: dict[str, Op] = field(default_factory=dict)
     constants: dict[tuple[int, Shape, int, Shape], Value] = field(default_factory=dict)
 
     def add(self, op: Op) -> None:
         """Puts an operator behind those that are there."""
-        assert op.name not in self.names, f"two operators are called '{op.name}'"
+        assert op.name not in self.by_name, f"two operators are called '{op.name}'"
         self.ops.append(op)
-        self.names.add(op.name)
+        self.by_name[op.name] = op
 
     def forget(self, count: int) -> None:
         """Takes back all but so many of the operators."""
         gone = {op.name for op in self.ops[count:]}
         del self.ops[count:]
-        self.names -= gone
+        self.by_name = {op.name: op for op in self.ops}
         self.constants = {key: value for key, value in self.constants.items() if value.name not in gone}
         self.known = {key: value for key, value in self.known.items() if value.name not in gone}
 
@@ -106,7 +106,7 @@ class Forms:
         return name if shape == target else self._add("reshape", name, target, {"shape": list(target)}, label)
 
     def _take(self, name: str, shape: Shape, indices: list[list[int]], label: str) -> str:
-        before = next((op for op in self.ops if op.name == name), None)
+        before = self.by_name.get(name)
         if before is not None and before.operator is not None and before.operator.channels is Channels.TAKEN:
             pairs = zip(before.attributes["indices"], indices, strict=True)  # a part of a part
             indices, name = [_in_turn(first, then) for first, then in pairs], before.inputs[0]
@@ -115,7 +115,7 @@ class Forms:
     def _add(self, kind: str, name: str, shape: Shape, attributes: dict[str, Any], label: str) -> str:
         label = label or f"{name}.{kind}"
         new, count = label, 1
-        while new in self.names:
+        while new in self.by_name:
             count += 1
             new = f"{label}.{count}"
         self.add(Op(kind, new, label, [name], shape, attributes))

@@ -20,10 +20,10 @@ from spaces.graph.masks import bounded
 from spaces.graph.op import ACTIVATION, NORM, PAD, NormNumbers, Op
 from spaces.graph.ops import translate
 from spaces.graph.rules.resampling import weights_of
+from spaces.graph.rules.weighted import LARGEST_RANK
 from spaces.graph.trace import Call, Trace
 from spaces.graph.value import Value
 
-LARGEST_RANK = 4  # of what a convolution reads, without the batch
 IDLE = "nothing reads what it gives, so that it is left out"
 
 
@@ -58,7 +58,7 @@ def operators(trace: Trace, drop_softmax: bool = False) -> Operators:
     left_out = ("",) * len(outputs)
     if drop_softmax:
         outputs, left_out = without_softmax(ops, outputs)
-    bounded(ops)
+    masks = bounded(ops, outputs)
     needed, kept, notes = set(outputs), [], dict[str, str]()
     for op in reversed(ops):
         if op.name in needed:
@@ -67,7 +67,7 @@ def operators(trace: Trace, drop_softmax: bool = False) -> Operators:
             notes |= {f"{op.name}/parameters": op.note} if op.note else {}
         elif op.weighted:
             notes[op.name] = IDLE
-    notes = dict(reversed(notes.items())) | {ending: LEFT_OUT for ending in left_out if ending}
+    notes = dict(reversed(notes.items())) | masks | {ending: LEFT_OUT for ending in left_out if ending}
     return Operators(kept[::-1], outputs, notes, left_out)
 
 

@@ -14,12 +14,13 @@ from spaces.graph.rules.common import (
     Rules,
     added,
     axis_of,
+    channels_first,
     for_each_sample,
     pointwise,
     reshaped,
     stored_constant,
 )
-from spaces.graph.rules.elementwise import arithmetic, two_tensors
+from spaces.graph.rules.elementwise import arithmetic, combined, two_tensors
 from spaces.graph.rules.weighted import over_last
 from spaces.graph.trace import Call
 from spaces.graph.value import Value
@@ -132,10 +133,7 @@ def _masked(call: Call, scores: Value, mask: Any) -> Value:
             mask = torch.zeros(mask.shape).masked_fill(~mask, -torch.inf)
         value = for_each_sample(call, mask, scores.rank, scores.batch)
         mask = stored_constant(call, value, scores.seen.order, f"{call.name}.mask", scores.batch)
-    named = replace(call, name=f"{call.name}.masked", result=torch.zeros(scores.shape))
-    for op in two_tensors(named, "add", scores, mask, 1):
-        scores = added(call, op, scores.shape)
-    return scores
+    return combined(call, f"{call.name}.masked", "add", scores, mask)
 
 
 def softmax(call: Call) -> Made:
@@ -175,7 +173,7 @@ def _last(call: Call) -> tuple[int, ...]:
 
 
 def group_norm(call: Call) -> Made:
-    x, groups = _channels_first(call), int(call.given.get("num_groups") or call.given["group"])
+    x, groups = channels_first(call, call.input), int(call.given.get("num_groups") or call.given["group"])
     channels, *maps = range(call.joined, x.rank)
     bias = call.given["bias"]
     if groups == x.own[channels]:  # each channel by itself
@@ -186,16 +184,9 @@ def group_norm(call: Call) -> Made:
 def instance_norm(call: Call) -> Made:
     if not call.given["use_input_stats"]:
         raise call.refuse("normalises by running statistics.", "That is a batch norm: use one.")
-    x = _channels_first(call)
+    x = channels_first(call, call.input)
     channels, *maps = range(call.joined, x.rank)
     return _normalized(call, x, maps, (channels,), bias=call.given["bias"])
-
-
-def _channels_first(call: Call) -> Value:
-    x, channels = call.input, call.joined
-    if x.batch > channels:
-        raise call.refuse("reads a tensor whose batch is not its dimension 0.", "Transpose it before.")
-    return call.forms.stored(x, (channels, *(axis for axis in x.seen.order if axis != channels)))
 
 
 def _normalized(
@@ -236,8 +227,7 @@ def _normalized(
                 call, constant.detach().reshape(shape), order, f"{call.name}.{kind}.constant", x.batch
             )
             name = call.name if kind == "add" or bias is None else f"{call.name}.scaled"
-            for op in two_tensors(replace(call, name=name, result=torch.zeros(x.shape)), kind, value, stored, 1):
-                value = added(call, op, x.shape)
+            value = combined(call, name, kind, value, stored)
     return value
 
 

@@ -51,6 +51,14 @@ def plain(call: Call, x: Value) -> Value:
     return call.forms.stored(x, range(x.rank))
 
 
+def channels_first(call: Call, x: Value) -> Value:
+    """The channels of dimension 1 first, and the rest as it lies."""
+    channels = call.joined
+    if x.batch > channels:
+        raise call.refuse("reads a tensor whose batch is not its dimension 0.", "Transpose it before.")
+    return call.forms.stored(x, (channels, *(axis for axis in x.seen.order if axis != channels)))
+
+
 def refuse_joined(call: Call) -> None:
     """Raises UnsupportedNetwork where the batch was joined with others, of which a rule does not know."""
     if call.joined:
@@ -76,14 +84,10 @@ def without(call: Call, x: Value, axes: Collection[int], label: str = "") -> Val
     return call.forms.reshaped(labelled(call, x, label), shape)
 
 
-def axis_of(call: Call, dim: int, x: Value, more: int = 0) -> int:
-    """The own axis of a value that a dimension is. Raises UnsupportedNetwork for the batch.
-
-    Args:
-        more: how many axes a result has more than x.
-    """
-    dim %= len(x.shape) + more
-    if dim == x.batch and not more:
+def axis_of(call: Call, dim: int, x: Value) -> int:
+    """The own axis of a value that a dimension is. Raises UnsupportedNetwork for the batch."""
+    dim %= len(x.shape)
+    if dim == x.batch:
         raise call.refuse("works along the batch.", "Each sample is run by itself on the chip: leave the batch alone.")
     return dim - (dim > x.batch)
 

@@ -9,7 +9,17 @@ import torch
 from torch import Tensor
 
 from spaces.graph.op import ACTIVATION, NORM, NormNumbers, Op
-from spaces.graph.rules.common import Made, Rule, Rules, added, for_each_sample, made, pointwise, stored_constant
+from spaces.graph.rules.common import (
+    Made,
+    Rule,
+    Rules,
+    added,
+    channels_first,
+    for_each_sample,
+    made,
+    pointwise,
+    stored_constant,
+)
 from spaces.graph.trace import Call
 from spaces.graph.value import Value
 
@@ -177,10 +187,7 @@ def added_products(kind: str) -> Rule:
                 call, pair, *(x if isinstance(x, Value) else _as_factor(call, kind, x) for x in (first, second))
             )
         else:
-            shape = torch.broadcast_shapes(first.shape, second.shape)
-            named = replace(call, name=f"{call.name}.{kind}", result=torch.zeros(shape))
-            (op,) = two_tensors(named, kind, first, second, 1)
-            made = added(call, op, shape)
+            made = combined(call, f"{call.name}.{kind}", kind, first, second)
         return arithmetic("add")(replace(call, given={"self": whole, "other": made, "alpha": given["value"]}))
 
     return rule
@@ -205,10 +212,7 @@ def prelu(call: Call) -> Op | list[Op]:
     if slope.numel() == 1:
         arguments = {"negative_slope": float(slope.item())}
         return pointwise(call, ACTIVATION, x, activation=("leaky_relu", arguments), note=FOLDED if call.learns else "")
-    channels = call.joined
-    if x.batch > channels:
-        raise call.refuse("reads a tensor whose batch is not its dimension 0.", "Transpose it before.")
-    x = call.forms.stored(x, (channels, *(axis for axis in x.seen.order if axis != channels)))
+    x = channels_first(call, x)
     below, scaled = f"{call.name}.below", f"{call.name}.slope"
     ops = [pointwise(call, ACTIVATION, x, f"{call.name}.above", activation=("relu", {}))]
     low = ("hardtanh", {"min_val": -FAR, "max_val": 0.0})
@@ -287,6 +291,13 @@ def two_tensors(call: Call, kind: str, a: Value, b: Value, alpha: float) -> list
     )
     whole.inputs[1] = scaled.name
     return [scaled, whole]
+
+
+def combined(call: Call, name: str, kind: str, a: Value, b: Value) -> Value:
+    """The result of such arithmetic, where it is a part of a call."""
+    shape = torch.broadcast_shapes(a.shape, b.shape)
+    (op,) = two_tensors(replace(call, name=name, result=torch.zeros(shape)), kind, a, b, 1)
+    return added(call, op, shape)
 
 
 RULES: Rules = {

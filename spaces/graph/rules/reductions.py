@@ -10,12 +10,14 @@ import torch
 from spaces.graph.compose import in_turn
 from spaces.graph.op import ACTIVATION, Op
 from spaces.graph.rules.common import Made, Rules, added, axis_of, pointwise, reshaped, without
-from spaces.graph.rules.elementwise import two_tensors
+from spaces.graph.rules.elementwise import combined
 from spaces.graph.rules.joining import stack
 from spaces.graph.rules.weighted import LARGEST_RANK
 from spaces.graph.trace import Call
 from spaces.graph.value import Value
 from spaces.graph.view import View
+
+MINUS = ("scale", {"factor": -1.0, "offset": 0.0})
 
 
 def mean(call: Call) -> Value:
@@ -30,7 +32,7 @@ def total(call: Call) -> Op:
     return pointwise(call, ACTIVATION, found, activation=("scale", {"factor": float(count), "offset": 0.0}))
 
 
-def largest(call: Call) -> Made:
+def largest(call: Call) -> Value:
     """max over dimensions, or of two tensors."""
     if "other" in call.given:
         a, b = call.given["self"], call.given["other"]
@@ -52,35 +54,31 @@ def smallest(call: Call) -> Made:
         a, b = call.given["self"], call.given["other"]
         if not isinstance(a, Value) or not isinstance(b, Value):
             raise call.refuse("compares a tensor with a constant.", "Use clamp(max=...) for a number.")
-        minus = ("scale", {"factor": -1.0, "offset": 0.0})
-        first, second = (
-            added(call, pointwise(call, ACTIVATION, x, f"{call.name}.{place}", activation=minus), x.shape)
-            for place, x in enumerate((a, b))
-        )
-        largest_of = replace(call, name=f"{call.name}.max", given={"self": first, "other": second})
-        found = largest(largest_of)
-        assert isinstance(found, Value)  # as of every maximum
-        return pointwise(call, ACTIVATION, found, activation=minus)
-    minus = ("scale", {"factor": -1.0, "offset": 0.0})
-    x = call.input
-    turned = added(call, pointwise(call, ACTIVATION, x, f"{call.name}.negated", activation=minus), x.shape)
-    found = _largest(call, turned, _axes(call), bool(call.given.get("keepdim")), f"{call.name}.max")
-    return pointwise(call, ACTIVATION, found, activation=minus)
+        turned = {"self": _negated(call, a, f"{call.name}.0"), "other": _negated(call, b, f"{call.name}.1")}
+        found = largest(replace(call, name=f"{call.name}.max", given=turned))
+    else:
+        x = _negated(call, call.input, f"{call.name}.negated")
+        found = _largest(call, x, _axes(call), bool(call.given.get("keepdim")), f"{call.name}.max")
+    return pointwise(call, ACTIVATION, found, activation=MINUS)
+
+
+def _negated(call: Call, x: Value, name: str) -> Value:
+    return added(call, pointwise(call, ACTIVATION, x, name, activation=MINUS), x.shape)
 
 
 def variance(call: Call) -> Made:
     """The mean of squares of what is left without the mean; with correction times n / (n - 1)."""
-    return _spread(call, "square", call.name)
+    return _variance(call, call.name)
 
 
 def spread_and_middle(call: Call) -> tuple[Value, Value]:
     """Variance and mean."""
-    found = _spread(call, "square", call.name)
+    found = _variance(call, call.name)
     return found, _mean(call, call.input, _axes(call), bool(call.given.get("keepdim")), f"{call.name}.middle")
 
 
 def deviation(call: Call) -> Op:
-    found = _spread(call, "square", f"{call.name}.variance")
+    found = _variance(call, f"{call.name}.variance")
     return pointwise(call, ACTIVATION, found, activation=("sqrt", {}))
 
 
@@ -95,14 +93,13 @@ def length(call: Call) -> Op:
     return pointwise(call, ACTIVATION, found, activation=in_turn(times, ("sqrt", {})))
 
 
-def _spread(call: Call, function: str, name: str) -> Value:
+def _variance(call: Call, name: str) -> Value:
     x, axes = call.input, _axes(call)
     correction = call.given.get("correction", 1 if call.given.get("unbiased", True) else 0)
     count = prod(x.own[axis] for axis in axes)
     middle = _mean(call, x, axes, True, f"{name}.mean")
-    for op in two_tensors(replace(call, name=f"{name}.centred", result=torch.zeros(x.shape)), "sub", x, middle, 1):
-        centred = added(call, op, x.shape)
-    squares = added(call, pointwise(call, ACTIVATION, centred, f"{name}.square", activation=(function, {})), x.shape)
+    centred = combined(call, f"{name}.centred", "sub", x, middle)
+    squares = added(call, pointwise(call, ACTIVATION, centred, f"{name}.square", activation=("square", {})), x.shape)
     keep = bool(call.given.get("keepdim"))
     if correction in (0, None):
         return _mean(call, squares, axes, keep, name)

@@ -9,8 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from spaces.blocks.conv import CONVOLUTIONS
+from spaces.blocks.sampling import mirrored_kernels
 from spaces.graph.op import NORM, NormNumbers, Op
-from spaces.graph.rules.common import Rules, added, each_dimension, made, plain, pointwise, refuse_joined, reshaped
+from spaces.graph.rules.common import (
+    Rules,
+    added,
+    channels_first,
+    each_dimension,
+    made,
+    plain,
+    pointwise,
+    refuse_joined,
+    reshaped,
+)
 from spaces.graph.trace import Call
 from spaces.graph.value import Value
 
@@ -73,13 +84,6 @@ def sum_and_product(call: Call) -> Op | Value:
     if given["beta"] != 1 or given["alpha"] != 1 or not isinstance(weight, Tensor) or not isinstance(x, Value):
         raise call.refuse("adds products with factors, or multiplies two tensors.", "Write it by matmul and sums.")
     return over_last(replace(call, given={"weight": weight, "input": x, "bias": bias}), x, weight.T)
-
-
-def mirrored_kernels(weight: Tensor, groups: int) -> Tensor:
-    """(C_in, C_out / groups, *kernel) of a transposed convolution to (C_out, C_in / groups, *kernel)."""
-    each = weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:]).transpose(1, 2)
-    turned = each.reshape(-1, *each.shape[2:])
-    return turned.flip(tuple(range(2, turned.dim())))
 
 
 def _padding(padding: Any, kernel: list[int], dilation: list[int]) -> list[list[int]]:
@@ -170,13 +174,7 @@ def batch_norm(call: Call) -> Op:
         raise call.refuse("has momentum None (a cumulative average).", "Give it a number, 0.1 say.")
     numbers = NormNumbers(mean, variance, given["weight"], given["bias"], given["eps"], given["momentum"])
     name = call.owned.get(id(mean), call.name).removesuffix(".running_mean")
-    x = given["input"]
-    channels = call.joined
-    if x.batch > call.joined:
-        raise call.refuse("reads a tensor whose batch is not its dimension 0.", "Transpose it before.")
-    others = [axis for axis in x.seen.order if axis != channels]
-    x = call.forms.stored(x, (channels, *others))
-    return pointwise(call, NORM, x, norm=name, norm_numbers=numbers)
+    return pointwise(call, NORM, channels_first(call, given["input"]), norm=name, norm_numbers=numbers)
 
 
 RULES: Rules = {

@@ -61,6 +61,23 @@ def test_a_mask_leaves_the_codes_of_scores_apart():
     space.calibrate([torch.randn(64, 5, 8)])
     (sums,) = [block for block in space.blocks if block.spec.op == "add"]
     assert sums.output.step * 255 < 40
+    assert "raised to 16 below" in space.spec.left_alone["add.constant"]
+
+
+def test_a_sum_that_something_else_reads_too_keeps_its_constant():
+    def form(n, x):
+        scores = n.q(x) @ n.k(x).transpose(1, 2) + n.far
+        return n.o(scores.softmax(-1) @ x), scores
+
+    far = -30 * torch.rand(1, 5, 5)
+    layers = {name: nn.Linear(8, 8) for name in "qko"}
+    network = Form("", form, lambda: layers | {"far": far}, TOKENS).network()
+    space, x = searchable(network, torch.randn(2, 5, 8)).eval(), torch.randn(3, 5, 8)
+    (constant,) = [block for block in space.blocks if block.spec.op == "constant"]
+    assert torch.equal(constant.values.flatten().sort()[0], far.flatten().sort()[0])
+    assert not any("raised" in reason for reason in space.spec.left_alone.values())
+    for found, wanted in zip(space(x), network(x), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
 
 
 def image(form, **parts):
