@@ -51,8 +51,8 @@ def measured(attributes: Attributes, inputs: Sequence[Source]) -> int:
 
 
 def integer_eps(eps: float, count: int, scale: float) -> int:
-    """R^2 eps / s^2, rounded; at least 1, so that nothing is divided by 0, and at most 2^60, which int64 holds."""
-    return max(1, floor(min(real_eps(eps, count, scale) + 0.5, LARGEST_EPS)))
+    """R^2 eps / s^2, rounded, and at most 2^60, which int64 holds."""
+    return floor(min(real_eps(eps, count, scale) + 0.5, LARGEST_EPS))
 
 
 def real_eps(eps: float, count: int, scale: float) -> float:

@@ -77,7 +77,7 @@ class Normalize:
         deviations = self._count * groups
         if self._centred:
             deviations, squares = deviations - total, squares - np.square(total)
-        values = over_root(deviations, squares).reshape(codes.shape)
+        values = over_root(deviations, np.maximum(squares, 1)).reshape(codes.shape)
         self._requantize(np.ascontiguousarray(from_batch_first(values), np.float64), out, scratch)
 
 

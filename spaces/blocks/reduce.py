@@ -120,13 +120,11 @@ class NormalizeBlock(Block):
     def integers(self, x: Tensor) -> Tensor:
         groups, dims = self._grouped(x)
         deviations = self._count * groups
-        squares = self._count * groups.square().sum(dims, keepdim=True) + max(
-            1, floor(min(self._eps() + 0.5, LARGEST_EPS))
-        )
+        squares = self._count * groups.square().sum(dims, keepdim=True) + floor(min(self._eps() + 0.5, LARGEST_EPS))
         if self.spec.attributes["centred"]:
             total = groups.sum(dims, keepdim=True)
             deviations, squares = deviations - total, squares - total.square()
-        values = over_root(deviations, squares).reshape(x.shape)
+        values = over_root(deviations, squares.clamp_min(1)).reshape(x.shape)
         bias = self.folded().bias
         assert bias is not None  # as of every norm
         return values + bias.view(1, -1, *(1,) * (x.dim() - 2))

@@ -225,7 +225,7 @@ def _allowed_of_a_norm(block: NormalizeBlock, codes: int) -> float:
     attributes, source, step = block.spec.attributes, block.sources[0], block.sum_quantizer().step
     count = prod(block.spec.shape[axis] for axis in attributes["axes"]) // attributes["groups"]
     eps = attributes["eps"] * (count / source.step) ** 2
-    rounding = abs(max(1, math.floor(eps + 0.5)) - eps) / (2 * (max(1, count - 1) + eps))
+    rounding = abs(math.floor(eps + 0.5) - eps) / (2 * (max(1, count - 1) + eps))
     gain = 1.0 if block.norm is None else block.norm.affine()[0].abs().max().item()
     of_a_value = 2.0**-14 + 2.0 ** (source.bits - 23) + rounding
     return gain / step * (2.0**-16 + count**0.5 * of_a_value) + (1 + count**0.5) * codes * 2.0**-14

@@ -225,8 +225,8 @@ def _normalize(program: Program, node: Node, inputs: list[np.ndarray]) -> np.nda
 def _statistics(elements: list[int], attributes: dict[str, Any], scale: float) -> tuple[int, int, int]:
     """Of R elements: R, their sum (0 where nothing is centred), and R^2 times (variance + eps)."""
     count, total = len(elements), sum(elements) if attributes["centred"] else 0
-    eps = max(1, floor(min(attributes["eps"] * count * count / (scale * scale) + 0.5, 2.0**60)))
-    return count, total, count * sum(e * e for e in elements) - total * total + eps
+    eps = floor(min(attributes["eps"] * count * count / (scale * scale) + 0.5, 2.0**60))
+    return count, total, max(1, count * sum(e * e for e in elements) - total * total + eps)
 
 
 def over_root(d: int, w: int) -> int:

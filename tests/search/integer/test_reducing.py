@@ -209,6 +209,20 @@ def test_normalize_by_hand():
         assert found[0].tolist() == [100 + 8 * (half + more) for half, more in zip(halves, (0, 1, 0, 1), strict=True)]
 
 
+def test_a_small_eps_does_not_count_for_codes_of_few_bits():
+    """0 0 0 1: W = 4 - 1 = 3, so that the value of the last is 3 / sqrt(3), of which an eps of 1 would take 13%."""
+    build = Build((4,), bits=2, zero_point=0)
+    build.bits, build.zero_point = 8, 100
+    name = build.normalize(0, eps=1e-5)
+    build.constants |= {
+        f"{name}.bias": np.zeros(4, np.int32),
+        f"{name}.multiplier": np.full(4, 1 << 14, np.int16),
+        f"{name}.shift": np.full(4, 14 + 16 - 6, np.uint8),  # 1 is 64 codes
+    }
+    found = Executor(build.program())(np.array([[0, 0, 0, 1], [2, 2, 2, 2]], np.uint8), intermediate=True)[name]
+    assert found.tolist() == [[63, 63, 63, 211], [100, 100, 100, 100]]
+
+
 def test_normalize_is_close_to_the_real_norm():
     build = Build((8, 6, 5), bits=16)
     build.normalize(0, 1, 2, groups=2)
