@@ -17,8 +17,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
+from functools import partial
 from multiprocessing import get_context
 from types import FrameType
 from typing import Any
@@ -125,11 +125,10 @@ def main() -> None:
     if not entries:
         sys.exit("No network is left. `pip install --no-deps pytorchcv timm` installs the zoos.")
     lines = []
-    with ProcessPoolExecutor(arguments.jobs, get_context("spawn"), max_tasks_per_child=20) as pool:
-        futures = [pool.submit(measured, entry, arguments.seconds) for entry in entries]
-        for future in futures:
-            lines.append(future.result())
-            print(json.dumps(lines[-1]), flush=True)
+    with get_context("spawn").Pool(arguments.jobs, maxtasksperchild=20) as pool:  # new processes free their memory
+        for line in pool.imap(partial(measured, seconds=arguments.seconds), entries):
+            lines.append(line)
+            print(json.dumps(line), flush=True)
     for line in sums(lines):
         print(json.dumps(line), flush=True)
 

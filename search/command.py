@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from search import application, compare
+from search import application, compare, export
 from search.config.refusals import near
 from search.files.results import versions
 from search.monitor.started import CONSOLE
@@ -25,6 +25,7 @@ class Command:
 COMMANDS = {
     "report": Command("RUN [RUN ...]", "one HTML file about one run or several", report.main),
     "compare": Command("RUN [RUN ...]", "runs side by side in the terminal", compare.main),
+    "export": Command("RUN --to NAME", "the network of a run for a backend, such as ONNX", export.main),
 }
 SEARCHES = {
     "+experiment=NAME [KEY=VALUE ...]": "a search; --config-dir=FOLDER finds experiments of your own",

@@ -19,6 +19,7 @@ DISTRIBUTIONS = {
     "omegaconf": "hydra-core",
     "sklearn": "scikit-learn",
     "PIL": "pillow",
+    "google": "protobuf",
     "sqlalchemy": "SQLAlchemy",
 }
 

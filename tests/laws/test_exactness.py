@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from cost_models import COST_MODELS
 from search.budgets.feasibility import decisions_as
 from search.deploy.lower import lower
+from search.deploy.onnx.model import OnnxNetwork, model_of
 from search.integer.executor import Executor
 from search.integer.program import Program
 from spaces.architecture import Architecture
@@ -167,6 +168,17 @@ def test_torch_and_numpy_agree_in_every_element_of_every_tensor(case):
     assert_same_codes(Executor(case.program)(*case.arrays, intermediate=True), case.codes)
 
 
+@pytest.mark.parametrize("seed", range(0, NETWORKS, 5))
+@pytest.mark.parametrize("optimized", [True, False])
+def test_onnxruntime_agrees_in_every_element_of_every_tensor(seed, optimized):
+    assert_onnx_agrees(case_of(seed), optimized)
+
+
+def assert_onnx_agrees(case: Case, optimized: bool) -> None:
+    network = OnnxNetwork(model_of(case.program), optimized=optimized)
+    assert_same_codes(network.codes(*case.arrays), case.codes)
+
+
 def test_the_output_is_the_decoded_code_in_both(case):
     case.decided.set_mode("integer")
     with torch.no_grad():
@@ -304,6 +316,7 @@ def test_five_hundred_more(first):
         case = Case(seed)
         assert_same_codes(Executor(case.program)(*case.arrays, intermediate=True), case.codes)
         test_counted_costs_are_those_of_the_program(case)
+        assert_onnx_agrees(case, optimized=seed % 2 == 0)
 
 
 def names_in(name, arguments):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from search.deploy.onnx.writers import WRITERS
 from search.integer.operators import OPERATORS, UnknownOperator, operator
 from search.integer.prepared import KERNELS
 from search.integer.traits import Work
@@ -17,9 +18,9 @@ ROOT = Path(__file__).parents[2]
 IN_PROGRAMS = [name for name, each in OPERATORS.items() if not each.picks]
 
 
-def test_blocks_and_kernels_are_those_of_the_operators():
+def test_blocks_kernels_and_writers_are_those_of_the_operators():
     assert set(BLOCKS) == set(OPERATORS)
-    assert set(KERNELS) == set(reference.RULES) == set(IN_PROGRAMS)
+    assert set(KERNELS) == set(reference.RULES) == set(WRITERS) == set(IN_PROGRAMS)
 
 
 @pytest.mark.parametrize("name", OPERATORS)

@@ -95,7 +95,9 @@ def test_a_first_word_is_a_command_of_its_own(called, capsys, name):
         called(name, "no folder")
 
 
-@pytest.mark.parametrize(("word", "first"), [("reprot", "report, compare"), ("comparison", "compare, report")])
+@pytest.mark.parametrize(
+    ("word", "first"), [("reprot", "report, export, compare"), ("comparison", "compare, report, export")]
+)
 def test_a_first_word_that_is_no_command_is_refused_with_the_nearest_first(called, word, first):
     with pytest.raises(
         SystemExit, match=rf"^picojoule: there is no command '{word}'\. There are {first}, and a search"

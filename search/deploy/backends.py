@@ -1,0 +1,114 @@
+"""Where a Program can be taken: each backend writes it into a folder, and computes every tensor of it there."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from search.errors import UsageError
+from search.integer.executor import Executor
+from search.integer.graph import Array
+from search.integer.program import Program
+
+SAMPLES = 32  # that every tensor is compared on, where no data is given
+
+
+class Backend(Protocol):
+    """A program in the form of a backend, in a folder."""
+
+    def write(self, program: Program, folder: Path) -> Path:
+        """Writes the program into a folder, which exists, and returns the file that stands for it."""
+        ...
+
+    def run(self, file: Path, *inputs: Array) -> Mapping[str, Mapping[str, Array]]:
+        """Computes every tensor from normalised inputs, float32 (n, *shape) each.
+
+        Returns:
+            How it was run, in words -> tensor -> its codes, (n, *shape).
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A backend, which is imported when it is asked for.
+
+    Attributes:
+        needs: packages that it imports.
+        extra: of picojoule, which installs them.
+    """
+
+    module: str
+    needs: tuple[str, ...] = ()
+    extra: str = ""
+
+
+BACKENDS = {
+    "numpy": Entry("search.deploy.numpy.backend"),
+    "onnx": Entry("search.deploy.onnx.backend", ("onnx", "onnxruntime"), "onnx"),
+}
+
+
+def backend(name: str) -> Backend:
+    """The backend of that name.
+
+    Raises:
+        UsageError: there is none, or what it needs is not installed.
+    """
+    if name not in BACKENDS:
+        raise UsageError(f"there is no backend '{name}'. There are {', '.join(BACKENDS)}.")
+    entry = BACKENDS[name]
+    absent = [package for package in entry.needs if find_spec(package) is None]
+    if absent:
+        raise UsageError(f"{name}: {', '.join(absent)} not installed. Run `pip install 'picojoule[{entry.extra}]'`.")
+    found: Backend = import_module(entry.module)
+    return found
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How many elements of a backend's tensors differ from the executor's, and how many were compared.
+
+    Attributes:
+        how: the backend was run.
+        first: the first tensor, in execution order, that differs, with the place of the element and both codes; None
+            where none differs.
+    """
+
+    how: str
+    mismatches: int
+    tensors: int
+    elements: int
+    first: str | None
+
+
+def agreements(program: Program, found: Mapping[str, Mapping[str, Array]], *inputs: Array) -> list[Agreement]:
+    """Compares what a backend computed with the executor, in every element of every tensor."""
+    expected = Executor(program)(*inputs, intermediate=True)
+    return [_agreement(how, codes, expected) for how, codes in found.items()]
+
+
+def _agreement(how: str, found: Mapping[str, Array], expected: Mapping[str, Array]) -> Agreement:
+    wrong, first = 0, None
+    for name, codes in expected.items():
+        differs = np.ones(codes.shape, bool) if found[name].shape != codes.shape else found[name] != codes
+        wrong += int(differs.sum())
+        if first is None and differs.any():
+            place = tuple(int(index) for index in np.argwhere(differs)[0])
+            first = (
+                f"{name}{list(place)}: {found[name][place] if found[name].shape == codes.shape else found[name].shape}"
+            )
+            first += f" found, {codes[place]} expected"
+    return Agreement(how, wrong, len(expected), sum(codes.size for codes in expected.values()), first)
+
+
+def drawn_inputs(program: Program, samples: int = SAMPLES) -> list[Array]:
+    """Inputs whose codes are drawn evenly from all, the same at every call: float32 (n, *shape) each."""
+    rng = np.random.default_rng(0)
+    infos = [program.tensors[name] for name in program.inputs]
+    codes = [rng.integers(0, 1 + info.largest_code, (samples, *info.shape)) for info in infos]
+    return [np.float32(i.scale) * (c - i.zero_point).astype(np.float32) for i, c in zip(infos, codes, strict=True)]

@@ -1,0 +1,1 @@
+"""The Program itself, which the executor runs on NumPy."""

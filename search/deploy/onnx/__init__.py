@@ -1,0 +1,1 @@
+"""A Program as ONNX nodes that compute the same integers: `pip install 'picojoule[onnx]'`."""

@@ -1,0 +1,26 @@
+"""The backend of ONNX: network.onnx, and onnxruntime."""
+
+from pathlib import Path
+
+import onnxruntime
+
+from search.deploy.onnx import model
+from search.integer.graph import Array
+from search.integer.program import Program
+
+FILE = "network.onnx"
+
+
+def write(program: Program, folder: Path) -> Path:
+    """Writes network.onnx."""
+    model.write(program, folder / FILE)
+    return folder / FILE
+
+
+def run(file: Path, *inputs: Array) -> dict[str, dict[str, Array]]:
+    """Every tensor by onnxruntime, with its changes of the graph and without. See `search.deploy.backends.Backend`."""
+    name, loaded = f"onnxruntime {onnxruntime.__version__}", model.load(file)
+    return {
+        f"{name}{how}": model.OnnxNetwork(loaded, optimized=optimized).codes(*inputs)
+        for optimized, how in ((True, ", optimised"), (False, ", as written"))
+    }

@@ -1,0 +1,60 @@
+"""`picojoule export`."""
+
+from pathlib import Path
+
+import pytest
+
+from search import export
+from search.deploy.onnx import model
+from search.integer.program import ProgramError
+from tests.search.integer.programs import residual_network
+
+
+def test_it_writes_each_backend_beside_the_program_and_says_what_was_compared(tmp_path: Path, capsys):
+    residual_network().save(tmp_path / "program.safetensors")
+    export.main([str(tmp_path), "--to", "numpy,onnx"])
+    assert (tmp_path / "onnx" / "network.onnx").is_file() and (tmp_path / "numpy" / "program.safetensors").is_file()
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) == 5 and sum(line.split(": ")[1].startswith("0 of ") for line in shown) == 3
+    assert "optimised: 0 of" in shown[3] and "as written: 0 of" in shown[4]
+
+
+def test_a_program_may_be_given_and_the_folder_be_elsewhere(tmp_path: Path):
+    residual_network().save(tmp_path / "program.safetensors")
+    export.main([str(tmp_path / "program.safetensors"), "--to", "onnx", "--folder", str(tmp_path / "out")])
+    assert (tmp_path / "out" / "onnx" / "network.onnx").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["absent", "--to", "onnx"], "'absent': no run folder: it has no program.safetensors"),
+        ([".", "--to", "onnx,tflite"], "there is no backend 'tflite'. There are numpy, onnx"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(words, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    residual_network().save("program.safetensors")
+    with pytest.raises(SystemExit, match=f"^picojoule: .*{message}"):
+        export.main(words)
+    assert not Path("onnx").exists()
+
+
+def test_a_backend_that_computes_other_codes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def wrong(self, *inputs):
+        codes = original(self, *inputs)
+        codes[next(reversed(codes))][0] += 1
+        return codes
+
+    original = model.OnnxNetwork.codes
+    monkeypatch.setattr(model.OnnxNetwork, "codes", wrong)
+    residual_network().save(tmp_path / "program.safetensors")
+    with pytest.raises(SystemExit, match=r"onnxruntime .*optimised: .* found, .* expected. A defect"):
+        export.main([str(tmp_path), "--to", "onnx"])
+
+
+def test_a_damaged_program_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    (tmp_path / "program.safetensors").write_bytes(b"none")
+    with pytest.raises(ProgramError, match="not a whole safetensors file"):
+        export.main([str(tmp_path), "--to", "onnx"])
