@@ -13,10 +13,11 @@ from search.budgets.layer_costs import rows
 from search.budgets.pareto import front_knee, front_volume
 from search.data.batches import Batches
 from search.data.data import Data
+from search.deploy.backends import BACKENDS, backend
 from search.deploy.counted import Counted
 from search.deploy.lower import lower
 from search.deploy.verify import scores_of_program, verify
-from search.errors import file_errors
+from search.errors import UsageError, file_errors
 from search.files.results import Result
 from search.integer.program import Program
 from search.integer.sparse import stored_bytes
@@ -28,6 +29,7 @@ from search.training.ledger import Ledger
 from spaces.patterns import DENSE
 from spaces.space import FAKE, FLOAT, INTEGER, Space
 
+OTHERS = tuple(name for name in BACKENDS if name != "numpy")  # whose program is program.safetensors itself
 PLAIN_LIST = re.compile(r"(\[\n[^][{}]*\])")  # in JSON with indents; text in it has no raw line break
 
 
@@ -73,12 +75,29 @@ class Exporter:
             program.save(folder / "program.safetensors")
             network.save(folder / "model.safetensors")
             write_text(folder / "architecture.json", best.architecture.to_json())
+            taken = self._written(folder, program)
         self.monitor.table(*rows(self.space, network))
-        found = self._summary_of(point, best, network, program)
-        files = ("program.safetensors", "model.safetensors")
+        found = self._summary_of(point, best, network, (program, taken))
+        files = ("program.safetensors", "model.safetensors", *(str(p.relative_to(folder)) for p in taken.values()))
         return found | {"files": {name: (folder / name).stat().st_size for name in files}}
 
-    def _summary_of(self, point: Point, best: Result, network: Space, program: Program) -> dict[str, Any]:
+    def _written(self, folder: Path, program: Program) -> dict[str, Path]:
+        """The files of the backends whose tools are installed, each in a folder of its name. The others are noted."""
+        files = {}
+        for name in OTHERS:
+            try:
+                write = backend(name).write
+            except UsageError as error:
+                self.monitor.note(f"not exported to {error}")
+                continue
+            (folder / name).mkdir(exist_ok=True)
+            files[name] = write(program, folder / name)
+        return files
+
+    def _summary_of(
+        self, point: Point, best: Result, network: Space, written: tuple[Program, Mapping[str, Path]]
+    ) -> dict[str, Any]:
+        program, files = written
         costs: dict[str, dict[str, Any]] = {
             name: {"seed_network": _number(self.seed_costs[name]), "found": _number(best.costs[name]), "unit": m.unit}
             for name, m in self.models.items()
@@ -94,7 +113,7 @@ class Exporter:
             for n, limit in point.budgets.items()
         }
         with self.ledger.part("verify"):
-            check = verify(network, program, self._counted("verify", "test"))
+            check = verify(network, program, self._counted("verify", "test"), files)
         with self.ledger.part("measure"):
             splits = {split: self._counted(f"measure on {split} data", split) for split in ("val", "test")}
             decided = {split: scores_of(network, batches, self.task, FAKE).value for split, batches in splits.items()}
@@ -116,6 +135,7 @@ class Exporter:
             **_zeros(network, program, self.pattern),
             "mismatches": {
                 "numpy": check.mismatches,
+                **check.others,
                 "tensors_compared": check.tensors,
                 "elements_compared": check.elements,
             },
@@ -150,9 +170,10 @@ def refuse_mismatches(summary: Mapping[str, Any]) -> None:
     Raises:
         RuntimeError: there is a difference.
     """
-    if summary["mismatches"]["numpy"]:
+    wrong = [name for name in ("numpy", *OTHERS) if summary["mismatches"].get(name)]
+    if wrong:
         raise RuntimeError(
-            f"{summary['mismatches']}: the executor differs from what was measured: a defect, report it."
+            f"{summary['mismatches']}: {', '.join(wrong)} differs from what was measured: a defect, report it."
         )
 
 

@@ -1,11 +1,14 @@
 """Whether the exported Program computes what was measured, in every element of every tensor."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from search.deploy.backends import backend
 from search.integer.executor import Executor
 from search.integer.graph import Array
 from search.integer.program import Program
@@ -16,31 +19,51 @@ from spaces.space import Space
 
 @dataclass(frozen=True)
 class Verification:
-    """In how many elements the executor and torch's integer semantics differ, and how many were compared."""
+    """In how many elements the executor and torch's integer semantics differ, and how many were compared.
+
+    Attributes:
+        first: the first tensor, in execution order, in which they differ.
+        others: backend -> in how many elements it and torch differ; of several ways to run it, in the worst.
+    """
 
     mismatches: int
     tensors: int
     elements: int
-    first: str | None  # the first tensor, in execution order, that differs
+    first: str | None
+    others: dict[str, int] = field(default_factory=dict)
 
 
-def verify(space: Space, program: Program, batches: Examples, limit: int = 256) -> Verification:
-    """Compares every tensor on the first `limit` images. The program preprocesses raw ones by itself."""
-    executor = Executor(program)
+def verify(
+    space: Space, program: Program, batches: Examples, files: Mapping[str, Path] | None = None, limit: int = 256
+) -> Verification:
+    """Compares every tensor on the first `limit` images. The program preprocesses raw ones by itself.
+
+    Args:
+        files: backend -> the file that it wrote, of the backends to compare beside the executor.
+    """
+    executor, others = Executor(program), dict.fromkeys(files or {}, 0)
     wrong, tensors, elements, first, seen = 0, 0, 0, None, 0
     for (images, _), (raw, _) in zip(batches.epoch(0), batches.raw().epoch(0), strict=True):
         images, raw = images[: limit - seen], raw[: limit - seen]
         expected = {name: codes.cpu().numpy() for name, codes in space.codes(images).items()}
         found = executor(read(program, raw), intermediate=True)
         tensors = len(expected)
+        for name, file in (files or {}).items():
+            ways = backend(name).run(file, images.cpu().numpy()).values()
+            others[name] += max(sum(differing(way[each], codes) for each, codes in expected.items()) for way in ways)
         for name, codes in expected.items():
-            differ = int(np.count_nonzero(codes != found[name]))
+            differ = differing(found[name], codes)
             wrong, elements = wrong + differ, elements + codes.size
             first = first or (name if differ else None)
         seen += len(images)
         if seen >= limit:
             break
-    return Verification(wrong, tensors, elements, first)
+    return Verification(wrong, tensors, elements, first, others)
+
+
+def differing(found: Array, codes: Array) -> int:
+    """In how many elements two tensors differ: in all, where their shapes do."""
+    return int(np.count_nonzero(found != codes)) if found.shape == codes.shape else codes.size
 
 
 def scores_of_program(program: Program, batches: Examples, task: Task) -> Scores:

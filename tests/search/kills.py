@@ -11,7 +11,7 @@ from search.settings.run import Settings
 from search.training.phase_state import PhaseCheckpoint
 from tests.search.small import run
 
-OUTPUTS = ("program.safetensors", "model.safetensors", "architecture.json")
+OUTPUTS = ("program.safetensors", "model.safetensors", "architecture.json", "onnx/network.onnx")
 
 
 class Killed(BaseException):

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from search.budgets.feasibility import BudgetError
+from search.deploy import backends
+from search.deploy.onnx.model import OnnxNetwork
 from search.files.run_folders import RunFolderError, new_folder
 from search.integer.executor import Executor
 from search.integer.program import Program
@@ -26,6 +28,7 @@ def test_summary_holds_budgets_costs_accuracies_and_no_mismatch(done):
     folder, summary = done
     assert summary == json.loads((folder / "summary.json").read_text())
     assert summary["mismatches"]["numpy"] == 0 and summary["mismatches"]["elements_compared"] > 10_000
+    assert summary["mismatches"]["onnx"] == 0 and summary["files"]["onnx/network.onnx"] > 1000
     assert all(b["met"] and b["used"] == b["found"] / b["limit"] <= 1 for b in summary["budgets"].values())
     assert summary["accuracy"]["float"]["test"] > 0.8 and summary["accuracy"]["integer"]["test"] > 0.5
     assert summary["costs"]["flash_bytes"]["found"] < summary["costs"]["flash_bytes"]["seed_network"]
@@ -61,6 +64,28 @@ def test_exported_model_is_smaller_on_disk_than_the_float_network(done):
 def test_same_seed_gives_the_same_bytes(done, more_data, tmp_path):
     run(tmp_path / "again", settings(more_data))
     assert same_outputs(done[0], tmp_path / "again")
+
+
+def test_a_backend_that_computes_something_else_is_in_the_summary_and_an_error(more_data, tmp_path, monkeypatch):
+    def wrong(self, *inputs):
+        codes = original(self, *inputs)
+        codes[next(iter(codes))][0, 0, 0, :3] += 1
+        return codes
+
+    original = OnnxNetwork.codes
+    monkeypatch.setattr(OnnxNetwork, "codes", wrong)
+    with pytest.raises(RuntimeError, match=r"onnx differs from what was measured: a defect"):
+        run(tmp_path / "run", settings(more_data, "fixed"))
+    found = json.loads((tmp_path / "run/summary.json").read_text())["mismatches"]
+    assert found["numpy"] == 0 < found["onnx"] and found["onnx"] % 3 == 0
+
+
+def test_a_run_says_which_backend_is_not_installed_and_does_without(more_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(backends, "find_spec", lambda name: None)
+    summary = run(tmp_path / "run", settings(more_data, "fixed"))
+    assert "onnx" not in summary["mismatches"] and not (tmp_path / "run/onnx").exists()
+    log = (tmp_path / "run/run.log").read_text()
+    assert "not exported to onnx: onnx, onnxruntime not installed. Run `pip install 'picojoule[onnx]'`" in log
 
 
 def test_fixed_strategy_is_plain_quantization(more_data, tmp_path):

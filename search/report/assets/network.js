@@ -82,7 +82,9 @@ function gauge(point, name) {
 }
 
 function remarks(point) {
-  const { numpy, elements_compared: compared, tensors_compared: tensors } = point.mismatches;
+  const { elements_compared: compared, tensors_compared: tensors, ...backends } = point.mismatches;
+  const wrong = Object.entries(backends).filter(([, count]) => count);
+  const differ = wrong.map(([name, count]) => `${count.toLocaleString("en")} of ${name} differ: a defect`).join(", ");
   const { pattern, zeros, weights } = point.pattern;
   const stages = Object.entries(point.stages).map(([name, value]) => `${name} ${scored(value)}`);
   const against = Object.entries(point.belowFloat).map(
@@ -95,9 +97,9 @@ function remarks(point) {
     ["Against the float network", against.join(", ")],
     ["On the way, on validation data", stages.join(", ")],
     [
-      "Executor against training",
+      `${Object.keys(backends).join(", ")} against training`,
       compared
-        ? `${counted(compared, "element")} of ${counted(tensors, "tensor")} compared; ${numpy ? `${numpy.toLocaleString("en")} differ: a defect` : "all are equal"}`
+        ? `${counted(compared, "element")} of ${counted(tensors, "tensor")} compared; ${differ || "all are equal"}`
         : "",
     ],
     [
