@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from search.deploy.backends import BACKENDS, agreements, backend, drawn_inputs
+from search.deploy.numpy.backend import FILE as PROGRAM
 from search.errors import UsageError, file_errors
 from search.files.run_folders import RunFolderError
 from search.integer.program import Program
 from search.monitor.failures import ending
-
-PROGRAM = "program.safetensors"
 
 
 def export(run: Path, names: Sequence[str], folder: Path | None = None) -> None:
@@ -41,7 +40,7 @@ def export(run: Path, names: Sequence[str], folder: Path | None = None) -> None:
             place.mkdir(parents=True, exist_ok=True)
         file = each.write(program, place)
         print(f"{file}: {file.stat().st_size / 1024:.0f} kB", flush=True)
-        for found in agreements(program, each.run(file, *inputs), *inputs):
+        for found in agreements(program, each.opened(file), *inputs):
             print(f"{found.how}: {found.mismatches} of {found.elements:,} elements of {found.tensors} tensors differ")
             if found.first is not None:
                 raise UsageError(f"{found.how}: {found.first}. A defect of picojoule or of the backend: report it.")

@@ -1,6 +1,6 @@
 """Where a Program can be taken: each backend writes it into a folder, and computes every tensor of it there."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -14,6 +14,7 @@ from search.integer.executor import Executor
 from search.integer.graph import Array
 from search.integer.program import Program
 
+Codes = Callable[..., Mapping[str, Array]]
 SAMPLES = 32  # that every tensor is compared on, where no data is given
 
 
@@ -24,11 +25,10 @@ class Backend(Protocol):
         """Writes the program into a folder, which exists, and returns the file that stands for it."""
         ...
 
-    def run(self, file: Path, *inputs: Array) -> Mapping[str, Mapping[str, Array]]:
-        """Computes every tensor from normalised inputs, float32 (n, *shape) each.
+    def opened(self, file: Path) -> Mapping[str, Codes]:
+        """What runs the file: for each way to run it, in words, a function.
 
-        Returns:
-            How it was run, in words -> tensor -> its codes, (n, *shape).
+        It computes the codes of every tensor, (n, *shape), from normalised inputs, float32 (n, *shape) each.
         """
         ...
 
@@ -86,23 +86,28 @@ class Agreement:
     first: str | None
 
 
-def agreements(program: Program, found: Mapping[str, Mapping[str, Array]], *inputs: Array) -> list[Agreement]:
-    """Compares what a backend computed with the executor, in every element of every tensor."""
+def agreements(program: Program, ways: Mapping[str, Codes], *inputs: Array) -> list[Agreement]:
+    """Compares what a backend computes with the executor, in every element of every tensor."""
     expected = Executor(program)(*inputs, intermediate=True)
-    return [_agreement(how, codes, expected) for how, codes in found.items()]
+    return [_agreement(how, codes(*inputs), expected) for how, codes in ways.items()]
+
+
+def different(found: Array, expected: Array) -> Array:
+    """Where two tensors differ, in the shape of the second: everywhere, if their shapes do."""
+    return np.not_equal(found, expected) if found.shape == expected.shape else np.ones(expected.shape, bool)
 
 
 def _agreement(how: str, found: Mapping[str, Array], expected: Mapping[str, Array]) -> Agreement:
     wrong, first = 0, None
     for name, codes in expected.items():
-        differs = np.ones(codes.shape, bool) if found[name].shape != codes.shape else found[name] != codes
+        differs = different(found[name], codes)
         wrong += int(differs.sum())
         if first is None and differs.any():
             place = tuple(int(index) for index in np.argwhere(differs)[0])
-            first = (
-                f"{name}{list(place)}: {found[name][place] if found[name].shape == codes.shape else found[name].shape}"
-            )
-            first += f" found, {codes[place]} expected"
+            if found[name].shape == codes.shape:
+                first = f"{name}{list(place)}: {found[name][place]} found, {codes[place]} expected"
+            else:
+                first = f"{name}: shape {found[name].shape} found, {codes.shape} expected"
     return Agreement(how, wrong, len(expected), sum(codes.size for codes in expected.values()), first)
 
 

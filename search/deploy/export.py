@@ -77,7 +77,7 @@ class Exporter:
             write_text(folder / "architecture.json", best.architecture.to_json())
             taken = self._written(folder, program)
         self.monitor.table(*rows(self.space, network))
-        found = self._summary_of(point, best, network, (program, taken))
+        found = self._summary_of(point, best, network, program, taken)
         files = ("program.safetensors", "model.safetensors", *(str(p.relative_to(folder)) for p in taken.values()))
         return found | {"files": {name: (folder / name).stat().st_size for name in files}}
 
@@ -95,9 +95,8 @@ class Exporter:
         return files
 
     def _summary_of(
-        self, point: Point, best: Result, network: Space, written: tuple[Program, Mapping[str, Path]]
+        self, point: Point, best: Result, network: Space, program: Program, files: Mapping[str, Path]
     ) -> dict[str, Any]:
-        program, files = written
         costs: dict[str, dict[str, Any]] = {
             name: {"seed_network": _number(self.seed_costs[name]), "found": _number(best.costs[name]), "unit": m.unit}
             for name, m in self.models.items()
@@ -170,7 +169,7 @@ def refuse_mismatches(summary: Mapping[str, Any]) -> None:
     Raises:
         RuntimeError: there is a difference.
     """
-    wrong = [name for name in ("numpy", *OTHERS) if summary["mismatches"].get(name)]
+    wrong = [name for name in BACKENDS if summary["mismatches"].get(name)]
     if wrong:
         raise RuntimeError(
             f"{summary['mismatches']}: {', '.join(wrong)} differs from what was measured: a defect, report it."

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from search.deploy.backends import backend
+from search.deploy.backends import backend, different
 from search.integer.executor import Executor
 from search.integer.graph import Array
 from search.integer.program import Program
@@ -41,29 +40,30 @@ def verify(
     Args:
         files: backend -> the file that it wrote, of the backends to compare beside the executor.
     """
-    executor, others = Executor(program), dict.fromkeys(files or {}, 0)
+    executor, files = Executor(program), files or {}
+    ways = {(name, how): run for name, file in files.items() for how, run in backend(name).opened(file).items()}
+    others = dict.fromkeys(ways, 0)
     wrong, tensors, elements, first, seen = 0, 0, 0, None, 0
     for (images, _), (raw, _) in zip(batches.epoch(0), batches.raw().epoch(0), strict=True):
         images, raw = images[: limit - seen], raw[: limit - seen]
         expected = {name: codes.cpu().numpy() for name, codes in space.codes(images).items()}
         found = executor(read(program, raw), intermediate=True)
         tensors = len(expected)
-        for name, file in (files or {}).items():
-            ways = backend(name).run(file, images.cpu().numpy()).values()
-            others[name] += max(sum(differing(way[each], codes) for each, codes in expected.items()) for way in ways)
+        for (name, how), run in ways.items():
+            others[name, how] += _differing(run(images.cpu().numpy()), expected)
         for name, codes in expected.items():
-            differ = differing(found[name], codes)
+            differ = int(different(found[name], codes).sum())
             wrong, elements = wrong + differ, elements + codes.size
             first = first or (name if differ else None)
         seen += len(images)
         if seen >= limit:
             break
-    return Verification(wrong, tensors, elements, first, others)
+    worst = {name: max(count for (other, _), count in others.items() if other == name) for name in files}
+    return Verification(wrong, tensors, elements, first, worst)
 
 
-def differing(found: Array, codes: Array) -> int:
-    """In how many elements two tensors differ: in all, where their shapes do."""
-    return int(np.count_nonzero(found != codes)) if found.shape == codes.shape else codes.size
+def _differing(found: Mapping[str, Array], expected: Mapping[str, Array]) -> int:
+    return sum(int(different(found[name], codes).sum()) for name, codes in expected.items())
 
 
 def scores_of_program(program: Program, batches: Examples, task: Task) -> Scores:

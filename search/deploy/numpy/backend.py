@@ -1,9 +1,10 @@
 """The backend of NumPy: program.safetensors, and the executor."""
 
+from functools import partial
 from pathlib import Path
 
+from search.deploy.backends import Codes
 from search.integer.executor import Executor
-from search.integer.graph import Array
 from search.integer.program import Program
 
 FILE = "program.safetensors"
@@ -15,6 +16,6 @@ def write(program: Program, folder: Path) -> Path:
     return folder / FILE
 
 
-def run(file: Path, *inputs: Array) -> dict[str, dict[str, Array]]:
-    """Every tensor by the executor. See `search.deploy.backends.Backend`."""
-    return {"NumPy": Executor(Program.load(file))(*inputs, intermediate=True)}
+def opened(file: Path) -> dict[str, Codes]:
+    """The executor. See `search.deploy.backends.Backend`."""
+    return {"NumPy": partial(Executor(Program.load(file)), intermediate=True)}

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import onnxruntime
 
+from search.deploy.backends import Codes
 from search.deploy.onnx import model
-from search.integer.graph import Array
 from search.integer.program import Program
 
 FILE = "network.onnx"
@@ -17,10 +17,10 @@ def write(program: Program, folder: Path) -> Path:
     return folder / FILE
 
 
-def run(file: Path, *inputs: Array) -> dict[str, dict[str, Array]]:
-    """Every tensor by onnxruntime, with its changes of the graph and without. See `search.deploy.backends.Backend`."""
+def opened(file: Path) -> dict[str, Codes]:
+    """onnxruntime, with its changes of the graph and without. See `search.deploy.backends.Backend`."""
     name, loaded = f"onnxruntime {onnxruntime.__version__}", model.load(file)
     return {
-        f"{name}{how}": model.OnnxNetwork(loaded, optimized=optimized).codes(*inputs)
+        f"{name}{how}": model.OnnxNetwork(loaded, optimized=optimized).codes
         for optimized, how in ((True, ", optimised"), (False, ", as written"))
     }

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from search.errors import FileError, UsageError
 from search.integer.graph import Array
 from search.integer.program import Program, TensorInfo
 
-OPSET = 17  # the version of the operators, which onnxruntime has from 1.12 on
+OPSET = 17  # the version of the operators
 IR = 8
 SAMPLES = "n"
 CODES, VALUES = "{}.codes", "{}.values"  # names of tensors
@@ -91,14 +92,11 @@ class OnnxNetwork:
     """Runs the model of a Program by onnxruntime, on the processor."""
 
     def __init__(self, model: onnx.ModelProto, threads: int = 1, optimized: bool = True) -> None:
-        """Prepares two sessions: of the outputs, and, once it is asked for, of every tensor.
+        """A session, of the outputs or of every tensor, is prepared when it is first asked for.
 
         Args:
             threads: that an operator may use.
             optimized: whether onnxruntime may change the graph.
-
-        Raises:
-            UsageError: this onnxruntime lacks an operator of the model.
         """
         self._model, self._options = model, onnxruntime.SessionOptions()
         self._options.intra_op_num_threads = threads
@@ -107,24 +105,34 @@ class OnnxNetwork:
         self._options.log_severity_level = 3
         self._names = [each.name for each in model.graph.input]
         self._outputs = [each.name for each in model.graph.output]
-        self._session = self._prepared(model)
-        self._of_all: Any = None
+        self._codes = [each for node in model.graph.node for each in node.output if each.endswith(CODES.format(""))]
 
     def __call__(self, *inputs: Array) -> tuple[Array, ...]:
-        """float32 (n, *shape) each, to the values of the outputs, float32 (n, *shape) each."""
+        """float32 (n, *shape) each, to the values of the outputs, float32 (n, *shape) each.
+
+        Raises:
+            UsageError: another number of inputs is expected, or this onnxruntime lacks an operator of the model.
+        """
         return tuple(self._run(self._session, self._outputs, inputs))
 
+    @cached_property
+    def _session(self) -> Any:
+        """Of the outputs."""
+        return self._prepared(self._model)
+
+    @cached_property
+    def _of_all(self) -> Any:
+        """Of every tensor."""
+        model = onnx.ModelProto()
+        model.CopyFrom(self._model)
+        del model.graph.output[:]
+        model.graph.output.extend(helper.make_tensor_value_info(name, INT32, None) for name in self._codes)
+        return self._prepared(model)
+
     def codes(self, *inputs: Array) -> dict[str, Array]:
-        """The codes of every tensor, as int32 (n, *shape)."""
-        names = [name for each in self._model.graph.node for name in each.output if name.endswith(CODES.format(""))]
-        if self._of_all is None:
-            model = onnx.ModelProto()
-            model.CopyFrom(self._model)
-            del model.graph.output[:]
-            model.graph.output.extend(helper.make_tensor_value_info(name, INT32, None) for name in names)
-            self._of_all = self._prepared(model)
-        found = self._run(self._of_all, names, inputs)
-        return {name.removesuffix(CODES.format("")): codes for name, codes in zip(names, found, strict=True)}
+        """The codes of every tensor, as int32 (n, *shape). It raises what a call does."""
+        found = self._run(self._of_all, self._codes, inputs)
+        return {name.removesuffix(CODES.format("")): codes for name, codes in zip(self._codes, found, strict=True)}
 
     def _run(self, session: Any, names: Sequence[str], inputs: Sequence[Array]) -> list[Array]:
         if len(inputs) != len(self._names):
@@ -140,7 +148,7 @@ class OnnxNetwork:
         except Exception as error:  # its own classes, which share no base
             raise UsageError(
                 f"onnxruntime {onnxruntime.__version__} refuses the model ({error}). It takes operators of version "
-                f"{OPSET}: install onnxruntime 1.12 or later."
+                f"{OPSET}: run `pip install 'picojoule[onnx]'`, which brings one that has them."
             ) from error
 
 
