@@ -6,7 +6,7 @@ from math import inf, nan
 import pytest
 from rich.console import Console
 
-from search.monitor.events import Clock, EpochEnd, LayerRow, Monitor, Monitors, Tick, Totals, duration
+from search.monitor.events import EpochEnd, LayerRow, Monitor, Monitors, Tick, Totals
 from search.monitor.quiet import QuietMonitor
 from search.monitor.tables import LITERAL, layer_table
 from search.monitor.terminal import REDRAW_SECONDS, LiveMonitor, PlainMonitor, against, quantity, terminal_monitor
@@ -353,21 +353,6 @@ def test_quantity(value, unit, text):
 def test_cost_takes_the_unit_of_its_limit():
     assert against(512, 24576, "B") == "0.5/24.0 kB"
     assert against(2048, 100, "B") == "2048/100 B"
-
-
-@pytest.mark.parametrize("seconds, text", [(0, "0:00"), (83.9, "1:23"), (3683, "1:01:23"), (inf, "?")])
-def test_duration(seconds, text):
-    assert duration(seconds) == text
-
-
-def test_time_left_of_a_resumed_run_counts_only_what_this_process_did():
-    now = Now()
-    clock = Clock(now)
-    clock.advance(0.5)
-    assert clock.left() == inf
-    now.seconds = 10.0
-    clock.advance(0.75)
-    assert clock.left() == 10.0
 
 
 def test_monitors_tell_every_monitor_in_order():
