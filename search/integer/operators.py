@@ -7,6 +7,7 @@ cost model knows what an operator costs by its work and its traits; it has a rul
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from search.errors import PicojouleError
 from search.integer import bounds, shapes
@@ -51,7 +52,8 @@ class Operator:
         channels: where those of the output come from. What picks an input is in no Program: deciding resolves it.
         fuses_activation: an activation behind it becomes part of it.
         fuses_norm: a norm behind it becomes part of it.
-        pads_zeros: it takes over zeros around its input, by its attribute "padding".
+        border: the number that the places count as which its attribute "padding" puts around its input, where it can
+            take over what others put there; None: it cannot.
         spreads: its weights are used once at each place of its input, not of its output.
         exponentiates: it has a table of exponentials.
         stored: its output lies in flash. It has no inputs.
@@ -74,7 +76,7 @@ class Operator:
     channels: Channels = Channels.SAME
     fuses_activation: bool = False
     fuses_norm: bool = False
-    pads_zeros: bool = False
+    border: float | None = None
     spreads: bool = False
     exponentiates: bool = False
     stored: bool = False
@@ -130,7 +132,7 @@ OPERATORS: dict[str, Operator] = {
         shifts=Count.CHANNELS,
         fuses_activation=True,
         fuses_norm=True,
-        pads_zeros=True,
+        border=0.0,
     ),
     "conv_transpose": Operator(
         arity=1,
@@ -192,6 +194,7 @@ OPERATORS: dict[str, Operator] = {
         attributes=WINDOW,
         optional=DILATION,
         keeps_codes=True,
+        border=-inf,
     ),
     "avg_pool": Operator(
         arity=1,
@@ -202,7 +205,7 @@ OPERATORS: dict[str, Operator] = {
         multipliers=Count.ONE,
         shifts=Count.ONE,
         fuses_activation=True,
-        pads_zeros=True,
+        border=0.0,
     ),
     "resample": Operator(
         arity=1,

@@ -214,7 +214,7 @@ class _SpaceDescription:
 
 def _has_taps(op: Op) -> bool:
     """Whether an operator is a convolution, which may lose taps of its kernel."""
-    return op.operator is not None and op.operator.weighted and op.operator.pads_zeros
+    return op.operator is not None and op.operator.weighted and op.operator.border is not None
 
 
 def _is_one_dimensional(op: Op) -> bool:

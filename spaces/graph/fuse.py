@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import prod
+from math import inf, prod
 from typing import Any
 
 import torch
@@ -54,7 +54,8 @@ def operators(trace: Trace, drop_softmax: bool = False) -> Operators:
     _forms_apart(ops)
     apart = _biases_apart(ops)
     outputs = tuple(apart.get(name, name) for name in returned)
-    ops = composed(_spread(_padded(ops, outputs)), outputs)
+    shapes = {value.name: value.shape[1:] for value in trace.inputs} | {op.name: op.shape for op in ops}
+    ops = composed(_spread(_padded(ops, outputs, shapes)), outputs)
     left_out = ("",) * len(outputs)
     if drop_softmax:
         outputs, left_out = without_softmax(ops, outputs)
@@ -135,14 +136,19 @@ def _biases_apart(ops: list[Op]) -> dict[str, str]:
     return renamed
 
 
-def _padded(ops: list[Op], outputs: tuple[str, ...]) -> list[Op]:
-    """The operators without pads. What pads zeros itself and reads one pads more; for others it is resampled."""
+def _padded(ops: list[Op], outputs: tuple[str, ...], shapes: Mapping[str, tuple[int, ...]]) -> list[Op]:
+    """The operators without pads. What reads one and pads that number itself pads more; for others it is resampled.
+
+    Raises:
+        UnsupportedNetwork: a pad is no number of codes, and something reads it that does not pad it itself; or a
+            window has no element.
+    """
     pads = {op.name: op for op in ops if op.kind == PAD}
     others = set(outputs)
     for op in ops:
         for name in [name for name in op.inputs if name in pads]:
             pad = pads[name]
-            if op.kind == PAD or (op.operator is not None and op.operator.pads_zeros):
+            if pad.attributes["border"] == _border(op):
                 pairs = zip(op.attributes["padding"], pad.attributes["padding"], strict=True)
                 op.attributes["padding"] = [[low + more, high + most] for (low, high), (more, most) in pairs]
                 op.inputs = pad.inputs
@@ -150,12 +156,40 @@ def _padded(ops: list[Op], outputs: tuple[str, ...]) -> list[Op]:
                 others.add(name)
     for name in others & pads.keys():
         pad, sizes = pads[name], pads[name].shape[1:]
+        if pad.attributes["border"]:
+            raise UnsupportedNetwork(
+                pad.where,
+                f"puts {pad.attributes['border']} around a tensor, and not only maximum pools read it.",
+                "Codes have no such value: take a finite number.",
+            )
         rows = [
             [[Fraction(int(element == place - low)) for element in range(size - low - high)] for place in range(size)]
             for (low, high), size in zip(pad.attributes["padding"], sizes, strict=True)
         ]
         pad.kind, pad.attributes = "resample", weights_of(rows)
+    for op in ops:
+        if _border(op) == -inf and op.kind != PAD:
+            _check_windows(op, shapes[op.inputs[0]])
     return [op for op in ops if op.kind != PAD]
+
+
+def _check_windows(op: Op, shape: tuple[int, ...]) -> None:
+    """Refuses a maximum of nothing: a window that lies in the border, whole."""
+    a = op.attributes
+    for axis, (size, out) in enumerate(zip(shape[1:], op.shape[1:], strict=True)):
+        kernel, stride, dilation = (a[key][axis] for key in ("kernel", "stride", "dilation"))
+        firsts = range(-a["padding"][axis][0], out * stride - a["padding"][axis][0], stride)
+        if not all(any(0 <= first + tap * dilation < size for tap in range(kernel)) for first in firsts):
+            found = f"takes maxima over windows of {a['kernel']}, and some lie in a border of {a['padding']}, whole."
+            raise UnsupportedNetwork(
+                op.where, found, "A maximum of nothing is -inf, which no code stands for: pad less."
+            )
+
+
+def _border(op: Op) -> float | None:
+    if op.kind == PAD:
+        return float(op.attributes["border"])
+    return None if op.operator is None else op.operator.border
 
 
 def _resolved(call: Call, values: Mapping[str, Any], forms: Forms) -> Call:

@@ -1,5 +1,7 @@
 """Calls that put something around a tensor."""
 
+from math import inf
+
 import torch
 
 from spaces.graph.op import PAD, Op
@@ -10,7 +12,10 @@ from spaces.graph.view import View
 
 
 def pad(call: Call) -> Made:
-    """Zeros around a tensor, which the convolution that reads it takes over; or copies of what lies at its border."""
+    """Something around a tensor: a number, or copies of what lies at its border.
+
+    Convolutions and pools that read it take over zeros, and -inf where it is a maximum that they take.
+    """
     x, amounts, mode = call.input, list(call.given.get("pad") or call.given["padding"]), _mode(call)
     if not any(amounts):
         return x
@@ -26,8 +31,8 @@ def pad(call: Call) -> Made:
     if mode != "constant":
         return call.forms.taken(x, {a: mirrored(x.own[a], *pair, mode) for a, pair in enumerate(pairs)}, call.name)
     value = float(call.given.get("value") or 0.0)
-    if not value:
-        return _zeros_around(call, x, pairs)
+    if value in (0.0, -inf):
+        return _left_to_readers(call, x, pairs, value)
     x = call.forms.stored(x)
     for place, axis in enumerate(x.seen.whole):
         x = _extended(call, x, place, pairs[axis], value) if any(pairs[axis]) else x
@@ -46,15 +51,17 @@ def mirrored(size: int, low: int, high: int, mode: str) -> list[int]:
     return torch.nn.functional.pad(there, (low, high), mode).flatten().long().tolist()
 
 
-def _zeros_around(call: Call, x: Value, pairs: list[tuple[int, int]]) -> Op | Value:
+def _left_to_readers(call: Call, x: Value, pairs: list[tuple[int, int]], value: float) -> Op | Value:
     order = x.seen.order
     x = call.forms.stored(x, order)
     stored = [pairs[axis] for axis in order]
     if any(stored[0]):
-        x = _extended(call, x, 0, stored[0], 0.0)
+        x = _extended(call, x, 0, stored[0], value)
         if not any(map(any, stored[1:])):
             return x
-    return made(call, PAD, [x], order, x.batch, attributes={"padding": [list(pair) for pair in stored[1:]]})
+    return made(
+        call, PAD, [x], order, x.batch, attributes={"padding": [list(pair) for pair in stored[1:]], "border": value}
+    )
 
 
 def _extended(call: Call, x: Value, place: int, pair: tuple[int, int], value: float) -> Value:

@@ -1,5 +1,7 @@
 """Calls that move, cut and copy elements: what they become, and that all of it agrees."""
 
+from math import inf
+
 import pytest
 import torch
 from torch import nn
@@ -200,6 +202,10 @@ BORDERS = {
     ),
     "zeros before a maximum": Form(
         "conv resample max_pool conv", lambda n, x: n.b(F.max_pool2d(F.pad(n.a(x), (1, 1, 1, 1)), 3, 2))
+    ),
+    "nothing before a maximum": Form(
+        "conv max_pool conv",
+        lambda n, x: n.b(F.max_pool2d(F.pad(F.pad(n.a(x), (0, 1, 0, 0), value=-inf), (1, 0, 0, 1), value=-inf), 3, 2)),
     ),
     "zeros before a function": Form("conv resample conv", lambda n, x: n.b(F.pad(n.a(x), (1, 2)).sigmoid())),
     "zeros that two layers read": Form(

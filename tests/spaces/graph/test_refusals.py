@@ -1,5 +1,6 @@
 """What cannot be searched is refused by an error that names the module, says why, and what to do."""
 
+from math import inf
 from pathlib import Path
 from traceback import extract_tb
 
@@ -150,6 +151,11 @@ REFUSED = [
         *("matmul", r"multiplies \(2, 4, 6, 2\) by \(2, 6\)", "the same dimensions"),
     ),
     (Net(lambda net, x: x + torch.full((6, 6), -torch.inf).triu(1)), "add", "infinite or NaN", "a finite number"),
+    (Net(lambda net, x: F.pad(x, (1, 1), value=-inf).relu()), "pad", "puts -inf around", "a finite number"),
+    (
+        Net(lambda net, x: F.max_pool2d(F.pad(x, (3, 0), value=-inf), 2, 1)),
+        *("max_pool2d", r"some lie in a border of \[\[0, 0\], \[3, 0\]\], whole", "pad less"),
+    ),
     (Net(lambda net, x: x[:, :0]), "slice", "a part without elements", "Leave it out"),
     (Net(lambda net, x: (x, net.other.weight * 2)), "Net", "output 1, which depends on no input", "the same for every"),
     (
