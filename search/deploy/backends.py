@@ -29,8 +29,15 @@ class Backend(Protocol):
         """What runs the file: for each way to run it, in words, a function.
 
         It computes the codes of every tensor, (n, *shape), from normalised inputs, float32 (n, *shape) each.
+
+        Raises:
+            MissingTool: what runs it is not installed.
         """
         ...
+
+
+class MissingTool(UsageError):
+    """What a backend needs is not installed."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,7 @@ class Entry:
 
 BACKENDS = {
     "numpy": Entry("search.deploy.numpy.backend"),
+    "c": Entry("search.deploy.c.backend"),
     "onnx": Entry("search.deploy.onnx.backend", ("onnx", "onnxruntime"), "onnx"),
 }
 
@@ -57,14 +65,15 @@ def backend(name: str) -> Backend:
     """The backend of that name.
 
     Raises:
-        UsageError: there is none, or what it needs is not installed.
+        UsageError: there is none.
+        MissingTool: what it needs is not installed.
     """
     if name not in BACKENDS:
         raise UsageError(f"there is no backend '{name}'. There are {', '.join(BACKENDS)}.")
     entry = BACKENDS[name]
     absent = [package for package in entry.needs if find_spec(package) is None]
     if absent:
-        raise UsageError(f"{name}: {', '.join(absent)} not installed. Run `pip install 'picojoule[{entry.extra}]'`.")
+        raise MissingTool(f"{name}: {', '.join(absent)} not installed. Run `pip install 'picojoule[{entry.extra}]'`.")
     found: Backend = import_module(entry.module)
     return found
 

@@ -13,11 +13,11 @@ from search.budgets.layer_costs import rows
 from search.budgets.pareto import front_knee, front_volume
 from search.data.batches import Batches
 from search.data.data import Data
-from search.deploy.backends import BACKENDS, backend
+from search.deploy.backends import BACKENDS, Codes, MissingTool, backend
 from search.deploy.counted import Counted
 from search.deploy.lower import lower
 from search.deploy.verify import scores_of_program, verify
-from search.errors import UsageError, file_errors
+from search.errors import file_errors
 from search.files.results import Result
 from search.integer.program import Program
 from search.integer.sparse import stored_bytes
@@ -75,27 +75,34 @@ class Exporter:
             program.save(folder / "program.safetensors")
             network.save(folder / "model.safetensors")
             write_text(folder / "architecture.json", best.architecture.to_json())
-            taken = self._written(folder, program)
+            files, ways = self._written(folder, program)
         self.monitor.table(*rows(self.space, network))
-        found = self._summary_of(point, best, network, program, taken)
-        files = ("program.safetensors", "model.safetensors", *(str(p.relative_to(folder)) for p in taken.values()))
-        return found | {"files": {name: (folder / name).stat().st_size for name in files}}
+        found = self._summary_of(point, best, network, program, ways)
+        names = ("program.safetensors", "model.safetensors", *(str(file.relative_to(folder)) for file in files))
+        return found | {"files": {name: (folder / name).stat().st_size for name in names}}
 
-    def _written(self, folder: Path, program: Program) -> dict[str, Path]:
-        """The files of the backends whose tools are installed, each in a folder of its name. The others are noted."""
-        files = {}
+    def _written(self, folder: Path, program: Program) -> tuple[list[Path], dict[str, Mapping[str, Codes]]]:
+        """The files of the other backends, each in a folder of its name, and what runs them.
+
+        Those whose tools are not installed are noted.
+        """
+        files, ways = [], {}
         for name in OTHERS:
             try:
-                write = backend(name).write
-            except UsageError as error:
+                each = backend(name)
+            except MissingTool as error:
                 self.monitor.note(f"not exported to {error}")
                 continue
             (folder / name).mkdir(exist_ok=True)
-            files[name] = write(program, folder / name)
-        return files
+            files.append(each.write(program, folder / name))
+            try:
+                ways[name] = each.opened(files[-1])
+            except MissingTool as error:
+                self.monitor.note(f"not compared with {error}")
+        return files, ways
 
     def _summary_of(
-        self, point: Point, best: Result, network: Space, program: Program, files: Mapping[str, Path]
+        self, point: Point, best: Result, network: Space, program: Program, ways: Mapping[str, Mapping[str, Codes]]
     ) -> dict[str, Any]:
         costs: dict[str, dict[str, Any]] = {
             name: {"seed_network": _number(self.seed_costs[name]), "found": _number(best.costs[name]), "unit": m.unit}
@@ -112,7 +119,7 @@ class Exporter:
             for n, limit in point.budgets.items()
         }
         with self.ledger.part("verify"):
-            check = verify(network, program, self._counted("verify", "test"), files)
+            check = verify(network, program, self._counted("verify", "test"), ways)
         with self.ledger.part("measure"):
             splits = {split: self._counted(f"measure on {split} data", split) for split in ("val", "test")}
             decided = {split: scores_of(network, batches, self.task, FAKE).value for split, batches in splits.items()}

@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from search.deploy.backends import backend, different
+from search.deploy.backends import Codes, different
 from search.integer.executor import Executor
 from search.integer.graph import Array
 from search.integer.program import Program
@@ -33,15 +32,19 @@ class Verification:
 
 
 def verify(
-    space: Space, program: Program, batches: Examples, files: Mapping[str, Path] | None = None, limit: int = 256
+    space: Space,
+    program: Program,
+    batches: Examples,
+    backends: Mapping[str, Mapping[str, Codes]] | None = None,
+    limit: int = 256,
 ) -> Verification:
     """Compares every tensor on the first `limit` images. The program preprocesses raw ones by itself.
 
     Args:
-        files: backend -> the file that it wrote, of the backends to compare beside the executor.
+        backends: name -> what runs what it wrote, of the backends to compare beside the executor.
     """
-    executor, files = Executor(program), files or {}
-    ways = {(name, how): run for name, file in files.items() for how, run in backend(name).opened(file).items()}
+    executor, backends = Executor(program), backends or {}
+    ways = {(name, how): run for name, each in backends.items() for how, run in each.items()}
     others = dict.fromkeys(ways, 0)
     wrong, tensors, elements, first, seen = 0, 0, 0, None, 0
     for (images, _), (raw, _) in zip(batches.epoch(0), batches.raw().epoch(0), strict=True):
@@ -58,7 +61,7 @@ def verify(
         seen += len(images)
         if seen >= limit:
             break
-    worst = {name: max(count for (other, _), count in others.items() if other == name) for name in files}
+    worst = {name: max(count for (other, _), count in others.items() if other == name) for name in backends}
     return Verification(wrong, tensors, elements, first, worst)
 
 

@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass
 from functools import cache, cached_property
 from math import prod
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,10 @@ from torch import Tensor, nn
 
 from cost_models import COST_MODELS
 from search.budgets.feasibility import decisions_as
+from search.deploy.backends import backend
+from search.deploy.c.compilers import WARNINGS, compiler
+from search.deploy.c.manifest import Manifest
+from search.deploy.c.traced import Traced
 from search.deploy.lower import lower
 from search.deploy.onnx.model import OnnxNetwork, model_of
 from search.integer.executor import Executor
@@ -36,6 +41,7 @@ ACTIVATION_BITS = (
     *((8, None, None), (8, 16, 16), (7, 8, None), (4, 8, 8), (2, None, None), (3, 2, 9)),
     *(((2, 4, 8), None, None), ((2, 4, 8), 16, 8), ((3, 6, 8), 4, None)),
 )
+SANITIZED = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 LARGEST = float(np.finfo(np.float32).max)
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
@@ -172,6 +178,19 @@ def test_torch_and_numpy_agree_in_every_element_of_every_tensor(case):
 @pytest.mark.parametrize("optimized", [True, False])
 def test_onnxruntime_agrees_in_every_element_of_every_tensor(seed, optimized):
     assert_onnx_agrees(case_of(seed), optimized)
+
+
+@pytest.mark.parametrize("seed", range(0, NETWORKS, 5))
+def test_c_agrees_in_every_element_of_every_tensor(seed, tmp_path):
+    assert_c_agrees(case_of(seed), tmp_path)
+
+
+def assert_c_agrees(case: Case, folder: Path, *options: str) -> None:
+    """Args: options: of the compiler, which may not warn."""
+    c = backend("c")
+    manifest = Manifest.read(c.write(case.program, folder))
+    traced = Traced(folder, manifest, compiler(), [*WARNINGS, "-Werror", *(options or ("-O1",))])
+    assert_same_codes(traced.codes(*case.arrays), case.codes)
 
 
 def assert_onnx_agrees(case: Case, optimized: bool) -> None:
@@ -311,12 +330,13 @@ def test_the_model_is_left_as_it_was(case):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(NETWORKS, NETWORKS + SLOW_NETWORKS, SLOW_BATCH))
-def test_five_hundred_more(first):
+def test_five_hundred_more(first, tmp_path):
     for seed in range(first, first + SLOW_BATCH):
         case = Case(seed)
         assert_same_codes(Executor(case.program)(*case.arrays, intermediate=True), case.codes)
         test_counted_costs_are_those_of_the_program(case)
         assert_onnx_agrees(case, optimized=seed % 2 == 0)
+        assert_c_agrees(case, tmp_path, *(SANITIZED if seed % 5 == 0 else ()))
 
 
 def names_in(name, arguments):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from search.deploy.c.operators import WRITERS as C_WRITERS
 from search.deploy.onnx.writers import WRITERS
 from search.integer.operators import OPERATORS, UnknownOperator, operator
 from search.integer.prepared import KERNELS
@@ -21,6 +22,7 @@ IN_PROGRAMS = [name for name, each in OPERATORS.items() if not each.picks]
 def test_blocks_kernels_and_writers_are_those_of_the_operators():
     assert set(BLOCKS) == set(OPERATORS)
     assert set(KERNELS) == set(reference.RULES) == set(WRITERS) == set(IN_PROGRAMS)
+    assert set(C_WRITERS) == {name for name in IN_PROGRAMS if not OPERATORS[name].stored}
 
 
 @pytest.mark.parametrize("name", OPERATORS)

@@ -11,7 +11,14 @@ from search.settings.run import Settings
 from search.training.phase_state import PhaseCheckpoint
 from tests.search.small import run
 
-OUTPUTS = ("program.safetensors", "model.safetensors", "architecture.json", "onnx/network.onnx")
+OUTPUTS = (
+    "program.safetensors",
+    "model.safetensors",
+    "architecture.json",
+    "onnx/network.onnx",
+    "c/network.c",
+    "c/weights.c",
+)
 
 
 class Killed(BaseException):

@@ -29,6 +29,7 @@ def test_summary_holds_budgets_costs_accuracies_and_no_mismatch(done):
     assert summary == json.loads((folder / "summary.json").read_text())
     assert summary["mismatches"]["numpy"] == 0 and summary["mismatches"]["elements_compared"] > 10_000
     assert summary["mismatches"]["onnx"] == 0 and summary["files"]["onnx/network.onnx"] > 1000
+    assert summary["mismatches"]["c"] == 0 and (folder / "c/selftest.c").is_file()
     assert all(b["met"] and b["used"] == b["found"] / b["limit"] <= 1 for b in summary["budgets"].values())
     assert summary["accuracy"]["float"]["test"] > 0.8 and summary["accuracy"]["integer"]["test"] > 0.5
     assert summary["costs"]["flash_bytes"]["found"] < summary["costs"]["flash_bytes"]["seed_network"]

@@ -46,7 +46,7 @@ def test_drawn_inputs_take_every_code_in_turn():
 
 
 def test_an_unknown_backend_is_named():
-    with pytest.raises(UsageError, match=r"there is no backend 'tflite'. There are numpy, onnx"):
+    with pytest.raises(UsageError, match=r"there is no backend 'tflite'. There are numpy, c, onnx"):
         backend("tflite")
 
 

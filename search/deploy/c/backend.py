@@ -1,0 +1,32 @@
+"""The backend of C: a folder of C99, and a compiler of this computer."""
+
+from pathlib import Path
+
+from search.atomic import write_text
+from search.deploy.backends import Codes
+from search.deploy.c.compilers import compiler, version
+from search.deploy.c.manifest import Manifest
+from search.deploy.c.network import generated
+from search.deploy.c.project import project
+from search.deploy.c.traced import Traced
+from search.integer.program import Program
+
+FILE = "network.json"
+OPTIONS = ("-O2",)
+
+
+def write(program: Program, folder: Path) -> Path:
+    """Writes the C of a program: network.h, network.c, weights.c, a self-test, and what builds them."""
+    made = generated(program)
+    manifest = Manifest.of(program, made)
+    for name, text in {**made.files, **project(program, manifest)}.items():
+        write_text(folder / name, text)
+    write_text(folder / FILE, manifest.to_json())
+    return folder / FILE
+
+
+def opened(file: Path) -> dict[str, Codes]:
+    """The program that a compiler of this computer makes. See `search.deploy.backends.Backend`."""
+    command = compiler()
+    traced = Traced(file.parent, Manifest.read(file), command, OPTIONS)
+    return {f"C, {version(command)} {' '.join(OPTIONS)}": traced.codes}

@@ -1,0 +1,203 @@
+"""In which order the elements of each tensor lie, and where in the arena."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+import numpy as np
+
+from search.integer.graph import Array, Node
+from search.integer.memory import Arena, Schedule, Use, lifetimes, planned
+from search.integer.program import Program, TensorInfo
+from search.integer.traits import Channels, Work
+
+ALIGNMENT = 4  # bytes, of what is read by words
+AS_INPUT = (Channels.SAME, Channels.STACKED, Channels.TAKEN, Channels.REDUCED)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor as it lies in memory, a byte a code of up to 8 bits, and two for more.
+
+    Attributes:
+        factors: sizes whose row-major numbers are the row-major numbers of its elements. Mostly its shape.
+        order: of the factors, the slowest first.
+        constant: whether it lies in flash.
+    """
+
+    name: str
+    info: TensorInfo
+    factors: tuple[int, ...]
+    order: tuple[int, ...]
+    constant: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.info.shape
+
+    @property
+    def bytes(self) -> int:
+        return prod(self.shape) * self.info.dtype.itemsize
+
+    @property
+    def ctype(self) -> str:
+        return f"uint{8 * self.info.dtype.itemsize}_t"
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Elements from one place of each factor to the next."""
+        steps, step = [0] * len(self.order), 1
+        for axis in reversed(self.order):
+            steps[axis], step = step, step * self.factors[axis]
+        return tuple(steps)
+
+    @cached_property
+    def places(self) -> Array:
+        """The row-major number of each element, in the order in which they lie."""
+        return np.arange(prod(self.factors)).reshape(self.factors).transpose(self.order).reshape(-1)
+
+    def lying(self, codes: Array) -> Array:
+        """(n, *shape) to (n, elements), as they lie."""
+        return np.ascontiguousarray(codes.reshape(len(codes), -1)[:, self.places])
+
+    def seen(self, lying: Array) -> Array:
+        """The inverse of `lying`."""
+        codes = np.empty_like(lying)
+        codes[:, self.places] = lying
+        return codes.reshape(len(lying), *self.shape)
+
+    def reshaped(self, name: str, info: TensorInfo, last: bool) -> "Stored | None":
+        """The same memory as a tensor of another shape; None where no order of its own axes describes it.
+
+        Args:
+            last: whether channels have to be last.
+        """
+        for order in (_channels_last(info.shape), *(() if last else (_row_major(info.shape),))):
+            other = Stored(name, info, info.shape, order, self.constant)
+            if np.array_equal(other.places, self.places):
+                return other
+        return None
+
+
+def stored(program: Program) -> dict[str, Stored]:
+    """How each tensor lies: channels last where a window slides over it or over what has its axes, else row-major."""
+    last = _slid_over(program)
+    found = {}
+    for name in program.inputs:
+        found[name] = _plain(program, name, name in last)
+    for node in program.nodes:
+        name = node.output
+        found[name] = _plain(program, name, name in last, node.operator.stored)
+        if node.operator.aliases:
+            source, info = found[node.inputs[0]], program.tensors[name]
+            free = Stored(name, info, source.factors, source.order, source.constant)
+            if len(info.shape) == 1 and name not in program.outputs and _only_multiplied(program, name):
+                found[name] = free  # what multiplies it has its columns in that order
+            else:
+                found[name] = source.reshaped(name, info, name in last) or found[name]
+    return found
+
+
+def _slid_over(program: Program) -> set[str]:
+    found = set[str]()
+    for node in program.nodes:
+        if node.operator.convolves or node.operator.work is Work.WINDOW:
+            found.update((*node.inputs, *node.outputs))
+    while True:
+        more = set[str]()
+        for node in program.nodes:
+            names = {*node.inputs, *node.outputs}
+            if node.operator.channels in AS_INPUT and names & found:
+                more |= names - found
+        if not more:
+            return found
+        found |= more
+
+
+def _only_multiplied(program: Program, name: str) -> bool:
+    readers = [node for node in program.nodes if name in node.inputs]
+    return all(node.operator.weighted and not node.operator.convolves for node in readers)
+
+
+def _plain(program: Program, name: str, last: bool, constant: bool = False) -> Stored:
+    info = program.tensors[name]
+    order = _channels_last(info.shape) if last else _row_major(info.shape)
+    return Stored(name, info, info.shape, order, constant)
+
+
+def _row_major(shape: Sequence[int]) -> tuple[int, ...]:
+    return tuple(range(len(shape)))
+
+
+def _channels_last(shape: Sequence[int]) -> tuple[int, ...]:
+    return (*range(1, len(shape)), 0)
+
+
+def is_alias(node: Node, tensors: Mapping[str, Stored]) -> bool:
+    """Whether no code runs: the output is the input's memory."""
+    if not node.operator.aliases:
+        return False
+    return np.array_equal(tensors[node.inputs[0]].places, tensors[node.output].places)
+
+
+def arena(program: Program, tensors: Mapping[str, Stored], scratch: Mapping[str, int]) -> Arena:
+    """Where each tensor lies, and what each node works in.
+
+    Args:
+        scratch: node -> bytes.
+
+    Returns:
+        Offsets of memories; a tensor that lies in the memory of another has that one's. Working memory of a node NAME
+        is called "NAME/scratch".
+    """
+    plan = _schedule(program, tensors, scratch)
+    lives = lifetimes(program.inputs, program.outputs, plan)
+    sizes = {
+        name: 0 if name in tensors and tensors[name].constant else _bytes(name, tensors, scratch) for name in lives
+    }
+    found = planned(lives, sizes, ALIGNMENT)
+    offsets = dict(found.offsets)
+    for use in filter(None, plan):
+        for name in use.outputs:
+            offsets.setdefault(name, offsets[use.memory or name])
+    return Arena(offsets, found.size, found.bound)
+
+
+def _bytes(name: str, tensors: Mapping[str, Stored], scratch: Mapping[str, int]) -> int:
+    return tensors[name].bytes if name in tensors else scratch[name.removesuffix("/scratch")]
+
+
+def _schedule(program: Program, tensors: Mapping[str, Stored], scratch: Mapping[str, int]) -> Schedule:
+    last = {name: step for step, node in enumerate(program.nodes) for name in node.inputs}
+    last |= dict.fromkeys(program.outputs, len(program.nodes))
+    held = {name: name for name in program.inputs}  # tensor -> the memory that it lies in
+    ends = dict[str, int]()  # memory -> the last step that reads a tensor in it
+    for name in program.inputs:
+        ends[name] = last.get(name, 0)
+    uses = []
+    for step, node in enumerate(program.nodes):
+        memory = node.inputs[0] if is_alias(node, tensors) else _overwritten(node, step, tensors, held, ends)
+        held[node.output] = node.output if memory is None else held[memory]
+        own = held[node.output]
+        ends[own] = max(ends.get(own, step), last.get(node.output, step))
+        uses.append(Use(node.inputs, (node.output,), memory))
+        if scratch.get(node.name):  # a step of its own, at which all that the node reads and writes is still live
+            uses.append(Use((node.output, *node.inputs), (f"{node.name}/scratch",)))
+    return uses
+
+
+def _overwritten(
+    node: Node, step: int, tensors: Mapping[str, Stored], held: Mapping[str, str], ends: Mapping[str, int]
+) -> str | None:
+    """An input that nothing reads later, and in whose memory the output can be written, element by element."""
+    if not node.operator.elementwise:
+        return None
+    output = tensors[node.output]
+    for name in node.inputs:
+        x = tensors[name]
+        alike = x.shape == output.shape and x.order == output.order and x.info.dtype == output.info.dtype
+        alone = all(other == name or held[other] != held[name] for other in node.inputs)
+        if alike and alone and not x.constant and ends[held[name]] == step:
+            return name
+    return None

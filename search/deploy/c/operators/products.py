@@ -1,0 +1,24 @@
+"""Products of two tensors."""
+
+from search.deploy.c.finish import Finish
+from search.deploy.c.loops import sum_of
+from search.deploy.c.operation import Call, Operation
+from search.deploy.c.source import block
+
+
+def matmul(operation: Operation) -> Call:
+    """(heads, M, K) times (heads, K, P): the sum over K of (a - z_a) * (b - z_b)."""
+    (left, right), y, axes = operation.inputs, operation.output, operation.node.attributes["axes"]
+    finish = Finish(operation, operation.constant("shift"))
+    (multiplier,), (shift,) = (operation.constant(role).tolist() for role in ("multiplier", "shift"))
+    first, second = axes
+    a = sum_of([("head", left.strides[0]), ("row", left.strides[3 - first]), ("k", left.strides[first])])
+    b = sum_of([("head", right.strides[0]), ("column", right.strides[3 - second]), ("k", right.strides[second])])
+    factors = f"(x0[{a}] - {left.info.zero_point}) * (x1[{b}] - {right.info.zero_point})"
+    lines = ["int32_t sum = 0;"]
+    lines += block(f"for (int32_t k = 0; k < {left.shape[first]}; ++k)", [f"sum += {factors};"])
+    target = f"y[{sum_of([(name, step) for name, step in zip(('head', 'row', 'column'), y.strides, strict=True)])}]"
+    lines += [finish.line(target, "sum", str(multiplier), str(shift))]
+    for name, size in reversed(list(zip(("head", "row", "column"), y.shape, strict=True))):
+        lines = block(f"for (int32_t {name} = 0; {name} < {size}; ++{name})", lines)
+    return Call(operation.function(lines, ", ".join(finish.parameters)), finish.arguments)

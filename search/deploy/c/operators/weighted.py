@@ -1,0 +1,164 @@
+"""Operators that have weights: what a sum is made of is gathered in a column, and columns meet rows of weights."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from search.deploy.c.columns import Columns
+from search.deploy.c.finish import Finish
+from search.deploy.c.kernels import PIXELS, Kernel
+from search.deploy.c.loops import sum_of
+from search.deploy.c.operation import Call, Operation
+from search.deploy.c.operators.depthwise import depthwise
+from search.deploy.c.source import block
+from search.deploy.c.taps import Taps, over_places
+from search.deploy.c.weights import Segment, segments
+from search.integer.graph import Array
+
+
+def convolution(operation: Operation) -> Call:
+    return _convolution(operation, spread=False)
+
+
+def transposed(operation: Operation) -> Call:
+    """A convolution over the input with zero points between its elements."""
+    return _convolution(operation, spread=True)
+
+
+def linear(operation: Operation) -> Call:
+    """A matrix product over the last axis."""
+    x, y = operation.inputs[0], operation.output
+    features, rows = x.shape[-1], prod(x.shape[:-1])
+    if len(x.shape) == 1:
+        return _of_rows(_Product.of(operation, x.places, features), 1, features)
+    if _side_by_side(x.strides, x.shape) and _side_by_side(y.strides, y.shape):
+        return _of_rows(_Product.of(operation, np.arange(features), features), rows, features)
+    product = _Product.of(operation, np.arange(features), 1, y.strides[-1])
+    outer = range(len(x.shape) - 1)
+    place = sum_of([*((f"i{axis}", x.strides[axis]) for axis in outer), ("k", x.strides[-1])])
+    gather = block(f"for (int32_t k = 0; k < {features}; ++k)", product.columns.copy(place, "1"))
+    target = sum_of([(f"i{axis}", y.strides[axis]) for axis in outer])
+    lines = ["const int32_t ready = 0;", *product.column(gather, 1), *product.calls("1", f"y + {target}", "0")]
+    for axis in reversed(outer):
+        lines = block(f"for (int32_t i{axis} = 0; i{axis} < {x.shape[axis]}; ++i{axis})", lines)
+    return product.call(lines, 1)
+
+
+def _convolution(operation: Operation, spread: bool) -> Call:
+    x, a = operation.inputs[0], operation.node.attributes
+    groups, taps = a["groups"], prod(a["kernel"])
+    depth = x.shape[0] // groups
+    if depth == 1 and groups > 1:
+        return depthwise(operation, spread)
+    order = np.arange(depth * taps).reshape(depth, taps).T.reshape(-1)  # channels last
+    product = _Product.of(operation, order, depth, groups=groups)
+    if groups == taps == 1 and not spread and not any(map(any, a["padding"])) and set(a["stride"]) == {1}:
+        return _of_rows(product, prod(x.shape[1:]), depth)
+    before = f"{depth} * group + " if groups > 1 else ""
+    columns = product.columns
+    gather = Taps(
+        operation,
+        spread,
+        lambda place, count: columns.copy(f"{before}{place}", str(count * depth)),
+        lambda count: columns.fill(x.info.zero_point, str(count * depth)),
+        joined=groups == 1,
+    ).lines()
+    places = prod(operation.output.shape[1:])
+    lines = product.blocks(gather, places, lambda inner: over_places(operation, inner))
+    if groups > 1:
+        lines = block(f"for (int32_t group = 0; group < {groups}; ++group)", lines)
+    return product.call(lines, min(PIXELS, places))
+
+
+def _of_rows(product: "_Product", rows: int, depth: int) -> Call:
+    """Of rows that lie one behind another, and so do those of the output."""
+    gather = product.columns.copy(f"{depth} * n", str(depth))
+    lines = product.blocks(
+        gather, rows, lambda inner: block(f"for (int32_t n = 0; n < {rows}; ++n)", inner) if rows > 1 else inner
+    )
+    return product.call([*([] if rows > 1 else ["const int32_t n = 0;"]), *lines], min(PIXELS, rows))
+
+
+def _side_by_side(strides: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether the elements of each row lie side by side, and rows one behind another."""
+    expected = [prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    return all(a == b for a, b, size in zip(strides, expected, shape, strict=True) if size > 1)
+
+
+@dataclass(frozen=True)
+class _Product:
+    """The weights of an operator, and the kernel that multiplies columns by them.
+
+    Attributes:
+        rows: the name of the Rows, of each group those of each width.
+        widths: of the rows, in bits, from the lowest.
+    """
+
+    operation: Operation
+    columns: Columns
+    kernel: Kernel
+    rows: str
+    widths: Sequence[int]
+    groups: int
+
+    @staticmethod
+    def of(operation: Operation, order: Array, run: int, step: int = 1, groups: int = 1) -> "_Product":
+        """Args: order: of the codes in a row; run: how many are copied at once; step: from one channel to the next."""
+        each = segments(operation.program, operation.node, order)
+        shifts = np.concatenate([operation.constant("shift")[one.channels] + one.extra for one in each])
+        columns = Columns(operation, len(order), each[0].codes.shape[1], run)
+        kernel = Kernel(operation, Finish(operation, shifts), columns, step)
+        per_group = len(operation.constant("bias")) // groups
+        fields = [
+            _fields(operation, one.part(group * per_group, (group + 1) * per_group), f"{one.bits}_{group}")
+            for group in range(groups)
+            for one in each
+        ]
+        rows = operation.source.rows(f"{operation.node.name}_rows", fields)
+        return _Product(operation, columns, kernel, rows, [one.bits for one in each], groups)
+
+    def blocks(self, gather: Sequence[str], count: int, over: Callable[[list[str]], list[str]]) -> list[str]:
+        """Columns one after another, `over` whose places it loops, and some of them at a time times the weights."""
+        pixels, channels = min(PIXELS, count), self.operation.output.shape[self.operation.node.operator.channel_axis]
+        full = [*self.calls(str(pixels), "out", str(channels)), f"out += {pixels * channels};", "ready = 0;"]
+        inner = [*self.column(gather, pixels), *block(f"if (++ready == {pixels})", full)]
+        lines = ["int32_t ready = 0;", f"{self.operation.output.ctype} *out = y;", *over(inner)]
+        rest = block("if (ready != 0)", self.calls("ready", "out", str(channels))) if count % pixels else []
+        return [*lines, *rest]
+
+    def column(self, gather: Sequence[str], pixels: int) -> list[str]:
+        return [*self.columns.begin(pixels), *gather, *self.columns.end(pixels)]
+
+    def calls(self, pixels: str, target: str, stride: str) -> list[str]:
+        """Of the kernels of each width."""
+        names = [parameter.split("*")[-1].split()[-1] for parameter in self.kernel.finish.parameters]
+        first = f"rows + {len(self.widths)} * group" if self.groups > 1 else "rows"
+        return [
+            f"{self.kernel.function(bits)}"
+            f"({', '.join(['columns', pixels, f'{first} + {place}' if place else first, target, stride, *names])});"
+            for place, bits in enumerate(self.widths)
+        ]
+
+    def call(self, lines: Sequence[str], pixels: int) -> Call:
+        parameters = [f"{self.columns.ctype} *columns", "const Rows *rows", *self.kernel.finish.parameters]
+        function = self.operation.function(lines, ", ".join(parameters))
+        return Call(
+            function, (self.rows, *self.kernel.finish.arguments), self.columns.bytes(pixels), self.columns.ctype
+        )
+
+
+def _fields(operation: Operation, segment: Segment, label: str) -> list[str | int]:
+    """Of the Rows of some channels."""
+    if not len(segment.channels):
+        return ["0"] * 5 + [0]
+    bias = operation.constant("bias")[segment.channels].astype(np.int64) << segment.extra
+    arrays = {
+        "weights": segment.packed(),
+        "bias": bias.astype(np.int32),
+        "multiplier": operation.constant("multiplier")[segment.channels],
+        "shift": operation.constant("shift")[segment.channels] + np.uint8(segment.extra),
+        "channels": segment.channels.astype(np.uint16),
+    }
+    return [*(operation.table(f"{role}_{label}", array) for role, array in arrays.items()), len(segment.channels)]

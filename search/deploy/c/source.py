@@ -1,0 +1,116 @@
+"""The text of a C program as it grows: helpers, constants, functions. What is equal is written once."""
+
+import re
+from collections.abc import Sequence
+from textwrap import fill, indent
+
+import numpy as np
+
+from search.deploy.c.helpers import HELPERS
+from search.integer.graph import Array
+
+TYPES = {
+    np.dtype(np.int8): "int8_t",
+    np.dtype(np.uint8): "uint8_t",
+    np.dtype(np.int16): "int16_t",
+    np.dtype(np.uint16): "uint16_t",
+    np.dtype(np.int32): "int32_t",
+    np.dtype(np.uint32): "uint32_t",
+}
+ROWS = """\
+/* Rows of weights of one width, and what becomes of the sums that they make. `places` numbers their channels. */
+typedef struct {
+    const void *weights;
+    const int32_t *bias;
+    const int16_t *multiplier;
+    const uint8_t *shift;
+    const uint16_t *places;
+    int32_t count;
+} Rows;
+"""
+WIDTH = 110
+RESERVED = frozenset(
+    ("int", "char", "float", "double", "short", "long", "const", "static", "inline", "void", "default")
+)
+
+
+class Source:
+    """Functions and constants by name, in the order in which they were first asked for."""
+
+    def __init__(self) -> None:
+        self.helpers: list[str] = []
+        self.constants: dict[tuple[str, bytes], str] = {}
+        self.functions: dict[tuple[str, str, str], str] = {}
+        self._declared: dict[str, str] = {}
+        self._values: dict[str, Array] = {}
+        self._taken: set[str] = set()
+
+    def helper(self, name: str) -> str:
+        """Makes a helper known, and those that it calls, and returns its name."""
+        for other in HELPERS[name].needs:
+            self.helper(other)
+        if name not in self.helpers:
+            self.helpers.append(name)
+        return name
+
+    def constant(self, name: str, values: Array) -> str:
+        """The name of an array of integers in flash."""
+        values = np.ascontiguousarray(values).reshape(-1)
+        key = TYPES[values.dtype], values.tobytes()
+        if key not in self.constants:
+            self.constants[key] = own = self._own(name)
+            self._values[own] = values
+        return self.constants[key]
+
+    def rows(self, name: str, fields: Sequence[Sequence[str | int]]) -> str:
+        """The name of an array of Rows, see `ROWS`."""
+        own, each = self._own(name), ",\n".join(f"    {{{', '.join(map(str, one))}}}" for one in fields)
+        self._declared[own] = f"static const Rows {own}[{len(fields)}] = {{\n{each},\n}};\n"
+        return own
+
+    def function(self, name: str, parameters: str, body: str, returns: str = "void") -> str:
+        """The name of a static function. Those of one name that differ are numbered."""
+        key = name, parameters, body
+        if key not in self.functions:
+            self.functions[key] = own = self._own(name)
+            self._declared[own] = f"static {returns} {own}({parameters})\n{{\n{indent(body, '    ')}\n}}\n"
+        return self.functions[key]
+
+    def declared(self) -> str:
+        """All functions, helpers first."""
+        rows = [ROWS] if any(" Rows " in text for text in self._declared.values()) else []
+        return "\n".join([*rows, *(HELPERS[name].text for name in self.helpers), *self._declared.values()])
+
+    def tables(self) -> list[tuple[str, str]]:
+        """Of each constant its declaration, and its definition."""
+        return [(f"extern {head};", f"{head} = {{\n{_numbers(values)}\n}};") for head, values in self._heads()]
+
+    def _heads(self) -> list[tuple[str, Array]]:
+        return [
+            (f"const {TYPES[values.dtype]} {name}[{len(values)}] NETWORK_ALIGNED", values)
+            for name, values in self._values.items()
+        ]
+
+    def _own(self, name: str) -> str:
+        base = identifier(name)
+        own, number = base, 1
+        while own in self._taken:
+            number += 1
+            own = f"{base}_{number}"
+        self._taken.add(own)
+        return own
+
+
+def identifier(name: str) -> str:
+    """A name of C that is like the given one."""
+    plain = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "x"
+    return f"n{plain}" if plain[0].isdigit() or plain in RESERVED else plain
+
+
+def block(head: str, lines: Sequence[str]) -> list[str]:
+    """A loop or a condition, and what is in it."""
+    return [f"{head} {{", *(f"    {line}" for line in lines), "}"]
+
+
+def _numbers(values: Array) -> str:
+    return indent(fill(", ".join(map(str, values.tolist())), WIDTH - 4), "    ")
