@@ -51,7 +51,7 @@ class Columns:
             return [f"memcpy(codes, x0 + {place}, (size_t)({count}));", f"codes += {count};"]
         if self.wide:
             return [f"memcpy(column, x0 + {place}, 2 * (size_t)({count}));", f"column += {count};"]
-        return [f"{self.operation.source.helper('widened')}(x0 + {place}, column, {count});", f"column += {count};"]
+        return [f"widened(x0 + {place}, column, {count});", f"column += {count};"]
 
     def fill(self, code: int, count: str) -> list[str]:
         """The same code again and again."""
@@ -66,9 +66,8 @@ class Columns:
             return [f"{self._filled}(column, 0, {more});"] if more else []
         lines = [f"memset(codes, 0, {more});"] if more else []
         start = f"(const uint8_t *)(columns + {pixels * self.depth})"
-        widened = self.operation.source.helper("widened")
-        return [*lines, f"{widened}({start}, columns + {self.depth} * ready, {self.depth});"]
+        return [*lines, f"widened({start}, columns + {self.depth} * ready, {self.depth});"]
 
     @property
     def _filled(self) -> str:
-        return self.operation.source.helper("filled_wide" if self.wide else "filled")
+        return "filled_wide" if self.wide else "filled"

@@ -1,66 +1,133 @@
-"""Small functions of the generated C, which are written where something calls them."""
-
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Helper:
-    """Text of C, and the helpers that it calls."""
-
-    text: str
-    needs: tuple[str, ...] = ()
-
+"""Small functions of the generated C, which are written where something names them. What one calls stands before it."""
 
 HELPERS = {
-    "clipped": Helper("""\
+    "clipped": """\
 static inline int32_t clipped(int32_t value, int32_t low, int32_t high)
 {
     return value < low ? low : value > high ? high : value;
 }
-"""),
-    "clipped_wide": Helper("""\
+""",
+    "clipped_wide": """\
 static inline int32_t clipped_wide(int64_t value, int32_t low, int32_t high)
 {
     return value < low ? low : value > high ? high : (int32_t)value;
 }
-"""),
-    "scaled": Helper(
-        """\
-/* sum * multiplier / 2^shift, rounded half up, for shifts of 17 to 46: the product's lower 16 bits decide nothing. */
-static inline int32_t scaled(int32_t sum, int16_t multiplier, uint8_t shift)
+""",
+    "SATURATED": """\
+/* Clipped to 0 .. 2^bits - 1. */
+#if NETWORK_DSP
+#define SATURATED(value, bits) ((int32_t)__usat(value, bits))
+#else
+#define SATURATED(value, bits) clipped(value, 0, (INT32_C(1) << (bits)) - 1)
+#endif
+""",
+    "rounding": """\
+/* What is added to a product so that it is rounded half up, and moved to the zero point, by the shift behind it. */
+static inline int32_t rounding(int32_t zero, uint8_t shift)
 {
-    return (multiplied_high(sum, multiplier) + (INT32_C(1) << (shift - 17))) >> (shift - 16);
+    return (2 * zero + 1) * (INT32_C(1) << (shift - 17));
 }
 """,
-        ("multiplied_high",),
-    ),
-    "multiplied_high": Helper("""\
-/* floor(sum * multiplier / 2^16) */
-static inline int32_t multiplied_high(int32_t sum, int16_t multiplier)
+    "scaled": """\
+/* sum * multiplier / 2^shift + zero point. Shifts are 17 or more: the product's lower 16 bits decide nothing. */
+static inline int32_t scaled(int32_t sum, int16_t multiplier, int32_t rounded, uint8_t shift)
 {
 #if NETWORK_DSP
-    return __smulwb(sum, multiplier);
+    return __smlawb(sum, multiplier, rounded) >> (shift - 16);
 #else
-    return (int32_t)(((int64_t)sum * multiplier) >> 16);
+    return ((int32_t)(((int64_t)sum * multiplier) >> 16) + rounded) >> (shift - 16);
 #endif
 }
-"""),
-    "scaled_wide": Helper("""\
+""",
+    "scaled_wide": """\
 /* product / 2^shift, rounded half up, for shifts of 1 to 62 */
 static inline int64_t scaled_wide(int64_t product, uint8_t shift)
 {
     return (product + (INT64_C(1) << (shift - 1))) >> shift;
 }
-"""),
-    "widened": Helper("""\
+""",
+    "word": """\
+#if NETWORK_DSP
+/* Four bytes, or two numbers of 16 bits. */
+static inline uint32_t word(const void *from)
+{
+    uint32_t read;
+    memcpy(&read, from, 4);
+    return read;
+}
+#endif
+""",
+    "even_codes": """\
+#if NETWORK_DSP
+/* Bytes 0 and 2, with their signs, as two numbers of 16 bits. */
+static inline uint32_t even_codes(uint32_t four)
+{
+    uint32_t two;
+    __asm__("sxtb16 %0, %1" : "=r"(two) : "r"(four));
+    return two;
+}
+#endif
+""",
+    "odd_codes": """\
+#if NETWORK_DSP
+/* Bytes 1 and 3. */
+static inline uint32_t odd_codes(uint32_t four)
+{
+    uint32_t two;
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(two) : "r"(four));
+    return two;
+}
+#endif
+""",
+    "lower_halves": """\
+#if NETWORK_DSP
+static inline uint32_t lower_halves(uint32_t a, uint32_t b)
+{
+    uint32_t both;
+    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(both) : "r"(a), "r"(b));
+    return both;
+}
+#endif
+""",
+    "upper_halves": """\
+#if NETWORK_DSP
+static inline uint32_t upper_halves(uint32_t a, uint32_t b)
+{
+    uint32_t both;
+    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(both) : "r"(b), "r"(a));
+    return both;
+}
+#endif
+""",
+    "even_bytes": """\
+#if NETWORK_DSP
+/* Bytes 0 and 2 without signs. */
+static inline uint32_t even_bytes(uint32_t four)
+{
+    uint32_t two;
+    __asm__("uxtb16 %0, %1" : "=r"(two) : "r"(four));
+    return two;
+}
+#endif
+""",
+    "odd_bytes": """\
+#if NETWORK_DSP
+/* Bytes 1 and 3. */
+static inline uint32_t odd_bytes(uint32_t four)
+{
+    uint32_t two;
+    __asm__("uxtb16 %0, %1, ror #8" : "=r"(two) : "r"(four));
+    return two;
+}
+#endif
+""",
+    "widened": """\
 /* Codes of 8 bits to 16, a multiple of four of them. Multiply-adds of pairs want the order 0, 2, 1, 3 of each four. */
 static inline void widened(const uint8_t *from, int16_t *to, int32_t count)
 {
 #if NETWORK_DSP
     for (int32_t i = 0; i < count; i += 4) {
-        uint32_t four;
-        memcpy(&four, from + i, 4);
-        const uint32_t even = __uxtb16(four), odd = __uxtb16(four >> 8);
+        const uint32_t four = word(from + i), even = even_bytes(four), odd = odd_bytes(four);
         memcpy(to + i, &even, 4);
         memcpy(to + i + 2, &odd, 4);
     }
@@ -69,18 +136,21 @@ static inline void widened(const uint8_t *from, int16_t *to, int32_t count)
         to[i] = from[i];
 #endif
 }
-"""),
-    "filled_codes": Helper("""\
+""",
+    "filled_codes": """\
 static inline void filled_codes(uint8_t *to, uint8_t value, int32_t count)
 {
     for (int32_t i = 0; i < count; ++i)
         to[i] = value;
 }
-"""),
-    "unpacked": Helper("""\
-/* Rows of codes of 1 to 8 bits, little-endian, each from a byte on, to bytes: (taps, channels). Of one bit 1 is -1. */
+""",
+    "unpacked": """\
+/* Rows of codes of 1 to 8 bits, little-endian, each from a byte on, to bytes. Of one bit 1 is -1. Bytes lie in pairs of
+   taps and pairs of channels, and what fills up a pair is 0. */
 static inline void unpacked(const uint8_t *row, const uint8_t *widths, int8_t *to, int32_t channels, int32_t taps)
 {
+    const int32_t even = channels + (channels & 1);
+    memset(to, 0, (size_t)(even * (taps + (taps & 1))));
     for (int32_t c = 0; c < channels; ++c) {
         const int32_t width = widths[c];
         for (int32_t t = 0; t < taps; ++t) {
@@ -88,27 +158,28 @@ static inline void unpacked(const uint8_t *row, const uint8_t *widths, int8_t *t
             const int32_t both = row[bit >> 3] | (over != 0 ? row[(bit >> 3) + 1] << 8 : 0);
             const int32_t code = (both >> (bit & 7)) & ((1 << width) - 1);
             const int32_t negative = code >> (width - 1);
-            to[t * channels + c] = (int8_t)(width == 1 ? 1 - 2 * code : code - (negative << width));
+            to[(t >> 1) * 2 * even + 2 * c - (c & 1) + 2 * (t & 1)] =
+                (int8_t)(width == 1 ? 1 - 2 * code : code - (negative << width));
         }
         row += (taps * width + 7) / 8;
     }
 }
-"""),
-    "filled": Helper("""\
+""",
+    "filled": """\
 static inline void filled(int16_t *to, int16_t value, int32_t count)
 {
     for (int32_t i = 0; i < count; ++i)
         to[i] = value;
 }
-"""),
-    "filled_wide": Helper("""\
+""",
+    "filled_wide": """\
 static inline void filled_wide(uint16_t *to, uint16_t value, int32_t count)
 {
     for (int32_t i = 0; i < count; ++i)
         to[i] = value;
 }
-"""),
-    "root": Helper("""\
+""",
+    "root": """\
 /* The root of a number of 32 bits, rounded down. */
 static inline uint32_t root(uint32_t value)
 {
@@ -123,9 +194,8 @@ static inline uint32_t root(uint32_t value)
     }
     return found;
 }
-"""),
-    "inverse_root": Helper(
-        """\
+""",
+    "inverse_root": """\
 /* 2^31 / sqrt(w), w brought to 31 or 32 bits by an even shift, and half of that shift: docs/methods.md, section 5. */
 static inline uint32_t inverse_root(uint64_t w, int32_t *half)
 {
@@ -136,6 +206,4 @@ static inline uint32_t inverse_root(uint64_t w, int32_t *half)
     return UINT32_C(2147483648) / root((uint32_t)(*half > 0 ? w >> 2 * *half : w << -2 * *half));
 }
 """,
-        ("root",),
-    ),
 }

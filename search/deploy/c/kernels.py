@@ -7,7 +7,8 @@ from search.deploy.c.finish import Finish
 from search.deploy.c.operation import Operation
 from search.deploy.c.source import block
 
-PIXELS = 4  # columns that meet the weights together
+PIXELS = 6  # columns that meet the weights together
+PIXELS_AT_ONCE = {8: 3, 4: 2, 2: 2}  # whose sums of two channels fit the registers of a Cortex-M4
 
 
 @dataclass(frozen=True)
@@ -16,41 +17,116 @@ class Kernel:
 
     Attributes:
         step: elements of the output from one channel to the next.
+        apart: whether the channels of some rows do not lie side by side, so that a table numbers them.
     """
 
     operation: Operation
     finish: Finish
     columns: Columns
     step: int = 1
+    apart: bool = False
 
     def function(self, bits: int) -> str:
         """The function for rows of 2, 4 or 8 bits: columns, their number, rows, the output of the first column, its
         elements from one column to the next, and what finishes sums."""
-        lines = [f"const {self._row_type(bits)} *row = rows->weights;"]
-        at = "rows->places[c]" if self.step == 1 else f"{self.step} * rows->places[c]"
-        sums = [
-            f"const {self.columns.ctype} *x = columns + {self.columns.depth} * p;",
-            "int32_t sum = rows->bias[c];",
-            *_products(bits, self.columns.depth),
-            self.finish.line(f"y[p * stride + {at}]", "sum", "rows->multiplier[c]", "rows->shift[c]"),
-        ]
-        over_pixels = block("for (int32_t p = 0; p < pixels; ++p)", sums)
-        lines += block(
-            "for (int32_t c = 0; c < rows->count; ++c)", [*over_pixels, f"row += {self.columns.depth * bits // 8};"]
-        )
+        begin = [] if self.apart else [f"y += {self.step} * rows->first;" if self.step > 1 else "y += rows->first;"]
+        plain = [*begin, *self._plain(bits)]
+        pairs = [] if self.columns.wide else [*begin, *self._by_pairs(bits)]
+        lines = plain if self.columns.wide else ["#if NETWORK_DSP", *pairs, "#else", *plain, "#endif"]
         parameters = [
             f"const {self.columns.ctype} *columns",
             "int32_t pixels",
             "const Rows *rows",
-            f"{self.operation.output.ctype} *y",
+            f"{self.operation.output.ctype} *restrict y",
             "int32_t stride",
             *self.finish.parameters,
         ]
-        return self.operation.source.function(f"products_{bits}", ", ".join(parameters), "\n".join(lines))
+        return self.operation.source.function(
+            f"products_{bits}", ", ".join(parameters), "\n".join(lines), "KERNEL void"
+        )
 
-    @staticmethod
-    def _row_type(bits: int) -> str:
-        return "int8_t" if bits == 8 else "uint8_t"
+    def _plain(self, bits: int) -> list[str]:
+        """One product after another."""
+        sums = [
+            f"const {self.columns.ctype} *x = columns + {self.columns.depth} * p;",
+            "int32_t sum = rows->bias[c];",
+            *_products(bits, self.columns.depth),
+            self._finished("p * stride", "c", "sum", ("rows->multiplier[c]", "rows->shift[c]", "")),
+        ]
+        over_pixels = block("for (int32_t p = 0; p < pixels; ++p)", sums)
+        lines = [f"const {'int8_t' if bits == 8 else 'uint8_t'} *row = rows->weights;"]
+        step = self.columns.depth * bits // 8
+        return [*lines, *block("for (int32_t c = 0; c < rows->count; ++c)", [*over_pixels, f"row += {step};"])]
+
+    def _by_pairs(self, bits: int) -> list[str]:
+        """Two products at once, and two channels by several columns together, so that less is read."""
+        step = self.columns.depth * bits // 8
+        pixels = PIXELS_AT_ONCE[bits]
+        both = [
+            *self._begin(),
+            *block(f"for (; left >= {pixels}; left -= {pixels})", self._block(bits, 2, pixels)),
+            *block("for (; left > 0; --left)", self._block(bits, 2, 1)),
+            f"row += {2 * step};",
+        ]
+        last = [*self._begin(), *block("for (; left > 0; --left)", self._block(bits, 1, 1))]
+        return [
+            "const uint8_t *row = rows->weights;",
+            "int32_t c = 0;",
+            *block("for (; c + 2 <= rows->count; c += 2)", both),
+            *block("if (c < rows->count)", last),
+        ]
+
+    def _begin(self) -> list[str]:
+        return ["const int16_t *x = columns;", "int32_t at = 0, left = pixels;"]
+
+    def _block(self, bits: int, channels: int, pixels: int) -> list[str]:
+        """Sums of some channels, from c on, by some columns, from x on."""
+        depth, step = self.columns.depth, self.columns.depth * bits // 8
+        fields, names = 8 // bits, [[f"s{c}{p}" for p in range(pixels)] for c in range(channels)]
+        lines = [f"int32_t {', '.join(f'{name} = rows->bias[c + {c}]' for name in names[c])};" for c in range(channels)]
+        inner = [f"const uint32_t w{c} = word(w + {c * step});" for c in range(channels)]
+        for field in range(fields):
+            for c in range(channels):
+                inner.append(f"const uint32_t f{c}{field} = {_field(f'w{c}', bits, field)};")
+            for half, codes in enumerate(("even_codes", "odd_codes")):
+                for c in range(channels):
+                    inner.append(f"const uint32_t a{c}{field}{half} = {codes}(f{c}{field});")
+                for p in range(pixels):
+                    two = f"x{p}{field}{half}"
+                    inner.append(f"const uint32_t {two} = word(x + {p * depth + 4 * field + 2 * half});")
+                    inner += [
+                        f"{names[c][p]} = __smlad((int16x2_t){two}, (int16x2_t)a{c}{field}{half}, {names[c][p]});"
+                        for c in range(channels)
+                    ]
+        inner.append(f"x += {4 * fields};")
+        lines += block(f"for (const uint8_t *w = row; w < row + {step}; w += 4)", inner)
+        for c in range(channels):
+            lines += [
+                f"const int16_t m{c} = rows->multiplier[c + {c}];",
+                f"const uint8_t h{c} = rows->shift[c + {c}];",
+            ]
+            lines += [f"const int32_t r{c} = {self.finish.rounding(f'h{c}')};"] if self.finish.fast else []
+            lines += [
+                self._finished(f"at + {p} * stride", f"c + {c}", names[c][p], (f"m{c}", f"h{c}", f"r{c}"))
+                for p in range(pixels)
+            ]
+        more = [f"x += {(pixels - 1) * depth};"] if pixels > 1 else []
+        return [*lines, *more, f"at += {pixels} * stride;"]
+
+    def _finished(self, pixel: str, channel: str, total: str, constants: tuple[str, str, str]) -> str:
+        """Args: constants: the multiplier and the shift of the channel, and what rounds."""
+        places = f"rows->places[{channel}]" if self.apart else channel
+        at = places if self.step == 1 else f"{self.step} * ({places})"
+        return self.finish.line(f"y[{pixel} + {at}]", total, *constants)
+
+
+def _field(word: str, bits: int, field: int) -> str:
+    """The codes of a field of four bytes, in their highest bits."""
+    if bits == 8:
+        return word
+    mask = 0x01010101 * (((1 << bits) - 1) << (8 - bits))
+    shift = 8 - bits * (field + 1)
+    return f"({word} << {shift}) & {mask:#x}u" if shift else f"{word} & {mask:#x}u"
 
 
 def _products(bits: int, depth: int) -> list[str]:

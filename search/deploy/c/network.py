@@ -30,6 +30,15 @@ HEAD = """\
 #define NETWORK_DSP 0
 #endif
 
+/* Kernels keep their sums in registers if they are compiled by themselves, and loads stay where they are written. */
+#if NETWORK_DSP && defined(__GNUC__) && !defined(__clang__)
+#define KERNEL __attribute__((noinline, optimize("no-schedule-insns")))
+#elif NETWORK_DSP && defined(__GNUC__)
+#define KERNEL __attribute__((noinline))
+#else
+#define KERNEL
+#endif
+
 #ifdef NETWORK_TRACE
 #define TRACE(tensor, codes, bytes) network_trace(tensor, codes, bytes)
 #else

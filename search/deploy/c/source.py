@@ -18,17 +18,20 @@ TYPES = {
     np.dtype(np.uint32): "uint32_t",
 }
 ROWS = """\
-/* Rows of weights of one width, and what becomes of the sums that they make. `places` numbers their channels. */
+/* Rows of weights of one width, and what becomes of the sums that they make. Their channels begin with `first`, or are
+   numbered by `places` where they do not lie side by side. */
 typedef struct {
     const void *weights;
     const int32_t *bias;
     const int16_t *multiplier;
     const uint8_t *shift;
     const uint16_t *places;
-    int32_t count;
+    uint16_t first;
+    uint16_t count;
 } Rows;
 """
 WIDTH = 110
+NAME = re.compile(r"\w+")
 RESERVED = frozenset(
     ("int", "char", "float", "double", "short", "long", "const", "static", "inline", "void", "default")
 )
@@ -38,20 +41,11 @@ class Source:
     """Functions and constants by name, in the order in which they were first asked for."""
 
     def __init__(self) -> None:
-        self.helpers: list[str] = []
         self.constants: dict[tuple[str, bytes], str] = {}
         self.functions: dict[tuple[str, str, str], str] = {}
         self._declared: dict[str, str] = {}
         self._values: dict[str, Array] = {}
         self._taken: set[str] = set()
-
-    def helper(self, name: str) -> str:
-        """Makes a helper known, and those that it calls, and returns its name."""
-        for other in HELPERS[name].needs:
-            self.helper(other)
-        if name not in self.helpers:
-            self.helpers.append(name)
-        return name
 
     def constant(self, name: str, values: Array) -> str:
         """The name of an array of integers in flash."""
@@ -77,9 +71,15 @@ class Source:
         return self.functions[key]
 
     def declared(self) -> str:
-        """All functions, helpers first."""
-        rows = [ROWS] if any(" Rows " in text for text in self._declared.values()) else []
-        return "\n".join([*rows, *(HELPERS[name].text for name in self.helpers), *self._declared.values()])
+        """All functions, and before them the helpers that they call, one or more calls deep."""
+        own = list(self._declared.values())
+        named = set(NAME.findall("".join(own)))
+        helpers = []
+        for name, text in reversed(HELPERS.items()):
+            if name in named:
+                named.update(NAME.findall(text))
+                helpers.append(text)
+        return "\n".join([*([ROWS] if "Rows" in named else []), *reversed(helpers), *own])
 
     def tables(self) -> list[tuple[str, str]]:
         """Of each constant its declaration, and its definition."""

@@ -38,6 +38,11 @@ class Segment:
         """Bits by which sums are larger."""
         return 8 - self.bits
 
+    @property
+    def side_by_side(self) -> bool:
+        """Whether its channels follow one another without gaps."""
+        return bool((np.diff(self.channels) == 1).all())
+
     def part(self, first: int, last: int) -> "Segment":
         """Those of its channels that are from `first` on and below `last`."""
         inside = (self.channels >= first) & (self.channels < last)

@@ -46,7 +46,6 @@ def normalize(operation: Operation) -> Call:
     """d / sqrt(W) with 16 bits behind the point, d = R (x - z) - sum, W = R sum of squares - sum^2 + R^2 eps / s^2."""
     x, y, a = operation.inputs[0], operation.output, operation.node.attributes
     finish = Finish(operation, operation.constant("shift"))
-    operation.source.helper("inverse_root")
     channels, groups = x.shape[0], a["groups"]
     together = 0 in a["axes"]  # channels are measured together, those of a group
     sizes = (groups, channels // groups, *x.shape[1:]) if together else (channels, 1, *x.shape[1:])

@@ -109,10 +109,11 @@ class _Product:
         each = segments(operation.program, operation.node, order)
         shifts = np.concatenate([operation.constant("shift")[one.channels] + one.extra for one in each])
         columns = Columns(operation, len(order), each[0].codes.shape[1], run)
-        kernel = Kernel(operation, Finish(operation, shifts), columns, step)
+        apart = not all(one.side_by_side for one in each)
+        kernel = Kernel(operation, Finish(operation, shifts), columns, step, apart)
         per_group = len(operation.constant("bias")) // groups
         fields = [
-            _fields(operation, one.part(group * per_group, (group + 1) * per_group), f"{one.bits}_{group}")
+            _fields(operation, one.part(group * per_group, (group + 1) * per_group), f"{one.bits}_{group}", apart)
             for group in range(groups)
             for one in each
         ]
@@ -149,16 +150,17 @@ class _Product:
         )
 
 
-def _fields(operation: Operation, segment: Segment, label: str) -> list[str | int]:
+def _fields(operation: Operation, segment: Segment, label: str, apart: bool) -> list[str | int]:
     """Of the Rows of some channels."""
     if not len(segment.channels):
-        return ["0"] * 5 + [0]
+        return ["0"] * 5 + [0, 0]
     bias = operation.constant("bias")[segment.channels].astype(np.int64) << segment.extra
     arrays = {
         "weights": segment.packed(),
         "bias": bias.astype(np.int32),
         "multiplier": operation.constant("multiplier")[segment.channels],
         "shift": operation.constant("shift")[segment.channels] + np.uint8(segment.extra),
-        "channels": segment.channels.astype(np.uint16),
     }
-    return [*(operation.table(f"{role}_{label}", array) for role, array in arrays.items()), len(segment.channels)]
+    names = [operation.table(f"{role}_{label}", array) for role, array in arrays.items()]
+    places = operation.table(f"channels_{label}", segment.channels.astype(np.uint16)) if apart else "0"
+    return [*names, places, 0 if apart else int(segment.channels[0]), len(segment.channels)]

@@ -1,0 +1,125 @@
+"""An emulated core that runs functions of an ELF file, and counts what it executes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import unicorn
+from elftools.elf.elffile import ELFFile
+from unicorn import arm_const
+
+from search.deploy.cortex_m.cores import Core
+
+FLASH, RAM, SIZE = 0x0, 0x20000000, 4 << 20
+STACK = RAM + SIZE  # the first byte behind it
+PAINTED = 1 << 16  # bytes of the stack that are watched
+PAINT = 0xA5
+BACK = FLASH + SIZE - 16  # where a call returns to
+LONG = (0b11101, 0b11110, 0b11111)  # the highest bits of a Thumb instruction of 4 bytes
+
+
+class EmulatorError(RuntimeError):
+    """The core came to a fault."""
+
+
+@dataclass
+class Counts:
+    """What was executed, of one call."""
+
+    instructions: int = 0
+    stack: int = 0  # bytes, at most
+    by_function: dict[str, int] = field(default_factory=dict)
+
+
+class Emulator:
+    """A core, and the program of an ELF file in its memory."""
+
+    def __init__(self, elf: Path, core: Core) -> None:
+        self._uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
+        self._uc.ctl_set_cpu_model(getattr(arm_const, core.model))
+        self._uc.mem_map(FLASH, SIZE)
+        self._uc.mem_map(RAM, SIZE)
+        with elf.open("rb") as file:
+            read = ELFFile(file)
+            for segment in read.iter_segments("PT_LOAD"):
+                self._uc.mem_write(
+                    segment["p_vaddr"], segment.data()
+                )  # at its place in RAM, as start-up code copies it
+            table = read.get_section_by_name(".symtab")
+            symbols = [each for each in table.iter_symbols() if each.name]
+        self.symbols = {each.name: each["st_value"] & ~1 for each in symbols}
+        functions = sorted(
+            (each["st_value"] & ~1, each["st_size"], each.name)
+            for each in symbols
+            if each["st_info"]["type"] == "STT_FUNC"
+        )
+        self._functions = functions
+
+    def read(self, address: int, size: int) -> bytes:
+        return bytes(self._uc.mem_read(address, size))
+
+    def write(self, address: int, content: bytes) -> None:
+        self._uc.mem_write(address, content)
+
+    def at(self, function: str, told: Callable[..., None]) -> None:
+        """Calls `told` with the first three arguments whenever a function is entered."""
+        registers = (arm_const.UC_ARM_REG_R0, arm_const.UC_ARM_REG_R1, arm_const.UC_ARM_REG_R2)
+
+        def entered(uc: Any, address: int, size: int, data: Any) -> None:
+            told(*(uc.reg_read(register) for register in registers))
+
+        place = self.symbols[function]
+        self._uc.hook_add(unicorn.UC_HOOK_CODE, entered, begin=place, end=place)
+
+    def call(self, function: str, *arguments: int, counted: bool = False) -> Counts:
+        """Calls a function with up to four pointers or integers.
+
+        Args:
+            counted: whether instructions are counted, which takes longer.
+
+        Raises:
+            EmulatorError: it comes to a fault.
+        """
+        counts = Counts()
+        self._uc.mem_write(STACK - PAINTED, bytes([PAINT]) * PAINTED)
+        for number, value in enumerate(arguments):
+            self._uc.reg_write(getattr(arm_const, f"UC_ARM_REG_R{number}"), value)
+        self._uc.reg_write(arm_const.UC_ARM_REG_SP, STACK)
+        self._uc.reg_write(arm_const.UC_ARM_REG_LR, BACK | 1)
+        hook = self._uc.hook_add(unicorn.UC_HOOK_BLOCK, self._counter(counts)) if counted else None
+        try:
+            self._uc.emu_start(self.symbols[function] | 1, BACK)
+        except unicorn.UcError as error:
+            place = self._uc.reg_read(arm_const.UC_ARM_REG_PC)
+            raise EmulatorError(f"{function}: {error} at {place:#x}") from error
+        finally:
+            if hook is not None:
+                self._uc.hook_del(hook)
+        stack = self.read(STACK - PAINTED, PAINTED)
+        counts.stack = PAINTED - (len(stack) - len(stack.lstrip(bytes([PAINT]))))
+        return counts
+
+    def _counter(self, counts: Counts) -> Callable[..., None]:
+        lengths = dict[tuple[int, int], tuple[int, str]]()
+
+        def entered(uc: Any, address: int, size: int, data: Any) -> None:
+            known = lengths.get((address, size))
+            if known is None:
+                known = lengths[address, size] = _instructions(bytes(uc.mem_read(address, size))), self._name(address)
+            counts.instructions += known[0]
+            counts.by_function[known[1]] = counts.by_function.get(known[1], 0) + known[0]
+
+        return entered
+
+    def _name(self, address: int) -> str:
+        return next((n for start, size, n in self._functions if start <= address < start + max(1, size)), "")
+
+
+def _instructions(code: bytes) -> int:
+    """How many Thumb instructions there are."""
+    place = found = 0
+    while place < len(code):
+        place += 4 if code[place + 1] >> 3 in LONG else 2
+        found += 1
+    return found
