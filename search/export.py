@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from search.deploy.backends import BACKENDS, agreements, backend, drawn_inputs
+from search.deploy.backends import BACKENDS, DEFAULTS, Options, agreements, backend, drawn_inputs
 from search.deploy.numpy.backend import FILE as PROGRAM
 from search.errors import UsageError, file_errors
 from search.files.run_folders import RunFolderError
@@ -13,12 +13,13 @@ from search.integer.program import Program
 from search.monitor.failures import ending
 
 
-def export(run: Path, names: Sequence[str], folder: Path | None = None) -> None:
+def export(run: Path, names: Sequence[str], folder: Path | None = None, options: Options = DEFAULTS) -> None:
     """Writes a program for each backend into a folder of its name, and prints a line about what was compared.
 
     Args:
         run: folder of a run, or of one of its points, or its program.safetensors.
         folder: for the backends' folders; None: beside the program.
+        options: of what is written.
 
     Raises:
         UsageError: a backend is unknown, what it needs is not installed, or it computes other codes.
@@ -38,7 +39,7 @@ def export(run: Path, names: Sequence[str], folder: Path | None = None) -> None:
         place = (folder or path.parent) / name
         with file_errors(place, "cannot be made"):
             place.mkdir(parents=True, exist_ok=True)
-        file = each.write(program, place)
+        file = each.write(program, place, options)
         print(f"{file}: {file.stat().st_size / 1024:.0f} kB", flush=True)
         for found in agreements(program, each.opened(file), *inputs):
             print(f"{found.how}: {found.mismatches} of {found.elements:,} elements of {found.tensors} tensors differ")
@@ -54,9 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help=f"folder of a run, or a {PROGRAM}")
     parser.add_argument("--to", default="onnx", metavar="NAME[,NAME]", help=f"of {', '.join(BACKENDS)}; default: onnx")
     parser.add_argument("--folder", type=Path, help="for the backends' folders; default: beside the program")
+    parser.add_argument("--target", default=DEFAULTS.target, help=f"core of cortex_m; default: {DEFAULTS.target}")
     given = parser.parse_args(arguments)
     with ending():
-        export(given.run, given.to.split(","), given.folder)
+        export(given.run, given.to.split(","), given.folder, Options(given.target))
 
 
 if __name__ == "__main__":

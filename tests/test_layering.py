@@ -20,6 +20,7 @@ DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
     "PIL": "pillow",
     "google": "protobuf",
+    "elftools": "pyelftools",
     "sqlalchemy": "SQLAlchemy",
 }
 

@@ -18,10 +18,24 @@ Codes = Callable[..., Mapping[str, Array]]
 SAMPLES = 32  # that every tensor is compared on, where no data is given
 
 
+@dataclass(frozen=True)
+class Options:
+    """What can be chosen of what is written.
+
+    Attributes:
+        target: the core that it is for; see search.deploy.cortex_m.cores.
+    """
+
+    target: str = "cortex_m4"
+
+
+DEFAULTS = Options()
+
+
 class Backend(Protocol):
     """A program in the form of a backend, in a folder."""
 
-    def write(self, program: Program, folder: Path) -> Path:
+    def write(self, program: Program, folder: Path, options: Options = DEFAULTS) -> Path:
         """Writes the program into a folder, which exists, and returns the file that stands for it."""
         ...
 
@@ -57,6 +71,7 @@ class Entry:
 BACKENDS = {
     "numpy": Entry("search.deploy.numpy.backend"),
     "c": Entry("search.deploy.c.backend"),
+    "cortex_m": Entry("search.deploy.cortex_m.backend", ("unicorn", "elftools"), "mcu"),
     "onnx": Entry("search.deploy.onnx.backend", ("onnx", "onnxruntime"), "onnx"),
 }
 

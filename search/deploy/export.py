@@ -29,7 +29,7 @@ from search.training.ledger import Ledger
 from spaces.patterns import DENSE
 from spaces.space import FAKE, FLOAT, INTEGER, Space
 
-OTHERS = tuple(name for name in BACKENDS if name != "numpy")  # whose program is program.safetensors itself
+OTHERS = ("onnx", "c")  # beside NumPy, whose program is program.safetensors itself
 PLAIN_LIST = re.compile(r"(\[\n[^][{}]*\])")  # in JSON with indents; text in it has no raw line break
 
 

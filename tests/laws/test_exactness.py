@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from cost_models import COST_MODELS
 from search.budgets.feasibility import decisions_as
-from search.deploy.backends import backend
+from search.deploy.backends import MissingTool, backend
 from search.deploy.c.compilers import WARNINGS, compiler
 from search.deploy.c.manifest import Manifest
 from search.deploy.c.traced import Traced
@@ -183,6 +183,17 @@ def test_onnxruntime_agrees_in_every_element_of_every_tensor(seed, optimized):
 @pytest.mark.parametrize("seed", range(0, NETWORKS, 5))
 def test_c_agrees_in_every_element_of_every_tensor(seed, tmp_path):
     assert_c_agrees(case_of(seed), tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(0, NETWORKS, 5))
+def test_an_emulated_core_agrees_in_every_element_of_every_tensor(seed, tmp_path):
+    emulated, case = backend("cortex_m"), case_of(seed)
+    try:
+        (codes,) = emulated.opened(emulated.write(case.program, tmp_path)).values()
+    except MissingTool as error:
+        pytest.skip(str(error))
+    few = [x[::3] for x in case.arrays]
+    assert_same_codes(codes(*few), {name: each[::3] for name, each in case.codes.items()})
 
 
 def assert_c_agrees(case: Case, folder: Path, *options: str) -> None:

@@ -29,7 +29,7 @@ def test_a_program_may_be_given_and_the_folder_be_elsewhere(tmp_path: Path):
     ("words", "message"),
     [
         (["absent", "--to", "onnx"], "'absent': no run folder: it has no program.safetensors"),
-        ([".", "--to", "onnx,tflite"], "there is no backend 'tflite'. There are numpy, c, onnx"),
+        ([".", "--to", "onnx,tflite"], "there is no backend 'tflite'. There are numpy, c, cortex_m, onnx"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(words, message, tmp_path, monkeypatch):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from search.atomic import write_text
-from search.deploy.backends import Codes
+from search.deploy.backends import DEFAULTS, Codes, Options
 from search.deploy.c.compilers import compiler, version
 from search.deploy.c.manifest import Manifest
 from search.deploy.c.network import generated
@@ -15,7 +15,7 @@ FILE = "network.json"
 OPTIONS = ("-O2",)
 
 
-def write(program: Program, folder: Path) -> Path:
+def write(program: Program, folder: Path, options: Options = DEFAULTS) -> Path:
     """Writes the C of a program: network.h, network.c, weights.c, a self-test, and what builds them."""
     made = generated(program)
     manifest = Manifest.of(program, made)

@@ -1,14 +1,18 @@
 """network.json: what a program on a computer has to know of the generated one."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from search.deploy.c.layout import Stored
 from search.deploy.c.network import Generated
-from search.errors import FileError
+from search.errors import FileError, UsageError
+from search.integer.graph import Array
+from search.integer.kernels import quantize
 from search.integer.program import Program, TensorInfo
 
 
@@ -30,6 +34,34 @@ class Manifest:
     @staticmethod
     def of(program: Program, made: Generated) -> "Manifest":
         return Manifest(program.inputs, program.outputs, tuple(made.tensors), made.arena.size, made.arena.bound)
+
+    def given(self, inputs: Sequence[Array]) -> list[Array]:
+        """The codes of inputs as they lie: (n, elements) each.
+
+        Args:
+            inputs: normalised, float32 (n, *shape) each.
+
+        Raises:
+            UsageError: another number of inputs is expected.
+        """
+        if len(inputs) != len(self.inputs):
+            raise UsageError(f"{len(inputs)} inputs found; {len(self.inputs)} expected: arrays for {list(self.inputs)}")
+        by_name = {each.name: each for each in self.tensors}
+        found = []
+        for name, values in zip(self.inputs, inputs, strict=True):
+            info = by_name[name].info
+            codes = quantize(values, info.scale, info.zero_point, info.largest_code).astype(info.dtype)
+            found.append(by_name[name].lying(codes))
+        return found
+
+    def parted(self, traced: Array) -> dict[str, Array]:
+        """Name -> codes (n, *shape), of the bytes (n, all) of all tensors one behind another."""
+        found, at = {}, 0
+        for each in self.tensors:
+            lying = np.ascontiguousarray(traced[:, at : at + each.bytes]).view(each.info.dtype)
+            found[each.name] = each.seen(lying)
+            at += each.bytes
+        return found
 
     def to_json(self) -> str:
         found: dict[str, Any] = {"inputs": self.inputs, "outputs": self.outputs}

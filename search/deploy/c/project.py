@@ -141,15 +141,15 @@ def project(program: Program, manifest: Manifest) -> dict[str, str]:
     """Name -> text."""
     by_name = {each.name: each for each in manifest.tensors}
     ins, outs = ([by_name[name] for name in names] for names in (manifest.inputs, manifest.outputs))
-    buffers = [*_buffers("in", ins), *_buffers("out", outs)]
-    names = [*_names("in", ins), *_names("out", outs)]
-    trace = {"buffers": _lines(buffers, 4), "reads": _lines(_reads(ins), 8), "arguments": ", ".join(names)}
+    own = [*buffers("in", ins), *buffers("out", outs)]
+    arguments = ", ".join([*names("in", ins), *names("out", outs)])
+    trace = {"buffers": _lines(own, 4), "reads": _lines(_reads(ins), 8), "arguments": arguments}
     read = {
         "reads": ", and `network_read` those of the input from a raw example" if len(ins) == 1 else "",
         "arena": manifest.arena_bytes,
         "constants": program.flash_bytes(),
-        "buffers": "\n".join(buffers),
-        "arguments": ", ".join(names),
+        "buffers": "\n".join(own),
+        "arguments": arguments,
     }
     return {
         "trace.c": TRACE % trace,
@@ -178,18 +178,18 @@ def digests(manifest: Manifest, tensors: dict[str, Array]) -> list[int]:
 def _selftest(program: Program, manifest: Manifest, ins: list[Stored], outs: list[Stored]) -> str:
     codes = Executor(program)(*drawn_inputs(program, VECTORS), intermediate=True)
     expected = digests(manifest, codes)
-    names = _names("in", ins)
+    own = names("in", ins)
     tables = [
         f"static const {each.ctype} {name}[VECTORS][{prod(each.shape)}] = {{\n{_vectors(each, codes)}\n}};"
-        for name, each in zip(names, ins, strict=True)
+        for name, each in zip(own, ins, strict=True)
     ]
     return SELFTEST % {
         "tensors": len(expected),
         "vectors": VECTORS,
         "inputs": "\n\n".join(tables),
         "expected": _wrapped([f"0x{crc:08x}" for crc in expected]),
-        "buffers": _lines(_buffers("out", outs), 4),
-        "arguments": ", ".join([*(f"{name}[vector]" for name in names), *_names("out", outs)]),
+        "buffers": _lines(buffers("out", outs), 4),
+        "arguments": ", ".join([*(f"{name}[vector]" for name in own), *names("out", outs)]),
         "digest": crc32(np.array(expected, "<u4").tobytes()),
     }
 
@@ -203,18 +203,20 @@ def _wrapped(numbers: Sequence[str], by: int = 4) -> str:
     return indent(fill(", ".join(numbers), 110 - by), " " * by)
 
 
-def _names(what: str, tensors: Sequence[Stored]) -> list[str]:
+def names(what: str, tensors: Sequence[object]) -> list[str]:
+    """What inputs ("in") or outputs ("out") are called: numbered, where there are several."""
     return [what] if len(tensors) == 1 else [f"{what}{place}" for place in range(len(tensors))]
 
 
-def _buffers(what: str, tensors: Sequence[Stored]) -> list[str]:
-    each = zip(_names(what, tensors), tensors, strict=True)
+def buffers(what: str, tensors: Sequence[Stored]) -> list[str]:
+    """Declarations of memory for them."""
+    each = zip(names(what, tensors), tensors, strict=True)
     return [f"static {tensor.ctype} {name}[NETWORK_{name.upper()}_SIZE];" for name, tensor in each]
 
 
 def _reads(tensors: Sequence[Stored]) -> list[str]:
     lines = []
-    for name, tensor in zip(_names("in", tensors), tensors, strict=True):
+    for name, tensor in zip(names("in", tensors), tensors, strict=True):
         size = prod(tensor.shape)
         lines += [f"if (fread({name}, sizeof *{name}, {size}, stdin) != {size})", "    return 0;"]
     return lines

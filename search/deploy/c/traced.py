@@ -13,7 +13,6 @@ from search.deploy.c.compilers import compiled
 from search.deploy.c.manifest import Manifest
 from search.errors import UsageError
 from search.integer.graph import Array
-from search.integer.kernels import quantize
 
 SOURCES = ("network.c", "weights.c", "trace.c")
 
@@ -40,27 +39,9 @@ class Traced:
         Raises:
             UsageError: another number of inputs is expected, or the program failed.
         """
-        manifest = self._manifest
-        if len(inputs) != len(manifest.inputs):
-            raise UsageError(f"{len(inputs)} inputs found; {len(manifest.inputs)} expected: {list(manifest.inputs)}")
-        by_name = {each.name: each for each in manifest.tensors}
-        parts = []
-        for name, values in zip(manifest.inputs, inputs, strict=True):
-            tensor, info = by_name[name], by_name[name].info
-            codes = quantize(values, info.scale, info.zero_point, info.largest_code).astype(info.dtype)
-            parts.append(tensor.lying(codes).view(np.uint8))
-        given = np.concatenate(parts, axis=1).tobytes()
+        given = np.concatenate([each.view(np.uint8) for each in self._manifest.given(inputs)], axis=1).tobytes()
         done = subprocess.run([self._program], input=given, capture_output=True)
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip()[:2000]
             raise UsageError(f"c: the compiled network ended with {done.returncode}: {said}. A defect: report it.")
-        return _parted(manifest, np.frombuffer(done.stdout, np.uint8).reshape(len(inputs[0]), -1))
-
-
-def _parted(manifest: Manifest, traced: Array) -> dict[str, Array]:
-    found, at = {}, 0
-    for each in manifest.tensors:
-        lying = np.ascontiguousarray(traced[:, at : at + each.bytes]).view(each.info.dtype)
-        found[each.name] = each.seen(lying)
-        at += each.bytes
-    return found
+        return self._manifest.parted(np.frombuffer(done.stdout, np.uint8).reshape(len(inputs[0]), -1))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from search.deploy.backends import MissingTool
+from search.errors import UsageError
 
 GCC = "arm-none-eabi-gcc"
 
@@ -39,6 +40,13 @@ CORES = {
 }
 
 
+def core_of(target: str) -> Core:
+    """The core of that name. Raises UsageError where there is none."""
+    if target not in CORES:
+        raise UsageError(f"cortex_m: there is no core '{target}'. There are {', '.join(CORES)}.")
+    return CORES[target]
+
+
 def toolchain(core: Core) -> list[str]:
     """The command of a compiler for the core: GCC, or the one of the package ziglang.
 
@@ -46,7 +54,7 @@ def toolchain(core: Core) -> list[str]:
         MissingTool: there is none.
     """
     if shutil.which(GCC):
-        return [GCC, *core.options, "--specs=nano.specs", "--specs=nosys.specs"]
+        return [GCC, *core.options, "-nostartfiles", "--specs=nano.specs", "--specs=nosys.specs"]
     if find_spec("ziglang") is not None:
         cpu = core.cpu.replace("-", "_")
         return [

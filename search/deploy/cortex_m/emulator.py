@@ -15,6 +15,7 @@ FLASH, RAM, SIZE = 0x0, 0x20000000, 4 << 20
 STACK = RAM + SIZE  # the first byte behind it
 PAINTED = 1 << 16  # bytes of the stack that are watched
 PAINT = 0xA5
+IN_REGISTERS = 4  # arguments; the others lie on the stack
 BACK = FLASH + SIZE - 16  # where a call returns to
 LONG = (0b11101, 0b11110, 0b11111)  # the highest bits of a Thumb instruction of 4 bytes
 
@@ -73,7 +74,7 @@ class Emulator:
         self._uc.hook_add(unicorn.UC_HOOK_CODE, entered, begin=place, end=place)
 
     def call(self, function: str, *arguments: int, counted: bool = False) -> Counts:
-        """Calls a function with up to four pointers or integers.
+        """Calls a function with pointers or integers.
 
         Args:
             counted: whether instructions are counted, which takes longer.
@@ -83,9 +84,12 @@ class Emulator:
         """
         counts = Counts()
         self._uc.mem_write(STACK - PAINTED, bytes([PAINT]) * PAINTED)
-        for number, value in enumerate(arguments):
+        for number, value in enumerate(arguments[:IN_REGISTERS]):
             self._uc.reg_write(getattr(arm_const, f"UC_ARM_REG_R{number}"), value)
-        self._uc.reg_write(arm_const.UC_ARM_REG_SP, STACK)
+        others = b"".join(value.to_bytes(4, "little") for value in arguments[IN_REGISTERS:])
+        top = STACK - -(-len(others) // 8) * 8
+        self._uc.mem_write(top, others)
+        self._uc.reg_write(arm_const.UC_ARM_REG_SP, top)
         self._uc.reg_write(arm_const.UC_ARM_REG_LR, BACK | 1)
         hook = self._uc.hook_add(unicorn.UC_HOOK_BLOCK, self._counter(counts)) if counted else None
         try:
@@ -97,7 +101,7 @@ class Emulator:
             if hook is not None:
                 self._uc.hook_del(hook)
         stack = self.read(STACK - PAINTED, PAINTED)
-        counts.stack = PAINTED - (len(stack) - len(stack.lstrip(bytes([PAINT]))))
+        counts.stack = len(stack.lstrip(bytes([PAINT])))
         return counts
 
     def _counter(self, counts: Counts) -> Callable[..., None]:

@@ -3,14 +3,14 @@
 from functools import partial
 from pathlib import Path
 
-from search.deploy.backends import Codes
+from search.deploy.backends import DEFAULTS, Codes, Options
 from search.integer.executor import Executor
 from search.integer.program import Program
 
 FILE = "program.safetensors"
 
 
-def write(program: Program, folder: Path) -> Path:
+def write(program: Program, folder: Path, options: Options = DEFAULTS) -> Path:
     """Writes program.safetensors."""
     program.save(folder / FILE)
     return folder / FILE

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import onnxruntime
 
-from search.deploy.backends import Codes
+from search.deploy.backends import DEFAULTS, Codes, Options
 from search.deploy.onnx import model
 from search.integer.program import Program
 
 FILE = "network.onnx"
 
 
-def write(program: Program, folder: Path) -> Path:
+def write(program: Program, folder: Path, options: Options = DEFAULTS) -> Path:
     """Writes network.onnx."""
     model.write(program, folder / FILE)
     return folder / FILE

@@ -17,7 +17,7 @@ from tests.search.integer.programs import attention_network, residual_network
 def test_a_backend_computes_every_tensor_from_its_own_file(name: str, network, tmp_path: Path):
     program = network()
     file = backend(name).write(program, tmp_path)
-    assert file.parent == tmp_path and file.stat().st_size > 100
+    assert file.parent == tmp_path and file.stat().st_size > 10
     inputs = drawn_inputs(program)
     found = agreements(program, backend(name).opened(file), *inputs)
     assert found and all(each.mismatches == 0 and each.first is None for each in found)
@@ -46,7 +46,7 @@ def test_drawn_inputs_take_every_code_in_turn():
 
 
 def test_an_unknown_backend_is_named():
-    with pytest.raises(UsageError, match=r"there is no backend 'tflite'. There are numpy, c, onnx"):
+    with pytest.raises(UsageError, match=r"there is no backend 'tflite'. There are numpy, c, cortex_m, onnx"):
         backend("tflite")
 
 
