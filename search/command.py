@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from search import application, compare, export
+from search import application, certify, compare, evaluate, export
 from search.config.refusals import near
-from search.files.results import versions
+from search.files.versions import versions
 from search.monitor.started import CONSOLE
 from search.report import __main__ as report
 
@@ -23,8 +23,10 @@ class Command:
 
 
 COMMANDS = {
+    "certify": Command("RUN [--log FILE]", "the same inputs through training and every backend", certify.main),
     "report": Command("RUN [RUN ...]", "one HTML file about one run or several", report.main),
     "compare": Command("RUN [RUN ...]", "runs side by side in the terminal", compare.main),
+    "evaluate": Command("RUN --backend NAME", "what the network of a run scores on a backend", evaluate.main),
     "export": Command("RUN --to NAME", "the network of a run for a backend, such as ONNX", export.main),
 }
 SEARCHES = {

@@ -10,7 +10,7 @@ from search.deploy.numpy.backend import FILE as PROGRAM
 from search.errors import UsageError, file_errors
 from search.files.run_folders import RunFolderError
 from search.integer.program import Program
-from search.monitor.failures import ending
+from search.monitor.failures import ending, pipe_may_close
 
 
 def export(run: Path, names: Sequence[str], folder: Path | None = None, options: Options = DEFAULTS) -> None:
@@ -26,12 +26,7 @@ def export(run: Path, names: Sequence[str], folder: Path | None = None, options:
         RunFolderError: there is no program.
         ProgramError, FileError: it cannot be read.
     """
-    path = run if run.is_file() else run / PROGRAM
-    if not path.is_file():
-        raise RunFolderError(
-            f"'{run}': no run folder: it has no {PROGRAM}. Name runs/NAME/TIME of a run that has ended, or one of the "
-            "folders in its points."
-        )
+    path = program_file(run)
     backends = {name: backend(name) for name in names}
     program = Program.load(path)
     inputs = drawn_inputs(program)
@@ -47,6 +42,17 @@ def export(run: Path, names: Sequence[str], folder: Path | None = None, options:
                 raise UsageError(f"{found.how}: {found.first}. A defect of picojoule or of the backend: report it.")
 
 
+def program_file(run: Path) -> Path:
+    """The program of a run, or of one of its points. Raises RunFolderError where there is none."""
+    path = run if run.is_file() else run / PROGRAM
+    if not path.is_file():
+        raise RunFolderError(
+            f"'{run}': no run folder: it has no {PROGRAM}. Name runs/NAME/TIME of a run that has ended, or one of the "
+            "folders in its points."
+        )
+    return path
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Args: arguments: None takes those of the process."""
     parser = argparse.ArgumentParser(
@@ -57,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, help="for the backends' folders; default: beside the program")
     parser.add_argument("--target", default=DEFAULTS.target, help=f"core of cortex_m; default: {DEFAULTS.target}")
     given = parser.parse_args(arguments)
-    with ending():
+    with ending(), pipe_may_close():
         export(given.run, given.to.split(","), given.folder, Options(given.target))
 
 

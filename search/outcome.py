@@ -7,7 +7,8 @@ from typing import Any
 
 from search.deploy.export import Exporter, front_summary, refuse_mismatches, write_summary
 from search.experiment import Experiment
-from search.files.results import Result, versions
+from search.files.results import Result
+from search.files.versions import versions
 from search.health.of_run import Watched
 from search.health.warnings import warnings_of
 from search.monitor.history import HISTORY_FILE, read_history

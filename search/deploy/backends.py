@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import median
+from time import perf_counter
 from typing import Protocol
 
 import numpy as np
@@ -14,7 +16,7 @@ from search.integer.executor import Executor
 from search.integer.graph import Array
 from search.integer.program import Program
 
-Codes = Callable[..., Mapping[str, Array]]
+MOST_RUNS, SECONDS = 1000, 0.5  # of which a pace is the median, at most
 SAMPLES = 32  # that every tensor is compared on, where no data is given
 
 
@@ -32,6 +34,18 @@ class Options:
 DEFAULTS = Options()
 
 
+class Runner(Protocol):
+    """One way to run what a backend wrote. Inputs are normalised, float32 (n, *shape) each."""
+
+    def codes(self, *inputs: Array) -> Mapping[str, Array]:
+        """The codes of every tensor, (n, *shape)."""
+        ...
+
+    def pace(self, *inputs: Array) -> str:
+        """What one sample takes by itself, in words: "0.31 ms", or "1,200,000 instructions"."""
+        ...
+
+
 class Backend(Protocol):
     """A program in the form of a backend, in a folder."""
 
@@ -39,10 +53,8 @@ class Backend(Protocol):
         """Writes the program into a folder, which exists, and returns the file that stands for it."""
         ...
 
-    def opened(self, file: Path) -> Mapping[str, Codes]:
-        """What runs the file: for each way to run it, in words, a function.
-
-        It computes the codes of every tensor, (n, *shape), from normalised inputs, float32 (n, *shape) each.
+    def opened(self, file: Path) -> Mapping[str, Runner]:
+        """What runs the file, for each way to run it, in words.
 
         Raises:
             MissingTool: what runs it is not installed.
@@ -110,10 +122,10 @@ class Agreement:
     first: str | None
 
 
-def agreements(program: Program, ways: Mapping[str, Codes], *inputs: Array) -> list[Agreement]:
+def agreements(program: Program, ways: Mapping[str, Runner], *inputs: Array) -> list[Agreement]:
     """Compares what a backend computes with the executor, in every element of every tensor."""
     expected = Executor(program)(*inputs, intermediate=True)
-    return [_agreement(how, codes(*inputs), expected) for how, codes in ways.items()]
+    return [agreement(how, way.codes(*inputs), expected) for how, way in ways.items()]
 
 
 def different(found: Array, expected: Array) -> Array:
@@ -121,7 +133,8 @@ def different(found: Array, expected: Array) -> Array:
     return np.not_equal(found, expected) if found.shape == expected.shape else np.ones(expected.shape, bool)
 
 
-def _agreement(how: str, found: Mapping[str, Array], expected: Mapping[str, Array]) -> Agreement:
+def agreement(how: str, found: Mapping[str, Array], expected: Mapping[str, Array]) -> Agreement:
+    """Compares the codes of all tensors with those that are expected."""
     wrong, first = 0, None
     for name, codes in expected.items():
         differs = different(found[name], codes)
@@ -141,3 +154,14 @@ def drawn_inputs(program: Program, samples: int = SAMPLES) -> list[Array]:
     infos = [program.tensors[name] for name in program.inputs]
     codes = [rng.integers(0, 1 + info.largest_code, (samples, *info.shape)) for info in infos]
     return [np.float32(i.scale) * (c - i.zero_point).astype(np.float32) for i, c in zip(infos, codes, strict=True)]
+
+
+def milliseconds(run: Callable[[], object]) -> str:
+    """The median time of a call, in words."""
+    run()  # which may prepare something
+    began, each = perf_counter(), list[float]()
+    while len(each) < MOST_RUNS and (not each or perf_counter() - began < SECONDS):
+        before = perf_counter()
+        run()
+        each.append(perf_counter() - before)
+    return f"{1e3 * median(each):.3g} ms"

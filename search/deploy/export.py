@@ -13,7 +13,7 @@ from search.budgets.layer_costs import rows
 from search.budgets.pareto import front_knee, front_volume
 from search.data.batches import Batches
 from search.data.data import Data
-from search.deploy.backends import BACKENDS, Codes, MissingTool, backend
+from search.deploy.backends import BACKENDS, MissingTool, Runner, backend
 from search.deploy.counted import Counted
 from search.deploy.lower import lower
 from search.deploy.verify import scores_of_program, verify
@@ -81,7 +81,7 @@ class Exporter:
         names = ("program.safetensors", "model.safetensors", *(str(file.relative_to(folder)) for file in files))
         return found | {"files": {name: (folder / name).stat().st_size for name in names}}
 
-    def _written(self, folder: Path, program: Program) -> tuple[list[Path], dict[str, Mapping[str, Codes]]]:
+    def _written(self, folder: Path, program: Program) -> tuple[list[Path], dict[str, Mapping[str, Runner]]]:
         """The files of the other backends, each in a folder of its name, and what runs them.
 
         Those whose tools are not installed are noted.
@@ -102,7 +102,7 @@ class Exporter:
         return files, ways
 
     def _summary_of(
-        self, point: Point, best: Result, network: Space, program: Program, ways: Mapping[str, Mapping[str, Codes]]
+        self, point: Point, best: Result, network: Space, program: Program, ways: Mapping[str, Mapping[str, Runner]]
     ) -> dict[str, Any]:
         costs: dict[str, dict[str, Any]] = {
             name: {"seed_network": _number(self.seed_costs[name]), "found": _number(best.costs[name]), "unit": m.unit}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from search.deploy.backends import Codes, different
+from search.deploy.backends import Runner, different
 from search.integer.executor import Executor
 from search.integer.graph import Array
 from search.integer.program import Program
@@ -35,7 +35,7 @@ def verify(
     space: Space,
     program: Program,
     batches: Examples,
-    backends: Mapping[str, Mapping[str, Codes]] | None = None,
+    backends: Mapping[str, Mapping[str, Runner]] | None = None,
     limit: int = 256,
 ) -> Verification:
     """Compares every tensor on the first `limit` images. The program preprocesses raw ones by itself.
@@ -44,7 +44,7 @@ def verify(
         backends: name -> what runs what it wrote, of the backends to compare beside the executor.
     """
     executor, backends = Executor(program), backends or {}
-    ways = {(name, how): run for name, each in backends.items() for how, run in each.items()}
+    ways = {(name, how): way for name, each in backends.items() for how, way in each.items()}
     others = dict.fromkeys(ways, 0)
     wrong, tensors, elements, first, seen = 0, 0, 0, None, 0
     for (images, _), (raw, _) in zip(batches.epoch(0), batches.raw().epoch(0), strict=True):
@@ -52,8 +52,8 @@ def verify(
         expected = {name: codes.cpu().numpy() for name, codes in space.codes(images).items()}
         found = executor(read(program, raw), intermediate=True)
         tensors = len(expected)
-        for (name, how), run in ways.items():
-            others[name, how] += _differing(run(images.cpu().numpy()), expected)
+        for (name, how), way in ways.items():
+            others[name, how] += _differing(way.codes(images.cpu().numpy()), expected)
         for name, codes in expected.items():
             differ = int(different(found[name], codes).sum())
             wrong, elements = wrong + differ, elements + codes.size

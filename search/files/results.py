@@ -3,12 +3,12 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from search.atomic import write_text
 from search.errors import UsageError
 from search.files.documents import check_format, json_object, read_lines
+from search.files.versions import versions
 from search.kinds import FINITE, OBJECT, TEXT, TRUTH, WHOLE, by_name, unlike
 from spaces.architecture import Architecture
 
@@ -29,7 +29,6 @@ KINDS = {
 }
 OPTIONAL = ("point", "metric", "versions")
 FIRST_METRIC = "accuracy"  # of lines that name none: classification was the only task when they were written
-PACKAGES = ("picojoule", "torch", "numpy", "scipy", "safetensors", "hydra-core")
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Result:
     seconds: float
     point: str = ""
     metric: str = FIRST_METRIC
-    versions: Mapping[str, str] = field(default_factory=lambda: versions())
+    versions: Mapping[str, str] = field(default_factory=versions)
 
     @property
     def selected(self) -> float:
@@ -93,16 +92,6 @@ class Result:
 
 def _selected(metric: str) -> str:
     return f"{metric}/val"
-
-
-def versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "source tree"
-    return found
 
 
 def write_results(path: Path, results: list[Result]) -> None:

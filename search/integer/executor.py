@@ -76,7 +76,7 @@ class Executor:
         list(run(lambda chunk: self._run(_part(given, chunk), _part(results, chunk)), chunks))
         if intermediate:
             return results
-        values = tuple(_decoded(results[name], tensors[name]) for name in outputs)
+        values = tuple(decoded(results[name], tensors[name]) for name in outputs)
         return values[0] if len(values) == 1 else values
 
     def predict(self, raw: Array) -> Array:
@@ -191,7 +191,7 @@ def _part(arrays: dict[str, Array], chunk: slice) -> dict[str, Array]:
     return {name: array[chunk] for name, array in arrays.items()}
 
 
-def _decoded(codes: Array, info: TensorInfo) -> Array:
+def decoded(codes: Array, info: TensorInfo) -> Array:
     """Real values in float32."""
     return np.float32(info.scale) * (codes.astype(np.float32) - np.float32(info.zero_point))
 

@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from search import distributed
 from search.errors import PicojouleError
-from search.files.results import versions
 from search.files.urls import without_password
+from search.files.versions import versions
 from search.monitor.started import started_as
 
 
@@ -68,7 +67,7 @@ def stops_in_one_line(advice: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt as stop:
         number, by = (signal.SIGTERM, "SIGTERM") if stop.args == (signal.SIGTERM,) else (signal.SIGINT, "Ctrl-C")
-        if distributed.rank() == 0:
+        if _rank() == 0:
             print(f"picojoule: stopped by {by}. {advice}".rstrip(), file=sys.stderr)
         sys.exit(128 + number)
     finally:
@@ -94,3 +93,12 @@ def _request() -> str:
         "this error is not one that picojoule knows, so it may be a defect of picojoule. Please report it with the "
         f"traceback above, this command and these versions:\n  {command}\n  {installed}"
     )
+
+
+def _rank() -> int:
+    """Of this process; 0 where torch, without which there is one process, is not in use."""
+    if "torch" not in sys.modules:
+        return 0
+    from search import distributed
+
+    return distributed.rank()

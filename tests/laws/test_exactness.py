@@ -189,11 +189,11 @@ def test_c_agrees_in_every_element_of_every_tensor(seed, tmp_path):
 def test_an_emulated_core_agrees_in_every_element_of_every_tensor(seed, tmp_path):
     emulated, case = backend("cortex_m"), case_of(seed)
     try:
-        (codes,) = emulated.opened(emulated.write(case.program, tmp_path)).values()
+        (way,) = emulated.opened(emulated.write(case.program, tmp_path)).values()
     except MissingTool as error:
         pytest.skip(str(error))
     few = [x[::3] for x in case.arrays]
-    assert_same_codes(codes(*few), {name: each[::3] for name, each in case.codes.items()})
+    assert_same_codes(way.codes(*few), {name: each[::3] for name, each in case.codes.items()})
 
 
 def assert_c_agrees(case: Case, folder: Path, *options: str) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from search.atomic import write_text
-from search.deploy.backends import DEFAULTS, Codes, Options
+from search.deploy.backends import DEFAULTS, Options, Runner
 from search.deploy.c.compilers import compiler, version
 from search.deploy.c.manifest import Manifest
 from search.deploy.c.network import generated
@@ -25,8 +25,8 @@ def write(program: Program, folder: Path, options: Options = DEFAULTS) -> Path:
     return folder / FILE
 
 
-def opened(file: Path) -> dict[str, Codes]:
+def opened(file: Path) -> dict[str, Runner]:
     """The program that a compiler of this computer makes. See `search.deploy.backends.Backend`."""
     command = compiler()
     traced = Traced(file.parent, Manifest.read(file), command, OPTIONS)
-    return {f"C, {version(command)} {' '.join(OPTIONS)}": traced.codes}
+    return {f"C, {version(command)} {' '.join(OPTIONS)}": traced}

@@ -14,12 +14,18 @@ from search.integer.executor import Executor
 from search.integer.graph import Array
 from search.integer.program import Program
 
+TITLE = "picojoule self-test"
 VECTORS = 2  # inputs of the self-test
 TRACE = """\
-/* Reads the codes of inputs, sample by sample, and writes those of every tensor. For comparisons on a computer. */
+/* Reads the codes of inputs, sample by sample, and writes those of every tensor. For comparisons on a computer. With a
+   number N, and built without NETWORK_TRACE, it runs the first sample N times, and writes the seconds of one. */
 #include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
 
 #include "network.h"
+
+void network_trace(int tensor, const void *codes, size_t bytes);
 
 void network_trace(int tensor, const void *codes, size_t bytes)
 {
@@ -28,11 +34,19 @@ void network_trace(int tensor, const void *codes, size_t bytes)
         perror("trace");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 %(buffers)s
     for (;;) {
 %(reads)s
+        if (argc > 1) {
+            const long runs = atol(argv[1]);
+            const clock_t began = clock();
+            for (long run = 0; run < runs; ++run)
+                network_run(%(arguments)s);
+            printf("%%.9f\\n", (double)(clock() - began) / CLOCKS_PER_SEC / (double)runs);
+            return 0;
+        }
         network_run(%(arguments)s);
     }
 }
@@ -73,7 +87,7 @@ int main(void)
 %(buffers)s
     for (int vector = 0; vector < VECTORS; ++vector)
         network_run(%(arguments)s);
-    printf("picojoule self-test %(digest)08x\\n");
+    printf("%(title)s\\n");
     for (int tensor = 0; tensor < TENSORS; ++tensor) {
         printf("%%d %%08lx %%s\\n", tensor, (unsigned long)found[tensor],
                found[tensor] == expected[tensor] ? "ok" : "DIFFERS");
@@ -175,6 +189,11 @@ def digests(manifest: Manifest, tensors: dict[str, Array]) -> list[int]:
     return found
 
 
+def whole_digest(each: Sequence[int]) -> str:
+    """The CRC-32 of those of all tensors, which names a program."""
+    return f"{crc32(np.array(each, '<u4').tobytes()):08x}"
+
+
 def _selftest(program: Program, manifest: Manifest, ins: list[Stored], outs: list[Stored]) -> str:
     codes = Executor(program)(*drawn_inputs(program, VECTORS), intermediate=True)
     expected = digests(manifest, codes)
@@ -190,7 +209,7 @@ def _selftest(program: Program, manifest: Manifest, ins: list[Stored], outs: lis
         "expected": _wrapped([f"0x{crc:08x}" for crc in expected]),
         "buffers": _lines(buffers("out", outs), 4),
         "arguments": ", ".join([*(f"{name}[vector]" for name in own), *names("out", outs)]),
-        "digest": crc32(np.array(expected, "<u4").tobytes()),
+        "title": f"{TITLE} {whole_digest(expected)}",
     }
 
 

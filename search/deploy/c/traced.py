@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import weakref
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -17,6 +18,9 @@ from search.integer.graph import Array
 SOURCES = ("network.c", "weights.c", "trace.c")
 
 
+RUNS, SECONDS = (3, 10_000), 0.2  # of one sample, whose time is the mean
+
+
 class Traced:
     """Runs the C in a folder, compiled for this computer."""
 
@@ -27,11 +31,11 @@ class Traced:
             UsageError: it fails.
         """
         self._manifest = manifest
-        own = mkdtemp(prefix="picojoule-")
-        weakref.finalize(self, shutil.rmtree, own, ignore_errors=True)
-        self._program = Path(own) / "trace"
-        sources = [folder / name for name in SOURCES]
-        compiled(command, sources, self._program, ["-DNETWORK_TRACE", *options])
+        self._own = Path(mkdtemp(prefix="picojoule-"))
+        weakref.finalize(self, shutil.rmtree, self._own, ignore_errors=True)
+        self._compile = partial(compiled, command, [folder / name for name in SOURCES])
+        self._options, self._program = options, self._own / "trace"
+        self._compile(self._program, ["-DNETWORK_TRACE", *options])
 
     def codes(self, *inputs: Array) -> dict[str, Array]:
         """The codes (n, *shape) of every tensor, of normalised inputs, float32 (n, *shape) each.
@@ -39,9 +43,26 @@ class Traced:
         Raises:
             UsageError: another number of inputs is expected, or the program failed.
         """
+        traced = self._run([self._program], inputs)
+        return self._manifest.parted(np.frombuffer(traced, np.uint8).reshape(len(inputs[0]), -1))
+
+    def pace(self, *inputs: Array) -> str:
+        """What one sample takes by itself, in words."""
+        return f"{1e3 * self.seconds(*inputs):.3g} ms"
+
+    def seconds(self, *inputs: Array) -> float:
+        """Of the first sample."""
+        program, one = self._own / "timed", [x[:1] for x in inputs]
+        if not program.exists():
+            self._compile(program, self._options)
+        least, most = RUNS
+        first = float(self._run([program, str(least)], one))
+        return float(self._run([program, str(max(least, min(most, int(SECONDS / max(first, 1e-9)))))], one))
+
+    def _run(self, command: Sequence[str | Path], inputs: Sequence[Array]) -> bytes:
         given = np.concatenate([each.view(np.uint8) for each in self._manifest.given(inputs)], axis=1).tobytes()
-        done = subprocess.run([self._program], input=given, capture_output=True)
+        done = subprocess.run(command, input=given, capture_output=True)
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip()[:2000]
             raise UsageError(f"c: the compiled network ended with {done.returncode}: {said}. A defect: report it.")
-        return self._manifest.parted(np.frombuffer(done.stdout, np.uint8).reshape(len(inputs[0]), -1))
+        return done.stdout

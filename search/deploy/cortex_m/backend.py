@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from search.atomic import write_text
-from search.deploy.backends import DEFAULTS, Codes, Options
+from search.deploy.backends import DEFAULTS, Options, Runner
 from search.deploy.c import backend as c
 from search.deploy.c.compilers import version
 from search.deploy.c.manifest import Manifest
@@ -31,7 +31,7 @@ def write(program: Program, folder: Path, options: Options = DEFAULTS) -> Path:
     return folder / FILE
 
 
-def opened(file: Path) -> dict[str, Codes]:
+def opened(file: Path) -> dict[str, Runner]:
     """The emulated core. See `search.deploy.backends.Backend`."""
     try:
         core = CORES[json.loads(file.read_text())["target"]]
@@ -39,4 +39,4 @@ def opened(file: Path) -> dict[str, Codes]:
         raise FileError(None, f"{file}: names no core ({error!r}). Export the run again.") from error
     command = toolchain(core)
     traced = Traced(file.parent, Manifest.read(file.with_name(c.FILE)), core, command)
-    return {f"{core.cpu}, emulated, {version(command)}": traced.codes}
+    return {f"{core.cpu}, emulated, {version(command)}": traced}

@@ -92,6 +92,7 @@ class Emulator:
         self._uc.reg_write(arm_const.UC_ARM_REG_SP, top)
         self._uc.reg_write(arm_const.UC_ARM_REG_LR, BACK | 1)
         hook = self._uc.hook_add(unicorn.UC_HOOK_BLOCK, self._counter(counts)) if counted else None
+        self._uc.ctl_flush_tb()  # hooks are part of translated code
         try:
             self._uc.emu_start(self.symbols[function] | 1, BACK)
         except unicorn.UcError as error:

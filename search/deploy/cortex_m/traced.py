@@ -45,6 +45,10 @@ class Traced:
         traced = [self._run([codes[sample] for codes in given]) for sample in range(len(inputs[0]))]
         return self._manifest.parted(np.frombuffer(b"".join(traced), np.uint8).reshape(len(traced), -1))
 
+    def pace(self, *inputs: Array) -> str:
+        """Executed instructions of the first sample, in words."""
+        return f"{self.counted(*inputs).instructions:,} instructions"
+
     def counted(self, *inputs: Array) -> Counts:
         """What is executed of the first sample."""
         self._put([codes[0] for codes in self._manifest.given(inputs)])

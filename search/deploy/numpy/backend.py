@@ -1,10 +1,10 @@
 """The backend of NumPy: program.safetensors, and the executor."""
 
-from functools import partial
 from pathlib import Path
 
-from search.deploy.backends import DEFAULTS, Codes, Options
+from search.deploy.backends import DEFAULTS, Options, Runner, milliseconds
 from search.integer.executor import Executor
+from search.integer.graph import Array
 from search.integer.program import Program
 
 FILE = "program.safetensors"
@@ -16,6 +16,17 @@ def write(program: Program, folder: Path, options: Options = DEFAULTS) -> Path:
     return folder / FILE
 
 
-def opened(file: Path) -> dict[str, Codes]:
+class _Run:
+    def __init__(self, program: Program) -> None:
+        self._executor = Executor(program)
+
+    def codes(self, *inputs: Array) -> dict[str, Array]:
+        return self._executor(*inputs, intermediate=True)
+
+    def pace(self, *inputs: Array) -> str:
+        return milliseconds(lambda: self._executor(*(x[:1] for x in inputs)))
+
+
+def opened(file: Path) -> dict[str, Runner]:
     """The executor. See `search.deploy.backends.Backend`."""
-    return {"NumPy": partial(Executor(Program.load(file)), intermediate=True)}
+    return {"NumPy": _Run(Program.load(file))}

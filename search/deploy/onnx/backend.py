@@ -4,7 +4,7 @@ from pathlib import Path
 
 import onnxruntime
 
-from search.deploy.backends import DEFAULTS, Codes, Options
+from search.deploy.backends import DEFAULTS, Options, Runner
 from search.deploy.onnx import model
 from search.integer.program import Program
 
@@ -17,10 +17,10 @@ def write(program: Program, folder: Path, options: Options = DEFAULTS) -> Path:
     return folder / FILE
 
 
-def opened(file: Path) -> dict[str, Codes]:
+def opened(file: Path) -> dict[str, Runner]:
     """onnxruntime, with its changes of the graph and without. See `search.deploy.backends.Backend`."""
     name, loaded = f"onnxruntime {onnxruntime.__version__}", model.load(file)
     return {
-        f"{name}{how}": model.OnnxNetwork(loaded, optimized=optimized).codes
+        f"{name}{how}": model.OnnxNetwork(loaded, optimized=optimized)
         for optimized, how in ((True, ", optimised"), (False, ", as written"))
     }

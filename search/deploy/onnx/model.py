@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 from onnx import helper
 
 from search.atomic import write_bytes
+from search.deploy.backends import milliseconds
 from search.deploy.onnx.builder import FLOAT, INT32, Builder
 from search.deploy.onnx.writers import WRITERS
 from search.errors import FileError, UsageError
@@ -133,6 +134,11 @@ class OnnxNetwork:
         """The codes of every tensor, as int32 (n, *shape). It raises what a call does."""
         found = self._run(self._of_all, self._codes, inputs)
         return {name.removesuffix(CODES.format("")): codes for name, codes in zip(self._codes, found, strict=True)}
+
+    def pace(self, *inputs: Array) -> str:
+        """What one sample takes by itself, in words."""
+        one = [x[:1] for x in inputs]
+        return milliseconds(lambda: self(*one))
 
     def _run(self, session: Any, names: Sequence[str], inputs: Sequence[Array]) -> list[Array]:
         if len(inputs) != len(self._names):

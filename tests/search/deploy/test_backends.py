@@ -1,6 +1,7 @@
 """Backends: what they write computes what the executor does, and where it does not, the place is named."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def test_the_first_element_that_differs_is_named():
     second, last = list(codes)[1], list(codes)[-1]
     codes[second][1, 0, 2, 3] += 1
     codes[last][0] += 1
-    (found,) = agreements(program, {"wrong": lambda *_: codes}, *inputs)
+    (found,) = agreements(program, {"wrong": SimpleNamespace(codes=lambda *_: codes)}, *inputs)
     expected = int(codes[second][1, 0, 2, 3]) - 1
     assert found.first == f"{second}[1, 0, 2, 3]: {expected + 1} found, {expected} expected"
     assert found.mismatches == 1 + codes[last][0].size
