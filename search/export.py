@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from search.deploy.backends import BACKENDS, DEFAULTS, Options, agreements, backend, drawn_inputs
+from search.deploy.backends import BACKENDS, DEFAULTS, SIZE, SPEED, Options, agreements, backend, drawn_inputs
 from search.deploy.numpy.backend import FILE as PROGRAM
 from search.errors import UsageError, file_errors
 from search.files.run_folders import RunFolderError
@@ -62,9 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--to", default="onnx", metavar="NAME[,NAME]", help=f"of {', '.join(BACKENDS)}; default: onnx")
     parser.add_argument("--folder", type=Path, help="for the backends' folders; default: beside the program")
     parser.add_argument("--target", default=DEFAULTS.target, help=f"core of cortex_m; default: {DEFAULTS.target}")
+    parser.add_argument("--optimize", default=SPEED, choices=(SPEED, SIZE), help="what C is made for; default: speed")
     given = parser.parse_args(arguments)
     with ending(), pipe_may_close():
-        export(given.run, given.to.split(","), given.folder, Options(given.target))
+        export(given.run, given.to.split(","), given.folder, Options(given.target, given.optimize))
 
 
 if __name__ == "__main__":

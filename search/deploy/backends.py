@@ -17,6 +17,7 @@ from search.integer.graph import Array
 from search.integer.program import Program
 
 MOST_RUNS, SECONDS = 1000, 0.5  # of which a pace is the median, at most
+SPEED, SIZE = "speed", "size"
 SAMPLES = 32  # that every tensor is compared on, where no data is given
 
 
@@ -26,9 +27,18 @@ class Options:
 
     Attributes:
         target: the core that it is for; see search.deploy.cortex_m.cores.
+        optimize: "speed", where kernels are made for the shapes that they meet, or "size", where layers share them.
+
+    Raises:
+        UsageError: there is no such optimization.
     """
 
     target: str = "cortex_m4"
+    optimize: str = SPEED
+
+    def __post_init__(self) -> None:
+        if self.optimize not in (SPEED, SIZE):
+            raise UsageError(f"optimize '{self.optimize}' found; '{SPEED}' and '{SIZE}' are allowed.")
 
 
 DEFAULTS = Options()

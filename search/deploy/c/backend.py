@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from search.atomic import write_text
-from search.deploy.backends import DEFAULTS, Options, Runner
+from search.deploy.backends import DEFAULTS, SIZE, Options, Runner
 from search.deploy.c.compilers import compiler, version
 from search.deploy.c.manifest import Manifest
 from search.deploy.c.network import generated
@@ -17,7 +17,7 @@ OPTIONS = ("-O2",)
 
 def write(program: Program, folder: Path, options: Options = DEFAULTS) -> Path:
     """Writes the C of a program: network.h, network.c, weights.c, a self-test, and what builds them."""
-    made = generated(program)
+    made = generated(program, options.optimize == SIZE)
     manifest = Manifest.of(program, made)
     for name, text in {**made.files, **project(program, manifest)}.items():
         write_text(folder / name, text)

@@ -1,4 +1,8 @@
-"""How codes of the input come into a column: one after another, widened to 16 bits, and padded with zeros."""
+"""How codes of the input come into a column: one after another, widened to 16 bits, and padded with zeros.
+
+Where multiply-adds take pairs, columns are interleaved, four codes of each in turn, so that a kernel reads all of them
+by one pointer, whatever their depth.
+"""
 
 from dataclasses import dataclass
 
@@ -13,12 +17,14 @@ class Columns:
         fan_in: codes of a column.
         depth: the same, padded.
         run: how many codes are copied at once, or a part of that.
+        pixels: how many columns there are.
     """
 
     operation: Operation
     fan_in: int
     depth: int
     run: int
+    pixels: int
 
     @property
     def wide(self) -> bool:
@@ -34,16 +40,16 @@ class Columns:
         """Whether a column is put together before it is widened, four codes at a time."""
         return not self.wide and self.run % 4 != 0
 
-    def bytes(self, pixels: int) -> int:
+    @property
+    def bytes(self) -> int:
         """Of the working memory."""
-        return 2 * pixels * self.depth + (self.depth if self.by_bytes else 0)
+        return 2 * self.pixels * self.depth + (self.depth if self.by_bytes else 0)
 
-    def begin(self, pixels: int) -> list[str]:
+    def begin(self) -> list[str]:
         """Of the column whose number is `ready`."""
-        column = f"{self.ctype} *column = columns + {self.depth} * ready;"
-        if not self.by_bytes:
-            return [column]
-        return [f"uint8_t *codes = (uint8_t *)(columns + {pixels * self.depth});"]
+        if self.by_bytes:
+            return [f"uint8_t *codes = (uint8_t *)(columns + {self.pixels * self.depth});"]
+        return [f"{self.ctype} *column = {self._column};"]
 
     def copy(self, place: str, count: str) -> list[str]:
         """Codes that lie side by side."""
@@ -51,23 +57,30 @@ class Columns:
             return [f"memcpy(codes, x0 + {place}, (size_t)({count}));", f"codes += {count};"]
         if self.wide:
             return [f"memcpy(column, x0 + {place}, 2 * (size_t)({count}));", f"column += {count};"]
-        return [f"widened(x0 + {place}, column, {count});", f"column += {count};"]
+        return [f"widened(x0 + {place}, column, {count}, {self.pixels});", f"column += {self._step} * ({count});"]
 
     def fill(self, code: int, count: str) -> list[str]:
         """The same code again and again."""
         if self.by_bytes:
             return [f"memset(codes, {code}, (size_t)({count}));", f"codes += {count};"]
-        return [f"{self._filled}(column, {code}, {count});", f"column += {count};"]
+        if self.wide:
+            return [f"filled_wide(column, {code}, {count});", f"column += {count};"]
+        return [f"filled(column, {code}, {count}, {self.pixels});", f"column += {self._step} * ({count});"]
 
-    def end(self, pixels: int) -> list[str]:
+    def end(self) -> list[str]:
         """Pads the column."""
         more = self.depth - self.fan_in
         if not self.by_bytes:
-            return [f"{self._filled}(column, 0, {more});"] if more else []
+            return self.fill(0, str(more))[:1] if more else []
         lines = [f"memset(codes, 0, {more});"] if more else []
-        start = f"(const uint8_t *)(columns + {pixels * self.depth})"
-        return [*lines, f"widened({start}, columns + {self.depth} * ready, {self.depth});"]
+        start = f"(const uint8_t *)(columns + {self.pixels * self.depth})"
+        return [*lines, f"widened({start}, {self._column}, {self.depth}, {self.pixels});"]
 
     @property
-    def _filled(self) -> str:
-        return "filled_wide" if self.wide else "filled"
+    def _column(self) -> str:
+        return f"columns + {self.depth} * ready" if self.wide else f"columns + COLUMN({self.depth}) * ready"
+
+    @property
+    def _step(self) -> str:
+        """From one code of a column to the next, of each four."""
+        return f"STEP({self.pixels})"

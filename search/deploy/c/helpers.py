@@ -121,17 +121,28 @@ static inline uint32_t odd_bytes(uint32_t four)
 }
 #endif
 """,
+    "COLUMN": """\
+/* Columns are interleaved, four codes of each, where multiply-adds take pairs; else they lie one behind another. */
+#if NETWORK_DSP
+#define COLUMN(depth) 4
+#define STEP(pixels) (pixels)
+#else
+#define COLUMN(depth) (depth)
+#define STEP(pixels) 1
+#endif
+""",
     "widened": """\
 /* Codes of 8 bits to 16, a multiple of four of them. Multiply-adds of pairs want the order 0, 2, 1, 3 of each four. */
-static inline void widened(const uint8_t *from, int16_t *to, int32_t count)
+static inline void widened(const uint8_t *from, int16_t *to, int32_t count, int32_t pixels)
 {
 #if NETWORK_DSP
-    for (int32_t i = 0; i < count; i += 4) {
-        const uint32_t four = word(from + i), even = even_bytes(four), odd = odd_bytes(four);
-        memcpy(to + i, &even, 4);
-        memcpy(to + i + 2, &odd, 4);
+    for (const uint8_t *end = from + count; from < end; from += 4, to += 4 * pixels) {
+        const uint32_t four = word(from), even = even_bytes(four), odd = odd_bytes(four);
+        memcpy(to, &even, 4);
+        memcpy(to + 2, &odd, 4);
     }
 #else
+    (void)pixels;
     for (int32_t i = 0; i < count; ++i)
         to[i] = from[i];
 #endif
@@ -166,10 +177,16 @@ static inline void unpacked(const uint8_t *row, const uint8_t *widths, int8_t *t
 }
 """,
     "filled": """\
-static inline void filled(int16_t *to, int16_t value, int32_t count)
+static inline void filled(int16_t *to, int16_t value, int32_t count, int32_t pixels)
 {
+#if NETWORK_DSP
+    for (int32_t i = 0; i < count; i += 4, to += 4 * pixels)
+        to[0] = to[1] = to[2] = to[3] = value;
+#else
+    (void)pixels;
     for (int32_t i = 0; i < count; ++i)
         to[i] = value;
+#endif
 }
 """,
     "filled_wide": """\

@@ -7,7 +7,6 @@ from search.deploy.c.finish import Finish
 from search.deploy.c.operation import Operation
 from search.deploy.c.source import block
 
-PIXELS = 6  # columns that meet the weights together
 PIXELS_AT_ONCE = {8: 3, 4: 2, 2: 2}  # whose sums of two channels fit the registers of a Cortex-M4
 
 
@@ -48,43 +47,51 @@ class Kernel:
     def _plain(self, bits: int) -> list[str]:
         """One product after another."""
         sums = [
-            f"const {self.columns.ctype} *x = columns + {self.columns.depth} * p;",
+            f"const {self.columns.ctype} *x = columns + {self._depth} * p;",
             "int32_t sum = rows->bias[c];",
-            *_products(bits, self.columns.depth),
+            *_products(bits, self._depth),
             self._finished("p * stride", "c", "sum", ("rows->multiplier[c]", "rows->shift[c]", "")),
         ]
         over_pixels = block("for (int32_t p = 0; p < pixels; ++p)", sums)
         lines = [f"const {'int8_t' if bits == 8 else 'uint8_t'} *row = rows->weights;"]
-        step = self.columns.depth * bits // 8
-        return [*lines, *block("for (int32_t c = 0; c < rows->count; ++c)", [*over_pixels, f"row += {step};"])]
+        each = [*over_pixels, f"row += {self._step(bits)};"]
+        return [*lines, *block("for (int32_t c = 0; c < rows->count; ++c)", each)]
 
     def _by_pairs(self, bits: int) -> list[str]:
         """Two products at once, and two channels by several columns together, so that less is read."""
-        step = self.columns.depth * bits // 8
         pixels = PIXELS_AT_ONCE[bits]
+        begin = "int32_t p = 0, at = 0;"
+        several = block(f"for (; p + {pixels} <= pixels; p += {pixels})", self._block(bits, 2, pixels))
         both = [
-            *self._begin(),
-            *block(f"for (; left >= {pixels}; left -= {pixels})", self._block(bits, 2, pixels)),
-            *block("for (; left > 0; --left)", self._block(bits, 2, 1)),
-            f"row += {2 * step};",
+            begin,
+            *(several if self.columns.pixels >= pixels else []),
+            *block("for (; p < pixels; ++p)", self._block(bits, 2, 1)),
+            "row += 2 * step;",
         ]
-        last = [*self._begin(), *block("for (; left > 0; --left)", self._block(bits, 1, 1))]
+        last = [begin, *block("for (; p < pixels; ++p)", self._block(bits, 1, 1))]
         return [
+            f"const int32_t step = {self._step(bits)};",
             "const uint8_t *row = rows->weights;",
             "int32_t c = 0;",
             *block("for (; c + 2 <= rows->count; c += 2)", both),
             *block("if (c < rows->count)", last),
         ]
 
-    def _begin(self) -> list[str]:
-        return ["const int16_t *x = columns;", "int32_t at = 0, left = pixels;"]
+    @property
+    def _depth(self) -> str:
+        return "rows->depth" if self.operation.small else str(self.columns.depth)
+
+    def _step(self, bits: int) -> str:
+        """Bytes of a row."""
+        return f"rows->depth * {bits} / 8" if self.operation.small else str(self.columns.depth * bits // 8)
 
     def _block(self, bits: int, channels: int, pixels: int) -> list[str]:
-        """Sums of some channels, from c on, by some columns, from x on."""
-        depth, step = self.columns.depth, self.columns.depth * bits // 8
+        """Sums of some channels, from c on, by some columns, from p on."""
+        group = 4 * self.columns.pixels  # codes of all columns that lie together
         fields, names = 8 // bits, [[f"s{c}{p}" for p in range(pixels)] for c in range(channels)]
         lines = [f"int32_t {', '.join(f'{name} = rows->bias[c + {c}]' for name in names[c])};" for c in range(channels)]
-        inner = [f"const uint32_t w{c} = word(w + {c * step});" for c in range(channels)]
+        lines.append("const int16_t *x = columns + 4 * p;")
+        inner = [f"const uint32_t w{c} = word(w{' + step' if c else ''});" for c in range(channels)]
         for field in range(fields):
             for c in range(channels):
                 inner.append(f"const uint32_t f{c}{field} = {_field(f'w{c}', bits, field)};")
@@ -93,13 +100,13 @@ class Kernel:
                     inner.append(f"const uint32_t a{c}{field}{half} = {codes}(f{c}{field});")
                 for p in range(pixels):
                     two = f"x{p}{field}{half}"
-                    inner.append(f"const uint32_t {two} = word(x + {p * depth + 4 * field + 2 * half});")
+                    inner.append(f"const uint32_t {two} = word(x + {group * field + 4 * p + 2 * half});")
                     inner += [
                         f"{names[c][p]} = __smlad((int16x2_t){two}, (int16x2_t)a{c}{field}{half}, {names[c][p]});"
                         for c in range(channels)
                     ]
-        inner.append(f"x += {4 * fields};")
-        lines += block(f"for (const uint8_t *w = row; w < row + {step}; w += 4)", inner)
+        inner.append(f"x += {group * fields};")
+        lines += block("for (const uint8_t *w = row; w < row + step; w += 4)", inner)
         for c in range(channels):
             lines += [
                 f"const int16_t m{c} = rows->multiplier[c + {c}];",
@@ -110,8 +117,7 @@ class Kernel:
                 self._finished(f"at + {p} * stride", f"c + {c}", names[c][p], (f"m{c}", f"h{c}", f"r{c}"))
                 for p in range(pixels)
             ]
-        more = [f"x += {(pixels - 1) * depth};"] if pixels > 1 else []
-        return [*lines, *more, f"at += {pixels} * stride;"]
+        return [*lines, f"at += {pixels} * stride;"]
 
     def _finished(self, pixel: str, channel: str, total: str, constants: tuple[str, str, str]) -> str:
         """Args: constants: the multiplier and the shift of the channel, and what rounds."""
@@ -129,7 +135,7 @@ def _field(word: str, bits: int, field: int) -> str:
     return f"({word} << {shift}) & {mask:#x}u" if shift else f"{word} & {mask:#x}u"
 
 
-def _products(bits: int, depth: int) -> list[str]:
+def _products(bits: int, depth: str) -> list[str]:
     """sum += x * row, where a code of the row is in the highest bits of a byte; see search.deploy.c.weights."""
     if bits == 8:
         return block(f"for (int32_t k = 0; k < {depth}; ++k)", ["sum += x[k] * row[k];"])
@@ -141,4 +147,4 @@ def _products(bits: int, depth: int) -> list[str]:
         moved = f"row[4 * k + j] << {shift}" if shift else "row[4 * k + j]"
         lines.append(f"sum += x[{4 * fields} * k + {4 * field} + j] * (int8_t)(uint8_t)({moved} & {mask:#x});")
     inner = block("for (int32_t j = 0; j < 4; ++j)", lines)
-    return block(f"for (int32_t k = 0; k < {depth // (4 * fields)}; ++k)", inner)
+    return block(f"for (int32_t k = 0; k < {depth} / {4 * fields}; ++k)", inner)

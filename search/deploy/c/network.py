@@ -68,8 +68,11 @@ class Generated:
     arena: Arena
 
 
-def generated(program: Program) -> Generated:
+def generated(program: Program, small: bool = False) -> Generated:
     """The C of a Program.
+
+    Args:
+        small: whether small code is wanted, rather than fast code.
 
     Raises:
         ProgramError: the program is inconsistent.
@@ -85,7 +88,7 @@ def generated(program: Program) -> Generated:
         elif is_alias(node, tensors):
             calls[node.name] = None
         else:
-            calls[node.name] = WRITERS[node.op](Operation(program, node, inputs, output, source))
+            calls[node.name] = WRITERS[node.op](Operation(program, node, inputs, output, source, small))
     plan = arena(program, tensors, {name: call.scratch for name, call in calls.items() if call is not None})
     traced = [tensors[name] for name in (*program.inputs, *(node.output for node in program.nodes))]
     run = _run(program, tensors, calls, plan, traced)

@@ -16,6 +16,7 @@ class Operation:
     Attributes:
         inputs, output: its tensors, as they lie.
         source: to which its functions and constants are added.
+        small: whether small code is wanted, rather than fast code.
     """
 
     program: Program
@@ -23,6 +24,7 @@ class Operation:
     inputs: Sequence[Stored]
     output: Stored
     source: Source
+    small: bool = False
 
     @property
     def parameters(self) -> str:

@@ -19,7 +19,7 @@ TYPES = {
 }
 ROWS = """\
 /* Rows of weights of one width, and what becomes of the sums that they make. Their channels begin with `first`, or are
-   numbered by `places` where they do not lie side by side. */
+   numbered by `places` where they do not lie side by side. A row has `depth` codes. */
 typedef struct {
     const void *weights;
     const int32_t *bias;
@@ -28,6 +28,7 @@ typedef struct {
     const uint16_t *places;
     uint16_t first;
     uint16_t count;
+    int32_t depth;
 } Rows;
 """
 WIDTH = 110

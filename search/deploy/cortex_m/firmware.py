@@ -43,6 +43,14 @@ PLAIN void *memcpy(void *restrict to, const void *restrict from, size_t bytes)
 {
     uint8_t *target = to;
     const uint8_t *source = from;
+    for (; bytes >= 16; bytes -= 16, target += 16, source += 16) {
+        const uint32_t a = *(const Word *)source, b = *(const Word *)(source + 4);
+        const uint32_t c = *(const Word *)(source + 8), d = *(const Word *)(source + 12);
+        *(Word *)target = a;
+        *(Word *)(target + 4) = b;
+        *(Word *)(target + 8) = c;
+        *(Word *)(target + 12) = d;
+    }
     for (; bytes >= 4; bytes -= 4, target += 4, source += 4)
         *(Word *)target = *(const Word *)source;
     for (; bytes > 0; --bytes)

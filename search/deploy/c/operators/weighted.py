@@ -8,7 +8,7 @@ import numpy as np
 
 from search.deploy.c.columns import Columns
 from search.deploy.c.finish import Finish
-from search.deploy.c.kernels import PIXELS, Kernel
+from search.deploy.c.kernels import PIXELS_AT_ONCE, Kernel
 from search.deploy.c.loops import sum_of
 from search.deploy.c.operation import Call, Operation
 from search.deploy.c.operators.depthwise import depthwise
@@ -32,18 +32,18 @@ def linear(operation: Operation) -> Call:
     x, y = operation.inputs[0], operation.output
     features, rows = x.shape[-1], prod(x.shape[:-1])
     if len(x.shape) == 1:
-        return _of_rows(_Product.of(operation, x.places, features), 1, features)
+        return _of_rows(_Product.of(operation, x.places, features, 1), 1, features)
     if _side_by_side(x.strides, x.shape) and _side_by_side(y.strides, y.shape):
-        return _of_rows(_Product.of(operation, np.arange(features), features), rows, features)
-    product = _Product.of(operation, np.arange(features), 1, y.strides[-1])
+        return _of_rows(_Product.of(operation, np.arange(features), features, rows), rows, features)
+    product = _Product.of(operation, np.arange(features), 1, 1, y.strides[-1])
     outer = range(len(x.shape) - 1)
     place = sum_of([*((f"i{axis}", x.strides[axis]) for axis in outer), ("k", x.strides[-1])])
     gather = block(f"for (int32_t k = 0; k < {features}; ++k)", product.columns.copy(place, "1"))
     target = sum_of([(f"i{axis}", y.strides[axis]) for axis in outer])
-    lines = ["const int32_t ready = 0;", *product.column(gather, 1), *product.calls("1", f"y + {target}", "0")]
+    lines = ["const int32_t ready = 0;", *product.column(gather), *product.calls("1", f"y + {target}", "0")]
     for axis in reversed(outer):
         lines = block(f"for (int32_t i{axis} = 0; i{axis} < {x.shape[axis]}; ++i{axis})", lines)
-    return product.call(lines, 1)
+    return product.call(lines)
 
 
 def _convolution(operation: Operation, spread: bool) -> Call:
@@ -53,7 +53,8 @@ def _convolution(operation: Operation, spread: bool) -> Call:
     if depth == 1 and groups > 1:
         return depthwise(operation, spread)
     order = np.arange(depth * taps).reshape(depth, taps).T.reshape(-1)  # channels last
-    product = _Product.of(operation, order, depth, groups=groups)
+    places = prod(operation.output.shape[1:])
+    product = _Product.of(operation, order, depth, places, groups=groups)
     if groups == taps == 1 and not spread and not any(map(any, a["padding"])) and set(a["stride"]) == {1}:
         return _of_rows(product, prod(x.shape[1:]), depth)
     before = f"{depth} * group + " if groups > 1 else ""
@@ -65,11 +66,10 @@ def _convolution(operation: Operation, spread: bool) -> Call:
         lambda count: columns.fill(x.info.zero_point, str(count * depth)),
         joined=groups == 1,
     ).lines()
-    places = prod(operation.output.shape[1:])
     lines = product.blocks(gather, places, lambda inner: over_places(operation, inner))
     if groups > 1:
         lines = block(f"for (int32_t group = 0; group < {groups}; ++group)", lines)
-    return product.call(lines, min(PIXELS, places))
+    return product.call(lines)
 
 
 def _of_rows(product: "_Product", rows: int, depth: int) -> Call:
@@ -78,13 +78,17 @@ def _of_rows(product: "_Product", rows: int, depth: int) -> Call:
     lines = product.blocks(
         gather, rows, lambda inner: block(f"for (int32_t n = 0; n < {rows}; ++n)", inner) if rows > 1 else inner
     )
-    return product.call([*([] if rows > 1 else ["const int32_t n = 0;"]), *lines], min(PIXELS, rows))
+    return product.call([*([] if rows > 1 else ["const int32_t n = 0;"]), *lines])
 
 
 def _side_by_side(strides: Sequence[int], shape: Sequence[int]) -> bool:
     """Whether the elements of each row lie side by side, and rows one behind another."""
     expected = [prod(shape[axis + 1 :]) for axis in range(len(shape))]
     return all(a == b for a, b, size in zip(strides, expected, shape, strict=True) if size > 1)
+
+
+MOST_PIXELS = 6  # what two and three divide
+ROOM = 4096  # bytes that as many columns may take
 
 
 @dataclass(frozen=True)
@@ -104,11 +108,19 @@ class _Product:
     groups: int
 
     @staticmethod
-    def of(operation: Operation, order: Array, run: int, step: int = 1, groups: int = 1) -> "_Product":
-        """Args: order: of the codes in a row; run: how many are copied at once; step: from one channel to the next."""
+    def of(operation: Operation, order: Array, run: int, count: int, step: int = 1, groups: int = 1) -> "_Product":
+        """The product of an operator.
+
+        Args:
+            order: of the codes in a row.
+            run: how many of them are copied at once.
+            count: columns in all.
+            step: elements of the output from one channel to the next.
+        """
         each = segments(operation.program, operation.node, order)
         shifts = np.concatenate([operation.constant("shift")[one.channels] + one.extra for one in each])
-        columns = Columns(operation, len(order), each[0].codes.shape[1], run)
+        depth = each[0].codes.shape[1]
+        columns = Columns(operation, len(order), depth, run, _pixels(depth, [one.bits for one in each], count))
         apart = not all(one.side_by_side for one in each)
         kernel = Kernel(operation, Finish(operation, shifts), columns, step, apart)
         per_group = len(operation.constant("bias")) // groups
@@ -122,15 +134,15 @@ class _Product:
 
     def blocks(self, gather: Sequence[str], count: int, over: Callable[[list[str]], list[str]]) -> list[str]:
         """Columns one after another, `over` whose places it loops, and some of them at a time times the weights."""
-        pixels, channels = min(PIXELS, count), self.operation.output.shape[self.operation.node.operator.channel_axis]
+        pixels, channels = self.columns.pixels, self.operation.output.shape[self.operation.node.operator.channel_axis]
         full = [*self.calls(str(pixels), "out", str(channels)), f"out += {pixels * channels};", "ready = 0;"]
-        inner = [*self.column(gather, pixels), *block(f"if (++ready == {pixels})", full)]
+        inner = [*self.column(gather), *block(f"if (++ready == {pixels})", full)]
         lines = ["int32_t ready = 0;", f"{self.operation.output.ctype} *out = y;", *over(inner)]
         rest = block("if (ready != 0)", self.calls("ready", "out", str(channels))) if count % pixels else []
         return [*lines, *rest]
 
-    def column(self, gather: Sequence[str], pixels: int) -> list[str]:
-        return [*self.columns.begin(pixels), *gather, *self.columns.end(pixels)]
+    def column(self, gather: Sequence[str]) -> list[str]:
+        return [*self.columns.begin(), *gather, *self.columns.end()]
 
     def calls(self, pixels: str, target: str, stride: str) -> list[str]:
         """Of the kernels of each width."""
@@ -142,18 +154,22 @@ class _Product:
             for place, bits in enumerate(self.widths)
         ]
 
-    def call(self, lines: Sequence[str], pixels: int) -> Call:
+    def call(self, lines: Sequence[str]) -> Call:
         parameters = [f"{self.columns.ctype} *columns", "const Rows *rows", *self.kernel.finish.parameters]
         function = self.operation.function(lines, ", ".join(parameters))
-        return Call(
-            function, (self.rows, *self.kernel.finish.arguments), self.columns.bytes(pixels), self.columns.ctype
-        )
+        return Call(function, (self.rows, *self.kernel.finish.arguments), self.columns.bytes, self.columns.ctype)
+
+
+def _pixels(depth: int, widths: Sequence[int], count: int) -> int:
+    """How many columns meet the weights together: some of those that all kernels take at once, if there is room."""
+    wanted = MOST_PIXELS if 2 * MOST_PIXELS * depth <= ROOM else max(PIXELS_AT_ONCE[bits] for bits in widths)
+    return min(wanted, count)
 
 
 def _fields(operation: Operation, segment: Segment, label: str, apart: bool) -> list[str | int]:
     """Of the Rows of some channels."""
     if not len(segment.channels):
-        return ["0"] * 5 + [0, 0]
+        return ["0"] * 5 + [0, 0, 0]
     bias = operation.constant("bias")[segment.channels].astype(np.int64) << segment.extra
     arrays = {
         "weights": segment.packed(),
@@ -163,4 +179,5 @@ def _fields(operation: Operation, segment: Segment, label: str, apart: bool) -> 
     }
     names = [operation.table(f"{role}_{label}", array) for role, array in arrays.items()]
     places = operation.table(f"channels_{label}", segment.channels.astype(np.uint16)) if apart else "0"
-    return [*names, places, 0 if apart else int(segment.channels[0]), len(segment.channels)]
+    first = 0 if apart else int(segment.channels[0])
+    return [*names, places, first, len(segment.channels), segment.codes.shape[1]]
