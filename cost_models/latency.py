@@ -33,11 +33,14 @@ class Latency:
         return summed(self.name, self._rules, network)
 
     def mac_cycles(self, layer: LayerUse, network: Network) -> Tensor:
-        """(), sum over activation and weight widths of share * MACs * cycles a MAC."""
+        """(), share * MACs * cycles a MAC, over all widths, and what outputs and windows take."""
         kind = kernel_kind(layer)
         rows = [[self._cycles_a_mac(layer, f"{kind}/a{a}w{w}") for w in layer.weight_bits] for a in layer.in_bits]
         a_product = layer.in_share @ layer.in_share.new_tensor(rows) @ layer.out_per_width
-        return layer.fan_in * a_product * layer.positions
+        target = self.target
+        products = layer.fan_in * a_product * layer.positions
+        outputs = layer.out_channels * (layer.positions * target.cycles_per_output.get(kind, 0.0))
+        return products + outputs + gathered(layer) * target.cycles_per_gathered.get(kind, 0.0)
 
     def pair_cycles(self, layer: LayerUse, network: Network) -> Tensor:
         """(), products of two activations cost what those of a linear layer with 8-bit weights cost."""
@@ -63,6 +66,13 @@ class Latency:
                 f"of target '{target.name}' lacks; it has {', '.join(target.cycles_per_element)}. Add a measurement."
             )
         return layer.out_elements * (prod(layer.kernel) * target.cycles_per_element[key])
+
+
+def gathered(layer: LayerUse) -> Tensor:
+    """(), codes that are brought into windows, at all places; taps of a depthwise layer, which reads channels in place."""
+    if layer.runs_depthwise:
+        return layer.fan_in / (1 if layer.depthwise else layer.in_channels / layer.groups) * layer.positions
+    return layer.fan_in * (layer.groups * layer.positions)
 
 
 def kernel_kind(layer: LayerUse) -> str:

@@ -1,7 +1,7 @@
 """A microcontroller: what it holds, what it can run, and what that costs. Fields are the keys of conf/target/*.yaml."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cost_models.layer import LayerUse, Network
 from search.errors import PicojouleError, UsageError
@@ -24,6 +24,9 @@ class Target:
         channel_multiple: that the kernels want; the last weighted layer, whose outputs are the classes, is exempt.
         cycles_per_mac: of kinds of layers and widths. "conv/a8w4" has activations at 8 bits and weights at 4; others
             are pointwise, depthwise and linear.
+        cycles_per_output, cycles_per_gathered: of kinds of layers with weights, beside their products: for each element
+            of the output, and for each code that is brought into a window, or for each tap of a depthwise layer, at
+            each of its places. A kind that is not there takes none.
         cycles_per_element: of other operators. For "add" an element is one of the output, for "max_pool" one of a
             window.
 
@@ -44,22 +47,24 @@ class Target:
     cycles_per_mac: dict[str, float]
     cycles_per_element_source: str
     cycles_per_element: dict[str, float]
+    cycles_per_output: dict[str, float] = field(default_factory=dict)
+    cycles_per_gathered: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.weight_bits, self.activation_bits = tuple(self.weight_bits), tuple(self.activation_bits)
-        for field in ("flash_bytes", "ram_bytes", "frequency_hz", "channel_multiple"):
-            self._require(field, getattr(self, field) > 0, "a positive number")
+        for key in ("flash_bytes", "ram_bytes", "frequency_hz", "channel_multiple"):
+            self._require(key, getattr(self, key) > 0, "a positive number")
         self._require("weight_bits", all(1 <= bits <= 8 for bits in self.weight_bits), "widths from 1 to 8")
         self._require("activation_bits", all(1 <= bits <= 16 for bits in self.activation_bits), "widths from 1 to 16")
         self._require("granularity", self.granularity in GRANULARITIES, f"one of {', '.join(GRANULARITIES)}")
-        for field in ("cycles_per_mac", "cycles_per_element"):
-            self._require(field, all(cycles > 0 for cycles in getattr(self, field).values()), "positive cycles")
+        for key in ("cycles_per_mac", "cycles_per_element"):
+            self._require(key, all(cycles > 0 for cycles in getattr(self, key).values()), "positive cycles")
+        for key in ("cycles_per_output", "cycles_per_gathered"):
+            self._require(key, all(cycles >= 0 for cycles in getattr(self, key).values()), "cycles, 0 or more")
 
-    def _require(self, field: str, holds: bool, allowed: str) -> None:
+    def _require(self, key: str, holds: bool, allowed: str) -> None:
         if not holds:
-            raise UsageError(
-                f"target '{self.name}': {field} is {getattr(self, field)}; allowed: {allowed}. Correct it."
-            )
+            raise UsageError(f"target '{self.name}': {key} is {getattr(self, key)}; allowed: {allowed}. Correct it.")
 
     def check(self, network: Network) -> None:
         """Checks that the target can run every layer of a network as its decisions stand, in all branches.

@@ -28,6 +28,7 @@ class Options:
     Attributes:
         target: the core that it is for; see search.deploy.cortex_m.cores.
         optimize: "speed", where kernels are made for the shapes that they meet, or "size", where layers share them.
+        flash_bytes, ram_bytes: that an image may take; None: as much as it does.
 
     Raises:
         UsageError: there is no such optimization.
@@ -35,6 +36,8 @@ class Options:
 
     target: str = "cortex_m4"
     optimize: str = SPEED
+    flash_bytes: int | None = None
+    ram_bytes: int | None = None
 
     def __post_init__(self) -> None:
         if self.optimize not in (SPEED, SIZE):
@@ -61,6 +64,15 @@ class Backend(Protocol):
 
     def write(self, program: Program, folder: Path, options: Options = DEFAULTS) -> Path:
         """Writes the program into a folder, which exists, and returns the file that stands for it."""
+        ...
+
+    def size(self, file: Path) -> str:
+        """What the file that stands for it takes, in words.
+
+        Raises:
+            MissingTool: what finds it out is not installed.
+            UsageError: it is more than there may be.
+        """
         ...
 
     def opened(self, file: Path) -> Mapping[str, Runner]:
@@ -164,6 +176,11 @@ def drawn_inputs(program: Program, samples: int = SAMPLES) -> list[Array]:
     infos = [program.tensors[name] for name in program.inputs]
     codes = [rng.integers(0, 1 + info.largest_code, (samples, *info.shape)) for info in infos]
     return [np.float32(i.scale) * (c - i.zero_point).astype(np.float32) for i, c in zip(infos, codes, strict=True)]
+
+
+def kilobytes(file: Path) -> str:
+    """The size of a file, in words."""
+    return f"{file.stat().st_size / 1024:.0f} kB"
 
 
 def milliseconds(run: Callable[[], object]) -> str:

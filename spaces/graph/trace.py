@@ -240,7 +240,7 @@ class _Reading:
         weight = given.get("weight")
         if isinstance(weight, Tensor) and id(weight) in self.owned:
             return self.owned[id(weight)].removesuffix(".weight")
-        return path if whole is not None else operator
+        return path if whole is not None and path else operator  # the model may be the layer itself
 
     def _name(self, base: str) -> str:
         separator = "@" if "." in base or base in dict(self.model.named_modules()) else "_"

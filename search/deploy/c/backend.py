@@ -5,13 +5,12 @@ from pathlib import Path
 from search.atomic import write_text
 from search.deploy.backends import DEFAULTS, SIZE, Options, Runner
 from search.deploy.c.compilers import compiler, version
-from search.deploy.c.manifest import Manifest
+from search.deploy.c.manifest import MANIFEST, Manifest
 from search.deploy.c.network import generated
 from search.deploy.c.project import project
 from search.deploy.c.traced import Traced
 from search.integer.program import Program
 
-FILE = "network.json"
 OPTIONS = ("-O2",)
 
 
@@ -21,8 +20,14 @@ def write(program: Program, folder: Path, options: Options = DEFAULTS) -> Path:
     manifest = Manifest.of(program, made)
     for name, text in {**made.files, **project(program, manifest)}.items():
         write_text(folder / name, text)
-    write_text(folder / FILE, manifest.to_json())
-    return folder / FILE
+    write_text(folder / MANIFEST, manifest.to_json())
+    return folder / MANIFEST
+
+
+def size(file: Path) -> str:
+    """Of the memory that it works in."""
+    manifest = Manifest.read(file)
+    return f"{manifest.arena_bytes:,} bytes of RAM for tensors, of which {manifest.arena_bound:,} are live at once"
 
 
 def opened(file: Path) -> dict[str, Runner]:

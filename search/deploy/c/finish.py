@@ -1,54 +1,91 @@
-"""How a sum becomes a code: requantized, moved to the zero point, clipped, and looked up where an activation is."""
+"""How a sum becomes a code: requantized, moved to the zero point, clipped, and looked up where an activation is.
+
+A product of a sum and a multiplier, the half that rounds it and the zero point are added up and shifted at once. That
+takes 32 bits where all of it is small, or where shifts are 17 or more: then a product's lower 16 bits decide nothing.
+"""
 
 from search.deploy.c.operation import Operation
 from search.integer.graph import Array
 
-LEAST = 17  # bits that a shift has where the lower 16 bits of a product decide nothing
-ROUNDING_BITS = 29  # that the rounding may have, beside a product of 30 bits
+DROPPED = 16  # bits of a product that decide nothing
+LARGEST = 2**31 - 1
+HALF = 2**30  # what 16 bits less of a sum of 32 bits times a multiplier of 16 do not exceed
+NARROW, FAST, WIDE = "scaled_narrow", "scaled", "scaled_wide"
 
 
 class Finish:
     """The last lines of an operator.
 
     Attributes:
-        fast: whether all is done in 32 bits.
         parameters, arguments: that the function takes besides multipliers and shifts.
     """
 
-    def __init__(self, operation: Operation, shifts: Array, wide: bool = False) -> None:
-        """Args: wide: whether sums may have more than 32 bits."""
-        self._operation = operation
-        node = operation.node
+    def __init__(self, operation: Operation, shifts: Array, bound: int = LARGEST) -> None:
+        """A way to finish the sums of an operator.
+
+        Args:
+            shifts: of all channels.
+            bound: what the magnitude of no sum exceeds.
+        """
+        self._operation, node = operation, operation.node
         self._low, self._high = node.attributes["clip"]
         self._table = "table" in node.constants
-        zero = node.attributes["zero_point"]
-        small = abs(2 * zero + 1) << max(0, int(shifts.max()) - LEAST) < 1 << ROUNDING_BITS
-        self.fast = not wide and int(shifts.min()) >= LEAST and small
-        self.parameters, arguments = ["const int32_t zero"], [str(zero)]
+        self._zero: int = node.attributes["zero_point"]
+        largest = max(map(abs, operation.constant("multiplier").tolist()))
+        if bound * largest + self._rounded(int(shifts.max())) <= LARGEST:
+            self._how = NARROW
+        elif (
+            int(shifts.min()) > DROPPED
+            and bound <= LARGEST
+            and HALF + self._rounded(int(shifts.max()) - DROPPED) <= LARGEST
+        ):
+            self._how = FAST
+        else:
+            self._how = WIDE
+        self.parameters, arguments = ["const int32_t zero"], [str(self._zero)]
         if self._table:
             self.parameters.append(f"const {operation.output.ctype} *table")
             arguments.append(operation.table("table"))
         self.arguments = tuple(arguments)
 
     def rounding(self, shift: str) -> str:
-        """An expression of what `line` adds, which is the same for all sums of a channel."""
-        return f"rounding(zero, {shift})" if self.fast else "0"
+        """An expression of what `line` adds, which is the same for all sums of a channel; "" where that is nothing."""
+        if self._how == WIDE:
+            return ""
+        return f"rounding(zero, {shift}, {0 if self._how == NARROW else DROPPED})"
 
     def line(self, target: str, total: str, multiplier: str, shift: str, rounding: str = "") -> str:
         """A line that stores the code of a sum, an int32_t."""
-        if not self.fast:
-            return self.of_product(target, f"(int64_t)({total}) * {multiplier}", shift)
-        scaled = f"scaled({total}, {multiplier}, {rounding or self.rounding(shift)}, {shift})"
+        if self._how == WIDE:
+            return self._wide(target, f"(int64_t)({total}) * {multiplier}", shift)
+        rounded = rounding or self.rounding(shift)
+        return self._stored(target, f"{self._how}({total}, {multiplier}, {rounded}, {shift})")
+
+    def of_product(self, target: str, product: str, shift: int, bound: int) -> str:
+        """The same, of a sum that is multiplied already.
+
+        Args:
+            product: an int32_t, in which an int64_t is written for {wide}.
+            bound: what its magnitude does not exceed.
+        """
+        if bound + self._rounded(shift) <= LARGEST:
+            return self._stored(target, f"({product.format(wide='')} + rounding(zero, {shift}, 0)) >> {shift}")
+        return self._wide(target, product.format(wide="(int64_t)"), str(shift))
+
+    def _rounded(self, bits: int) -> int:
+        """What rounding adds, at most."""
+        return abs(2 * self._zero + 1) << max(0, bits - 1)
+
+    def _wide(self, target: str, product: str, shift: str) -> str:
+        scaled = f"{WIDE}({product}, {shift}) + zero"
+        return self._looked_up(target, f"clipped_wide({scaled}, {self._low}, {self._high})")
+
+    def _stored(self, target: str, scaled: str) -> str:
         if self._low == 0 and (self._high + 1).bit_count() == 1 and self._high:
-            return self._stored(target, f"SATURATED({scaled}, {self._high.bit_length()})")
-        return self._stored(target, f"clipped({scaled}, {self._low}, {self._high})")
+            return self._looked_up(target, f"SATURATED({scaled}, {self._high.bit_length()})")
+        return self._looked_up(target, f"clipped({scaled}, {self._low}, {self._high})")
 
-    def of_product(self, target: str, product: str, shift: str) -> str:
-        """The same, of a sum that is multiplied already, an int64_t."""
-        scaled = f"scaled_wide({product}, {shift}) + zero"
-        return self._stored(target, f"clipped_wide({scaled}, {self._low}, {self._high})")
-
-    def _stored(self, target: str, clipped: str) -> str:
+    def _looked_up(self, target: str, clipped: str) -> str:
         if self._table:
             return f"{target} = table[{clipped}{_less(self._low)}];"
         return f"{target} = ({self._operation.output.ctype}){clipped};"

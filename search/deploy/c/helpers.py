@@ -22,10 +22,10 @@ static inline int32_t clipped_wide(int64_t value, int32_t low, int32_t high)
 #endif
 """,
     "rounding": """\
-/* What is added to a product so that it is rounded half up, and moved to the zero point, by the shift behind it. */
-static inline int32_t rounding(int32_t zero, uint8_t shift)
+/* What is added to a number so that a shift by shift - less rounds it half up, and moves it to the zero point. */
+static inline int32_t rounding(int32_t zero, uint8_t shift, int32_t less)
 {
-    return (2 * zero + 1) * (INT32_C(1) << (shift - 17));
+    return (2 * zero + 1) * (INT32_C(1) << (shift - (less + 1)));
 }
 """,
     "scaled": """\
@@ -37,6 +37,13 @@ static inline int32_t scaled(int32_t sum, int16_t multiplier, int32_t rounded, u
 #else
     return ((int32_t)(((int64_t)sum * multiplier) >> 16) + rounded) >> (shift - 16);
 #endif
+}
+""",
+    "scaled_narrow": """\
+/* The same, of a sum whose product has no more than 31 bits. */
+static inline int32_t scaled_narrow(int32_t sum, int16_t multiplier, int32_t rounded, uint8_t shift)
+{
+    return (sum * multiplier + rounded) >> shift;
 }
 """,
     "scaled_wide": """\

@@ -59,23 +59,18 @@ class Kernel:
 
     def _by_pairs(self, bits: int) -> list[str]:
         """Two products at once, and two channels by several columns together, so that less is read."""
-        pixels = PIXELS_AT_ONCE[bits]
-        begin = "int32_t p = 0, at = 0;"
-        several = block(f"for (; p + {pixels} <= pixels; p += {pixels})", self._block(bits, 2, pixels))
-        both = [
-            begin,
-            *(several if self.columns.pixels >= pixels else []),
-            *block("for (; p < pixels; ++p)", self._block(bits, 2, 1)),
-            "row += 2 * step;",
-        ]
-        last = [begin, *block("for (; p < pixels; ++p)", self._block(bits, 1, 1))]
-        return [
-            f"const int32_t step = {self._step(bits)};",
-            "const uint8_t *row = rows->weights;",
-            "int32_t c = 0;",
-            *block("for (; c + 2 <= rows->count; c += 2)", both),
-            *block("if (c < rows->count)", last),
-        ]
+        several = PIXELS_AT_ONCE[bits]
+        lines = [f"const int32_t step = {self._step(bits)};", "const uint8_t *row = rows->weights;", "int32_t c = 0;"]
+        for channels in (4, 2) if self.columns.pixels == 1 and bits == 8 else (2,):
+            sums = ["int32_t p = 0, at = 0;"]
+            if self.columns.pixels >= several:
+                block_of = self._block(bits, channels, several)
+                sums += block(f"for (; p + {several} <= pixels; p += {several})", block_of)
+            sums += block("for (; p < pixels; ++p)", self._block(bits, channels, 1))
+            sums.append(f"row += {channels} * step;")
+            lines += block(f"for (; c + {channels} <= rows->count; c += {channels})", sums)
+        last = ["int32_t p = 0, at = 0;", *block("for (; p < pixels; ++p)", self._block(bits, 1, 1))]
+        return [*lines, *block("if (c < rows->count)", last)]
 
     @property
     def _depth(self) -> str:
@@ -91,7 +86,7 @@ class Kernel:
         fields, names = 8 // bits, [[f"s{c}{p}" for p in range(pixels)] for c in range(channels)]
         lines = [f"int32_t {', '.join(f'{name} = rows->bias[c + {c}]' for name in names[c])};" for c in range(channels)]
         lines.append("const int16_t *x = columns + 4 * p;")
-        inner = [f"const uint32_t w{c} = word(w{' + step' if c else ''});" for c in range(channels)]
+        inner = [f"const uint32_t w{c} = word(w + {c} * step);" for c in range(channels)]
         for field in range(fields):
             for c in range(channels):
                 inner.append(f"const uint32_t f{c}{field} = {_field(f'w{c}', bits, field)};")
@@ -112,7 +107,8 @@ class Kernel:
                 f"const int16_t m{c} = rows->multiplier[c + {c}];",
                 f"const uint8_t h{c} = rows->shift[c + {c}];",
             ]
-            lines += [f"const int32_t r{c} = {self.finish.rounding(f'h{c}')};"] if self.finish.fast else []
+            rounding = self.finish.rounding(f"h{c}")
+            lines += [f"const int32_t r{c} = {rounding};"] if rounding else []
             lines += [
                 self._finished(f"at + {p} * stride", f"c + {c}", names[c][p], (f"m{c}", f"h{c}", f"r{c}"))
                 for p in range(pixels)

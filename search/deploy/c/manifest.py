@@ -15,6 +15,8 @@ from search.integer.graph import Array
 from search.integer.kernels import quantize
 from search.integer.program import Program, TensorInfo
 
+MANIFEST = "network.json"
+
 
 @dataclass(frozen=True)
 class Manifest:

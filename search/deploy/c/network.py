@@ -35,7 +35,7 @@ void *memset(void *to, int byte, size_t bytes);
 
 /* Kernels keep their sums in registers if they are compiled by themselves, and loads stay where they are written. */
 #if NETWORK_DSP && defined(__GNUC__) && !defined(__clang__)
-#define KERNEL __attribute__((noinline, optimize("no-schedule-insns")))
+#define KERNEL __attribute__((noinline, %(shared)soptimize("no-schedule-insns")))
 #elif NETWORK_DSP && defined(__GNUC__)
 #define KERNEL __attribute__((noinline))
 #else
@@ -93,10 +93,10 @@ def generated(program: Program, small: bool = False) -> Generated:
     traced = [tensors[name] for name in (*program.inputs, *(node.output for node in program.nodes))]
     run = _run(program, tensors, calls, plan, traced)
     body = f"static uint8_t arena[NETWORK_ARENA_BYTES] NETWORK_ALIGNED;\n\n{source.declared()}\n{run}"
-    tables = source.tables()
+    head, tables = HEAD % {"shared": "noclone, " if small else ""}, source.tables()
     files = {
         "network.h": _header(program, tensors, plan),
-        "network.c": f"{NOTICE}\n{HEAD}\n{body}\n{reader(program, tensors[program.inputs[0]])}",
+        "network.c": "\n".join([NOTICE, head, body, reader(program, tensors[program.inputs[0]])]),
         "weights.h": _weights_header([declaration for declaration, _ in tables]),
         "weights.c": "\n\n".join([f'{NOTICE}\n#include "weights.h"', *(text for _, text in tables)]) + "\n",
     }

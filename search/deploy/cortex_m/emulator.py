@@ -18,6 +18,13 @@ PAINT = 0xA5
 IN_REGISTERS = 4  # arguments; the others lie on the stack
 BACK = FLASH + SIZE - 16  # where a call returns to
 LONG = (0b11101, 0b11110, 0b11111)  # the highest bits of a Thumb instruction of 4 bytes
+# Mask and bits of the first two bytes of instructions that load. Of 2 bytes: of a literal, by a register, a word, a
+# byte, half a word, from the stack, several, back from the stack. Of 4 bytes: several, two, one, floating-point.
+LOADS = (
+    *((0xF800, 0x4800), (0xFE00, 0x5600), (0xF800, 0x5800), (0xF800, 0x6800), (0xF800, 0x7800), (0xF800, 0x8800)),
+    *((0xFE00, 0x5A00), (0xFE00, 0x5C00), (0xFE00, 0x5E00), (0xF800, 0x9800), (0xF800, 0xC800), (0xFE00, 0xBC00)),
+)
+WIDE_LOADS = ((0xFE50, 0xE810), (0xFE50, 0xE850), (0xFE10, 0xF810), (0xFE10, 0xEC10))
 
 
 class EmulatorError(RuntimeError):
@@ -26,10 +33,17 @@ class EmulatorError(RuntimeError):
 
 @dataclass
 class Counts:
-    """What was executed, of one call."""
+    """What was executed, of one call.
+
+    Attributes:
+        loads: instructions that load.
+        stack: bytes, at most.
+        by_function: instructions of each function.
+    """
 
     instructions: int = 0
-    stack: int = 0  # bytes, at most
+    loads: int = 0
+    stack: int = 0
     by_function: dict[str, int] = field(default_factory=dict)
 
 
@@ -56,6 +70,8 @@ class Emulator:
             if each["st_info"]["type"] == "STT_FUNC"
         )
         self._functions = functions
+        self.sizes = {name: size for _, size, name in functions}
+        self.counts = Counts()  # of the call that is counted, as it goes on
 
     def read(self, address: int, size: int) -> bytes:
         return bytes(self._uc.mem_read(address, size))
@@ -91,6 +107,7 @@ class Emulator:
         self._uc.mem_write(top, others)
         self._uc.reg_write(arm_const.UC_ARM_REG_SP, top)
         self._uc.reg_write(arm_const.UC_ARM_REG_LR, BACK | 1)
+        self.counts = counts
         hook = self._uc.hook_add(unicorn.UC_HOOK_BLOCK, self._counter(counts)) if counted else None
         self._uc.ctl_flush_tb()  # hooks are part of translated code
         try:
@@ -106,14 +123,16 @@ class Emulator:
         return counts
 
     def _counter(self, counts: Counts) -> Callable[..., None]:
-        lengths = dict[tuple[int, int], tuple[int, str]]()
+        known = dict[tuple[int, int], tuple[int, int, str]]()
 
         def entered(uc: Any, address: int, size: int, data: Any) -> None:
-            known = lengths.get((address, size))
-            if known is None:
-                known = lengths[address, size] = _instructions(bytes(uc.mem_read(address, size))), self._name(address)
-            counts.instructions += known[0]
-            counts.by_function[known[1]] = counts.by_function.get(known[1], 0) + known[0]
+            block = known.get((address, size))
+            if block is None:
+                block = known[address, size] = *_counted(self.read(address, size)), self._name(address)
+            instructions, loads, function = block
+            counts.instructions += instructions
+            counts.loads += loads
+            counts.by_function[function] = counts.by_function.get(function, 0) + instructions
 
         return entered
 
@@ -121,10 +140,13 @@ class Emulator:
         return next((n for start, size, n in self._functions if start <= address < start + max(1, size)), "")
 
 
-def _instructions(code: bytes) -> int:
-    """How many Thumb instructions there are."""
-    place = found = 0
+def _counted(code: bytes) -> tuple[int, int]:
+    """How many Thumb instructions there are, and how many of them load (Armv7-M manual, DDI 0403E, section A5)."""
+    place = instructions = loads = 0
     while place < len(code):
-        place += 4 if code[place + 1] >> 3 in LONG else 2
-        found += 1
-    return found
+        first = int.from_bytes(code[place : place + 2], "little")
+        wide = first >> 11 in LONG
+        loads += any(first & mask == bits for mask, bits in (WIDE_LOADS if wide else LOADS))
+        instructions += 1
+        place += 4 if wide else 2
+    return instructions, loads

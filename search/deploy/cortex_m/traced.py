@@ -1,43 +1,37 @@
 """The generated C on an emulated core, which gives every tensor."""
 
-import shutil
-import weakref
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from search.deploy.c.compilers import compiled
 from search.deploy.c.manifest import Manifest
 from search.deploy.c.project import names
-from search.deploy.cortex_m.cores import Core
+from search.deploy.cortex_m.build import Build
 from search.deploy.cortex_m.emulator import Counts, Emulator
 from search.integer.graph import Array
-
-SOURCES = ("network.c", "weights.c", "startup.c")
-OPTIONS = ("-O3", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections")
 
 
 class Traced:
     """Runs the C in a folder, compiled for a core."""
 
-    def __init__(self, folder: Path, manifest: Manifest, core: Core, command: Sequence[str]) -> None:
-        """Args: command: of the compiler for the core.
+    def __init__(self, build: Build, manifest: Manifest) -> None:
+        """Compiles it.
 
         Raises:
+            MissingTool: there is no compiler for the core.
             UsageError: it fails.
         """
         self._manifest = manifest
-        own = mkdtemp(prefix="picojoule-")
-        weakref.finalize(self, shutil.rmtree, own, ignore_errors=True)
-        program = Path(own) / "traced.elf"
-        sources = [folder / name for name in (*SOURCES, "traced.c")]
-        options = ["-DNETWORK_TRACE", *OPTIONS, f"-Wl,-T,{folder / 'image.ld'}"]
-        compiled(command, sources, program, options)
-        self._emulator = Emulator(program, core)
+        with TemporaryDirectory(prefix="picojoule-") as folder:
+            program = Path(folder) / "traced.elf"
+            build.link("traced.c", program, ["-DNETWORK_TRACE"])
+            self._emulator = Emulator(program, build.core)
         self._traced: list[bytes] = []
-        self._emulator.at("network_trace", lambda tensor, at, size: self._traced.append(self._emulator.read(at, size)))
+        self._until: list[Counts] = []  # at each tensor
+        self._emulator.at("network_trace", self._take)
 
     def codes(self, *inputs: Array) -> dict[str, Array]:
         """The codes (n, *shape) of every tensor, of normalised inputs, float32 (n, *shape) each."""
@@ -52,7 +46,34 @@ class Traced:
     def counted(self, *inputs: Array) -> Counts:
         """What is executed of the first sample."""
         self._put([codes[0] for codes in self._manifest.given(inputs)])
+        self._traced.clear()
+        self._until.clear()
         return self._emulator.call("network_run", *self._addresses, counted=True)
+
+    def by_tensor(self, *inputs: Array) -> dict[str, Counts]:
+        """What is executed to compute each tensor of the first sample, in the order in which they are written.
+
+        Functions, and the stack, are those up to then.
+        """
+        counts = self.counted(*inputs)
+        found, before = {}, Counts()
+        for tensor, until in zip(self._manifest.tensors, self._until, strict=True):
+            instructions, loads = until.instructions - before.instructions, until.loads - before.loads
+            functions = {name: n - before.by_function.get(name, 0) for name, n in until.by_function.items()}
+            own = {name: n for name, n in functions.items() if n}
+            found[tensor.name] = Counts(instructions, loads, counts.stack, own)
+            before = until
+        return found
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each function."""
+        return self._emulator.sizes
+
+    def _take(self, tensor: int, address: int, size: int) -> None:
+        self._traced.append(self._emulator.read(address, size))
+        counts = self._emulator.counts
+        self._until.append(replace(counts, by_function=dict(counts.by_function)))
 
     def _run(self, codes: Sequence[Array]) -> bytes:
         self._traced.clear()

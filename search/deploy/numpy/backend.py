@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from search.deploy.backends import DEFAULTS, Options, Runner, milliseconds
+from search.deploy.backends import DEFAULTS, Options, Runner, kilobytes, milliseconds
 from search.integer.executor import Executor
 from search.integer.graph import Array
 from search.integer.program import Program
@@ -25,6 +25,11 @@ class _Run:
 
     def pace(self, *inputs: Array) -> str:
         return milliseconds(lambda: self._executor(*(x[:1] for x in inputs)))
+
+
+def size(file: Path) -> str:
+    """Of the file."""
+    return kilobytes(file)
 
 
 def opened(file: Path) -> dict[str, Runner]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import onnxruntime
 
-from search.deploy.backends import DEFAULTS, Options, Runner
+from search.deploy.backends import DEFAULTS, Options, Runner, kilobytes
 from search.deploy.onnx import model
 from search.integer.program import Program
 
@@ -15,6 +15,11 @@ def write(program: Program, folder: Path, options: Options = DEFAULTS) -> Path:
     """Writes network.onnx."""
     model.write(program, folder / FILE)
     return folder / FILE
+
+
+def size(file: Path) -> str:
+    """Of the file."""
+    return kilobytes(file)
 
 
 def opened(file: Path) -> dict[str, Runner]:

@@ -74,6 +74,23 @@ def test_a_bias_of_its_own_at_the_output_is_not_lost():
     assert same(Ends(), IMAGES).spec.outputs == ("conv@2",)
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.MaxPool2d(2),
+        nn.AvgPool2d(2),
+        nn.Sigmoid(),
+        nn.Conv2d(3, 2, 1),
+        nn.BatchNorm2d(3),
+        nn.Flatten(),
+        nn.LayerNorm(8),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_a_network_may_be_one_layer(layer):
+    same(layer, IMAGES)
+
+
 def test_tied_weights_are_trained_and_pruned_together():
     space = searchable(Tied(), IMAGES)
     assert [name for name in space.decisions if name.endswith("/channels")] == ["stem/channels"]

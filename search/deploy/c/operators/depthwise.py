@@ -23,7 +23,7 @@ def depthwise(operation: Operation, spread: bool) -> Call:
     channels, outputs = x.shape[0], operation.output.shape[0]
     weights, widths = program.weights(node), program.widths(node)
     taps = prod(node.attributes["kernel"])
-    finish = Finish(operation, operation.constant("shift"))
+    finish = Finish(operation, operation.constant("shift"), program.largest_sum(node))
     filled = "filled_wide" if x.info.bits > 8 else "filled_codes"
     lines = [
         f"const {x.ctype} *taps[{taps + taps % 2}];",

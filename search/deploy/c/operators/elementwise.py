@@ -1,6 +1,9 @@
 """Operators of which an element depends on the elements at its place alone."""
 
-from search.deploy.c.finish import Finish
+from collections.abc import Callable
+from math import prod
+
+from search.deploy.c.finish import LARGEST, Finish
 from search.deploy.c.layout import Stored
 from search.deploy.c.loops import nested
 from search.deploy.c.operation import Call, Operation
@@ -8,22 +11,29 @@ from search.deploy.c.operation import Call, Operation
 
 def add(operation: Operation) -> Call:
     """(x0 - z0) * m0 + (x1 - z1) * m1, each with a multiplier of its own, and one shift."""
-    finish = Finish(operation, operation.constant("shift"), wide=True)
-    each = [
-        f"(int64_t)(({x}[{{}}] - {zero}) * INT32_C({multiplier}))"
-        for x, zero, multiplier in zip(
-            ("x0", "x1"), _zero_points(operation), operation.constant("multiplier").tolist(), strict=True
-        )
+    multipliers = operation.constant("multiplier").tolist()
+    parts = [
+        f"{{wide}}(x{place}[{{at{place}}}] - {x.info.zero_point}) * {multiplier}"
+        for place, (x, multiplier) in enumerate(zip(operation.inputs, multipliers, strict=True))
     ]
-    return _looped(operation, finish, " + ".join(each))
+    bound = sum(x.info.largest_code * abs(m) for x, m in zip(operation.inputs, multipliers, strict=True))
+    return _looped(operation, " + ".join(parts), bound)
 
 
 def mul(operation: Operation) -> Call:
     """(x0 - z0) * (x1 - z1) * m."""
-    finish = Finish(operation, operation.constant("shift"), wide=True)
-    first, second = _zero_points(operation)
     (multiplier,) = operation.constant("multiplier").tolist()
-    return _looped(operation, finish, f"(int64_t)(x0[{{}}] - {first}) * (x1[{{}}] - {second}) * {multiplier}")
+    first, second = (f"(x{place}[{{at{place}}}] - {x.info.zero_point})" for place, x in enumerate(operation.inputs))
+    bound = prod(x.info.largest_code for x in operation.inputs)
+    if bound * abs(multiplier) > LARGEST >= bound:
+        finish = Finish(operation, operation.constant("shift"), bound)
+        (shift,) = operation.constant("shift").tolist()
+        return _loops(
+            operation,
+            finish,
+            lambda y, x0, x1: finish.line(y, f"{first} * {second}".format(at0=x0, at1=x1), str(multiplier), str(shift)),
+        )
+    return _looped(operation, f"{{wide}}{first} * {second} * {multiplier}", bound * abs(multiplier))
 
 
 def table(operation: Operation) -> Call:
@@ -34,19 +44,21 @@ def table(operation: Operation) -> Call:
     return Call(function, (operation.table("table"),))
 
 
-def _looped(operation: Operation, finish: Finish, total: str) -> Call:
-    y, (shift,) = operation.output, operation.constant("shift").tolist()
+def _looped(operation: Operation, product: str, bound: int) -> Call:
+    (shift,), finish = operation.constant("shift").tolist(), Finish(operation, operation.constant("shift"))
+
+    def line(y: str, x0: str, x1: str) -> str:
+        return finish.of_product(y, product.format(at0=x0, at1=x1, wide="{wide}"), shift, bound)
+
+    return _loops(operation, finish, line)
+
+
+def _loops(operation: Operation, finish: Finish, line: Callable[[str, str, str], str]) -> Call:
+    """Args: line: from the output's element, and the places of the inputs', to what is done there."""
+    y = operation.output
     steps = [_spread(x, y.shape) for x in operation.inputs]
-    lines = nested(
-        y.shape,
-        [*steps, y.strides],
-        lambda at: [finish.of_product(f"y[{at[2]}]", total.format(at[0], at[1]), str(shift))],
-    )
+    lines = nested(y.shape, [*steps, y.strides], lambda at: [line(f"y[{at[2]}]", at[0], at[1])])
     return Call(operation.function(lines, ", ".join(finish.parameters)), finish.arguments)
-
-
-def _zero_points(operation: Operation) -> list[int]:
-    return [x.info.zero_point for x in operation.inputs]
 
 
 def _spread(x: Stored, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ def concat(operation: Operation) -> Call:
     """The inputs one behind another along an axis, each with a multiplier and a shift of its own."""
     y, axis = operation.output, operation.node.attributes["axis"]
     multipliers, shifts = (operation.constant(role).tolist() for role in ("multiplier", "shift"))
-    finish = Finish(operation, operation.constant("shift"))
+    finish = Finish(operation, operation.constant("shift"), max(x.info.largest_code for x in operation.inputs))
     starts = accumulate((x.shape[axis] for x in operation.inputs), initial=0)
     lines: list[str] = []
     for place, (x, start) in enumerate(zip(operation.inputs, starts, strict=False)):

@@ -1,6 +1,7 @@
 """Pools, and maps that are resized."""
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 
@@ -8,6 +9,7 @@ from search.deploy.c.finish import Finish
 from search.deploy.c.loops import sum_of
 from search.deploy.c.operation import Call, Operation
 from search.deploy.c.source import block
+from search.integer.bounds import resampled
 from search.integer.graph import Array
 
 
@@ -21,7 +23,8 @@ def maximum(operation: Operation) -> Call:
 
 def average(operation: Operation) -> Call:
     """The sum of a window, whose multiplier contains the division. What pads it is 0."""
-    finish = Finish(operation, operation.constant("shift"))
+    bound = operation.inputs[0].info.largest_code * prod(operation.node.attributes["kernel"])
+    finish = Finish(operation, operation.constant("shift"), bound)
     (multiplier,), (shift,) = (operation.constant(role).tolist() for role in ("multiplier", "shift"))
     lines = ["int32_t sum = 0;"]
     lines += _window(operation, [f"sum += x0[{{place}}] - {operation.inputs[0].info.zero_point};"])
@@ -31,7 +34,8 @@ def average(operation: Operation) -> Call:
 
 def resample(operation: Operation) -> Call:
     """Weights of each axis times codes: sum = w[0] * w[1] * .. * (x - z)."""
-    x, a, finish = operation.inputs[0], operation.node.attributes, Finish(operation, operation.constant("shift"))
+    x, a = operation.inputs[0], operation.node.attributes
+    finish = Finish(operation, operation.constant("shift"), resampled(a, [x.info]))
     (multiplier,), (shift,) = (operation.constant(role).tolist() for role in ("multiplier", "shift"))
     lines, weight = ["int32_t sum = 0;"], []
     inner = [f"sum += {{weight}}(x0[{sum_of([('c', x.strides[0]), *_at(operation)])}] - {x.info.zero_point});"]

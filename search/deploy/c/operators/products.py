@@ -4,12 +4,14 @@ from search.deploy.c.finish import Finish
 from search.deploy.c.loops import sum_of
 from search.deploy.c.operation import Call, Operation
 from search.deploy.c.source import block
+from search.integer.bounds import product
 
 
 def matmul(operation: Operation) -> Call:
     """(heads, M, K) times (heads, K, P): the sum over K of (a - z_a) * (b - z_b)."""
     (left, right), y, axes = operation.inputs, operation.output, operation.node.attributes["axes"]
-    finish = Finish(operation, operation.constant("shift"))
+    bound = product(operation.node.attributes, [x.info for x in operation.inputs])
+    finish = Finish(operation, operation.constant("shift"), bound)
     (multiplier,), (shift,) = (operation.constant(role).tolist() for role in ("multiplier", "shift"))
     first, second = axes
     a = sum_of([("head", left.strides[0]), ("row", left.strides[3 - first]), ("k", left.strides[first])])

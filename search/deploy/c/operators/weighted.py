@@ -121,8 +121,9 @@ class _Product:
         shifts = np.concatenate([operation.constant("shift")[one.channels] + one.extra for one in each])
         depth = each[0].codes.shape[1]
         columns = Columns(operation, len(order), depth, run, _pixels(depth, [one.bits for one in each], count))
+        bound = operation.program.largest_sum(operation.node) << max(one.extra for one in each)
         apart = not all(one.side_by_side for one in each)
-        kernel = Kernel(operation, Finish(operation, shifts), columns, step, apart)
+        kernel = Kernel(operation, Finish(operation, shifts, bound), columns, step, apart)
         per_group = len(operation.constant("bias")) // groups
         fields = [
             _fields(operation, one.part(group * per_group, (group + 1) * per_group), f"{one.bits}_{group}", apart)

@@ -1,0 +1,112 @@
+"""What benchmarks.mcu measures: single layers of many shapes, and whole networks."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from spaces.networks import NETWORKS as SEEDS
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network to be measured.
+
+    Attributes:
+        shapes: of its inputs, without the batch.
+        bits: of its weights, with which it is measured one after another.
+    """
+
+    name: str
+    make: Callable[[], nn.Module]
+    shapes: tuple[Shape, ...]
+    bits: tuple[int, ...] = (8,)
+
+
+class Call(nn.Module):
+    """A function of its inputs."""
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.function(*inputs)
+
+
+class Tcn(nn.Sequential):
+    """Four dilated convolutions over time."""
+
+    def __init__(self) -> None:
+        layers: list[nn.Module] = []
+        for place, (before, after) in enumerate(((6, 32), (32, 32), (32, 48), (48, 48))):
+            gap = 2**place
+            convolution = nn.Conv1d(before, after, 5, padding=2 * gap, dilation=gap)
+            layers += [convolution, nn.BatchNorm1d(after), nn.ReLU()]
+        super().__init__(*layers, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(48, 8))
+
+
+def autoencoder() -> nn.Module:
+    """The MLPerf Tiny network of 264,192 weights in fully connected layers of 640, 128, and 8 features."""
+    sizes = (640, 128, 128, 128, 128, 8, 128, 128, 128, 128, 640)
+    layers: list[nn.Module] = []
+    for before, after in pairwise(sizes):
+        layers += [nn.Linear(before, after), nn.BatchNorm1d(after), nn.ReLU()]
+    return nn.Sequential(*layers[:-2])
+
+
+def _layers() -> Iterator[Case]:
+    every = (8, 4, 2)
+
+    def conv(name: str, shape: Shape, *given: int, **more: Any) -> Case:
+        layer = {2: nn.Conv1d, 3: nn.Conv2d}[len(shape)]
+        return Case(name, lambda: layer(*given, **more), (shape,), every)
+
+    yield conv("conv 3x3", (16, 16, 16), 16, 32, 3, padding=1)
+    yield conv("conv 3x3", (3, 32, 32), 3, 16, 3, padding=1)
+    yield conv("conv 3x3", (16, 32, 32), 16, 16, 3, padding=1)
+    yield conv("conv 3x3 stride 2", (32, 16, 16), 32, 64, 3, padding=1, stride=2)
+    yield conv("conv 3x3", (64, 8, 8), 64, 64, 3, padding=1)
+    yield conv("conv 5x5", (8, 12, 12), 8, 16, 5, padding=2)
+    yield conv("conv 3x3 stride 2", (3, 48, 48), 3, 8, 3, padding=1, stride=2)
+    yield conv("conv 10x4 stride 2", (1, 49, 10), 1, 64, (10, 4), padding=(5, 1), stride=2)  # type: ignore[arg-type]
+    yield conv("conv 9", (16, 64), 16, 32, 9, padding=4)
+    yield conv("conv 5", (32, 100), 32, 32, 5, padding=2)
+    for channels, out, size in ((32, 64, 16), (64, 64, 12), (16, 32, 24), (128, 128, 4), (8, 16, 24), (96, 24, 8)):
+        yield conv("pointwise", (channels, size, size), channels, out, 1)
+    for channels, size, stride in ((32, 16, 1), (64, 12, 1), (16, 24, 2), (8, 48, 1), (128, 4, 1)):
+        yield conv("depthwise 3x3", (channels, size, size), channels, channels, 3, stride, 1, groups=channels)
+    yield conv("depthwise 9", (32, 64), 32, 32, 9, padding=4, groups=32)
+    for features, out in ((64, 10), (256, 64), (640, 128), (128, 128)):
+        yield Case("linear", lambda features=features, out=out: nn.Linear(features, out), ((features,),), every)  # type: ignore[misc]
+    maps = (16, 16, 16)
+    others: dict[str, tuple[Callable[[], nn.Module], tuple[Shape, ...]]] = {
+        "add": (lambda: Call(torch.add), (maps, maps)),
+        "mul": (lambda: Call(torch.mul), (maps, maps)),
+        "concat": (lambda: Call(lambda a, b: torch.cat([a, b], 1)), (maps, maps)),
+        "max_pool 2x2": (lambda: nn.MaxPool2d(2), (maps,)),
+        "max_pool 3x3": (lambda: nn.MaxPool2d(3, 2, 1), (maps,)),
+        "avg_pool 2x2": (lambda: nn.AvgPool2d(2), (maps,)),
+        "avg_pool 16x16": (lambda: nn.AvgPool2d(16), (maps,)),
+        "table": (nn.Sigmoid, (maps,)),
+        "softmax": (lambda: Call(lambda x: F.softmax(x, -1)), ((16, 64),)),
+        "normalize": (lambda: nn.LayerNorm(64), ((16, 64),)),
+    }
+    for name, (make, shapes) in others.items():
+        yield Case(name, make, shapes)
+
+
+LAYERS = tuple(_layers())
+NETWORKS = (
+    Case("resnet8", lambda: SEEDS["resnet8"](in_channels=3), ((3, 32, 32),), (8, 4, 2)),
+    Case("ds_cnn", lambda: SEEDS["ds_cnn"](in_channels=1), ((1, 49, 10),), (8, 4)),
+    Case("mobilenet_v1", lambda: SEEDS["mobilenet_v1"](in_channels=3), ((3, 64, 64),), (8, 4)),
+    Case("tcn", Tcn, ((6, 128),), (8, 2)),
+    Case("autoencoder", autoencoder, ((640,),), (8,)),
+)
