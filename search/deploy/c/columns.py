@@ -7,6 +7,7 @@ by one pointer, whatever their depth.
 from dataclasses import dataclass
 
 from search.deploy.c.operation import Operation
+from search.deploy.c.source import number
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Columns:
     def begin(self) -> list[str]:
         """Of the column whose number is `ready`."""
         if self.by_bytes:
-            return [f"uint8_t *codes = (uint8_t *)(columns + {self.pixels * self.depth});"]
+            return [f"uint8_t *codes = (uint8_t *)(columns + {number(self.pixels * self.depth)});"]
         return [f"{self.ctype} *column = {self._column};"]
 
     def copy(self, place: str, count: str) -> list[str]:
@@ -62,23 +63,27 @@ class Columns:
     def fill(self, code: int, count: str) -> list[str]:
         """The same code again and again."""
         if self.by_bytes:
-            return [f"memset(codes, {code}, (size_t)({count}));", f"codes += {count};"]
+            return [f"memset(codes, {number(code)}, (size_t)({count}));", f"codes += {count};"]
         if self.wide:
-            return [f"filled_wide(column, {code}, {count});", f"column += {count};"]
-        return [f"filled(column, {code}, {count}, {self.pixels});", f"column += {self._step} * ({count});"]
+            return [f"filled_wide(column, {number(code)}, {count});", f"column += {count};"]
+        return [f"filled(column, {number(code)}, {count}, {self.pixels});", f"column += {self._step} * ({count});"]
 
     def end(self) -> list[str]:
         """Pads the column."""
         more = self.depth - self.fan_in
         if not self.by_bytes:
-            return self.fill(0, str(more))[:1] if more else []
-        lines = [f"memset(codes, 0, {more});"] if more else []
-        start = f"(const uint8_t *)(columns + {self.pixels * self.depth})"
-        return [*lines, f"widened({start}, {self._column}, {self.depth}, {self.pixels});"]
+            return self.fill(0, number(more))[:1] if more else []
+        lines = [f"memset(codes, 0, (size_t)({number(more)}));"] if more else []
+        start = f"(const uint8_t *)(columns + {number(self.pixels * self.depth)})"
+        return [*lines, f"widened({start}, {self._column}, {number(self.depth)}, {self.pixels});"]
 
     @property
     def _column(self) -> str:
-        return f"columns + {self.depth} * ready" if self.wide else f"columns + COLUMN({self.depth}) * ready"
+        return (
+            f"columns + {number(self.depth)} * ready"
+            if self.wide
+            else f"columns + COLUMN({number(self.depth)}) * ready"
+        )
 
     @property
     def _step(self) -> str:

@@ -5,6 +5,7 @@ takes 32 bits where all of it is small, or where shifts are 17 or more: then a p
 """
 
 from search.deploy.c.operation import Operation
+from search.deploy.c.source import number
 from search.integer.graph import Array
 
 DROPPED = 16  # bits of a product that decide nothing
@@ -32,16 +33,11 @@ class Finish:
         self._table = "table" in node.constants
         self._zero: int = node.attributes["zero_point"]
         largest = max(map(abs, operation.constant("multiplier").tolist()))
-        if bound * largest + self._rounded(int(shifts.max())) <= LARGEST:
-            self._how = NARROW
-        elif (
-            int(shifts.min()) > DROPPED
-            and bound <= LARGEST
-            and HALF + self._rounded(int(shifts.max()) - DROPPED) <= LARGEST
-        ):
-            self._how = FAST
-        else:
-            self._how = WIDE
+        narrow = bound * largest + self._rounded(int(shifts.max())) <= LARGEST
+        fast = int(shifts.min()) > DROPPED and HALF + self._rounded(int(shifts.max()) - DROPPED) <= LARGEST
+        fast = fast and bound <= LARGEST
+        each = {FAST: fast, NARROW: narrow, WIDE: True} if operation.small else {NARROW: narrow, FAST: fast, WIDE: True}
+        self._how = next(how for how, fits in each.items() if fits)
         self.parameters, arguments = ["const int32_t zero"], [str(self._zero)]
         if self._table:
             self.parameters.append(f"const {operation.output.ctype} *table")
@@ -69,8 +65,10 @@ class Finish:
             bound: what its magnitude does not exceed.
         """
         if bound + self._rounded(shift) <= LARGEST:
-            return self._stored(target, f"({product.format(wide='')} + rounding(zero, {shift}, 0)) >> {shift}")
-        return self._wide(target, product.format(wide="(int64_t)"), str(shift))
+            return self._stored(
+                target, f"({product.format(wide='')} + rounding(zero, {number(shift)}, 0)) >> {number(shift)}"
+            )
+        return self._wide(target, product.format(wide="(int64_t)"), number(shift))
 
     def _rounded(self, bits: int) -> int:
         """What rounding adds, at most."""

@@ -23,14 +23,14 @@ static inline int32_t clipped_wide(int64_t value, int32_t low, int32_t high)
 """,
     "rounding": """\
 /* What is added to a number so that a shift by shift - less rounds it half up, and moves it to the zero point. */
-static inline int32_t rounding(int32_t zero, uint8_t shift, int32_t less)
+static inline int32_t rounding(int32_t zero, int32_t shift, int32_t less)
 {
     return (2 * zero + 1) * (INT32_C(1) << (shift - (less + 1)));
 }
 """,
     "scaled": """\
 /* sum * multiplier / 2^shift + zero point. Shifts are 17 or more: the product's lower 16 bits decide nothing. */
-static inline int32_t scaled(int32_t sum, int16_t multiplier, int32_t rounded, uint8_t shift)
+static inline int32_t scaled(int32_t sum, int32_t multiplier, int32_t rounded, int32_t shift)
 {
 #if NETWORK_DSP
     return __smlawb(sum, multiplier, rounded) >> (shift - 16);
@@ -41,14 +41,14 @@ static inline int32_t scaled(int32_t sum, int16_t multiplier, int32_t rounded, u
 """,
     "scaled_narrow": """\
 /* The same, of a sum whose product has no more than 31 bits. */
-static inline int32_t scaled_narrow(int32_t sum, int16_t multiplier, int32_t rounded, uint8_t shift)
+static inline int32_t scaled_narrow(int32_t sum, int32_t multiplier, int32_t rounded, int32_t shift)
 {
     return (sum * multiplier + rounded) >> shift;
 }
 """,
     "scaled_wide": """\
 /* product / 2^shift, rounded half up, for shifts of 1 to 62 */
-static inline int64_t scaled_wide(int64_t product, uint8_t shift)
+static inline int64_t scaled_wide(int64_t product, int32_t shift)
 {
     return (product + (INT64_C(1) << (shift - 1))) >> shift;
 }
@@ -156,10 +156,10 @@ static inline void widened(const uint8_t *from, int16_t *to, int32_t count, int3
 }
 """,
     "filled_codes": """\
-static inline void filled_codes(uint8_t *to, uint8_t value, int32_t count)
+static inline void filled_codes(uint8_t *to, int32_t value, int32_t count)
 {
     for (int32_t i = 0; i < count; ++i)
-        to[i] = value;
+        to[i] = (uint8_t)value;
 }
 """,
     "unpacked": """\
@@ -184,23 +184,23 @@ static inline void unpacked(const uint8_t *row, const uint8_t *widths, int8_t *t
 }
 """,
     "filled": """\
-static inline void filled(int16_t *to, int16_t value, int32_t count, int32_t pixels)
+static inline void filled(int16_t *to, int32_t value, int32_t count, int32_t pixels)
 {
 #if NETWORK_DSP
     for (int32_t i = 0; i < count; i += 4, to += 4 * pixels)
-        to[0] = to[1] = to[2] = to[3] = value;
+        to[0] = to[1] = to[2] = to[3] = (int16_t)value;
 #else
     (void)pixels;
     for (int32_t i = 0; i < count; ++i)
-        to[i] = value;
+        to[i] = (int16_t)value;
 #endif
 }
 """,
     "filled_wide": """\
-static inline void filled_wide(uint16_t *to, uint16_t value, int32_t count)
+static inline void filled_wide(uint16_t *to, int32_t value, int32_t count)
 {
     for (int32_t i = 0; i < count; ++i)
-        to[i] = value;
+        to[i] = (uint16_t)value;
 }
 """,
     "root": """\

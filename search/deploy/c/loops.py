@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from search.deploy.c.source import block
+from search.deploy.c.source import loop, number
 
 Steps = Sequence[int]  # elements from one place of each axis to the next
 
@@ -39,7 +39,7 @@ def nested(
     places[0] = " + ".join([*looked_up, *([places[0]] if places[0] != "0" or not looked_up else [])])
     lines = body(places)
     for depth, (size, _, _) in reversed(list(enumerate(merged))):
-        lines = block(f"for (int32_t i{depth} = 0; i{depth} < {size}; ++i{depth})", lines)
+        lines = loop(f"i{depth}", size, lines)
     return lines
 
 
@@ -49,6 +49,6 @@ def _follows(outer: Sequence[int], inner: Sequence[int], size: int) -> bool:
 
 def sum_of(terms: Sequence[tuple[str, int]], constant: int = 0) -> str:
     """An expression of the sum of variables times numbers."""
-    parts = [name if factor == 1 else f"{factor} * {name}" for name, factor in terms if factor]
-    parts += [str(constant)] if constant or not parts else []
+    parts = [name if factor == 1 else f"{number(factor)} * {name}" for name, factor in terms if factor]
+    parts += [number(constant)] if constant else [] if parts else ["0"]
     return " + ".join(parts)

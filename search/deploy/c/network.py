@@ -1,7 +1,7 @@
 """The C of a Program: network.h, network.c, weights.h and weights.c."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -88,7 +88,8 @@ def generated(program: Program, small: bool = False) -> Generated:
         elif is_alias(node, tensors):
             calls[node.name] = None
         else:
-            calls[node.name] = WRITERS[node.op](Operation(program, node, inputs, output, source, small))
+            operation = Operation(program, node, inputs, output, source, small)
+            calls[node.name] = _with_numbers(WRITERS[node.op](operation), operation)
     plan = arena(program, tensors, {name: call.scratch for name, call in calls.items() if call is not None})
     traced = [tensors[name] for name in (*program.inputs, *(node.output for node in program.nodes))]
     run = _run(program, tensors, calls, plan, traced)
@@ -101,6 +102,12 @@ def generated(program: Program, small: bool = False) -> Generated:
         "weights.c": "\n\n".join([f'{NOTICE}\n#include "weights.h"', *(text for _, text in tables)]) + "\n",
     }
     return Generated(files, traced, plan)
+
+
+def _with_numbers(call: Call, operation: Operation) -> Call:
+    if not operation.numbers:
+        return call
+    return replace(call, arguments=(*call.arguments, operation.table("numbers", np.array(operation.numbers, np.int32))))
 
 
 def _run(

@@ -1,10 +1,10 @@
 """What the writer of an operator is given, and what it gives."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from search.deploy.c.layout import Stored
-from search.deploy.c.source import Source
+from search.deploy.c.source import Source, from_table, literal
 from search.integer.graph import Array, Node
 from search.integer.program import Program
 
@@ -17,6 +17,7 @@ class Operation:
         inputs, output: its tensors, as they lie.
         source: to which its functions and constants are added.
         small: whether small code is wanted, rather than fast code.
+        numbers: that its function reads from a table.
     """
 
     program: Program
@@ -25,6 +26,7 @@ class Operation:
     output: Stored
     source: Source
     small: bool = False
+    numbers: list[int] = field(default_factory=list)
 
     @property
     def parameters(self) -> str:
@@ -40,9 +42,14 @@ class Operation:
         return self.source.constant(f"{self.node.name}_{role}", self.constant(role) if values is None else values)
 
     def function(self, lines: Sequence[str], more: str = "", name: str = "") -> str:
-        """The name of a function that takes the inputs, the output and `more`."""
-        parameters = f"{self.parameters}, {more}" if more else self.parameters
-        return self.source.function(name or self.node.op, parameters, "\n".join(lines))
+        """The name of a function that takes the inputs, the output, `more`, and where it reads some, `numbers`."""
+        text, parameters = "\n".join(lines), f"{self.parameters}, {more}" if more else self.parameters
+        if not self.small:
+            return self.source.function(name or self.node.op, parameters, literal(text))
+        text, numbers = from_table(text)
+        self.numbers.extend(numbers)
+        parameters += ", const int32_t *restrict n" if numbers else ""
+        return self.source.function(name or self.node.op, parameters, text)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import numpy as np
 
 from search.deploy.c.layout import Stored
 from search.deploy.c.loops import nested
+from search.deploy.c.source import literal
 from search.integer.preprocessing import FIRST, LAST, PIXEL_MAX, UINT8
 from search.integer.program import Program
 
@@ -42,7 +43,7 @@ def reader(program: Program, x: Stored) -> str:
         lines = nested(x.shape, [strides, x.strides], lambda at: [f"in[{at[1]}] = {value.format(at[0])};"])
     else:
         head, lines = _of_floats(program, x, strides)
-    text = "\n".join(f"    {line}" for line in [*head, *lines])
+    text = "\n".join(f"    {line}" for line in [*head, *map(literal, lines)])
     return f"void network_read(const {CTYPES[raw]} *raw, {x.ctype} *in)\n{{\n{text}\n}}\n"
 
 

@@ -108,6 +108,35 @@ def identifier(name: str) -> str:
     return f"n{plain}" if plain[0].isdigit() or plain in RESERVED else plain
 
 
+def number(value: int) -> str:
+    """A number of a shape, marked as such: where small code is wanted, functions read it from a table."""
+    return f"\N{LEFT-POINTING DOUBLE ANGLE QUOTATION MARK}{value}\N{RIGHT-POINTING DOUBLE ANGLE QUOTATION MARK}"
+
+
+MARKED = re.compile(number(0).replace("0", r"(-?\d+)"))
+
+
+def literal(text: str) -> str:
+    """The text with all marked numbers as they are."""
+    return MARKED.sub(r"\1", text)
+
+
+def from_table(text: str) -> tuple[str, list[int]]:
+    """The text with `n[0]`, `n[1]` .. in the place of marked numbers, and the numbers."""
+    numbers: list[int] = []
+
+    def taken(found: re.Match[str]) -> str:
+        numbers.append(int(found[1]))
+        return f"n[{len(numbers) - 1}]"
+
+    return MARKED.sub(taken, text), numbers
+
+
+def loop(variable: str, count: int, lines: Sequence[str]) -> list[str]:
+    """A loop over 0 .. count - 1."""
+    return block(f"for (int32_t {variable} = 0; {variable} < {number(count)}; ++{variable})", lines)
+
+
 def block(head: str, lines: Sequence[str]) -> list[str]:
     """A loop or a condition, and what is in it."""
     return [f"{head} {{", *(f"    {line}" for line in lines), "}"]

@@ -6,7 +6,7 @@ from math import prod
 
 from search.deploy.c.loops import sum_of
 from search.deploy.c.operation import Operation
-from search.deploy.c.source import block
+from search.deploy.c.source import block, loop, number
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,11 @@ class Taps:
         tap = f"t{first}"
         if self.spread:
             lines = [f"const int32_t spread{first} = {sum_of([(f'o{first}', 1), (tap, dilation)], -low)};"]
-            met = f"spread{first} >= 0 && spread{first} % {stride} == 0 && spread{first} / {stride} < {size}"
-            at = f"const int32_t at{first} = spread{first} / {stride};"
+            step, whole = number(stride), f"spread{first} / {number(stride)}"
+            met = f"spread{first} >= 0 && spread{first} % {step} == 0 && {whole} < {number(size)}"
+            at = f"const int32_t at{first} = {whole};"
             lines += [*block(f"if ({met})", [at, *self.lines(first + 1)]), *block("else", self.outside(rest))]
-            return block(f"for (int32_t {tap} = 0; {tap} < {taps}; ++{tap})", lines)
+            return loop(tap, taps, lines)
         begin = sum_of([(f"o{first}", stride)], -low)
         if taps == 1 and not low and not high:
             return [f"const int32_t at{first} = {begin};", *self.lines(first + 1)]
@@ -48,22 +49,22 @@ class Taps:
         if not low and not high:
             lines = [at, *self.lines(first + 1)]
         else:
-            within = block(f"if (at{first} >= 0 && at{first} < {size})", self.lines(first + 1))
+            within = block(f"if (at{first} >= 0 && at{first} < {number(size)})", self.lines(first + 1))
             lines = [at, *within, *block("else", self.outside(rest))]
-        lines = block(f"for (int32_t {tap} = 0; {tap} < {taps}; ++{tap})", lines)
+        lines = loop(tap, taps, lines)
         if not self.joined or first + 1 < len(a["kernel"]) or dilation > 1:
             return lines
         terms = [*((f"at{axis}", step) for axis, step in enumerate(x.strides[1 : 1 + first])), ("begin", x.strides[-1])]
-        whole = self.inside(sum_of(terms), taps)
+        joined = self.inside(sum_of(terms), taps)
         if not low and not high:
-            return [f"const int32_t begin = {begin};", *whole]
-        condition = f"if (begin >= 0 && begin + {taps} <= {size})"
-        return [f"const int32_t begin = {begin};", *block(condition, whole), *block("else", lines)]
+            return [f"const int32_t begin = {begin};", *joined]
+        condition = f"if (begin >= 0 && begin + {number(taps)} <= {number(size)})"
+        return [f"const int32_t begin = {begin};", *block(condition, joined), *block("else", lines)]
 
 
 def over_places(operation: Operation, lines: Sequence[str]) -> list[str]:
     """Loops over the places o0, o1, .. of the output."""
     found = list(lines)
     for axis, size in reversed(list(enumerate(operation.output.shape[1:]))):
-        found = block(f"for (int32_t o{axis} = 0; o{axis} < {size}; ++o{axis})", found)
+        found = loop(f"o{axis}", size, found)
     return found

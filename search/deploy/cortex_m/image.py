@@ -35,10 +35,9 @@ class Image:
 
     def line(self) -> str:
         """For the terminal."""
-        return (
-            f"image: {self.flash_bytes:,} bytes of flash ({self.constants_bytes:,} of constants, "
-            f"{self.code_bytes:,} of code), {self.ram_bytes:,} of RAM ({self.arena_bytes:,} of the arena, {self.stack_bytes:,} of the stack)"
-        )
+        flash = f"{self.constants_bytes:,} of constants, {self.code_bytes:,} of code"
+        ram = f"{self.arena_bytes:,} of the arena, {self.stack_bytes:,} of the stack"
+        return f"image: {self.flash_bytes:,} bytes of flash ({flash}), {self.ram_bytes:,} of RAM ({ram})"
 
     def refuse_larger(self, options: Options) -> None:
         """Raises UsageError where the image takes more than it may."""

@@ -5,12 +5,13 @@ hold both channels of the first tap, then both of the second. So a multiply-add 
 """
 
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
 from search.deploy.c.finish import Finish
 from search.deploy.c.operation import Call, Operation
-from search.deploy.c.source import block
+from search.deploy.c.source import block, number
 from search.deploy.c.taps import Taps, over_places
 from search.integer.graph import Array
 
@@ -28,7 +29,7 @@ def depthwise(operation: Operation, spread: bool) -> Call:
     lines = [
         f"const {x.ctype} *taps[{taps + taps % 2}];",
         f"{operation.output.ctype} *out = y;",
-        f"{filled}(zeros, {x.info.zero_point}, {channels});",
+        f"{filled}(zeros, {number(x.info.zero_point)}, {number(channels)});",
         *over_places(operation, _place(operation, finish, spread, taps)),
     ]
     scratch = -(-channels * x.info.dtype.itemsize // 4) * 4
@@ -38,8 +39,8 @@ def depthwise(operation: Operation, spread: bool) -> Call:
         arguments = [operation.table("weight", _in_pairs(weights)), *arguments]
         more = ["const int8_t *weights", *more]
     else:
-        start = f"int8_t *weights = (int8_t *)zeros + {scratch};"
-        lines = [start, f"unpacked(packed, widths, weights, {outputs}, {taps});", *lines]
+        start = f"int8_t *weights = (int8_t *)zeros + {number(scratch)};"
+        lines = [start, f"unpacked(packed, widths, weights, {number(outputs)}, {number(taps)});", *lines]
         arguments = [operation.table("weight"), operation.table("widths", widths), *arguments]
         more = ["const uint8_t *packed", "const uint8_t *widths", *more]
         scratch += (outputs + outputs % 2) * (taps + taps % 2)
@@ -56,28 +57,39 @@ def _place(operation: Operation, finish: Finish, spread: bool, taps: int) -> lis
         lambda count: block(f"for (int32_t i = 0; i < {count}; ++i)", ["taps[t++] = zeros;"]),
     ).lines()
     names = [parameter.split("*")[-1].split()[-1] for parameter in finish.parameters]
-    call = f"{_kernel(operation, finish, taps)}(taps, weights, bias, multiplier, shift, out, {', '.join(names)});"
+    outputs, pairs = number(operation.output.shape[0]), number(-(-taps // 2))
+    given = [
+        "taps",
+        "weights",
+        "bias",
+        "multiplier",
+        "shift",
+        "out",
+        *names,
+        *([outputs, pairs] if operation.small else []),
+    ]
+    call = f"{_kernel(operation, finish, taps)}({', '.join(given)});"
     last = ["taps[t] = zeros;"] if taps % 2 else []
-    return ["int32_t t = 0;", *found, *last, call, f"out += {operation.output.shape[0]};"]
+    return ["int32_t t = 0;", *found, *last, call, f"out += {outputs};"]
 
 
 def _kernel(operation: Operation, finish: Finish, taps: int) -> str:
     x, outputs = operation.inputs[0], operation.output.shape[0]
-    channels, row = x.shape[0], 2 * (outputs + outputs % 2)
-    each = outputs // channels
-    place = "c" if each == 1 else f"c / {each}"
-    first = f"taps[2 * i][{place}] * weights[{row} * i + 2 * c - (c & 1)]"
-    second = f"taps[2 * i + 1][{place}] * weights[{row} * i + 2 * c - (c & 1) + 2]"
-    sums = block(f"for (int32_t i = 0; i < {-(-taps // 2)}; ++i)", [f"sum += {first};", f"sum += {second};"])
-    finished = finish.line("y[c]", "sum", "multiplier[c]", "shift[c]")
-    one = ["int32_t sum = bias[c];", *sums, finished]
+    each = outputs // x.shape[0]
+    numbers = _Numbers("outputs", "pairs") if operation.small else _Numbers(str(outputs), str(-(-taps // 2)))
+    place, row = "c" if each == 1 else f"c / {each}", f"2 * ({numbers.outputs} + ({numbers.outputs} & 1))"
+    weight = f"weights[{row} * i + 2 * c - (c & 1)"
+    products = [f"sum += taps[2 * i][{place}] * {weight}];", f"sum += taps[2 * i + 1][{place}] * {weight} + 2];"]
+    sums = block(f"for (int32_t i = 0; i < {numbers.pairs}; ++i)", products)
+    one = ["int32_t sum = bias[c];", *sums, finish.line("y[c]", "sum", "multiplier[c]", "shift[c]")]
 
-    def plain(first: int) -> list[str]:
-        return block(f"for (int32_t c = {first}; c < {outputs}; ++c)", one) if first < outputs else []
+    def plain(first: str) -> list[str]:
+        return block(f"for (int32_t c = {first}; c < {numbers.outputs}; ++c)", one)
 
-    lines = plain(0)
-    if each == 1 and x.info.bits <= 8 and outputs >= AT_ONCE:
-        pairs = [*_by_pairs(finish, taps, outputs, row), *plain(outputs - outputs % AT_ONCE)]
+    lines = plain("0")
+    if each == 1 and x.info.bits <= 8 and (operation.small or outputs >= AT_ONCE):
+        rest = plain(f"{numbers.outputs} / {AT_ONCE} * {AT_ONCE}") if operation.small or outputs % AT_ONCE else []
+        pairs = [*_by_pairs(finish, numbers, row), *rest]
         lines = ["#if NETWORK_DSP", *pairs, "#else", *lines, "#endif"]
     parameters = [
         f"const {x.ctype} *const *taps",
@@ -87,11 +99,19 @@ def _kernel(operation: Operation, finish: Finish, taps: int) -> str:
         "const uint8_t *shift",
         f"{operation.output.ctype} *restrict y",
         *finish.parameters,
+        *(["const int32_t outputs", "const int32_t pairs"] if operation.small else []),
     ]
     return operation.source.function("depthwise_place", ", ".join(parameters), "\n".join(lines), "KERNEL void")
 
 
-def _by_pairs(finish: Finish, taps: int, outputs: int, row: int) -> list[str]:
+class _Numbers(NamedTuple):
+    """How many channels there are, and pairs of taps: as literals, or names of parameters."""
+
+    outputs: str
+    pairs: str
+
+
+def _by_pairs(finish: Finish, numbers: _Numbers, row: str) -> list[str]:
     """Four channels and two taps at once."""
     lines = [
         *(f"int32_t s{c} = bias[c + {c}];" for c in range(AT_ONCE)),
@@ -107,9 +127,9 @@ def _by_pairs(finish: Finish, taps: int, outputs: int, row: int) -> list[str]:
     ):
         inner.append(f"s{c} = __smlad((int16x2_t){half}_bytes({codes}), (int16x2_t){half}_codes({pair}), s{c});")
     inner.append(f"w += {row};")
-    lines += block(f"for (int32_t i = 0; i < {taps}; i += 2)", inner)
+    lines += block(f"for (int32_t i = 0; i < 2 * {numbers.pairs}; i += 2)", inner)
     lines += [finish.line(f"y[c + {c}]", f"s{c}", f"multiplier[c + {c}]", f"shift[c + {c}]") for c in range(AT_ONCE)]
-    return block(f"for (int32_t c = 0; c + {AT_ONCE} <= {outputs}; c += {AT_ONCE})", lines)
+    return block(f"for (int32_t c = 0; c + {AT_ONCE} <= {numbers.outputs}; c += {AT_ONCE})", lines)
 
 
 def _in_pairs(weights: Array) -> Array:

@@ -7,13 +7,14 @@ from search.deploy.c.finish import LARGEST, Finish
 from search.deploy.c.layout import Stored
 from search.deploy.c.loops import nested
 from search.deploy.c.operation import Call, Operation
+from search.deploy.c.source import number
 
 
 def add(operation: Operation) -> Call:
     """(x0 - z0) * m0 + (x1 - z1) * m1, each with a multiplier of its own, and one shift."""
     multipliers = operation.constant("multiplier").tolist()
     parts = [
-        f"{{wide}}(x{place}[{{at{place}}}] - {x.info.zero_point}) * {multiplier}"
+        f"{{wide}}(x{place}[{{at{place}}}] - {number(x.info.zero_point)}) * {number(multiplier)}"
         for place, (x, multiplier) in enumerate(zip(operation.inputs, multipliers, strict=True))
     ]
     bound = sum(x.info.largest_code * abs(m) for x, m in zip(operation.inputs, multipliers, strict=True))
@@ -23,17 +24,20 @@ def add(operation: Operation) -> Call:
 def mul(operation: Operation) -> Call:
     """(x0 - z0) * (x1 - z1) * m."""
     (multiplier,) = operation.constant("multiplier").tolist()
-    first, second = (f"(x{place}[{{at{place}}}] - {x.info.zero_point})" for place, x in enumerate(operation.inputs))
+    first, second = (
+        f"(x{place}[{{at{place}}}] - {number(x.info.zero_point)})" for place, x in enumerate(operation.inputs)
+    )
     bound = prod(x.info.largest_code for x in operation.inputs)
     if bound * abs(multiplier) > LARGEST >= bound:
         finish = Finish(operation, operation.constant("shift"), bound)
         (shift,) = operation.constant("shift").tolist()
-        return _loops(
-            operation,
-            finish,
-            lambda y, x0, x1: finish.line(y, f"{first} * {second}".format(at0=x0, at1=x1), str(multiplier), str(shift)),
-        )
-    return _looped(operation, f"{{wide}}{first} * {second} * {multiplier}", bound * abs(multiplier))
+
+        def line(y: str, x0: str, x1: str) -> str:
+            product = f"{first} * {second}".format(at0=x0, at1=x1)
+            return finish.line(y, product, number(multiplier), number(shift))
+
+        return _loops(operation, finish, line)
+    return _looped(operation, f"{{wide}}{first} * {second} * {number(multiplier)}", bound * abs(multiplier))
 
 
 def table(operation: Operation) -> Call:

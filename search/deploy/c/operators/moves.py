@@ -11,7 +11,7 @@ from search.deploy.c.finish import Finish
 from search.deploy.c.layout import Stored
 from search.deploy.c.loops import nested, sum_of
 from search.deploy.c.operation import Call, Operation
-from search.deploy.c.source import block
+from search.deploy.c.source import block, number
 
 
 def concat(operation: Operation) -> Call:
@@ -27,7 +27,12 @@ def concat(operation: Operation) -> Call:
             x.shape,
             [x.strides, y.strides],
             lambda at, place=place, offset=offset, zero=zero, multiplier=multiplier, shift=shift: [  # type: ignore[misc]
-                finish.line(f"y[{at[1]} + {offset}]", f"x{place}[{at[0]}] - {zero}", str(multiplier), str(shift))
+                finish.line(
+                    f"y[{at[1]} + {number(offset)}]",
+                    f"x{place}[{at[0]}] - {number(zero)}",
+                    number(multiplier),
+                    number(shift),
+                )
             ],
         )
     return Call(operation.function(lines, ", ".join(finish.parameters)), finish.arguments)
@@ -74,7 +79,7 @@ def _copied(
     offset: int = 0,
     tables: Mapping[int, str] | None = None,
 ) -> Call:
-    before = f"{offset} + " if offset else ""
+    before = f"{number(offset)} + " if offset else ""
     lines = nested(sizes, [read, written], lambda at: [f"y[{at[1]}] = x0[{before}{at[0]}];"], tables)
     return Call(operation.function(lines))
 

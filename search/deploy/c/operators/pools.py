@@ -8,7 +8,7 @@ import numpy as np
 from search.deploy.c.finish import Finish
 from search.deploy.c.loops import sum_of
 from search.deploy.c.operation import Call, Operation
-from search.deploy.c.source import block
+from search.deploy.c.source import block, loop, number
 from search.integer.bounds import resampled
 from search.integer.graph import Array
 
@@ -27,8 +27,8 @@ def average(operation: Operation) -> Call:
     finish = Finish(operation, operation.constant("shift"), bound)
     (multiplier,), (shift,) = (operation.constant(role).tolist() for role in ("multiplier", "shift"))
     lines = ["int32_t sum = 0;"]
-    lines += _window(operation, [f"sum += x0[{{place}}] - {operation.inputs[0].info.zero_point};"])
-    lines += [finish.line(f"y[{_output(operation)}]", "sum", str(multiplier), str(shift))]
+    lines += _window(operation, [f"sum += x0[{{place}}] - {number(operation.inputs[0].info.zero_point)};"])
+    lines += [finish.line(f"y[{_output(operation)}]", "sum", number(multiplier), number(shift))]
     return Call(operation.function(_over_outputs(operation, lines), ", ".join(finish.parameters)), finish.arguments)
 
 
@@ -52,8 +52,8 @@ def resample(operation: Operation) -> Call:
     inner = [line.format(weight="".join(f"{w} * " for w in weight)) for line in inner]
     for axis in reversed(range(len(weight))):
         length = max(map(len, a["weights"][axis]))
-        inner = block(f"for (int32_t t{axis} = 0; t{axis} < {length}; ++t{axis})", inner)
-    lines += [*inner, finish.line(f"y[{_output(operation)}]", "sum", str(multiplier), str(shift))]
+        inner = loop(f"t{axis}", length, inner)
+    lines += [*inner, finish.line(f"y[{_output(operation)}]", "sum", number(multiplier), number(shift))]
     return Call(operation.function(_over_outputs(operation, lines), ", ".join(finish.parameters)), finish.arguments)
 
 
@@ -78,8 +78,8 @@ def _window(operation: Operation, lines: Sequence[str]) -> list[str]:
             f"const int32_t at{axis} = {sum_of([(f'o{axis}', a['stride'][axis]), (f't{axis}', dilation[axis])], -low)};"
         )
         if low or high:
-            found = block(f"if (at{axis} >= 0 && at{axis} < {x.shape[1 + axis]})", found)
-        found = block(f"for (int32_t t{axis} = 0; t{axis} < {kernel[axis]}; ++t{axis})", [at, *found])
+            found = block(f"if (at{axis} >= 0 && at{axis} < {number(x.shape[1 + axis])})", found)
+        found = loop(f"t{axis}", kernel[axis], [at, *found])
     return found
 
 
@@ -91,7 +91,7 @@ def _output(operation: Operation) -> str:
 def _over_outputs(operation: Operation, lines: Sequence[str]) -> list[str]:
     """Loops over the places o0, o1, .. and the channel c of the output."""
     channels, *spatial = operation.output.shape
-    found = block(f"for (int32_t c = 0; c < {channels}; ++c)", lines)
+    found = loop("c", channels, lines)
     for axis in reversed(range(len(spatial))):
-        found = block(f"for (int32_t o{axis} = 0; o{axis} < {spatial[axis]}; ++o{axis})", found)
+        found = loop(f"o{axis}", spatial[axis], found)
     return found

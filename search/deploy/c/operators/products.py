@@ -3,7 +3,7 @@
 from search.deploy.c.finish import Finish
 from search.deploy.c.loops import sum_of
 from search.deploy.c.operation import Call, Operation
-from search.deploy.c.source import block
+from search.deploy.c.source import loop, number
 from search.integer.bounds import product
 
 
@@ -16,11 +16,11 @@ def matmul(operation: Operation) -> Call:
     first, second = axes
     a = sum_of([("head", left.strides[0]), ("row", left.strides[3 - first]), ("k", left.strides[first])])
     b = sum_of([("head", right.strides[0]), ("column", right.strides[3 - second]), ("k", right.strides[second])])
-    factors = f"(x0[{a}] - {left.info.zero_point}) * (x1[{b}] - {right.info.zero_point})"
+    factors = f"(x0[{a}] - {number(left.info.zero_point)}) * (x1[{b}] - {number(right.info.zero_point)})"
     lines = ["int32_t sum = 0;"]
-    lines += block(f"for (int32_t k = 0; k < {left.shape[first]}; ++k)", [f"sum += {factors};"])
+    lines += loop("k", left.shape[first], [f"sum += {factors};"])
     target = f"y[{sum_of([(name, step) for name, step in zip(('head', 'row', 'column'), y.strides, strict=True)])}]"
-    lines += [finish.line(target, "sum", str(multiplier), str(shift))]
+    lines += [finish.line(target, "sum", number(multiplier), number(shift))]
     for name, size in reversed(list(zip(("head", "row", "column"), y.shape, strict=True))):
-        lines = block(f"for (int32_t {name} = 0; {name} < {size}; ++{name})", lines)
+        lines = loop(name, size, lines)
     return Call(operation.function(lines, ", ".join(finish.parameters)), finish.arguments)

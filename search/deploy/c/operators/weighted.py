@@ -12,7 +12,7 @@ from search.deploy.c.kernels import PIXELS_AT_ONCE, Kernel
 from search.deploy.c.loops import sum_of
 from search.deploy.c.operation import Call, Operation
 from search.deploy.c.operators.depthwise import depthwise
-from search.deploy.c.source import block
+from search.deploy.c.source import block, loop, number
 from search.deploy.c.taps import Taps, over_places
 from search.deploy.c.weights import Segment, segments
 from search.integer.graph import Array
@@ -38,11 +38,11 @@ def linear(operation: Operation) -> Call:
     product = _Product.of(operation, np.arange(features), 1, 1, y.strides[-1])
     outer = range(len(x.shape) - 1)
     place = sum_of([*((f"i{axis}", x.strides[axis]) for axis in outer), ("k", x.strides[-1])])
-    gather = block(f"for (int32_t k = 0; k < {features}; ++k)", product.columns.copy(place, "1"))
+    gather = loop("k", features, product.columns.copy(place, "1"))
     target = sum_of([(f"i{axis}", y.strides[axis]) for axis in outer])
     lines = ["const int32_t ready = 0;", *product.column(gather), *product.calls("1", f"y + {target}", "0")]
     for axis in reversed(outer):
-        lines = block(f"for (int32_t i{axis} = 0; i{axis} < {x.shape[axis]}; ++i{axis})", lines)
+        lines = loop(f"i{axis}", x.shape[axis], lines)
     return product.call(lines)
 
 
@@ -57,28 +57,26 @@ def _convolution(operation: Operation, spread: bool) -> Call:
     product = _Product.of(operation, order, depth, places, groups=groups)
     if groups == taps == 1 and not spread and not any(map(any, a["padding"])) and set(a["stride"]) == {1}:
         return _of_rows(product, prod(x.shape[1:]), depth)
-    before = f"{depth} * group + " if groups > 1 else ""
+    before = f"{number(depth)} * group + " if groups > 1 else ""
     columns = product.columns
     gather = Taps(
         operation,
         spread,
-        lambda place, count: columns.copy(f"{before}{place}", str(count * depth)),
-        lambda count: columns.fill(x.info.zero_point, str(count * depth)),
+        lambda place, count: columns.copy(f"{before}{place}", number(count * depth)),
+        lambda count: columns.fill(x.info.zero_point, number(count * depth)),
         joined=groups == 1,
     ).lines()
     lines = product.blocks(gather, places, lambda inner: over_places(operation, inner))
     if groups > 1:
-        lines = block(f"for (int32_t group = 0; group < {groups}; ++group)", lines)
+        lines = loop("group", groups, lines)
     return product.call(lines)
 
 
 def _of_rows(product: "_Product", rows: int, depth: int) -> Call:
     """Of rows that lie one behind another, and so do those of the output."""
-    gather = product.columns.copy(f"{depth} * n", str(depth))
-    lines = product.blocks(
-        gather, rows, lambda inner: block(f"for (int32_t n = 0; n < {rows}; ++n)", inner) if rows > 1 else inner
-    )
-    return product.call([*([] if rows > 1 else ["const int32_t n = 0;"]), *lines])
+    gather = product.columns.copy(f"{number(depth)} * row", number(depth))
+    lines = product.blocks(gather, rows, lambda inner: loop("row", rows, inner) if rows > 1 else inner)
+    return product.call([*([] if rows > 1 else ["const int32_t row = 0;"]), *lines])
 
 
 def _side_by_side(strides: Sequence[int], shape: Sequence[int]) -> bool:
@@ -136,10 +134,10 @@ class _Product:
     def blocks(self, gather: Sequence[str], count: int, over: Callable[[list[str]], list[str]]) -> list[str]:
         """Columns one after another, `over` whose places it loops, and some of them at a time times the weights."""
         pixels, channels = self.columns.pixels, self.operation.output.shape[self.operation.node.operator.channel_axis]
-        full = [*self.calls(str(pixels), "out", str(channels)), f"out += {pixels * channels};", "ready = 0;"]
+        full = [*self.calls(str(pixels), "out", number(channels)), f"out += {number(pixels * channels)};", "ready = 0;"]
         inner = [*self.column(gather), *block(f"if (++ready == {pixels})", full)]
         lines = ["int32_t ready = 0;", f"{self.operation.output.ctype} *out = y;", *over(inner)]
-        rest = block("if (ready != 0)", self.calls("ready", "out", str(channels))) if count % pixels else []
+        rest = block("if (ready != 0)", self.calls("ready", "out", number(channels))) if count % pixels else []
         return [*lines, *rest]
 
     def column(self, gather: Sequence[str]) -> list[str]:
