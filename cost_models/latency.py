@@ -69,7 +69,7 @@ class Latency:
 
 
 def gathered(layer: LayerUse) -> Tensor:
-    """(), codes that are brought into windows, at all places; taps of a depthwise layer, which reads channels in place."""
+    """(), codes that are brought into windows at all places. A depthwise layer, which reads in place, has taps."""
     if layer.runs_depthwise:
         return layer.fan_in / (1 if layer.depthwise else layer.in_channels / layer.groups) * layer.positions
     return layer.fan_in * (layer.groups * layer.positions)

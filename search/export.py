@@ -35,7 +35,7 @@ def export(run: Path, names: Sequence[str], folder: Path | None = None, options:
         with file_errors(place, "cannot be made"):
             place.mkdir(parents=True, exist_ok=True)
         file = each.write(program, place, options)
-        print(f"{file}: {each.size(file)}", flush=True)
+        print(f"{file}: {each.about(file)}", flush=True)
         for found in agreements(program, each.opened(file), *inputs):
             print(f"{found.how}: {found.mismatches} of {found.elements:,} elements of {found.tensors} tensors differ")
             if found.first is not None:
@@ -64,14 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--target", default=DEFAULTS.target, help=f"core of cortex_m; default: {DEFAULTS.target}")
     parser.add_argument("--optimize", default=SPEED, choices=(SPEED, SIZE), help="what C is made for; default: speed")
     for what in ("flash", "ram"):
-        parser.add_argument(
-            f"--{what}", type=int, metavar="BYTES", help=f"of {what} that an image of cortex_m may take"
-        )
+        parser.add_argument(f"--{what}", type=int, metavar="BYTES", help=f"{what} that an image of cortex_m may take")
+    parser.add_argument("--qdq", action="store_true", help="an ONNX model of floats beside that of integers")
     given = parser.parse_args(arguments)
     with ending(), pipe_may_close():
-        export(
-            given.run, given.to.split(","), given.folder, Options(given.target, given.optimize, given.flash, given.ram)
-        )
+        options = Options(given.target, given.optimize, given.flash, given.ram, given.qdq)
+        export(given.run, given.to.split(","), given.folder, options)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ class Options:
         target: the core that it is for; see search.deploy.cortex_m.cores.
         optimize: "speed", where kernels are made for the shapes that they meet, or "size", where layers share them.
         flash_bytes, ram_bytes: that an image may take; None: as much as it does.
+        qdq: whether a model with floats between QuantizeLinear and DequantizeLinear is written beside that of integers.
 
     Raises:
         UsageError: there is no such optimization.
@@ -38,6 +39,7 @@ class Options:
     optimize: str = SPEED
     flash_bytes: int | None = None
     ram_bytes: int | None = None
+    qdq: bool = False
 
     def __post_init__(self) -> None:
         if self.optimize not in (SPEED, SIZE):
@@ -66,8 +68,8 @@ class Backend(Protocol):
         """Writes the program into a folder, which exists, and returns the file that stands for it."""
         ...
 
-    def size(self, file: Path) -> str:
-        """What the file that stands for it takes, in words.
+    def about(self, file: Path) -> str:
+        """What was written, in words: the memory that it takes, mostly.
 
         Raises:
             MissingTool: what finds it out is not installed.

@@ -24,7 +24,7 @@ def write(program: Program, folder: Path, options: Options = DEFAULTS) -> Path:
     return folder / MANIFEST
 
 
-def size(file: Path) -> str:
+def about(file: Path) -> str:
     """Of the memory that it works in."""
     manifest = Manifest.read(file)
     return f"{manifest.arena_bytes:,} bytes of RAM for tensors, of which {manifest.arena_bound:,} are live at once"

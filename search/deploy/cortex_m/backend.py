@@ -31,7 +31,7 @@ def write(program: Program, folder: Path, options: Options = DEFAULTS) -> Path:
     return folder / FILE
 
 
-def size(file: Path) -> str:
+def about(file: Path) -> str:
     """Of the image, which is built. See `search.deploy.backends.Backend`."""
     return built(file).line()
 

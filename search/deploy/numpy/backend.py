@@ -27,7 +27,7 @@ class _Run:
         return milliseconds(lambda: self._executor(*(x[:1] for x in inputs)))
 
 
-def size(file: Path) -> str:
+def about(file: Path) -> str:
     """Of the file."""
     return kilobytes(file)
 

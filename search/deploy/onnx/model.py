@@ -16,6 +16,7 @@ from onnx import helper
 
 from search.atomic import write_bytes
 from search.deploy.backends import milliseconds
+from search.deploy.onnx import qdq
 from search.deploy.onnx.builder import FLOAT, INT32, Builder
 from search.deploy.onnx.writers import WRITERS
 from search.errors import FileError, UsageError
@@ -24,8 +25,30 @@ from search.integer.program import Program, TensorInfo
 
 OPSET = 17  # the version of the operators
 IR = 8
+QDQ_OPSET, QDQ_IR = 21, 10  # which have QuantizeLinear of 16 bits
 SAMPLES = "n"
 CODES, VALUES = "{}.codes", "{}.values"  # names of tensors
+
+
+def qdq_of(program: Program) -> onnx.ModelProto:
+    """The QDQ variant of a Program, an approximation of floats. Names, inputs and outputs are those of `model_of`.
+
+    Raises:
+        ProgramError: the program is inconsistent.
+    """
+    program.validate()
+    builder = Builder()
+    graph = qdq.Quantized(builder, program)
+    for name in program.inputs:
+        info = program.tensors[name]
+        graph.codes[name] = graph.quantized(name, info, 0, info.largest_code)
+        builder("Cast", graph.codes[name], to=INT32, output=CODES.format(name))
+    for node in program.nodes:
+        graph.codes[node.output] = qdq.WRITERS[node.op](graph, node)
+        builder("Cast", graph.codes[node.output], to=INT32, output=CODES.format(node.output))
+    for name in program.outputs:
+        builder("Identity", graph.real(name), output=VALUES.format(name))
+    return _model(builder, program, QDQ_OPSET, QDQ_IR)
 
 
 def model_of(program: Program) -> onnx.ModelProto:
@@ -48,6 +71,10 @@ def model_of(program: Program) -> onnx.ModelProto:
             each.doc_string = f"{node.op} {node.name}"
     for name in program.outputs:
         _decoded(builder, codes[name], name, program.tensors[name])
+    return _model(builder, program, OPSET, IR)
+
+
+def _model(builder: Builder, program: Program, version: int, ir: int) -> onnx.ModelProto:
     graph = helper.make_graph(
         builder.nodes,
         "picojoule",
@@ -55,8 +82,8 @@ def model_of(program: Program) -> onnx.ModelProto:
         [_info(VALUES.format(name), program.tensors[name]) for name in program.outputs],
         list(builder.constants.values()),
     )
-    opset = [helper.make_opsetid("", OPSET)]
-    model = helper.make_model(graph, opset_imports=opset, ir_version=IR, producer_name="picojoule")
+    opset = [helper.make_opsetid("", version)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=ir, producer_name="picojoule")
     preprocessing = None if program.preprocessing is None else asdict(program.preprocessing)
     helper.set_model_props(
         model, {"preprocessing": json.dumps(preprocessing), "classes": json.dumps(list(program.classes))}
@@ -65,14 +92,9 @@ def model_of(program: Program) -> onnx.ModelProto:
     return model
 
 
-def write(program: Program, path: str | os.PathLike[str]) -> None:
-    """Writes the model of a Program, whole or not at all.
-
-    Raises:
-        ProgramError: the program is inconsistent.
-        OSError: the file cannot be written.
-    """
-    write_bytes(Path(path), model_of(program).SerializeToString())
+def write(model: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
+    """Writes a model, whole or not at all. Raises OSError where the file cannot be written."""
+    write_bytes(Path(path), model.SerializeToString())
 
 
 def load(path: str | os.PathLike[str]) -> onnx.ModelProto:
@@ -134,6 +156,12 @@ class OnnxNetwork:
         """The codes of every tensor, as int32 (n, *shape). It raises what a call does."""
         found = self._run(self._of_all, self._codes, inputs)
         return {name.removesuffix(CODES.format("")): codes for name, codes in zip(self._codes, found, strict=True)}
+
+    def drawn(self, samples: int) -> list[Array]:
+        """Inputs of normal numbers, the same at every call: float32 (n, *shape) each."""
+        rng = np.random.default_rng(0)
+        shapes = [[each.dim_value for each in i.type.tensor_type.shape.dim[1:]] for i in self._model.graph.input]
+        return [rng.normal(size=(samples, *shape)).astype(np.float32) for shape in shapes]
 
     def pace(self, *inputs: Array) -> str:
         """What one sample takes by itself, in words."""

@@ -90,7 +90,7 @@ def test_there_are_integers_alone_between_the_inputs_and_the_outputs(network: st
 
 def test_a_model_survives_its_file(tmp_path: Path):
     program = residual_network()
-    model.write(program, tmp_path / "network.onnx")
+    model.write(model.model_of(program), tmp_path / "network.onnx")
     x = drawn_inputs(program, samples=3)
     (values,) = model.OnnxNetwork(model.load(tmp_path / "network.onnx"))(*x)
     assert np.array_equal(values, Executor(program)(*x))
