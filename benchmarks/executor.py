@@ -1,16 +1,20 @@
-"""Images a second and memory of the NumPy executor, against the float network it was lowered from, run by torch.
+"""Images a second of what runs integers on this computer, against the float network that they come from, run by torch.
 
     python -m benchmarks.executor
 
-One JSON object a line. Torch has two threads, the executor one, which was faster than two. They take
-turns, batch by batch; the speed ratio is torch's median time over the executor's. Memory is the peak of all that NumPy
-holds for the executor, the unpacked weights included, over the live tensors: peak RAM of the program times the batch.
+One JSON object a line. Backends: the NumPy executor, onnxruntime with the exact model and with the QDQ model, whose
+layers it fuses to products of bytes ("onnx_qdq"), and the generated C by gcc -O3 -march=native. Torch has two threads,
+all others one. Each takes turns with torch, batch by batch; the speed ratio is torch's median time over the other's. C
+runs one image at a time: its time is that of a loop in C. Memory is the peak of all that NumPy holds for the executor,
+its unpacked weights included, over the live tensors: peak RAM of the program times the batch.
 """
 
 import json
 import os
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when NumPy is imported
 
@@ -19,6 +23,10 @@ import torch
 from torch import nn
 
 from benchmarks.timing import in_turns
+from search.deploy.backends import MissingTool, backend
+from search.deploy.c.compilers import compiler
+from search.deploy.c.manifest import Manifest
+from search.deploy.c.traced import Traced
 from search.deploy.lower import lower
 from search.integer.executor import Executor
 from search.integer.program import Program
@@ -30,6 +38,7 @@ ROUNDS = 15
 BATCHES = (1, 32)
 SHAPES = {"mobilenet_v1": (3, 96, 96), "resnet8": (3, 32, 32), "ds_cnn": (1, 49, 10)}
 MODE = "w8a8"
+FLAGS = ("-O3", "-march=native", "-mprefer-vector-width=256")  # which 144 codes of a 3x3 window fill better than 512
 
 
 def programs() -> Iterator[tuple[str, nn.Module, Program]]:
@@ -52,25 +61,53 @@ def memory_ratio(program: Program, images: np.ndarray) -> float:
     return peak / (program.peak_ram_bytes() * len(images))
 
 
-def compare(network: nn.Module, program: Program, batch: int) -> dict[str, float]:
+def rivals(program: Program) -> Iterator[tuple[str, Callable[[np.ndarray], object]]]:
+    """What runs a program in Python, of what is installed."""
+    yield "numpy", Executor(program)
+    try:
+        backend("onnx")
+    except MissingTool:
+        return
+    from search.deploy.onnx.model import OnnxNetwork, model_of, qdq_of
+
+    yield "onnx", OnnxNetwork(model_of(program))
+    yield "onnx_qdq", OnnxNetwork(qdq_of(program))
+
+
+def compare(network: nn.Module, run: Callable[[np.ndarray], object], images: torch.Tensor) -> dict[str, float]:
     """Both on one batch of random images."""
-    images = torch.randn(batch, *program.tensors[program.inputs[0]].shape)
-    executor, array = Executor(program), images.numpy()
+    array = images.numpy()
     with torch.no_grad():
-        before, after = in_turns(lambda: network(images), lambda: executor(array), ROUNDS)
-    return {
-        "images_per_second": round(batch / after * 1e3, 1),
-        "speed_ratio": round(before / after, 3),
-        "memory_ratio": round(memory_ratio(program, array), 3),
-    }
+        before, after = in_turns(lambda: network(images), lambda: run(array), ROUNDS)
+    return {"images_per_second": round(len(images) / after * 1e3, 1), "speed_ratio": round(before / after, 3)}
+
+
+def of_c(network: nn.Module, program: Program, images: torch.Tensor) -> dict[str, float]:
+    """The C on the first image, in turns with torch."""
+    with TemporaryDirectory() as folder:
+        file = backend("c").write(program, Path(folder))
+        traced = Traced(Path(folder), Manifest.read(file), compiler(), FLAGS)
+        seconds, times = [], []
+        with torch.no_grad():
+            for _ in range(ROUNDS):
+                times.append(in_turns(lambda: network(images), lambda: None, 1)[0])
+                seconds.append(traced.seconds(images.numpy()))
+    after = float(np.median(seconds)) * 1e3
+    return {"images_per_second": round(1e3 / after, 1), "speed_ratio": round(float(np.median(times)) / after, 3)}
 
 
 def main() -> None:
     torch.set_num_threads(THREADS)
     for name, network, program in programs():
+        row = {"benchmark": "executor", "network": name, "mode": MODE}
         for batch in BATCHES:
-            row = {"benchmark": "executor", "network": name, "mode": MODE, "backend": "numpy", "batch": batch}
-            print(json.dumps(row | compare(network, program, batch)), flush=True)
+            images = torch.randn(batch, *program.tensors[program.inputs[0]].shape)
+            for rival, run in rivals(program):
+                line = row | {"backend": rival, "batch": batch} | compare(network, run, images)
+                line |= {"memory_ratio": round(memory_ratio(program, images.numpy()), 3)} if rival == "numpy" else {}
+                print(json.dumps(line), flush=True)
+            if batch == 1:
+                print(json.dumps(row | {"backend": "c", "batch": 1} | of_c(network, program, images)), flush=True)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ class Columns:
 
     @property
     def ctype(self) -> str:
-        return "uint16_t" if self.wide else "int16_t"
+        return "uint16_t" if self.wide else "Column"
 
     @property
     def by_bytes(self) -> bool:

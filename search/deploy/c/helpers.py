@@ -140,7 +140,7 @@ static inline uint32_t odd_bytes(uint32_t four)
 """,
     "widened": """\
 /* Codes of 8 bits to 16, a multiple of four of them. Multiply-adds of pairs want the order 0, 2, 1, 3 of each four. */
-static inline void widened(const uint8_t *from, int16_t *to, int32_t count, int32_t pixels)
+static inline void widened(const uint8_t *from, Column *to, int32_t count, int32_t pixels)
 {
 #if NETWORK_DSP
     for (const uint8_t *end = from + count; from < end; from += 4, to += 4 * pixels) {
@@ -184,15 +184,15 @@ static inline void unpacked(const uint8_t *row, const uint8_t *widths, int8_t *t
 }
 """,
     "filled": """\
-static inline void filled(int16_t *to, int32_t value, int32_t count, int32_t pixels)
+static inline void filled(Column *to, int32_t value, int32_t count, int32_t pixels)
 {
 #if NETWORK_DSP
     for (int32_t i = 0; i < count; i += 4, to += 4 * pixels)
-        to[0] = to[1] = to[2] = to[3] = (int16_t)value;
+        to[0] = to[1] = to[2] = to[3] = (Column)value;
 #else
     (void)pixels;
     for (int32_t i = 0; i < count; ++i)
-        to[i] = (int16_t)value;
+        to[i] = (Column)value;
 #endif
 }
 """,

@@ -85,7 +85,7 @@ class Kernel:
         group = 4 * self.columns.pixels  # codes of all columns that lie together
         fields, names = 8 // bits, [[f"s{c}{p}" for p in range(pixels)] for c in range(channels)]
         lines = [f"int32_t {', '.join(f'{name} = rows->bias[c + {c}]' for name in names[c])};" for c in range(channels)]
-        lines.append("const int16_t *x = columns + 4 * p;")
+        lines.append("const Column *x = columns + 4 * p;")
         inner = [f"const uint32_t w{c} = word(w + {c} * step);" for c in range(channels)]
         for field in range(fields):
             for c in range(channels):

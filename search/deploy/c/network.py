@@ -42,6 +42,13 @@ void *memset(void *to, int byte, size_t bytes);
 #define KERNEL
 #endif
 
+/* Codes of a column: those of 8 bits are widened to 16 unless the processor multiplies bytes of both kinds. */
+#if defined(__AVXVNNI__) || defined(__AVX512VNNI__)
+typedef uint8_t Column;
+#else
+typedef int16_t Column;
+#endif
+
 #ifdef NETWORK_TRACE
 #define TRACE(tensor, codes, bytes) network_trace(tensor, codes, bytes)
 #else
