@@ -174,3 +174,28 @@ def test_latency_refuses_a_combination_that_was_not_measured():
     pool = layer("head.pool", "max_pool", "x", "y", kernel=(2,))
     with pytest.raises(UnsupportedLayer, match=r"'head\.pool'.*'max_pool'.*it has add"):
         Latency(target(cycles_per_element={"add": 1.0}))(network(pool))
+
+
+def test_outputs_and_gathered_codes_take_cycles_beside_products():
+    """By hand: 8 inputs, 4 outputs, 3x3 taps at 5x5 places."""
+    use = layer(
+        "c", "conv", "x", "y", in_channels=scalar(8), out_channels=scalar(4), out_per_width=vector(1, 3),
+        weight_bits=(4, 8), kernel=(3, 3), in_size=(5, 5), out_size=(5, 5),
+    )  # fmt: skip
+    rates = {"conv/a8w4": 2.0, "conv/a8w8": 1.0}
+    chip = target(cycles_per_mac=rates, cycles_per_output={"conv": 10.0}, cycles_per_gathered={"conv": 0.5})
+    expected = 25 * (72 * (1 * 2.0 + 3 * 1.0) + 4 * 10.0 + 72 * 0.5)
+    assert Latency(chip)(network(use)).item() == expected
+
+
+def test_a_depthwise_layer_has_taps_in_the_place_of_gathered_codes():
+    use = layer(
+        "d", "conv", "x", "y", in_channels=scalar(8), out_channels=scalar(8), out_per_width=vector(8),
+        weight_bits=(8,), kernel=(3, 3), groups=8, depthwise=True, in_size=(5, 5), out_size=(5, 5),
+    )  # fmt: skip
+    chip = target(
+        cycles_per_mac={"depthwise/a8w8": 3.0},
+        cycles_per_output={"depthwise": 2.0},
+        cycles_per_gathered={"depthwise": 7.0},
+    )
+    assert Latency(chip)(network(use)).item() == 25 * (9 * 8 * 3.0 + 8 * 2.0 + 9 * 7.0)

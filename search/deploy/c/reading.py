@@ -38,7 +38,7 @@ def reader(program: Program, x: Stored) -> str:
         rows = tables[:1] if alike else tables
         table = ", ".join(map(str, rows.reshape(-1).tolist()))
         head = [] if plain else [f"static const {x.ctype} table[{rows.size}] = {{{table}}};"]
-        channel = "" if alike else f"{PIXEL_MAX + 1} * ({{at}} / {strides[0]} % {channels}) + "
+        channel = "" if alike else f"{PIXEL_MAX + 1} * (({{at}}) / {strides[0]} % {channels}) + "
         value = "raw[{0}]" if plain else f"table[{channel.format(at='{0}')}raw[{{0}}]]"
         lines = nested(x.shape, [strides, x.strides], lambda at: [f"in[{at[1]}] = {value.format(at[0])};"])
     else:

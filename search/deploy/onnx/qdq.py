@@ -4,7 +4,7 @@ It is an approximation: runtimes fuse and round in their own ways, and ONNX roun
 with --qdq states how many codes differ. The exact model is that of search.deploy.onnx.model.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import prod
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from search.integer.sampling import matrix
 Writer = Callable[["Quantized", Node], str]
 INT32_MAX = 2**31 - 1
 TINY = 2.0**-60  # a factor in the place of 0
+FALL = 100  # to a part of the largest exponential, over which its slope is measured
 CLOSE = 1e-3  # what a rounded multiplier may be off from the factor that it stands for
 
 
@@ -44,6 +45,10 @@ class Quantized:
             real = self.b("Clip", real, *ends)
         scale, zero = np.float32(info.scale), info.dtype.type(info.zero_point)
         return self.b("QuantizeLinear", real, scale, zero, output=output)
+
+    def scaled(self, real: str, factor: float) -> str:
+        """Values times a factor, unless it is 1 but for the rounding of a multiplier."""
+        return real if abs(factor - 1) < CLOSE else self.b("Mul", real, np.float32(factor))
 
     def factors(self, node: Node) -> Array:
         """What a sum of codes is multiplied by, to codes of the output."""
@@ -129,16 +134,21 @@ def _weights(q: Quantized, node: Node) -> tuple[_Weights, str]:
 
 
 def _add(q: Quantized, node: Node) -> str:
-    """Of values in units of the output, where an activation is a table."""
-    return _summed(q, node, [q.real(name) for name in node.inputs])
+    return q.finished(node, q.b("Add", *_parts(q, node)), q.unit(node))
 
 
-def _summed(q: Quantized, node: Node, parts: Sequence[str]) -> str:
-    if "table" in node.constants:  # whose zero point and step are no tensor's
-        infos = [q.program.tensors[name] for name in node.inputs]
-        factors = q.factors(node)
-        parts = [q.b("Mul", x, np.float32(f / i.scale)) for x, f, i in zip(parts, factors, infos, strict=True)]
-    return q.finished(node, q.b("Add", *parts), q.unit(node))
+def _concat(q: Quantized, node: Node) -> str:
+    return q.finished(node, q.b("Concat", *_parts(q, node), axis=1 + node.attributes["axis"]), q.unit(node))
+
+
+def _parts(q: Quantized, node: Node) -> list[str]:
+    """The values of inputs with a multiplier each, which mostly stands for the ratio of two steps alone."""
+    factors = np.broadcast_to(q.factors(node), len(node.inputs))
+    scales = [q.program.tensors[name].scale for name in node.inputs]
+    return [
+        q.scaled(q.real(name), float(factor) * q.unit(node) / scale)
+        for name, factor, scale in zip(node.inputs, factors, scales, strict=True)
+    ]
 
 
 def _mul(q: Quantized, node: Node) -> str:
@@ -156,18 +166,8 @@ def _matmul(q: Quantized, node: Node) -> str:
 def _scaled(q: Quantized, node: Node, real: str, units: float | None = None) -> str:
     """Values times what a node scales them by besides the steps of its inputs."""
     taken = prod(q.program.tensors[name].scale for name in node.inputs) if units is None else units
-    factor = float(q.factors(node)[0]) * q.unit(node) / taken
-    real = real if abs(factor - 1) < CLOSE else q.b("Mul", real, np.float32(factor))
+    real = q.scaled(real, float(q.factors(node)[0]) * q.unit(node) / taken)
     return q.finished(node, real, q.unit(node))
-
-
-def _concat(q: Quantized, node: Node) -> str:
-    parts = [q.real(name) for name in node.inputs]
-    if "table" in node.constants:
-        infos = [q.program.tensors[name] for name in node.inputs]
-        each = zip(parts, q.factors(node), infos, strict=True)
-        parts = [q.b("Mul", x, np.float32(f / i.scale)) for x, f, i in each]
-    return q.finished(node, q.b("Concat", *parts, axis=1 + node.attributes["axis"]), q.unit(node))
 
 
 def _max_pool(q: Quantized, node: Node) -> str:
@@ -202,9 +202,13 @@ def _resample(q: Quantized, node: Node) -> str:
 
 
 def _softmax(q: Quantized, node: Node) -> str:
-    info = q.program.tensors[node.output]
-    real = q.b("Softmax", q.real(node.inputs[0]), axis=1 + node.attributes["axis"])
-    return q.quantized(real, info, 0, info.largest_code)
+    """Of values times what the table of exponentials falls by, from one code to the next, over the step."""
+    source, info = q.program.tensors[node.inputs[0]], q.program.tensors[node.output]
+    table = q.program.constant(node, "exponentials").astype(np.float64)
+    last = int(np.flatnonzero(table >= table[0] / FALL)[-1])
+    slope = np.log(table[0] / table[last]) / last if last else source.scale
+    real = q.scaled(q.real(node.inputs[0]), float(slope) / source.scale)
+    return q.quantized(q.b("Softmax", real, axis=1 + node.attributes["axis"]), info, 0, info.largest_code)
 
 
 def _normalize(q: Quantized, node: Node) -> str:

@@ -1,0 +1,175 @@
+"""The generated C computes what the executor does, in every element, whatever compiles it."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from search.deploy.backends import SIZE, SPEED, Options, agreement, backend, drawn_inputs
+from search.deploy.c.compilers import WARNINGS
+from search.deploy.c.manifest import Manifest
+from search.deploy.c.network import generated
+from search.deploy.c.traced import Traced
+from search.integer.executor import Executor
+from search.integer.program import Program
+from tests.search.integer.programs import Build, attention_network, residual_network, resized_network
+
+NETWORKS = {"residual": residual_network, "attention": attention_network, "resized": resized_network}
+SANITIZED = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+COMPILERS = {"gcc": ("gcc", "-O2"), "clang": ("clang", "-O2"), "sanitized": ("gcc", *SANITIZED)}
+
+
+def assert_same(program: Program, folder: Path, command: tuple[str, ...] = ("gcc", "-O1"), optimize: str = SPEED):
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"there is no {command[0]} here")
+    file = backend("c").write(program, folder, Options(optimize=optimize))
+    traced = Traced(folder, Manifest.read(file), command[:1], [*WARNINGS, "-Werror", *command[1:]])
+    inputs = drawn_inputs(program, samples=5)
+    found = agreement("C", traced.codes(*inputs), Executor(program)(*inputs, intermediate=True))
+    assert found.mismatches == 0, found.first
+    assert traced.seconds(*inputs) > 0
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8, 12])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_every_tensor_is_that_of_the_executor(network: str, bits: int, tmp_path: Path):
+    assert_same(NETWORKS[network](bits), tmp_path)
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("optimize", [SPEED, SIZE])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_compilers_neither_warn_nor_find_undefined_behaviour(network, optimize, compiler, tmp_path: Path):
+    assert_same(NETWORKS[network](), tmp_path, COMPILERS[compiler], optimize)
+
+
+@pytest.mark.parametrize("optimize", [SPEED, SIZE])
+@pytest.mark.parametrize("kernel", [(3,), (3, 2), (2, 1, 3)])
+def test_windows_of_any_dimension(kernel: tuple[int, ...], optimize: str, tmp_path: Path):
+    build, sizes = Build((4, *(7,) * len(kernel)), zero_point=100), range(len(kernel))
+    window = {"stride": [1 + i % 2 for i in sizes], "padding": [[2, 1]] * len(kernel)}
+    build.conv(6, kernel, groups=2, widths=[2, 4, 8, 8, 4, 2], **window)
+    build.conv(5, kernel, widths=[6, 2, 3, 5, 8], padding=[[1, 1]] * len(kernel))
+    build.pool("max_pool", kernel, padding=[[1, 1]] * len(kernel), dilation=[1 + i % 2 for i in sizes])
+    build.pool("avg_pool", (2,) * len(kernel), padding=[[1, 0]] * len(kernel))
+    assert_same(build.program(), tmp_path, optimize=optimize)
+
+
+@pytest.mark.parametrize("optimize", [SPEED, SIZE])
+@pytest.mark.parametrize("widths", [8, 4, "mixed"])
+@pytest.mark.parametrize(("channels", "outputs"), [(3, 3), (4, 4), (7, 7), (9, 9), (3, 6)])
+def test_convolutions_of_one_channel_a_group(channels, outputs, widths, optimize, tmp_path: Path):
+    build = Build((channels, 6, 5))
+    each = [(2, 8, 3, 4, 7)[i % 5] for i in range(outputs)] if widths == "mixed" else widths
+    build.conv(outputs, (3, 3), groups=channels, widths=each, padding=[[1, 1], [0, 2]], stride=[1, 2])
+    build.conv_transpose(outputs, (2, 2), groups=outputs, widths=each, stride=[2, 1], padding=[[1, 1], [1, 1]])
+    assert_same(build.program(), tmp_path, optimize=optimize)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5, 64])
+def test_any_number_of_channels_and_places(channels: int, tmp_path: Path):
+    """Kernels take several of both at once; what is left is done one by one."""
+    build = Build((3, 5, 1 + channels % 4))
+    build.conv(channels, (1, 1), widths=4)
+    build.conv(channels + 1, (2, 1), widths=8)
+    build.reshape((channels + 1) * 4 * (1 + channels % 4))
+    build.linear(channels, widths=2)
+    assert_same(build.program(), tmp_path)
+
+
+def test_tokens_moves_and_sums(tmp_path: Path):
+    build = Build((6, 4, 5))
+    maps = build.conv(6, (1, 1))
+    build.take([], [3, 0, 1], [0, 2, 4])
+    build.permute(1, 2, 0)
+    build.reshape(9, 6)  # tokens
+    first = build.linear(4, widths=(2, 4, 8, 4))
+    build.normalize(1, centred=False)
+    build.add(first, build.last)
+    build.softmax(0)
+    build.reshape(3, 3, 4)
+    build.permute(2, 0, 1)
+    tokens = build.last
+    build.last = maps
+    build.take([0, 1, 5, 5], [0, 1, 2], [4, 3, 1])
+    build.mul(tokens, build.last)
+    build.concat(1, build.last, tokens)
+    build.lookup()
+    assert_same(build.program(), tmp_path)
+
+
+def test_sums_may_have_31_bits(tmp_path: Path):
+    build = Build((1000,), bits=8, zero_point=0)
+    build.linear(3)
+    program = build.program()
+    weight = program.constants["linear0.weight"]
+    weight[:] = 127  # 1000 products of 255 by 127
+    program.constants["linear0.multiplier"][:] = 32767
+    program.constants["linear0.shift"][:] = [25, 17, 40]
+    program.constants["linear0.bias"][:] = [2**31 - 1 - 1000 * 255 * 127, -(2**31 - 1) + 1000 * 255 * 127, 0]
+    assert_same(program, tmp_path)
+
+
+@pytest.mark.parametrize("shift", [1, 16, 17, 30, 47, 62])
+def test_any_shift(shift: int, tmp_path: Path):
+    build = Build((4, 5, 5))
+    build.conv(6, (3, 3), widths=(2, 2, 4, 4, 8, 8))
+    build.conv(6, (3, 3), groups=6)
+    build.pool("avg_pool", (1, 1))
+    program = build.program()
+    for name in program.constants:
+        if name.endswith("shift"):
+            program.constants[name][:] = shift
+    assert_same(program, tmp_path)
+
+
+def test_several_inputs_and_outputs(tmp_path: Path):
+    first = residual_network()
+    x = first.tensors["x"]
+    build = Build(x.shape)
+    build.tensors["second"] = x
+    total = build.add("x", "second")
+    convolved = build.conv(3, (1, 1))
+    program = Program(
+        ("x", "second"), (convolved, total, convolved), build.tensors, tuple(build.nodes), build.constants, {}
+    )
+    assert_same(program, tmp_path)
+
+
+def test_equal_layers_share_their_functions_and_constants():
+    build = Build((4, 6, 6))
+    for _ in range(3):
+        build.conv(4, (3, 3), padding=[[1, 1], [1, 1]])
+    text = generated(build.program()).files["network.c"]
+    assert len(re.findall(r"static void conv\w*\(", text)) == len(re.findall(r"void products_8\w*\(", text)) == 1
+
+
+def test_small_code_shares_functions_across_shapes():
+    build = Build((4, 6, 6))
+    for channels in (8, 12, 4):
+        build.conv(channels, (3, 3), padding=[[1, 1], [1, 1]])
+        build.conv(channels, (3, 3), groups=channels, padding=[[1, 1], [1, 1]])
+    small, fast = (generated(build.program(), small).files["network.c"] for small in (True, False))
+    assert len(re.findall(r"static void (conv|depthwise)\w*\(", small)) == 2
+    assert len(re.findall(r"static void (conv|depthwise)\w*\(", fast)) == 6
+
+
+def test_the_network_has_neither_floats_nor_allocations_and_its_constants_are_integers():
+    files = generated(attention_network()).files
+    run = files["network.c"].partition("void network_read(")[0]
+    assert not re.search(r"\b(float|double|malloc|calloc|free)\b", run)
+    assert set(re.findall(r"#include <(.*)>", files["network.c"])) == {"stddef.h", "stdint.h", "arm_acle.h"}
+    values = re.findall(r"= \{\n(.*?)\n\};", files["weights.c"], re.DOTALL)
+    assert values and all(re.fullmatch(r"[\s\d,-]+", each) for each in values)
+
+
+def test_values_outside_of_the_grid_take_its_ends(tmp_path: Path):
+    program = residual_network()
+    file = backend("c").write(program, tmp_path)
+    shape = (1, *program.tensors["x"].shape)
+    largest = np.finfo(np.float32).max
+    x = np.concatenate([np.full(shape, value, np.float32) for value in (-largest, -1e4, 0, 1e4, largest)])
+    (way,) = backend("c").opened(file).values()
+    assert agreement("C", way.codes(x), Executor(program)(x, intermediate=True)).mismatches == 0
