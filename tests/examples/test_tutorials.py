@@ -22,6 +22,7 @@ SMALL = {  # what follows a command, by its second word
     "trained_elsewhere.py": ["20"],
     "transfer.py": EPOCHS,
     "--config-dir=.": EPOCHS,
+    "data=digits": EPOCHS,
     "sweep.sh": ["limits.epochs=4", *(e for e in EPOCHS if "strategy" not in e)],  # not all strategies have epochs
 }
 
@@ -69,6 +70,18 @@ def test_photos_are_classified_as_the_camera_gives_them_and_frozen_layers_stay(f
     theirs = trained["features.0.0.weight"]
     assert len(kept) > 4 and all(any(torch.equal(one, other) for other in theirs) for one in kept)
     assert space.frozen() == ["features.0.0", "features.0.1"]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make here")
+def test_an_application_says_of_images_what_the_run_states(folder):
+    printed = tutorial("board", folder)
+    found, stated = re.findall(r"on 359 images: ([\d.]+); the run states ([\d.]+)", printed)[0]
+    assert found == stated
+    assert "c: 0 of " in printed and "C, " in printed
+    certificate = json.loads((folder / "runs/digits/certificate.json").read_text())
+    assert all(each.get("mismatches", 0) == 0 for each in certificate["backends"])
+    named = re.findall(r"\$\{NETWORK\}/(\w+\.c)", (folder / "zephyr/CMakeLists.txt").read_text())
+    assert named and all((folder / "runs/digits/c" / name).is_file() for name in named)
 
 
 def test_a_sweep_has_a_run_for_each_combination_and_one_report(folder):

@@ -44,7 +44,7 @@ def reader(program: Program, x: Stored) -> str:
     else:
         head, lines = _of_floats(program, x, strides)
     text = "\n".join(f"    {line}" for line in [*head, *map(literal, lines)])
-    return f"void network_read(const {CTYPES[raw]} *raw, {x.ctype} *in)\n{{\n{text}\n}}\n"
+    return f"void network_read(const network_raw *raw, {x.ctype} *in)\n{{\n{text}\n}}\n"
 
 
 def _strides(program: Program, x: Stored) -> list[int]:

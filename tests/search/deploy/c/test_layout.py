@@ -4,6 +4,7 @@ import pytest
 
 from search.deploy.c.layout import arena, stored
 from search.deploy.c.network import generated
+from search.deploy.c.order import ordered
 from search.integer.program import Program
 from tests.search.integer.programs import Build, attention_network, residual_network, resized_network
 
@@ -22,7 +23,7 @@ def lives(program: Program) -> dict[str, tuple[int, int]]:
 
 @pytest.mark.parametrize("network", [residual_network, attention_network, resized_network])
 def test_tensors_that_live_together_do_not_overlap(network):
-    program = network()
+    program = ordered(network())
     made = generated(program)
     tensors, each = {t.name: t for t in made.tensors}, lives(program)
     in_ram = [name for name in each if not tensors[name].constant]
@@ -56,6 +57,26 @@ def test_it_does_not_where_something_reads_it_later():
     program = build.program()
     offsets = arena(program, stored(program), {}).offsets
     assert offsets[table] != offsets[first]
+
+
+def test_nodes_run_in_an_order_that_needs_less_memory():
+    """Two branches grow before they shrink: one after the other takes less than both at once."""
+    build = Build((2, 8, 8))
+    wide = []
+    for _ in range(2):
+        build.last = "x"
+        wide.append(build.conv(16, (1, 1)))
+    narrow = []
+    for name in wide:
+        build.last = name
+        narrow.append(build.conv(2, (1, 1)))
+    build.add(*narrow)
+    program = build.program()
+    order = [node.output for node in ordered(program).nodes]
+    assert order == [wide[0], narrow[0], wide[1], narrow[1], build.last]
+    assert ordered(program).peak_ram_bytes() < program.peak_ram_bytes()
+    chain = residual_network()
+    assert ordered(chain) is chain
 
 
 def test_channels_are_last_where_windows_slide_and_features_are_multiplied_as_they_lie():

@@ -24,7 +24,7 @@ def test_every_operator_has_a_writer():
 def test_each_layer_is_within_a_code_of_the_program(network: str, bits: int):
     """Rounding may differ in any layer, and what follows then, by a little more.
 
-    Layers of more than 8 bits are multiplied less exactly where onnxruntime fuses them, so that it leaves them alone here.
+    Where onnxruntime fuses layers of more than 8 bits it multiplies them less exactly, so it leaves them alone here.
     """
     program = NETWORKS[network](bits)
     inputs = drawn_inputs(program, samples=5)
