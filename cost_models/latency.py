@@ -70,9 +70,9 @@ class Latency:
 
 def gathered(layer: LayerUse) -> Tensor:
     """(), codes that are brought into windows at all places. A depthwise layer, which reads in place, has taps."""
-    if layer.runs_depthwise:
-        return layer.fan_in / (1 if layer.depthwise else layer.in_channels / layer.groups) * layer.positions
-    return layer.fan_in * (layer.groups * layer.positions)
+    taps = prod(layer.kernel) if layer.taps is None else layer.taps
+    read = layer.in_channels.new_tensor(1) if layer.runs_depthwise else layer.in_channels
+    return read * taps * layer.positions
 
 
 def kernel_kind(layer: LayerUse) -> str:

@@ -10,6 +10,7 @@ from elftools.elf.elffile import ELFFile
 from unicorn import arm_const
 
 from search.deploy.cortex_m.cores import Core
+from search.errors import PicojouleError
 
 FLASH, RAM, SIZE = 0x0, 0x20000000, 4 << 20
 STACK = RAM + SIZE  # the first byte behind it
@@ -27,7 +28,7 @@ LOADS = (
 WIDE_LOADS = ((0xFE50, 0xE810), (0xFE50, 0xE850), (0xFE10, 0xF810), (0xFE10, 0xEC10))
 
 
-class EmulatorError(RuntimeError):
+class EmulatorError(PicojouleError, RuntimeError):
     """The core came to a fault."""
 
 
