@@ -1,5 +1,6 @@
 """The C of a Program: network.h, network.c, weights.h and weights.c."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
@@ -161,7 +162,8 @@ def _pointer(tensor: Stored, offset: int) -> str:
 
 
 def _comment(name: str) -> str:
-    return name.replace("*/", "* /")
+    """A name of a file that may come from elsewhere, without anything that could end a comment."""
+    return re.sub(r"[^\w.@ -]", "_", name, flags=re.ASCII)
 
 
 def _working(call: Call, offset: int) -> str:

@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -173,3 +175,25 @@ def test_values_outside_of_the_grid_take_its_ends(tmp_path: Path):
     x = np.concatenate([np.full(shape, value, np.float32) for value in (-largest, -1e4, 0, 1e4, largest)])
     (way,) = backend("c").opened(file).values()
     assert agreement("C", way.codes(x), Executor(program)(x, intermediate=True)).mismatches == 0
+
+
+@pytest.mark.parametrize("name", ["*/ evil", "*\\\n/ evil", "*??/\n/ evil", "a /* b", 'ü"\\x', "0", "int"])
+def test_names_of_a_file_from_elsewhere_are_no_code(name: str, tmp_path: Path):
+    """A comment ends in none of them, not by spliced lines or trigraphs either; classes are strings to the letter."""
+    build = Build((2, 3, 3))
+    build.conv(3, (1, 1))
+    build.pool("avg_pool", (3, 3))
+    build.reshape(3)
+    program = build.program()
+    node, info = program.nodes[0], program.tensors["conv0"]
+    tensors = {other: each for other, each in program.tensors.items() if other != "conv0"} | {name: info}
+    nodes = (replace(node, name=name, outputs=(name,)), replace(program.nodes[1], inputs=(name,)), program.nodes[2])
+    program = replace(program, tensors=tensors, nodes=nodes, classes=(name, f"{name}1", "??/"))
+    assert_same(program, tmp_path)
+    (tmp_path / "main.c").write_text(
+        '#include <stdio.h>\n#include "network.h"\n'
+        'int main(void) { const char *c[] = {NETWORK_CLASSES}; return printf("%s|%s|%s", c[0], c[1], c[2]) < 0; }\n'
+    )
+    made = str(tmp_path / "main")
+    subprocess.run(["gcc", "-std=c99", "-o", made, str(tmp_path / "main.c")], check=True)
+    assert subprocess.run([made], capture_output=True).stdout.decode() == "|".join(program.classes)
