@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from cost_models import COST_MODELS
 from search.budgets.feasibility import decisions_as
-from search.deploy.backends import MissingTool, backend
+from search.deploy.backends import SIZE, SPEED, MissingTool, backend
+from search.deploy.backends import Options as Written
 from search.deploy.c.compilers import WARNINGS, compiler
 from search.deploy.c.manifest import Manifest
 from search.deploy.c.traced import Traced
@@ -187,9 +188,13 @@ def test_c_agrees_in_every_element_of_every_tensor(seed, tmp_path):
 
 @pytest.mark.parametrize("seed", range(0, NETWORKS, 5))
 def test_an_emulated_core_agrees_in_every_element_of_every_tensor(seed, tmp_path):
-    emulated, case = backend("cortex_m"), case_of(seed)
+    assert_a_core_agrees(case_of(seed), tmp_path, SPEED if seed % 2 else SIZE)
+
+
+def assert_a_core_agrees(case: Case, folder: Path, optimize: str) -> None:
+    emulated = backend("cortex_m")
     try:
-        (way,) = emulated.opened(emulated.write(case.program, tmp_path)).values()
+        (way,) = emulated.opened(emulated.write(case.program, folder, Written(optimize=optimize))).values()
     except MissingTool as error:
         pytest.skip(str(error))
     few = [x[::3] for x in case.arrays]
@@ -348,6 +353,8 @@ def test_five_hundred_more(first, tmp_path):
         test_counted_costs_are_those_of_the_program(case)
         assert_onnx_agrees(case, optimized=seed % 2 == 0)
         assert_c_agrees(case, tmp_path, *(SANITIZED if seed % 5 == 0 else ()))
+        if seed % 10 == 3:
+            assert_a_core_agrees(case, tmp_path, SIZE)
 
 
 def names_in(name, arguments):

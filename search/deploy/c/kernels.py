@@ -7,6 +7,7 @@ from search.deploy.c.finish import Finish
 from search.deploy.c.operation import Operation
 from search.deploy.c.source import block
 
+BEGIN = ("const Column *next = columns;", "int32_t at = 0, left = pixels;")
 PIXELS_AT_ONCE = {8: 3, 4: 2, 2: 2}  # whose sums of two channels fit the registers of a Cortex-M4
 
 
@@ -62,14 +63,14 @@ class Kernel:
         several = PIXELS_AT_ONCE[bits]
         lines = [f"const int32_t step = {self._step(bits)};", "const uint8_t *row = rows->weights;", "int32_t c = 0;"]
         for channels in (4, 2) if self.columns.pixels == 1 and bits == 8 else (2,):
-            sums = ["int32_t p = 0, at = 0;"]
+            sums = list(BEGIN)
             if self.columns.pixels >= several:
                 block_of = self._block(bits, channels, several)
-                sums += block(f"for (; p + {several} <= pixels; p += {several})", block_of)
-            sums += block("for (; p < pixels; ++p)", self._block(bits, channels, 1))
+                sums += block(f"for (; left >= {several}; left -= {several})", block_of)
+            sums += block("for (; left > 0; --left)", self._block(bits, channels, 1))
             sums.append(f"row += {channels} * step;")
             lines += block(f"for (; c + {channels} <= rows->count; c += {channels})", sums)
-        last = ["int32_t p = 0, at = 0;", *block("for (; p < pixels; ++p)", self._block(bits, 1, 1))]
+        last = [*BEGIN, *block("for (; left > 0; --left)", self._block(bits, 1, 1))]
         return [*lines, *block("if (c < rows->count)", last)]
 
     @property
@@ -81,11 +82,11 @@ class Kernel:
         return f"rows->depth * {bits} / 8" if self.operation.small else str(self.columns.depth * bits // 8)
 
     def _block(self, bits: int, channels: int, pixels: int) -> list[str]:
-        """Sums of some channels, from c on, by some columns, from p on."""
+        """Sums of some channels, from c on, by some columns, from `next` on."""
         group = 4 * self.columns.pixels  # codes of all columns that lie together
         fields, names = 8 // bits, [[f"s{c}{p}" for p in range(pixels)] for c in range(channels)]
         lines = [f"int32_t {', '.join(f'{name} = rows->bias[c + {c}]' for name in names[c])};" for c in range(channels)]
-        lines.append("const Column *x = columns + 4 * p;")
+        lines.append("const Column *x = next;")
         inner = [f"const uint32_t w{c} = word(w + {c} * step);" for c in range(channels)]
         for field in range(fields):
             for c in range(channels):
@@ -113,7 +114,7 @@ class Kernel:
                 self._finished(f"at + {p} * stride", f"c + {c}", names[c][p], (f"m{c}", f"h{c}", f"r{c}"))
                 for p in range(pixels)
             ]
-        return [*lines, f"at += {pixels} * stride;"]
+        return [*lines, f"next += {4 * pixels};", f"at += {pixels} * stride;"]
 
     def _finished(self, pixel: str, channel: str, total: str, constants: tuple[str, str, str]) -> str:
         """Args: constants: the multiplier and the shift of the channel, and what rounds."""

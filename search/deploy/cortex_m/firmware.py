@@ -9,7 +9,8 @@ STARTUP = """\
 #include <stddef.h>
 #include <stdint.h>
 
-extern uint32_t stack_top, data_load, data_start, data_end, bss_start, bss_end;
+void stack_top(void); /* where the stack begins, and no function */
+extern uint32_t data_load, data_start, data_end, bss_start, bss_end;
 int main(void);
 
 static void halt(void)
@@ -93,7 +94,7 @@ PLAIN void __aeabi_memclr(void *to, size_t bytes)
 
 typedef void (*Vector)(void);
 __attribute__((section(".vectors"), used)) const Vector vectors[16] = {
-    (Vector)&stack_top, Reset_Handler, halt, halt, halt, halt, halt, halt, 0, 0, 0, halt, halt, 0, halt, halt,
+    stack_top, Reset_Handler, halt, halt, halt, halt, halt, halt, 0, 0, 0, halt, halt, 0, halt, halt,
 };
 """
 MEMORY = """\

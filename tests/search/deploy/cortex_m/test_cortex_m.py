@@ -5,13 +5,16 @@ from pathlib import Path
 import pytest
 
 from search.deploy.backends import SIZE, SPEED, MissingTool, Options, agreements, backend, drawn_inputs
+from search.deploy.c.compilers import WARNINGS
 from search.deploy.cortex_m import cores
+from search.deploy.cortex_m.build import Build
 from search.deploy.cortex_m.cores import CORES
 from search.deploy.cortex_m.emulator import _counted
 from search.deploy.cortex_m.image import built
 from search.errors import FileError, UsageError
 from search.integer.program import Program
-from tests.search.integer.programs import Build, attention_network, residual_network
+from tests.search.integer import programs
+from tests.search.integer.programs import attention_network, residual_network, resized_network
 
 
 def written(program: Program, folder: Path, **options) -> Path:
@@ -32,8 +35,15 @@ def test_every_core_computes_every_tensor(core: str, optimize: str, tmp_path: Pa
     assert found.mismatches == 0 and found.how.startswith(f"{CORES[core].cpu}, emulated, ")
 
 
+@pytest.mark.parametrize("optimize", [SPEED, SIZE])
+@pytest.mark.parametrize("network", [residual_network, attention_network, resized_network])
+def test_compilers_for_cores_do_not_warn(network, optimize: str, tmp_path: Path):
+    file = written(network(), tmp_path, optimize=optimize)
+    Build.read(file).link("image.c", tmp_path / "image.elf", [*WARNINGS, "-Werror"])
+
+
 def test_several_inputs_and_outputs_are_more_than_four_pointers(tmp_path: Path):
-    build = Build((2, 3, 3))
+    build = programs.Build((2, 3, 3))
     build.tensors["b"] = build.tensors["c"] = build.tensors["x"]
     first, second = build.add("x", "b"), build.add("b", "c")
     ends = (build.mul(first, second), first, second)
@@ -59,7 +69,7 @@ def test_instructions_are_counted_the_same_at_each_call(tmp_path: Path):
 
 def test_kernels_stay_as_fast_as_they_are(tmp_path: Path):
     """Executed instructions a product of a 3x3 convolution, 16 to 32 channels on 16x16: 1.36 with GCC 12."""
-    build = Build((16, 16, 16))
+    build = programs.Build((16, 16, 16))
     build.conv(32, (3, 3), padding=[[1, 1], [1, 1]])
     program = build.program()
     (way,) = backend("cortex_m").opened(written(program, tmp_path)).values()
