@@ -46,7 +46,9 @@ def weight_steps(rows: Tensor, bound: Tensor, method: str) -> Tensor:
 
 def _best_ratios(rows: Tensor, widest: Tensor, bound: Tensor) -> Tensor:
     """(C,), by which the widest steps have to shrink for the least squared error."""
-    codes, limit, ratios = rows / widest[:, None], bound[:, None], RATIOS.to(rows)
+    codes, ratios = rows / widest[:, None], RATIOS.to(rows)
+    alike = bool((bound == bound[0]).all())
+    limit = bound[0].item() if alike else bound[:, None]  # numbers are clipped to several times as fast as to tensors
     # in units of the widest step, so that no square leaves the range of floats
     errors = torch.stack([_error(codes, ratio, -limit, limit).sum(1) for ratio in ratios])
     return ratios[errors.argmin(0)]
