@@ -6,6 +6,7 @@ from search.deploy.c.columns import Columns
 from search.deploy.c.finish import Finish
 from search.deploy.c.operation import Operation
 from search.deploy.c.source import block
+from search.deploy.c.weights import padded_depth
 
 BEGIN = ("const Column *next = columns;", "int32_t at = 0, left = pixels;")
 PIXELS_AT_ONCE = {8: 3, 4: 2, 2: 2}  # whose sums of two channels fit the registers of a Cortex-M4
@@ -48,9 +49,9 @@ class Kernel:
     def _plain(self, bits: int) -> list[str]:
         """One product after another."""
         sums = [
-            f"const {self.columns.ctype} *x = columns + {self._depth} * p;",
+            f"const {self.columns.ctype} *x = columns + {self._apart} * p;",
             "int32_t sum = rows->bias[c];",
-            *_products(bits, self._depth),
+            *_products(bits, self._depth(bits)),
             self._finished("p * stride", "c", "sum", ("rows->multiplier[c]", "rows->shift[c]", "")),
         ]
         over_pixels = block("for (int32_t p = 0; p < pixels; ++p)", sums)
@@ -74,12 +75,18 @@ class Kernel:
         return [*lines, *block("if (c < rows->count)", last)]
 
     @property
-    def _depth(self) -> str:
-        return "rows->depth" if self.operation.small else str(self.columns.depth)
+    def _apart(self) -> str:
+        """Codes from one column to the next, where they lie one behind another."""
+        return "rows->column" if self.operation.small else str(self.columns.depth)
+
+    def _depth(self, bits: int) -> str:
+        """Codes of a row, which end where a word does; those of a column go on to where the longest rows end."""
+        return "rows->depth" if self.operation.small else str(padded_depth(self.columns.fan_in, bits))
 
     def _step(self, bits: int) -> str:
         """Bytes of a row."""
-        return f"rows->depth * {bits} / 8" if self.operation.small else str(self.columns.depth * bits // 8)
+        depth = padded_depth(self.columns.fan_in, bits)
+        return f"rows->depth * {bits} / 8" if self.operation.small else str(depth * bits // 8)
 
     def _block(self, bits: int, channels: int, pixels: int) -> list[str]:
         """Sums of some channels, from c on, by some columns, from `next` on."""

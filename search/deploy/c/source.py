@@ -19,7 +19,7 @@ TYPES = {
 }
 ROWS = """\
 /* Rows of weights of one width, and what becomes of the sums that they make. Their channels begin with `first`, or are
-   numbered by `places` where they do not lie side by side. A row has `depth` codes. */
+   numbered by `places` where they do not lie side by side. A row has `depth` codes, and a column `column`. */
 typedef struct {
     const void *weights;
     const int32_t *bias;
@@ -29,6 +29,7 @@ typedef struct {
     uint16_t first;
     uint16_t count;
     int32_t depth;
+    int32_t column;
 } Rows;
 """
 WIDTH = 110

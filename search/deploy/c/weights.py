@@ -79,10 +79,9 @@ def segments(program: Program, node: Node, order: Array) -> list[Segment]:
     over = (largest << (8 - stored) > INT32_MAX) | (shift + (8 - stored) > LARGEST_SHIFT)
     stored[over] = 8
     found = []
-    depth = max(padded_depth(weights.shape[1], int(bits)) for bits in stored)
     for bits in sorted(set(stored.tolist())):
         channels = np.flatnonzero(stored == bits)
-        codes = np.zeros((len(channels), depth), np.int8)
+        codes = np.zeros((len(channels), padded_depth(weights.shape[1], bits)), np.int8)
         codes[:, : weights.shape[1]] = weights[channels]
         found.append(Segment(bits, channels, codes))
     return found

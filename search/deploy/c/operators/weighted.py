@@ -117,15 +117,15 @@ class _Product:
         """
         each = segments(operation.program, operation.node, order)
         shifts = np.concatenate([operation.constant("shift")[one.channels] + one.extra for one in each])
-        depth = each[0].codes.shape[1]
+        depth = max(one.codes.shape[1] for one in each)
         columns = Columns(operation, len(order), depth, run, _pixels(depth, [one.bits for one in each], count))
         bound = operation.program.largest_sum(operation.node) << max(one.extra for one in each)
         apart = not all(one.side_by_side for one in each)
         kernel = Kernel(operation, Finish(operation, shifts, bound), columns, step, apart)
         per_group = len(operation.constant("bias")) // groups
         fields = [
-            _fields(operation, one.part(group * per_group, (group + 1) * per_group), f"{one.bits}_{group}", apart)
-            for group in range(groups)
+            _fields(operation, one.part(g * per_group, (g + 1) * per_group), f"{one.bits}_{g}", (apart, depth))
+            for g in range(groups)
             for one in each
         ]
         rows = operation.source.rows(f"{operation.node.name}_rows", fields)
@@ -165,10 +165,11 @@ def _pixels(depth: int, widths: Sequence[int], count: int) -> int:
     return min(wanted, count)
 
 
-def _fields(operation: Operation, segment: Segment, label: str, apart: bool) -> list[str | int]:
-    """Of the Rows of some channels."""
+def _fields(operation: Operation, segment: Segment, label: str, kernel: tuple[bool, int]) -> list[str | int]:
+    """Of the Rows of some channels. Args: kernel: whether a table numbers channels, and the codes of a column."""
+    apart, column = kernel
     if not len(segment.channels):
-        return ["0"] * 5 + [0, 0, 0]
+        return ["0"] * 5 + [0, 0, 0, 0]
     bias = operation.constant("bias")[segment.channels].astype(np.int64) << segment.extra
     arrays = {
         "weights": segment.packed(),
@@ -179,4 +180,4 @@ def _fields(operation: Operation, segment: Segment, label: str, apart: bool) -> 
     names = [operation.table(f"{role}_{label}", array) for role, array in arrays.items()]
     places = operation.table(f"channels_{label}", segment.channels.astype(np.uint16)) if apart else "0"
     first = 0 if apart else int(segment.channels[0])
-    return [*names, places, first, len(segment.channels), segment.codes.shape[1]]
+    return [*names, places, first, len(segment.channels), segment.codes.shape[1], column]
