@@ -8,7 +8,7 @@ import numpy as np
 
 from search.deploy.c.columns import Columns
 from search.deploy.c.finish import Finish
-from search.deploy.c.kernels import PIXELS_AT_ONCE, Kernel
+from search.deploy.c.kernels import PIXELS, Kernel
 from search.deploy.c.loops import sum_of
 from search.deploy.c.operation import Call, Operation
 from search.deploy.c.operators.depthwise import depthwise
@@ -85,10 +85,6 @@ def _side_by_side(strides: Sequence[int], shape: Sequence[int]) -> bool:
     return all(a == b for a, b, size in zip(strides, expected, shape, strict=True) if size > 1)
 
 
-MOST_PIXELS = 6  # what two and three divide
-ROOM = 4096  # bytes that as many columns may take
-
-
 @dataclass(frozen=True)
 class _Product:
     """The weights of an operator, and the kernel that multiplies columns by them.
@@ -118,7 +114,7 @@ class _Product:
         each = segments(operation.program, operation.node, order)
         shifts = np.concatenate([operation.constant("shift")[one.channels] + one.extra for one in each])
         depth = max(one.codes.shape[1] for one in each)
-        columns = Columns(operation, len(order), depth, run, _pixels(depth, [one.bits for one in each], count))
+        columns = Columns(operation, len(order), depth, run, min(PIXELS, count))
         bound = operation.program.largest_sum(operation.node) << max(one.extra for one in each)
         apart = not all(one.side_by_side for one in each)
         kernel = Kernel(operation, Finish(operation, shifts, bound), columns, step, apart)
@@ -157,12 +153,6 @@ class _Product:
         parameters = [f"{self.columns.ctype} *columns", "const Rows *rows", *self.kernel.finish.parameters]
         function = self.operation.function(lines, ", ".join(parameters))
         return Call(function, (self.rows, *self.kernel.finish.arguments), self.columns.bytes, self.columns.ctype)
-
-
-def _pixels(depth: int, widths: Sequence[int], count: int) -> int:
-    """How many columns meet the weights together: some of those that all kernels take at once, if there is room."""
-    wanted = MOST_PIXELS if 2 * MOST_PIXELS * depth <= ROOM else max(PIXELS_AT_ONCE[bits] for bits in widths)
-    return min(wanted, count)
 
 
 def _fields(operation: Operation, segment: Segment, label: str, kernel: tuple[bool, int]) -> list[str | int]:
