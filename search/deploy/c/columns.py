@@ -55,7 +55,7 @@ class Columns:
     def copy(self, place: str, count: str) -> list[str]:
         """Codes that lie side by side."""
         if self.by_bytes:
-            return [f"memcpy(codes, x0 + {place}, (size_t)({count}));", f"codes += {count};"]
+            return [f"codes = copied(codes, x0 + {place}, {count});"]
         if self.wide:
             return [f"memcpy(column, x0 + {place}, 2 * (size_t)({count}));", f"column += {count};"]
         return [f"widened(x0 + {place}, column, {count}, {self.pixels});", f"column += {self._step} * ({count});"]
@@ -63,17 +63,17 @@ class Columns:
     def fill(self, code: int, count: str) -> list[str]:
         """The same code again and again."""
         if self.by_bytes:
-            return [f"memset(codes, {number(code)}, (size_t)({count}));", f"codes += {count};"]
+            return [f"codes = filled_bytes(codes, {number(code)}, {count});"]
         if self.wide:
             return [f"filled_wide(column, {number(code)}, {count});", f"column += {count};"]
         return [f"filled(column, {number(code)}, {count}, {self.pixels});", f"column += {self._step} * ({count});"]
 
     def end(self) -> list[str]:
         """Pads the column."""
-        more = self.depth - self.fan_in
+        more, small = self.depth - self.fan_in, self.operation.small
         if not self.by_bytes:
-            return self.fill(0, number(more))[:1] if more else []
-        lines = [f"memset(codes, 0, (size_t)({number(more)}));"] if more else []
+            return self.fill(0, number(more))[:1] if more or small else []
+        lines = [f"memset(codes, 0, (size_t)({number(more)}));"] if more or small else []
         start = f"(const uint8_t *)(columns + {number(self.pixels * self.depth)})"
         return [*lines, f"widened({start}, {self._column}, {number(self.depth)}, {self.pixels});"]
 

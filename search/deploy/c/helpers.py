@@ -155,6 +155,21 @@ static inline void widened(const uint8_t *from, Column *to, int32_t count, int32
 #endif
 }
 """,
+    "copied": """\
+/* Returns where the next codes go. */
+static inline uint8_t *copied(uint8_t *to, const uint8_t *from, int32_t count)
+{
+    memcpy(to, from, (size_t)count);
+    return to + count;
+}
+""",
+    "filled_bytes": """\
+static inline uint8_t *filled_bytes(uint8_t *to, int32_t value, int32_t count)
+{
+    memset(to, value, (size_t)count);
+    return to + count;
+}
+""",
     "filled_codes": """\
 static inline void filled_codes(uint8_t *to, int32_t value, int32_t count)
 {
@@ -163,23 +178,20 @@ static inline void filled_codes(uint8_t *to, int32_t value, int32_t count)
 }
 """,
     "unpacked": """\
-/* Rows of codes of 1 to 8 bits, little-endian, each from a byte on, to bytes. Of one bit 1 is -1. Bytes lie in pairs of
-   taps and pairs of channels, and what fills up a pair is 0. */
-static inline void unpacked(const uint8_t *row, const uint8_t *widths, int8_t *to, int32_t channels, int32_t taps)
+/* Rows of codes of 2, 4 or 8 bits to the highest bits of bytes, which lie in pairs of taps and pairs of channels. */
+static inline void unpacked(const uint8_t *row, const uint8_t *widths, uint8_t *to, int32_t channels, int32_t pairs)
 {
-    const int32_t even = channels + (channels & 1);
-    memset(to, 0, (size_t)(even * (taps + (taps & 1))));
+    const int32_t step = 2 * (channels + (channels & 1));
     for (int32_t c = 0; c < channels; ++c) {
-        const int32_t width = widths[c];
-        for (int32_t t = 0; t < taps; ++t) {
-            const int32_t bit = t * width, over = (bit & 7) + width > 8 ? 1 : 0;
-            const int32_t both = row[bit >> 3] | (over != 0 ? row[(bit >> 3) + 1] << 8 : 0);
-            const int32_t code = (both >> (bit & 7)) & ((1 << width) - 1);
-            const int32_t negative = code >> (width - 1);
-            to[(t >> 1) * 2 * even + 2 * c - (c & 1) + 2 * (t & 1)] =
-                (int8_t)(width == 1 ? 1 - 2 * code : code - (negative << width));
+        const int32_t width = widths[c], mask = 0xff & (0xff00 >> width);
+        uint8_t *each = to + 2 * c - (c & 1);
+        int32_t codes = 0, left = 0;
+        for (int32_t i = 0; i < pairs; ++i, each += step, left -= 2 * width, codes >>= 2 * width) {
+            for (; left < 2 * width; left += 8)
+                codes |= *row++ << left;
+            each[0] = (uint8_t)(codes << (8 - width) & mask);
+            each[2] = (uint8_t)(codes >> width << (8 - width) & mask);
         }
-        row += (taps * width + 7) / 8;
     }
 }
 """,

@@ -1,11 +1,12 @@
 """The kernel that all operators with weights share: columns of codes times rows of weights."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from search.deploy.c.columns import Columns
 from search.deploy.c.finish import Finish
 from search.deploy.c.operation import Operation
-from search.deploy.c.source import block
+from search.deploy.c.source import PRODUCTS, block, literal
 from search.deploy.c.weights import padded_depth
 
 BEGIN = ("const Column *next = columns;", "int32_t at = 0, left = pixels;")
@@ -30,10 +31,12 @@ class Kernel:
     def function(self, bits: int) -> str:
         """The function for rows of 2, 4 or 8 bits: columns, their number, rows, the output of the first column, its
         elements from one column to the next, and what finishes sums."""
-        begin = [] if self.apart else [f"y += {self.step} * rows->first;" if self.step > 1 else "y += rows->first;"]
-        plain = [*begin, *self._plain(bits)]
-        pairs = [] if self.columns.wide else [*begin, *self._by_pairs(bits)]
-        lines = plain if self.columns.wide else ["#if NETWORK_DSP", *pairs, "#else", *plain, "#endif"]
+        small, first = self.operation.small, f"{self.step} * rows->first" if self.step > 1 else "rows->first"
+        begin = [f"y += {first};"] if small or not self.apart else []
+        plain, pairs = self._plain(bits), [] if self.columns.wide else self._by_pairs(bits)
+        lines = [*begin, *(plain if self.columns.wide else ["#if NETWORK_DSP", *pairs, "#else", *plain, "#endif"])]
+        if small:
+            return self._small(f"{'products' if self.columns.pixels > 1 else 'single'}_{bits}", lines)
         parameters = [
             f"const {self.columns.ctype} *columns",
             "int32_t pixels",
@@ -46,13 +49,21 @@ class Kernel:
             f"products_{bits}", ", ".join(parameters), "\n".join(lines), "KERNEL void"
         )
 
+    def _small(self, name: str, lines: Sequence[str]) -> str:
+        """The function that all layers share, whose parameters are those of all kernels."""
+        kind, table = self.operation.output.ctype, len(self.finish.parameters) > 1
+        given = [f"const {self.columns.ctype} *columns = given;", f"{kind} *restrict y = made;"]
+        given.append(f"const {kind} *table = entries;" if table else "(void)entries;")
+        text = literal("\n".join([*given, *lines]))
+        return self.operation.source.function(name, PRODUCTS.replace("struct ", ""), text, "KERNEL void")
+
     def _plain(self, bits: int) -> list[str]:
         """One product after another."""
         sums = [
             f"const {self.columns.ctype} *x = columns + {self._apart} * p;",
             "int32_t sum = rows->bias[c];",
             *_products(bits, self._depth(bits)),
-            self._finished("p * stride", "c", "sum", ("rows->multiplier[c]", "rows->shift[c]", "")),
+            self._finished("p * stride", self._channel("c"), "sum", ("rows->multiplier[c]", "rows->shift[c]", "")),
         ]
         over_pixels = block("for (int32_t p = 0; p < pixels; ++p)", sums)
         lines = [f"const {'int8_t' if bits == 8 else 'uint8_t'} *row = rows->weights;"]
@@ -93,48 +104,67 @@ class Kernel:
         lines = [f"int32_t {', '.join(f'{name} = rows->bias[c + {c}]' for name in names[c])};" for c in range(channels)]
         lines.append("const Column *x = next;")
         inner = [f"const uint32_t w{c} = word(w + {c} * step);" for c in range(channels)]
-        for field in range(fields):
-            for c in range(channels):
-                inner.append(f"const uint32_t f{c}{field} = {_field(f'w{c}', bits, field)};")
-            for half, codes in enumerate(("even_codes", "odd_codes")):
-                for c in range(channels):
-                    inner.append(f"const uint32_t a{c}{field}{half} = {codes}(f{c}{field});")
-                for p in range(pixels):
-                    two = f"x{p}{field}{half}"
-                    inner.append(f"const uint32_t {two} = word(x + {group * field + 4 * p + 2 * half});")
-                    inner += [
-                        f"{names[c][p]} = __smlad((int16x2_t){two}, (int16x2_t)a{c}{field}{half}, {names[c][p]});"
-                        for c in range(channels)
-                    ]
-        inner.append(f"x += {group * fields};")
+        if self.operation.small and fields > 2:  # in a loop, which is slower by a tenth
+            each = [f"const uint32_t f{c}0 = (w{c} << field) & {_mask(bits):#x}u;" for c in range(channels)]
+            each += [*self._multiplied(names, 0, 0), f"x += {group};"]
+            inner += block(f"for (int32_t field = {8 - bits}; field >= 0; field -= {bits})", each)
+        else:
+            for field in range(fields):
+                inner += [f"const uint32_t f{c}{field} = {_field(f'w{c}', bits, field)};" for c in range(channels)]
+                inner += self._multiplied(names, field, group * field)
+            inner.append(f"x += {group * fields};")
         lines += block("for (const uint8_t *w = row; w < row + step; w += 4)", inner)
         for c in range(channels):
             lines += [
+                f"const int32_t k{c} = {self._channel(f'c + {c}')};",
                 f"const int16_t m{c} = rows->multiplier[c + {c}];",
                 f"const uint8_t h{c} = rows->shift[c + {c}];",
             ]
             rounding = self.finish.rounding(f"h{c}")
             lines += [f"const int32_t r{c} = {rounding};"] if rounding else []
             lines += [
-                self._finished(f"at + {p} * stride", f"c + {c}", names[c][p], (f"m{c}", f"h{c}", f"r{c}"))
+                self._finished(f"at + {p} * stride", f"k{c}", names[c][p], (f"m{c}", f"h{c}", f"r{c}"))
                 for p in range(pixels)
             ]
         return [*lines, f"next += {4 * pixels};", f"at += {pixels} * stride;"]
 
-    def _finished(self, pixel: str, channel: str, total: str, constants: tuple[str, str, str]) -> str:
+    def _multiplied(self, names: Sequence[Sequence[str]], field: int, first: int) -> list[str]:
+        """Four codes of some rows times those of some columns, from x + first on."""
+        lines = []
+        for half, codes in enumerate(("even_codes", "odd_codes")):
+            lines += [f"const uint32_t a{c}{field}{half} = {codes}(f{c}{field});" for c in range(len(names))]
+            for p in range(len(names[0])):
+                two = f"x{p}{field}{half}"
+                lines.append(f"const uint32_t {two} = word(x + {first + 4 * p + 2 * half});")
+                lines += [
+                    f"{own[p]} = __smlad((int16x2_t){two}, (int16x2_t)a{c}{field}{half}, {own[p]});"
+                    for c, own in enumerate(names)
+                ]
+        return lines
+
+    def _channel(self, row: str) -> str:
+        """Where the output of a row lies, behind that of the first."""
+        place = f"rows->places[{row}]" if self.apart else row
+        if self.operation.small:
+            place = f"(rows->places != NULL ? rows->places[{row}] : {row})"
+        return place if self.step == 1 else f"{self.step} * ({place})"
+
+    def _finished(self, pixel: str, place: str, total: str, constants: tuple[str, str, str]) -> str:
         """Args: constants: the multiplier and the shift of the channel, and what rounds."""
-        places = f"rows->places[{channel}]" if self.apart else channel
-        at = places if self.step == 1 else f"{self.step} * ({places})"
-        return self.finish.line(f"y[{pixel} + {at}]", total, *constants)
+        return self.finish.line(f"y[{pixel} + {place}]", total, *constants)
 
 
 def _field(word: str, bits: int, field: int) -> str:
     """The codes of a field of four bytes, in their highest bits."""
     if bits == 8:
         return word
-    mask = 0x01010101 * (((1 << bits) - 1) << (8 - bits))
     shift = 8 - bits * (field + 1)
-    return f"({word} << {shift}) & {mask:#x}u" if shift else f"{word} & {mask:#x}u"
+    return f"({word} << {shift}) & {_mask(bits):#x}u" if shift else f"{word} & {_mask(bits):#x}u"
+
+
+def _mask(bits: int) -> int:
+    """The highest bits of four bytes."""
+    return 0x01010101 * (((1 << bits) - 1) << (8 - bits))
 
 
 def _products(bits: int, depth: str) -> list[str]:

@@ -47,8 +47,14 @@ def _follows(outer: Sequence[int], inner: Sequence[int], size: int) -> bool:
     return all(step == within * size for step, within in zip(outer, inner, strict=True))
 
 
-def sum_of(terms: Sequence[tuple[str, int]], constant: int = 0) -> str:
-    """An expression of the sum of variables times numbers."""
+def sum_of(terms: Sequence[tuple[str, int]], constant: int = 0, general: bool = False) -> str:
+    """An expression of the sum of variables times numbers.
+
+    Args:
+        general: whether numbers that change nothing are written too, so that the expression is the same for all.
+    """
+    if general:
+        return " + ".join([*(f"{number(factor)} * {name}" for name, factor in terms), number(constant)])
     parts = [name if factor == 1 else f"{number(factor)} * {name}" for name, factor in terms if factor]
     parts += [number(constant)] if constant else [] if parts else ["0"]
     return " + ".join(parts)

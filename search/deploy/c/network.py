@@ -1,6 +1,5 @@
 """The C of a Program: network.h, network.c, weights.h and weights.c."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
@@ -12,7 +11,8 @@ from search.deploy.c.operation import Call, Operation
 from search.deploy.c.operators import WRITERS
 from search.deploy.c.order import ordered
 from search.deploy.c.reading import CTYPES, RAW, raw_type, reader
-from search.deploy.c.source import Source
+from search.deploy.c.run import Run, signature
+from search.deploy.c.source import Source, comment
 from search.integer.memory import Arena
 from search.integer.program import Program
 
@@ -88,7 +88,7 @@ def generated(program: Program, small: bool = False) -> Generated:
     """
     program.validate()
     program = ordered(program)
-    source, tensors = Source(), stored(program)
+    source, tensors = Source(small), stored(program)
     calls = dict[str, Call | None]()
     for node in program.nodes:
         inputs, output = [tensors[name] for name in node.inputs], tensors[node.output]
@@ -98,12 +98,14 @@ def generated(program: Program, small: bool = False) -> Generated:
         elif is_alias(node, tensors):
             calls[node.name] = None
         else:
-            operation = Operation(program, node, inputs, output, source, small)
-            calls[node.name] = _with_numbers(WRITERS[node.op](operation), operation)
+            operation = Operation(program, node, inputs, output, source)
+            call = WRITERS[node.op](operation)
+            calls[node.name] = replace(call, numbers=tuple(operation.numbers))
     plan = arena(program, tensors, {name: call.scratch for name, call in calls.items() if call is not None})
     traced = [tensors[name] for name in (*program.inputs, *(node.output for node in program.nodes))]
-    run = _run(program, tensors, calls, plan, traced)
-    body = f"static uint8_t arena[NETWORK_ARENA_BYTES] NETWORK_ALIGNED;\n\n{source.declared()}\n{run}"
+    run = Run(program, tensors, calls, plan, traced)
+    text = run.stepped(source) if small else run.direct()
+    body = f"static uint8_t arena[NETWORK_ARENA_BYTES] NETWORK_ALIGNED;\n\n{source.declared()}\n{text}"
     head, tables = HEAD % {"shared": "noclone, " if small else ""}, source.tables()
     files = {
         "network.h": _header(program, tensors, plan),
@@ -112,74 +114,6 @@ def generated(program: Program, small: bool = False) -> Generated:
         "weights.c": "\n\n".join([f'{NOTICE}\n#include "weights.h"', *(text for _, text in tables)]) + "\n",
     }
     return Generated(files, traced, plan)
-
-
-def _with_numbers(call: Call, operation: Operation) -> Call:
-    if not operation.numbers:
-        return call
-    return replace(call, arguments=(*call.arguments, operation.table("numbers", np.array(operation.numbers, np.int32))))
-
-
-def _run(
-    program: Program,
-    tensors: Mapping[str, Stored],
-    calls: Mapping[str, Call | None],
-    plan: Arena,
-    traced: list[Stored],
-) -> str:
-    places, lines = dict[str, str](), list[str]()
-    numbers = {each.name: number for number, each in enumerate(traced)}
-
-    def trace(name: str) -> str:
-        return f"TRACE({numbers[name]}, {places[name]}, {tensors[name].bytes});"
-
-    for name in program.inputs:
-        places[name] = _pointer(tensors[name], plan.offsets[name])
-        lines += [f"memcpy({places[name]}, {_given('in', program.inputs, name)}, {tensors[name].bytes});", trace(name)]
-    for node in program.nodes:
-        call, output = calls[node.name], tensors[node.output]
-        lines += ["", f"/* {node.op}: {_comment(node.name)} */"]
-        if node.operator.stored and call is not None:
-            places[node.output] = call.function
-        elif call is None:
-            places[node.output] = places[node.inputs[0]]
-        else:
-            places[node.output] = _pointer(output, plan.offsets[node.output])
-            scratch = [_working(call, plan.offsets[f"{node.name}/scratch"])] if call.scratch else []
-            pointers = [*(places[name] for name in node.inputs), places[node.output], *scratch]
-            lines.append(f"{call.function}({', '.join([*pointers, *call.arguments])});")
-        lines.append(trace(node.output))
-    lines.append("")
-    for number, name in enumerate(program.outputs):
-        target = "out" if len(program.outputs) == 1 else f"out{number}"
-        lines.append(f"memcpy({target}, {places[name]}, {tensors[name].bytes});")
-    text = "\n".join(f"    {line}" if line else "" for line in lines)
-    return f"void network_run({_signature(program, tensors)})\n{{\n{text}\n}}\n"
-
-
-def _pointer(tensor: Stored, offset: int) -> str:
-    return f"(uint16_t *)(void *)(arena + {offset})" if tensor.info.bits > 8 else f"arena + {offset}"
-
-
-def _comment(name: str) -> str:
-    """A name of a file that may come from elsewhere, without anything that could end a comment."""
-    return re.sub(r"[^\w.@ -]", "_", name, flags=re.ASCII)
-
-
-def _working(call: Call, offset: int) -> str:
-    return f"({call.kind} *)(void *)(arena + {offset})"
-
-
-def _given(what: str, names: tuple[str, ...], name: str) -> str:
-    return what if len(names) == 1 else f"{what}{names.index(name)}"
-
-
-def _signature(program: Program, tensors: Mapping[str, Stored]) -> str:
-    inputs = [f"const {tensors[n].ctype} *{_given('in', program.inputs, n)}" for n in program.inputs]
-    outputs = [
-        f"{tensors[n].ctype} *out{'' if len(program.outputs) == 1 else i}" for i, n in enumerate(program.outputs)
-    ]
-    return ", ".join([*inputs, *outputs])
 
 
 def _header(program: Program, tensors: Mapping[str, Stored], plan: Arena) -> str:
@@ -198,7 +132,7 @@ def _header(program: Program, tensors: Mapping[str, Stored], plan: Arena) -> str
         for place, name in enumerate(names):
             lines += ["", *_described(tensors[name], f"NETWORK_{what}{'' if len(names) == 1 else place}")]
     lines += ["", f"/* Codes to codes. It is not reentrant, and takes {_worst(plan)}. */"]
-    lines += [f"void network_run({_signature(program, tensors)});"]
+    lines += [f"void network_run({signature(program, tensors)});"]
     if raw is not None:
         x = tensors[program.inputs[0]]
         lines += ["", f"typedef {CTYPES[raw]} network_raw;", f"#define NETWORK_RAW_SIZE {prod(x.shape)}"]
@@ -225,7 +159,7 @@ def _described(tensor: Stored, prefix: str) -> list[str]:
     info = tensor.info
     order = ", ".join(str(tensor.factors[axis]) for axis in tensor.order)
     return [
-        f"/* '{_comment(tensor.name)}': codes of {info.bits} bits that stand for scale * (code - zero point).",
+        f"/* '{comment(tensor.name)}': codes of {info.bits} bits that stand for scale * (code - zero point).",
         f"   Its shape is {list(info.shape)}, and its elements lie as ({order}) in row-major order. */",
         f"#define {prefix}_SIZE {prod(info.shape)}",
         f"#define {prefix}_SCALE {float(np.float32(info.scale)).hex()}f",

@@ -16,8 +16,7 @@ class Operation:
     Attributes:
         inputs, output: its tensors, as they lie.
         source: to which its functions and constants are added.
-        small: whether small code is wanted, rather than fast code.
-        numbers: that its function reads from a table.
+        numbers: that its function reads from a table, where small code is wanted.
     """
 
     program: Program
@@ -25,14 +24,18 @@ class Operation:
     inputs: Sequence[Stored]
     output: Stored
     source: Source
-    small: bool = False
     numbers: list[int] = field(default_factory=list)
 
     @property
-    def parameters(self) -> str:
+    def small(self) -> bool:
+        """Whether small code is wanted, rather than fast code."""
+        return self.source.small
+
+    @property
+    def parameters(self) -> list[str]:
         """Of a function that takes pointers to the inputs and the output: x0, x1, .. and y."""
         inputs = [f"const {x.ctype} *x{place}" for place, x in enumerate(self.inputs)]
-        return ", ".join([*inputs, f"{self.output.ctype} *y"])
+        return [*inputs, f"{self.output.ctype} *y"]
 
     def constant(self, role: str) -> Array:
         return self.program.constant(self.node, role)
@@ -41,15 +44,29 @@ class Operation:
         """The name of one of its constants, or of an array that takes its place, in flash."""
         return self.source.constant(f"{self.node.name}_{role}", self.constant(role) if values is None else values)
 
-    def function(self, lines: Sequence[str], more: str = "", name: str = "") -> str:
-        """The name of a function that takes the inputs, the output, `more`, and where it reads some, `numbers`."""
-        text, parameters = "\n".join(lines), f"{self.parameters}, {more}" if more else self.parameters
+    def function(self, lines: Sequence[str], more: Sequence[str] = (), name: str = "") -> str:
+        """The name of a function that takes the inputs, the output, and `more`.
+
+        Where small code is wanted, all of them have the same parameters, see `STEP`, and numbers come from a table.
+        """
+        text, parameters = "\n".join(lines), [*self.parameters, *more]
         if not self.small:
-            return self.source.function(name or self.node.op, parameters, literal(text))
-        text, numbers = from_table(text)
+            return self.source.function(name or self.node.op, ", ".join(parameters), literal(text))
+        pointers = [each for each in parameters if "*" in each]
+        integers = [each for each in parameters if "*" not in each]
+        text, numbers = from_table(text, len(integers))
         self.numbers.extend(numbers)
-        parameters += ", const int32_t *restrict n" if numbers else ""
-        return self.source.function(name or self.node.op, parameters, text)
+        taken = [f"{each} = {_cast(each)}p[{place}];" for place, each in enumerate(pointers)]
+        taken += [f"{each} = n[{place}];" for place, each in enumerate(integers)]
+        taken += [] if numbers or integers else ["(void)n;"]
+        text = "\n".join([*taken, text])
+        return self.source.function(name or self.node.op, "const void *const *p, const Number *n", text)
+
+
+def _cast(parameter: str) -> str:
+    """Of a pointer that is const, to what a parameter is."""
+    kind, _, _ = parameter.rpartition("*")
+    return "" if kind.startswith("const") else f"({kind}*)(uintptr_t)"
 
 
 @dataclass(frozen=True)
@@ -58,6 +75,7 @@ class Call:
 
     Attributes:
         arguments: that come behind them.
+        numbers: where small code is wanted, what it reads from a table, behind arguments that are integers.
         scratch: bytes of working memory, and the type of its elements.
     """
 
@@ -65,6 +83,7 @@ class Call:
     arguments: tuple[str, ...] = ()
     scratch: int = 0
     kind: str = "uint8_t"
+    numbers: tuple[int, ...] = ()
 
 
 Writer = Callable[[Operation], Call]

@@ -20,7 +20,7 @@ TYPES = {
 ROWS = """\
 /* Rows of weights of one width, and what becomes of the sums that they make. Their channels begin with `first`, or are
    numbered by `places` where they do not lie side by side. A row has `depth` codes, and a column `column`. */
-typedef struct {
+typedef struct Rows {
     const void *weights;
     const int32_t *bias;
     const int16_t *multiplier;
@@ -30,7 +30,22 @@ typedef struct {
     uint16_t count;
     int32_t depth;
     int32_t column;
-} Rows;
+%s} Rows;
+"""
+PRODUCTS = (
+    "const void *given, int32_t pixels, const struct Rows *rows, void *made, int32_t stride, int32_t zero, "
+    "const void *entries"
+)  # parameters of all kernels where small code is wanted: columns, an output, and a table of codes or nothing
+ONE_KERNEL = f"    void (*products)({PRODUCTS});\n"
+STEP = """\
+/* A function, and what it is given: pointers to tensors, working memory and constants, and numbers. */
+typedef %s Number;
+
+typedef struct {
+    void (*run)(const void *const *p, const Number *n);
+    const void *const *p;
+    const Number *n;
+} Step;
 """
 WIDTH = 110
 NAME = re.compile(r"\w+")
@@ -40,9 +55,18 @@ RESERVED = frozenset(
 
 
 class Source:
-    """Functions and constants by name, in the order in which they were first asked for."""
+    """Functions and constants by name, in the order in which they were first asked for.
 
-    def __init__(self) -> None:
+    Args:
+        small: whether small code is wanted, rather than fast code.
+
+    Attributes:
+        number_type: of the numbers that functions read from tables, where small code is wanted.
+    """
+
+    def __init__(self, small: bool = False) -> None:
+        self.small = small
+        self.number_type = np.dtype(np.int32)
         self.constants: dict[tuple[str, bytes], str] = {}
         self.functions: dict[tuple[str, str, str], str] = {}
         self._declared: dict[str, str] = {}
@@ -57,6 +81,10 @@ class Source:
             self.constants[key] = own = self._own(name)
             self._values[own] = values
         return self.constants[key]
+
+    def numbers(self, name: str, values: Sequence[int]) -> str:
+        """The name of an array of numbers that a function reads, or NULL where it reads none."""
+        return self.constant(name, np.array(values, self.number_type)) if values else "NULL"
 
     def rows(self, name: str, fields: Sequence[Sequence[str | int]]) -> str:
         """The name of an array of Rows, see `ROWS`."""
@@ -81,7 +109,8 @@ class Source:
             if name in named:
                 named.update(NAME.findall(text))
                 helpers.append(text)
-        return "\n".join([*([ROWS] if "Rows" in named else []), *reversed(helpers), *own])
+        rows = [ROWS % (ONE_KERNEL if self.small else "")] if "Rows" in named else []
+        return "\n".join([*rows, *([STEP % TYPES[self.number_type]] if self.small else []), *reversed(helpers), *own])
 
     def tables(self) -> list[tuple[str, str]]:
         """Of each constant its declaration, and its definition."""
@@ -109,6 +138,11 @@ def identifier(name: str) -> str:
     return f"n{plain}" if plain[0].isdigit() or plain in RESERVED else plain
 
 
+def comment(name: str) -> str:
+    """A name of a file that may come from elsewhere, without anything that could end a comment."""
+    return re.sub(r"[^\w.@ -]", "_", name, flags=re.ASCII)
+
+
 def number(value: int) -> str:
     """A number of a shape, marked as such: where small code is wanted, functions read it from a table."""
     return f"\N{LEFT-POINTING DOUBLE ANGLE QUOTATION MARK}{value}\N{RIGHT-POINTING DOUBLE ANGLE QUOTATION MARK}"
@@ -122,13 +156,13 @@ def literal(text: str) -> str:
     return MARKED.sub(r"\1", text)
 
 
-def from_table(text: str) -> tuple[str, list[int]]:
-    """The text with `n[0]`, `n[1]` .. in the place of marked numbers, and the numbers."""
+def from_table(text: str, first: int) -> tuple[str, list[int]]:
+    """The text with `n[first]`, `n[first + 1]` .. in the place of marked numbers, and the numbers."""
     numbers: list[int] = []
 
     def taken(found: re.Match[str]) -> str:
         numbers.append(int(found[1]))
-        return f"n[{len(numbers) - 1}]"
+        return f"n[{first + len(numbers) - 1}]"
 
     return MARKED.sub(taken, text), numbers
 

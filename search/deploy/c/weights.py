@@ -65,19 +65,23 @@ def padded_depth(depth: int, bits: int) -> int:
     return -(-depth // each) * each
 
 
+def stored_widths(program: Program, node: Node) -> Array:
+    """(channels,), uint8: 2, 4 or 8 bits."""
+    weights, bias = program.weights(node).astype(np.int64), program.constant(node, "bias").astype(np.int64)
+    largest = np.abs(weights).sum(1) * program.tensors[node.inputs[0]].largest_code + np.abs(bias)
+    stored = np.array([min(each for each in STORED if each >= width) for width in program.widths(node)])
+    over = (largest << (8 - stored) > INT32_MAX) | (program.constant(node, "shift") + (8 - stored) > LARGEST_SHIFT)
+    stored[over] = 8
+    return stored.astype(np.uint8)
+
+
 def segments(program: Program, node: Node, order: Array) -> list[Segment]:
     """The weights of a node.
 
     Args:
         order: (fan_in,), where each code of a row comes from.
     """
-    weights, widths = program.weights(node)[:, order], program.widths(node)
-    bias = program.constant(node, "bias").astype(np.int64)
-    shift = program.constant(node, "shift")
-    largest = np.abs(weights.astype(np.int64)).sum(1) * program.tensors[node.inputs[0]].largest_code + np.abs(bias)
-    stored = np.array([min(each for each in STORED if each >= width) for width in widths])
-    over = (largest << (8 - stored) > INT32_MAX) | (shift + (8 - stored) > LARGEST_SHIFT)
-    stored[over] = 8
+    weights, stored = program.weights(node)[:, order], stored_widths(program, node)
     found = []
     for bits in sorted(set(stored.tolist())):
         channels = np.flatnonzero(stored == bits)

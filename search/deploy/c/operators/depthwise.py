@@ -13,6 +13,7 @@ from search.deploy.c.finish import Finish
 from search.deploy.c.operation import Call, Operation
 from search.deploy.c.source import block, number
 from search.deploy.c.taps import Taps, over_places
+from search.deploy.c.weights import stored_widths
 from search.integer.graph import Array
 
 AT_ONCE = 4  # channels
@@ -22,29 +23,37 @@ def depthwise(operation: Operation, spread: bool) -> Call:
     """Working memory: a place of zero points, which taps outside meet, and weights of under 8 bits, unpacked."""
     x, program, node = operation.inputs[0], operation.program, operation.node
     channels, outputs = x.shape[0], operation.output.shape[0]
-    weights, widths = program.weights(node), program.widths(node)
+    weights, widths = program.weights(node), stored_widths(program, node)
     taps = prod(node.attributes["kernel"])
-    finish = Finish(operation, operation.constant("shift"), program.largest_sum(node))
+    extra, shift = 8 - widths, operation.constant("shift") + (8 - widths)
+    bias = (operation.constant("bias").astype(np.int64) << extra).astype(np.int32)
+    finish = Finish(operation, shift, program.largest_sum(node) << int(extra.max()))
     filled = "filled_wide" if x.info.bits > 8 else "filled_codes"
     lines = [
-        f"const {x.ctype} *taps[{taps + taps % 2}];",
+        f"const {x.ctype} *taps[{taps + 1 if operation.small else taps + taps % 2}];",
         f"{operation.output.ctype} *out = y;",
         f"{filled}(zeros, {number(x.info.zero_point)}, {number(channels)});",
         *over_places(operation, _place(operation, finish, spread, taps)),
     ]
     scratch = -(-channels * x.info.dtype.itemsize // 4) * 4
-    arguments = [operation.table(role) for role in ("bias", "multiplier", "shift")]
+    arguments = [operation.table("bias", bias), operation.table("multiplier"), operation.table("shift", shift)]
     more = ["const int32_t *bias", "const int16_t *multiplier", "const uint8_t *shift", *finish.parameters]
+    name = f"depthwise_{len(node.attributes['kernel'])}d"
     if widths.min() == 8:
         arguments = [operation.table("weight", _in_pairs(weights)), *arguments]
         more = ["const int8_t *weights", *more]
     else:
-        start = f"int8_t *weights = (int8_t *)zeros + {number(scratch)};"
-        lines = [start, f"unpacked(packed, widths, weights, {number(outputs)}, {number(taps)});", *lines]
-        arguments = [operation.table("weight"), operation.table("widths", widths), *arguments]
+        start = [
+            f"uint8_t *bytes = (uint8_t *)zeros + {number(scratch)};",
+            "const int8_t *weights = (const int8_t *)bytes;",
+            f"unpacked(packed, widths, bytes, {number(outputs)}, {number(-(-taps // 2))});",
+        ]
+        lines = [*start, *lines]
+        arguments = [operation.table("weight", _packed(weights, widths)), operation.table("widths", widths), *arguments]
         more = ["const uint8_t *packed", "const uint8_t *widths", *more]
         scratch += (outputs + outputs % 2) * (taps + taps % 2)
-    function = operation.function(lines, ", ".join([f"{x.ctype} *zeros", *more]), name="depthwise")
+        name += "_packed"
+    function = operation.function(lines, [f"{x.ctype} *zeros", *more], name)
     return Call(function, (*arguments, *finish.arguments), scratch, x.ctype)
 
 
@@ -54,7 +63,7 @@ def _place(operation: Operation, finish: Finish, spread: bool, taps: int) -> lis
         operation,
         spread,
         lambda place, count: [f"taps[t++] = x0 + {place};"],
-        lambda count: block(f"for (int32_t i = 0; i < {count}; ++i)", ["taps[t++] = zeros;"]),
+        lambda count: block(f"for (int32_t i = 0; i < {number(count)}; ++i)", ["taps[t++] = zeros;"]),
     ).lines()
     names = [parameter.split("*")[-1].split()[-1] for parameter in finish.parameters]
     outputs, pairs = number(operation.output.shape[0]), number(-(-taps // 2))
@@ -69,7 +78,7 @@ def _place(operation: Operation, finish: Finish, spread: bool, taps: int) -> lis
         *([outputs, pairs] if operation.small else []),
     ]
     call = f"{_kernel(operation, finish, taps)}({', '.join(given)});"
-    last = ["taps[t] = zeros;"] if taps % 2 else []
+    last = ["taps[t] = zeros;"] if taps % 2 or operation.small else []
     return ["int32_t t = 0;", *found, *last, call, f"out += {outputs};"]
 
 
@@ -130,6 +139,15 @@ def _by_pairs(finish: Finish, numbers: _Numbers, row: str) -> list[str]:
     lines += block(f"for (int32_t i = 0; i < 2 * {numbers.pairs}; i += 2)", inner)
     lines += [finish.line(f"y[c + {c}]", f"s{c}", f"multiplier[c + {c}]", f"shift[c + {c}]") for c in range(AT_ONCE)]
     return block(f"for (int32_t c = 0; c + {AT_ONCE} <= {numbers.outputs}; c += {AT_ONCE})", lines)
+
+
+def _packed(weights: Array, widths: Array) -> Array:
+    """(bytes,), codes of an even number of taps a channel, each of its width, from the lowest bits of a byte on."""
+    rows = []
+    for row, width in zip(np.pad(weights, ((0, 0), (0, weights.shape[1] % 2))), widths.tolist(), strict=True):
+        bits = (row.view(np.uint8)[:, None] >> np.arange(width, dtype=np.uint8)) & 1
+        rows.append(np.packbits(bits, bitorder="little"))
+    return np.concatenate(rows)
 
 
 def _in_pairs(weights: Array) -> Array:

@@ -44,7 +44,7 @@ def table(operation: Operation) -> Call:
     """An entry for each code."""
     x, y = operation.inputs[0], operation.output
     lines = nested(y.shape, [x.strides, y.strides], lambda at: [f"y[{at[1]}] = table[x0[{at[0]}]];"])
-    function = operation.function(lines, f"const {y.ctype} *table")
+    function = operation.function(lines, [f"const {y.ctype} *table"])
     return Call(function, (operation.table("table"),))
 
 
@@ -62,7 +62,7 @@ def _loops(operation: Operation, finish: Finish, line: Callable[[str, str, str],
     y = operation.output
     steps = [_spread(x, y.shape) for x in operation.inputs]
     lines = nested(y.shape, [*steps, y.strides], lambda at: [line(f"y[{at[2]}]", at[0], at[1])])
-    return Call(operation.function(lines, ", ".join(finish.parameters)), finish.arguments)
+    return Call(operation.function(lines, finish.parameters), finish.arguments)
 
 
 def _spread(x: Stored, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -35,7 +35,7 @@ def concat(operation: Operation) -> Call:
                 )
             ],
         )
-    return Call(operation.function(lines, ", ".join(finish.parameters)), finish.arguments)
+    return Call(operation.function(lines, finish.parameters), finish.arguments)
 
 
 def take(operation: Operation) -> Call:

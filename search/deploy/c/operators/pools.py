@@ -29,7 +29,7 @@ def average(operation: Operation) -> Call:
     lines = ["int32_t sum = 0;"]
     lines += _window(operation, [f"sum += x0[{{place}}] - {number(operation.inputs[0].info.zero_point)};"])
     lines += [finish.line(f"y[{_output(operation)}]", "sum", number(multiplier), number(shift))]
-    return Call(operation.function(_over_outputs(operation, lines), ", ".join(finish.parameters)), finish.arguments)
+    return Call(operation.function(_over_outputs(operation, lines), finish.parameters), finish.arguments)
 
 
 def resample(operation: Operation) -> Call:
@@ -54,7 +54,7 @@ def resample(operation: Operation) -> Call:
         length = max(map(len, a["weights"][axis]))
         inner = loop(f"t{axis}", length, inner)
     lines += [*inner, finish.line(f"y[{_output(operation)}]", "sum", number(multiplier), number(shift))]
-    return Call(operation.function(_over_outputs(operation, lines), ", ".join(finish.parameters)), finish.arguments)
+    return Call(operation.function(_over_outputs(operation, lines), finish.parameters), finish.arguments)
 
 
 def _at(operation: Operation) -> list[tuple[str, int]]:

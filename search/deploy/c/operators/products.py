@@ -23,4 +23,4 @@ def matmul(operation: Operation) -> Call:
     lines += [finish.line(target, "sum", number(multiplier), number(shift))]
     for name, size in reversed(list(zip(("head", "row", "column"), y.shape, strict=True))):
         lines = loop(name, size, lines)
-    return Call(operation.function(lines, ", ".join(finish.parameters)), finish.arguments)
+    return Call(operation.function(lines, finish.parameters), finish.arguments)

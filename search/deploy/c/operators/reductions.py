@@ -39,7 +39,7 @@ def softmax(operation: Operation) -> Call:
     ]
     for place in reversed(outer):
         lines = _loop(f"i{place}", x.shape[place], lines)
-    return Call(operation.function(lines, "const uint16_t *exponentials"), (operation.table("exponentials"),))
+    return Call(operation.function(lines, ["const uint16_t *exponentials"]), (operation.table("exponentials"),))
 
 
 def normalize(operation: Operation) -> Call:
@@ -73,7 +73,7 @@ def normalize(operation: Operation) -> Call:
     lines = _loops(outer, sizes, [*lines, *_loops(inner, sizes, finished)])
     more = ["const int32_t *bias", "const int16_t *multiplier", "const uint8_t *shifts", *finish.parameters]
     arguments = [operation.table(role) for role in ("bias", "multiplier", "shift")]
-    return Call(operation.function(lines, ", ".join(more)), (*arguments, *finish.arguments))
+    return Call(operation.function(lines, more), (*arguments, *finish.arguments))
 
 
 def _terms(strides: Sequence[int], group: int) -> list[tuple[str, int]]:

@@ -1,7 +1,7 @@
 """Operators that have weights: what a sum is made of is gathered in a column, and columns meet rows of weights."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -40,10 +40,12 @@ def linear(operation: Operation) -> Call:
     place = sum_of([*((f"i{axis}", x.strides[axis]) for axis in outer), ("k", x.strides[-1])])
     gather = loop("k", features, product.columns.copy(place, "1"))
     target = sum_of([(f"i{axis}", y.strides[axis]) for axis in outer])
-    lines = ["const int32_t ready = 0;", *product.column(gather), *product.calls("1", f"y + {target}", "0")]
+    columns = product.columns
+    column = [*columns.begin(), *gather, *columns.end()]
+    lines = ["const int32_t ready = 0;", *column, *product.calls("1", f"y + {target}", "0")]
     for axis in reversed(outer):
         lines = loop(f"i{axis}", x.shape[axis], lines)
-    return product.call(lines)
+    return product.call(lines, operation.node.op)
 
 
 def _convolution(operation: Operation, spread: bool) -> Call:
@@ -66,17 +68,25 @@ def _convolution(operation: Operation, spread: bool) -> Call:
         lambda count: columns.fill(x.info.zero_point, number(count * depth)),
         joined=groups == 1,
     ).lines()
-    lines = product.blocks(gather, places, lambda inner: over_places(operation, inner))
+    column = [*columns.begin(), *gather, *columns.end()]
+    lines = product.blocks(column, places, lambda inner: over_places(operation, inner))
     if groups > 1:
         lines = loop("group", groups, lines)
-    return product.call(lines)
+    return product.call(lines, f"{operation.node.op}_{len(a['kernel'])}d")
 
 
 def _of_rows(product: "_Product", rows: int, depth: int) -> Call:
     """Of rows that lie one behind another, and so do those of the output."""
-    gather = product.columns.copy(f"{number(depth)} * row", number(depth))
-    lines = product.blocks(gather, rows, lambda inner: loop("row", rows, inner) if rows > 1 else inner)
-    return product.call([*([] if rows > 1 else ["const int32_t row = 0;"]), *lines])
+    place, count = f"{number(depth)} * row", number(depth)
+
+    def column(columns: Columns) -> list[str]:
+        return [*columns.begin(), *columns.copy(place, count), *columns.end()]
+
+    filled = column(product.columns)
+    if product.operation.small and product.columns.by_bytes:
+        filled = [*block(f"if (({count} & 3) == 0)", column(replace(product.columns, run=4))), *block("else", filled)]
+    lines = product.blocks(filled, rows, lambda inner: loop("row", rows, inner))
+    return product.call(lines, "rows")
 
 
 def _side_by_side(strides: Sequence[int], shape: Sequence[int]) -> bool:
@@ -114,44 +124,50 @@ class _Product:
         each = segments(operation.program, operation.node, order)
         shifts = np.concatenate([operation.constant("shift")[one.channels] + one.extra for one in each])
         depth = max(one.codes.shape[1] for one in each)
-        columns = Columns(operation, len(order), depth, run, min(PIXELS, count))
+        pixels = PIXELS if operation.small and count > 1 else min(PIXELS, count)
+        columns = Columns(operation, len(order), depth, 1 if operation.small else run, pixels)
         bound = operation.program.largest_sum(operation.node) << max(one.extra for one in each)
         apart = not all(one.side_by_side for one in each)
         kernel = Kernel(operation, Finish(operation, shifts, bound), columns, step, apart)
         per_group = len(operation.constant("bias")) // groups
         fields = [
-            _fields(operation, one.part(g * per_group, (g + 1) * per_group), f"{one.bits}_{g}", (apart, depth))
+            [
+                *_fields(operation, one.part(g * per_group, (g + 1) * per_group), f"{one.bits}_{g}", (apart, depth)),
+                *([kernel.function(one.bits)] if operation.small else []),
+            ]
             for g in range(groups)
             for one in each
         ]
         rows = operation.source.rows(f"{operation.node.name}_rows", fields)
         return _Product(operation, columns, kernel, rows, [one.bits for one in each], groups)
 
-    def blocks(self, gather: Sequence[str], count: int, over: Callable[[list[str]], list[str]]) -> list[str]:
+    def blocks(self, column: Sequence[str], count: int, over: Callable[[list[str]], list[str]]) -> list[str]:
         """Columns one after another, `over` whose places it loops, and some of them at a time times the weights."""
         pixels, channels = self.columns.pixels, self.operation.output.shape[self.operation.node.operator.channel_axis]
         full = [*self.calls(str(pixels), "out", number(channels)), f"out += {number(pixels * channels)};", "ready = 0;"]
-        inner = [*self.column(gather), *block(f"if (++ready == {pixels})", full)]
+        inner = [*column, *block(f"if (++ready == {pixels})", full)]
         lines = ["int32_t ready = 0;", f"{self.operation.output.ctype} *out = y;", *over(inner)]
-        rest = block("if (ready != 0)", self.calls("ready", "out", number(channels))) if count % pixels else []
-        return [*lines, *rest]
-
-    def column(self, gather: Sequence[str]) -> list[str]:
-        return [*self.columns.begin(), *gather, *self.columns.end()]
+        parts = count % pixels if not self.operation.small else pixels > 1
+        return [*lines, *(block("if (ready != 0)", self.calls("ready", "out", number(channels))) if parts else [])]
 
     def calls(self, pixels: str, target: str, stride: str) -> list[str]:
         """Of the kernels of each width."""
         names = [parameter.split("*")[-1].split()[-1] for parameter in self.kernel.finish.parameters]
-        first = f"rows + {len(self.widths)} * group" if self.groups > 1 else "rows"
+        widths = number(len(self.widths)) if self.operation.small else len(self.widths)
+        first = f"rows + {widths} * group" if self.groups > 1 else "rows"
+        if self.operation.small:
+            zero, table = (*names, "NULL")[:2]
+            call = f"each->products(columns, {pixels}, each, {target}, {stride}, {zero}, {table});"
+            return [f"for (const Rows *each = {first}, *end = each + {widths}; each < end; ++each)", f"    {call}"]
         return [
             f"{self.kernel.function(bits)}"
             f"({', '.join(['columns', pixels, f'{first} + {place}' if place else first, target, stride, *names])});"
             for place, bits in enumerate(self.widths)
         ]
 
-    def call(self, lines: Sequence[str]) -> Call:
+    def call(self, lines: Sequence[str], name: str) -> Call:
         parameters = [f"{self.columns.ctype} *columns", "const Rows *rows", *self.kernel.finish.parameters]
-        function = self.operation.function(lines, ", ".join(parameters))
+        function = self.operation.function(lines, parameters, name)
         return Call(function, (self.rows, *self.kernel.finish.arguments), self.columns.bytes, self.columns.ctype)
 
 
