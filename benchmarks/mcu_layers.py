@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from spaces.networks import NETWORKS as SEEDS
 
 Shape = tuple[int, ...]
+Bits = int | tuple[int, ...]  # of all weights, or of each channel one that is drawn
+MIXED = (2, 4, 8)
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Case:
     name: str
     make: Callable[[], nn.Module]
     shapes: tuple[Shape, ...]
-    bits: tuple[int, ...] = (8,)
+    bits: tuple[Bits, ...] = (8,)
 
 
 class Call(nn.Module):
@@ -62,7 +64,7 @@ def autoencoder() -> nn.Module:
 
 
 def _layers() -> Iterator[Case]:
-    every = (8, 4, 2)
+    every: tuple[Bits, ...] = (8, 4, 2, MIXED)
 
     def conv(name: str, shape: Shape, *given: int, **more: Any) -> Case:
         layer = {2: nn.Conv1d, 3: nn.Conv2d}[len(shape)]
@@ -78,16 +80,34 @@ def _layers() -> Iterator[Case]:
     yield conv("conv 10x4 stride 2", (1, 49, 10), 1, 64, (10, 4), padding=(5, 1), stride=2)  # type: ignore[arg-type]
     yield conv("conv 9", (16, 64), 16, 32, 9, padding=4)
     yield conv("conv 5", (32, 100), 32, 32, 5, padding=2)
-    for channels, out, size in ((32, 64, 16), (64, 64, 12), (16, 32, 24), (128, 128, 4), (8, 16, 24), (96, 24, 8)):
+    yield conv("conv 3x3", (13, 11, 11), 13, 27, 3, padding=1)
+    yield conv("conv 3x3", (6, 14, 14), 6, 9, 3, padding=1)
+    yield conv("conv 8x8", (16, 8, 8), 16, 12, 8)
+    yield conv("conv 64", (16, 64), 16, 12, 64)
+    sizes = ((32, 64, 16), (64, 64, 12), (16, 32, 24), (128, 128, 4), (8, 16, 24), (96, 24, 8))
+    for channels, out, size in (*sizes, (13, 27, 11), (30, 22, 7), (7, 9, 14), (57, 41, 5)):
         yield conv("pointwise", (channels, size, size), channels, out, 1)
-    for channels, size, stride in ((32, 16, 1), (64, 12, 1), (16, 24, 2), (8, 48, 1), (128, 4, 1)):
+    for channels, size, stride in (
+        (32, 16, 1),
+        (64, 12, 1),
+        (16, 24, 2),
+        (8, 48, 1),
+        (128, 4, 1),
+        (13, 11, 1),
+        (30, 7, 1),
+    ):
         yield conv("depthwise 3x3", (channels, size, size), channels, channels, 3, stride, 1, groups=channels)
     yield conv("depthwise 9", (32, 64), 32, 32, 9, padding=4, groups=32)
-    for features, out in ((64, 10), (256, 64), (640, 128), (128, 128)):
+    for features, out in ((64, 10), (256, 64), (640, 128), (128, 128), (61, 9)):
         yield Case("linear", lambda features=features, out=out: nn.Linear(features, out), ((features,),), every)  # type: ignore[misc]
     maps = (16, 16, 16)
     others: dict[str, tuple[Callable[[], nn.Module], tuple[Shape, ...]]] = {
         "add": (lambda: Call(torch.add), (maps, maps)),
+        "conv_transpose 2x2": (lambda: nn.ConvTranspose2d(16, 8, 2, 2), (maps,)),
+        "resample": (lambda: nn.Upsample(scale_factor=2, mode="bilinear"), (maps,)),
+        "matmul": (lambda: Call(torch.matmul), ((4, 16, 16), (4, 16, 16))),
+        "permute": (lambda: Call(lambda x: x.permute(0, 2, 1)), ((16, 64),)),
+        "take": (lambda: Call(lambda x: x[:, 3:9]), ((16, 64),)),
         "mul": (lambda: Call(torch.mul), (maps, maps)),
         "concat": (lambda: Call(lambda a, b: torch.cat([a, b], 1)), (maps, maps)),
         "max_pool 2x2": (lambda: nn.MaxPool2d(2), (maps,)),
@@ -97,6 +117,7 @@ def _layers() -> Iterator[Case]:
         "table": (nn.Sigmoid, (maps,)),
         "softmax": (lambda: Call(lambda x: F.softmax(x, -1)), ((16, 64),)),
         "normalize": (lambda: nn.LayerNorm(64), ((16, 64),)),
+        "normalize groups": (lambda: nn.GroupNorm(4, 16), (maps,)),
     }
     for name, (make, shapes) in others.items():
         yield Case(name, make, shapes)
@@ -104,9 +125,9 @@ def _layers() -> Iterator[Case]:
 
 LAYERS = tuple(_layers())
 NETWORKS = (
-    Case("resnet8", lambda: SEEDS["resnet8"](in_channels=3), ((3, 32, 32),), (8, 4, 2)),
-    Case("ds_cnn", lambda: SEEDS["ds_cnn"](in_channels=1), ((1, 49, 10),), (8, 4)),
-    Case("mobilenet_v1", lambda: SEEDS["mobilenet_v1"](in_channels=3), ((3, 64, 64),), (8, 4)),
+    Case("resnet8", lambda: SEEDS["resnet8"](in_channels=3), ((3, 32, 32),), (8, 4, 2, MIXED)),
+    Case("ds_cnn", lambda: SEEDS["ds_cnn"](in_channels=1), ((1, 49, 10),), (8, 4, MIXED)),
+    Case("mobilenet_v1", lambda: SEEDS["mobilenet_v1"](in_channels=3), ((3, 64, 64),), (8, 4, MIXED)),
     Case("tcn", Tcn, ((6, 128),), (8, 2)),
     Case("autoencoder", autoencoder, ((640,),), (8,)),
 )

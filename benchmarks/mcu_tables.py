@@ -9,12 +9,16 @@ from math import prod
 import numpy as np
 from scipy.optimize import nnls
 
-from cost_models.latency import gathered, kernel_kind
+from cost_models.kernels import is_alone, is_called, kernel_kind, kernels, overheads, own_function
 from cost_models.layer import LayerUse
+from search.deploy.cortex_m.image import Image
 from search.integer.traits import Work
 
 KINDS = ("conv", "pointwise", "depthwise", "linear")
-TABLES = ("cycles_per_mac", "cycles_per_output", "cycles_per_gathered", "cycles_per_element")
+CYCLES = ("cycles_per_mac", "overhead_cycles", "cycles_per_element")
+CODE = ("code_bytes", "step_bytes")
+NOT_ELEMENTS = (Work.NOTHING, Work.PAIRS)  # what is not priced by the element
+ARGUMENTS = ("steps", "pointers")  # arrays of what is called, beside numbers
 
 
 @dataclass(frozen=True)
@@ -26,8 +30,7 @@ class Tables:
     """
 
     per_mac: Mapping[str, float]
-    per_output: Mapping[str, float]
-    per_gathered: Mapping[str, float]
+    overheads: Mapping[str, float]
     per_element: Mapping[str, float]
     error: float
 
@@ -38,8 +41,8 @@ class Tables:
         if not use.operator.weighted:
             return _elements(use) * self.per_element[_key(use)]
         kind = kernel_kind(use)
-        rates = [*(self.per_mac[f"{kind}/a8w{bits}"] for bits in use.weight_bits), self.per_output[kind]]
-        return float(np.dot(_counts(use), [*rates, self.per_gathered[kind]]))
+        rates = {**self.per_mac, **self.overheads}
+        return sum(rates.get(f"{kind}/{name}", 0.0) * count for name, count in _counts(use).items())
 
 
 def fitted(measured: Sequence[tuple[LayerUse, int]]) -> Tables:
@@ -47,42 +50,84 @@ def fitted(measured: Sequence[tuple[LayerUse, int]]) -> Tables:
     weighted: dict[str, list[tuple[LayerUse, int]]] = defaultdict(list)
     others: dict[str, list[float]] = defaultdict(list)
     for use, instructions in measured:
-        if use.operator.weighted:
+        if use.operator.weighted and not _is_special(use):
             weighted[kernel_kind(use)].append((use, instructions))
-        elif use.operator.work is not Work.NOTHING:
+        elif not use.operator.weighted and use.operator.work not in NOT_ELEMENTS:
             others[_key(use)].append(instructions / _elements(use))
-    per_mac, per_output, per_gathered = dict[str, float](), dict[str, float](), dict[str, float]()
+    per_mac, overheads_ = dict[str, float](), dict[str, float]()
     for kind, layers in weighted.items():
-        widths = sorted({bits for use, _ in layers for bits in use.weight_bits}, reverse=True)
-        rows = np.zeros((len(layers), len(widths) + 2))
-        for row, (use, instructions) in zip(rows, layers, strict=True):
-            *products, outputs, codes = _counts(use)
-            for bits, count in zip(use.weight_bits, products, strict=True):
-                row[widths.index(bits)] = count / instructions
-            row[-2:] = outputs / instructions, codes / instructions
-        rates, _ = nnls(rows, np.ones(len(layers)))
-        per_mac |= {f"{kind}/a8w{bits}": round(float(rate), 3) for bits, rate in zip(widths, rates, strict=False)}
-        per_output[kind], per_gathered[kind] = (round(float(rate), 3) for rate in rates[-2:])
+        counts = [_counts(use) for use, _ in layers]
+        names = sorted({name for each in counts for name, count in each.items() if count})
+        rows = [[each.get(name, 0.0) / n for name in names] for each, (_, n) in zip(counts, layers, strict=True)]
+        rates, _ = nnls(np.array(rows), np.ones(len(layers)))
+        for name, rate in zip(names, rates.tolist(), strict=True):
+            (per_mac if name.startswith("a8w") else overheads_)[f"{kind}/{name}"] = round(rate, 3)
     per_element = {key: round(float(np.exp(np.mean(np.log(rates)))), 2) for key, rates in others.items()}
-    tables = Tables(per_mac, per_output, per_gathered, per_element, 0.0)
-    counted = [(use, n) for use, n in measured if use.operator.work is not Work.NOTHING]
+    tables = Tables(per_mac, overheads_, per_element, 0.0)
+    counted = [(u, n) for u, n in measured if u.operator.work not in NOT_ELEMENTS and not _is_special(u)]
     errors = [abs(tables.predicted(use) / instructions - 1) for use, instructions in counted]
-    return Tables(per_mac, per_output, per_gathered, per_element, float(np.mean(errors)))
+    return Tables(per_mac, overheads_, per_element, float(np.mean(errors)))
 
 
-def written(text: str, tables: Tables) -> str:
+def _is_special(use: LayerUse) -> bool:
+    """Whether a kernel runs it that is not the one of its kind: it is transposed, or a convolution at one place."""
+    return use.operator.spreads or (use.operator.convolves and is_alone(use))
+
+
+@dataclass(frozen=True)
+class Code:
+    """Bytes of functions, of what calls them takes, and of the stack; see cost_models.target."""
+
+    functions: Mapping[str, int]
+    steps: Mapping[str, int]
+    stack: int
+
+
+def code_of(built: Sequence[tuple[Sequence[LayerUse], Image]]) -> Code:
+    """What images of layers and networks say. Of several images, the first in which one calls a function counts."""
+    functions, steps = dict[str, int](), dict[str, int]()
+    bases = []
+    for uses, image in built:
+        called = [use for use in uses if is_called(use)]
+        names = [own_function(use) for use in called]
+        names += [name for use in called for name, count in kernels(use) if float(count) > 0]
+        own = {name: _words(image.functions[name]) for name in names if name in image.functions}
+        for name, size in own.items():
+            functions.setdefault(name, size)
+        arguments = {k: v for k, v in image.arrays.items() if k in ARGUMENTS or k.endswith("_numbers")}
+        if len(called) == 1:
+            steps.setdefault(own_function(called[0]), sum(map(_words, arguments.values())))
+        rest = image.flash_bytes - sum(map(_words, image.arrays.values())) - sum(own.values())
+        bases.append(rest + image.arrays["vectors"])
+    base = int(np.median(bases))
+    return Code({"base": base, **functions}, steps, max(image.stack_bytes for _, image in built))
+
+
+def _words(size: int) -> int:
+    return -(-size // 4) * 4
+
+
+def written(text: str, tables: Tables, code: Code | None = None) -> str:
     """The file of a target, with these tables in the place of its own."""
-    each = (tables.per_mac, tables.per_output, tables.per_gathered, tables.per_element)
-    for name, values in zip(TABLES, each, strict=True):
+    each: list[tuple[str, Mapping[str, float]]] = list(
+        zip(CYCLES, (tables.per_mac, tables.overheads, tables.per_element), strict=True)
+    )
+    if code is not None:
+        each += zip(CODE, (code.functions, code.steps), strict=True)
+        text = re.sub(r"^stack_bytes: .*$", f"stack_bytes: {code.stack}", text, flags=re.MULTILINE)
+    for name, values in each:
         block = "".join(f"  {key}: {value:g}\n" for key, value in values.items())
         text = re.sub(rf"^{name}:\n(  .*\n)*", f"{name}:\n{block}", text, flags=re.MULTILINE)
     return text
 
 
-def _counts(use: LayerUse) -> list[float]:
-    """Products at each width, outputs, and gathered codes."""
-    products = [float(use.fan_in * count * use.positions) for count in use.out_per_width]
-    return [*products, float(use.out_channels * use.positions), float(gathered(use))]
+def _counts(use: LayerUse) -> dict[str, float]:
+    """Products at each width, and overheads."""
+    found = {
+        f"a8w{bits}": float(use.fan_in * count * use.positions)
+        for bits, count in zip(use.weight_bits, use.out_per_width, strict=True)
+    }
+    return found | {name: float(count) for name, count in overheads(use).items()}
 
 
 def _elements(use: LayerUse) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from cost_models.bops import Bops
 from cost_models.energy import Energy
 from cost_models.flash import Flash
+from cost_models.image import ImageFlash, ImageRam
 from cost_models.latency import Latency
 from cost_models.macs import Macs
 from cost_models.parameters import Parameters
@@ -27,6 +28,8 @@ COST_MODELS: dict[str, CostModel] = {
 
 TARGET_COST_MODELS: dict[str, Callable[[Target], CostModel]] = {
     "latency_cycles": Latency,
+    "image_flash_bytes": ImageFlash,
+    "image_ram_bytes": ImageRam,
 }
 
 

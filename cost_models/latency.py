@@ -4,6 +4,7 @@ from math import prod
 
 from torch import Tensor
 
+from cost_models.kernels import kernel_kind, overheads
 from cost_models.layer import LayerUse, Network, UnsupportedLayer
 from cost_models.rules import Rules, nothing, summed
 from cost_models.target import Target
@@ -33,14 +34,16 @@ class Latency:
         return summed(self.name, self._rules, network)
 
     def mac_cycles(self, layer: LayerUse, network: Network) -> Tensor:
-        """(), share * MACs * cycles a MAC, over all widths, and what outputs and windows take."""
+        """(), share * MACs * cycles a MAC, over all widths, and the overheads of its kind."""
         kind = kernel_kind(layer)
         rows = [[self._cycles_a_mac(layer, f"{kind}/a{a}w{w}") for w in layer.weight_bits] for a in layer.in_bits]
         a_product = layer.in_share @ layer.in_share.new_tensor(rows) @ layer.out_per_width
-        target = self.target
-        products = layer.fan_in * a_product * layer.positions
-        outputs = layer.out_channels * (layer.positions * target.cycles_per_output.get(kind, 0.0))
-        return products + outputs + gathered(layer) * target.cycles_per_gathered.get(kind, 0.0)
+        cycles = layer.fan_in * a_product * layer.positions
+        for name, count in overheads(layer).items():
+            each = self.target.overhead_cycles.get(f"{kind}/{name}")
+            if each:
+                cycles = cycles + each * count
+        return cycles
 
     def pair_cycles(self, layer: LayerUse, network: Network) -> Tensor:
         """(), products of two activations cost what those of a linear layer with 8-bit weights cost."""
@@ -66,19 +69,3 @@ class Latency:
                 f"of target '{target.name}' lacks; it has {', '.join(target.cycles_per_element)}. Add a measurement."
             )
         return layer.out_elements * (prod(layer.kernel) * target.cycles_per_element[key])
-
-
-def gathered(layer: LayerUse) -> Tensor:
-    """(), codes that are brought into windows at all places. A depthwise layer, which reads in place, has taps."""
-    taps = prod(layer.kernel) if layer.taps is None else layer.taps
-    read = layer.in_channels.new_tensor(1) if layer.runs_depthwise else layer.in_channels
-    return read * taps * layer.positions
-
-
-def kernel_kind(layer: LayerUse) -> str:
-    """The vendor's kernel that runs a layer with weights: depthwise, pointwise (every tap count 1), conv or linear."""
-    if layer.runs_depthwise:
-        return "depthwise"
-    taps = prod(layer.kernel) if layer.taps is None else layer.taps
-    plain = layer.kernel and (layer.groups == 1 or layer.depthwise)
-    return "pointwise" if plain and bool(taps == 1) else layer.operator.priced_as or layer.op

@@ -1,6 +1,6 @@
 """Peak RAM: the most bytes of activation tensors that are live at once while a network runs layer by layer."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 import torch
@@ -14,13 +14,14 @@ from search.integer.memory import Use
 Picks = Mapping[str, int]
 
 
-def _runs(layer: LayerUse, picks: Picks) -> bool:
+def runs(layer: LayerUse, picks: Picks) -> bool:
+    """Whether a layer runs where these branches are picked."""
     return all(picks[choice] == option for choice, option in layer.when)
 
 
 def _use(layer: LayerUse, picks: Picks) -> Use | None:
     """What a layer reads and writes; None where it does not run. A select stands for the input that is picked."""
-    if not _runs(layer, picks):
+    if not runs(layer, picks):
         return None
     if layer.choice is not None:
         picked = layer.inputs[picks[layer.choice]]
@@ -41,13 +42,16 @@ def _spans(network: Network, picks: Picks | None = None) -> dict[str, tuple[int,
     return memory.lifetimes(network.inputs, network.outputs, [_use(layer, picks) for layer in network.layers])
 
 
+Plans = dict[tuple[tuple[str, int], ...], Tensor]  # picks -> what `_live` found
+
+
 @lru_cache(maxsize=64)
-def _plans(order: Order) -> dict[tuple[tuple[str, int], ...], Tensor]:
-    """Picks -> what `_live` found for networks of this order. Sizes change from one step to the next, but not this."""
+def _plans(order: Order) -> Plans:
+    """Of networks of this order. Sizes change from one step to the next, but not this."""
     return {}
 
 
-def _live(network: Network, picks: Picks, plans: dict[tuple[tuple[str, int], ...], Tensor]) -> Tensor:
+def _live(network: Network, picks: Picks, plans: Plans) -> Tensor:
     """(n_layers, n_tensors) of zeros and ones: whose bytes are live while a layer runs. A row is 0 where it does not.
 
     Tensors are the network's inputs and then each layer's output.
@@ -58,7 +62,7 @@ def _live(network: Network, picks: Picks, plans: dict[tuple[tuple[str, int], ...
         names = [*network.inputs, *(layer.output for layer in network.layers)]
         spans = [lives.get(name, (1, 0)) for name in names]
         live = [
-            [layer.choice is None and _runs(layer, picks) and first <= step <= last for first, last in spans]
+            [layer.choice is None and runs(layer, picks) and first <= step <= last for first, last in spans]
             for step, layer in enumerate(network.layers)
         ]
         plans[key] = torch.tensor(live, dtype=torch.float64)
@@ -101,11 +105,22 @@ class PeakRam:
 
         The gradient of a branch's share is the peak that the network would have with that branch.
         """
-        picks, plans, sizes = network.picks(), _plans(network.order), _sizes(network)
-        peak = (_live(network, picks, plans).to(sizes) @ sizes).max()
-        for choice, share in network.branches.items():
-            if share.requires_grad:
-                each = [_live(network, {**picks, choice: option}, plans) for option in range(len(share))]
-                peaks = (torch.stack(each).to(sizes) @ sizes.detach()).amax(1)
-                peak = peak + (share - share.detach()) @ peaks
-        return peak
+        plans = _plans(network.order)
+        return largest(network, _sizes(network), lambda picks: _live(network, picks, plans))
+
+
+def largest(network: Network, sizes: Tensor, live: Callable[[Picks], Tensor]) -> Tensor:
+    """(), the most bytes that are live at one step.
+
+    Args:
+        sizes: (n_memories,).
+        live: from picks to (n_steps, n_memories) of zeros and ones.
+    """
+    picks = network.picks()
+    peak = (live(picks).to(sizes) @ sizes).max()
+    for choice, share in network.branches.items():
+        if share.requires_grad:
+            each = [live({**picks, choice: option}) for option in range(len(share))]
+            peaks = (torch.stack(each).to(sizes) @ sizes.detach()).amax(1)
+            peak = peak + (share - share.detach()) @ peaks
+    return peak

@@ -10,6 +10,11 @@ def ceil(x: Tensor) -> Tensor:
     return x + (x.ceil() - x).detach()
 
 
+def used(count: Tensor) -> Tensor:
+    """(), 1 where the count is over 0. The gradient shares it evenly among all that are counted."""
+    return (count.detach() > 0) + (count - count.detach()) / count.detach().clamp(min=1.0)
+
+
 def exact(cost: Tensor) -> int:
     """The cost of a decided network as an integer.
 

@@ -7,6 +7,7 @@ from cost_models.layer import LayerUse, Network
 from search.errors import PicojouleError, UsageError
 
 GRANULARITIES = ("layer", "channel")
+OPTIMIZE = ("speed", "size")
 
 
 class IllegalLayer(PicojouleError, ValueError):
@@ -24,11 +25,17 @@ class Target:
         channel_multiple: that the kernels want; the last weighted layer, whose outputs are the classes, is exempt.
         cycles_per_mac: of kinds of layers and widths. "conv/a8w4" has activations at 8 bits and weights at 4; others
             are pointwise, depthwise and linear.
-        cycles_per_output, cycles_per_gathered: of kinds of layers with weights, beside their products: for each element
-            of the output, and for each code that is brought into a window, or for each tap of a depthwise layer, at
-            each of its places. A kind that is not there takes none.
+        overhead_cycles: of kinds of layers with weights, beside their products: "conv/output" for each element of the
+            output of a convolution; cost_models.kernels.overheads says what else is counted. What is not there takes
+            none.
         cycles_per_element: of other operators. For "add" an element is one of the output, for "max_pool" one of a
             window.
+        core: that the generated C is built for, of search.deploy.cortex_m; "": none, so that no image is.
+        optimize: how the generated C is written that the tables are of, "speed" or "size".
+        code_bytes: of the functions of the generated C, and of "base", which every image has. Only where it is written
+            for size: else functions are made for shapes.
+        step_bytes: of what a call of a function takes in flash, its arguments included.
+        stack_bytes: that the generated C needs, at most.
 
     Raises:
         UsageError: a field is out of range.
@@ -47,8 +54,13 @@ class Target:
     cycles_per_mac: dict[str, float]
     cycles_per_element_source: str
     cycles_per_element: dict[str, float]
-    cycles_per_output: dict[str, float] = field(default_factory=dict)
-    cycles_per_gathered: dict[str, float] = field(default_factory=dict)
+    overhead_cycles: dict[str, float] = field(default_factory=dict)
+    core: str = ""
+    optimize: str = "speed"
+    code_bytes_source: str = ""
+    code_bytes: dict[str, float] = field(default_factory=dict)
+    step_bytes: dict[str, float] = field(default_factory=dict)
+    stack_bytes: float = 0.0
 
     def __post_init__(self) -> None:
         self.weight_bits, self.activation_bits = tuple(self.weight_bits), tuple(self.activation_bits)
@@ -59,8 +71,10 @@ class Target:
         self._require("granularity", self.granularity in GRANULARITIES, f"one of {', '.join(GRANULARITIES)}")
         for key in ("cycles_per_mac", "cycles_per_element"):
             self._require(key, all(cycles > 0 for cycles in getattr(self, key).values()), "positive cycles")
-        for key in ("cycles_per_output", "cycles_per_gathered"):
-            self._require(key, all(cycles >= 0 for cycles in getattr(self, key).values()), "cycles, 0 or more")
+        self._require("optimize", self.optimize in OPTIMIZE, f"one of {', '.join(OPTIMIZE)}")
+        for key in ("code_bytes", "step_bytes"):
+            self._require(key, all(size >= 0 for size in getattr(self, key).values()), "bytes, 0 or more")
+        self._require("overhead_cycles", all(each >= 0 for each in self.overhead_cycles.values()), "cycles, 0 or more")
 
     def _require(self, key: str, holds: bool, allowed: str) -> None:
         if not holds:

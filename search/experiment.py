@@ -228,7 +228,8 @@ def feasible_points(
 
 def refuse_more_than_the_target_holds(target: Target, points: tuple[Point, ...]) -> None:
     """Raises BudgetError for a budget over the target's own memory."""
-    holds = {"flash_bytes": target.flash_bytes, "peak_ram_bytes": target.ram_bytes}
+    holds = dict.fromkeys(("flash_bytes", "image_flash_bytes"), target.flash_bytes)
+    holds |= dict.fromkeys(("peak_ram_bytes", "image_ram_bytes"), target.ram_bytes)
     limits = [(name, limit) for point in points for name, limit in point.budgets.items()]
     beyond = {name: limit for name, limit in limits if limit > holds.get(name, limit)}
     if beyond:

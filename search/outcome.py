@@ -115,6 +115,7 @@ def _exporter(experiment: Experiment, space: Space, runtime: Runtime) -> Exporte
         monitor=runtime.monitor,
         ledger=runtime.ledger,
         task=experiment.task,
+        target=s.target,
         pattern=s.space.pattern,
     )
 

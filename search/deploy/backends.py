@@ -77,6 +77,15 @@ class Backend(Protocol):
         """
         ...
 
+    def linked(self, file: Path) -> Mapping[str, int]:
+        """Bytes of the image that is built of it, by the name of the cost that foretells them; {} where none is built.
+
+        Raises:
+            MissingTool: what builds it is not installed.
+            UsageError: it is more than there may be.
+        """
+        ...
+
     def opened(self, file: Path) -> Mapping[str, Runner]:
         """What runs the file, for each way to run it, in words.
 

@@ -23,6 +23,8 @@ STAGES = {
 COSTS = {
     "flash_bytes": "flash",
     "peak_ram_bytes": "peak RAM",
+    "image_flash_bytes": "flash of the image",
+    "image_ram_bytes": "RAM of the image",
     "macs": "multiply-adds",
     "parameters": "parameters",
     "bops": "bit operations",

@@ -10,6 +10,18 @@ from cost_models.layer import LayerUse, Network, TensorUse
 from cost_models.target import Target
 from search.integer.operators import OPERATORS
 
+WINDOWS = [f"{op}_{rank}d" for op in ("conv", "conv_transpose") for rank in range(4)]
+FUNCTIONS = (  # of the generated C
+    *(f"{own}{alone}" for own in (*WINDOWS, "rows") for alone in ("", "_single")),
+    *(f"depthwise_{rank}d{packed}" for rank in (1, 2, 3) for packed in ("", "_packed")),
+    *(name for name, each in OPERATORS.items() if not each.weighted),
+)
+KERNELS = ("depthwise_place", *(f"{kind}_{bits}" for kind in ("products", "single") for bits in (2, 4, 8)))
+CODE = {
+    "code_bytes_source": "made up",
+    "code_bytes": {name: 100.0 + place for place, name in enumerate(("base", *KERNELS, *FUNCTIONS))},
+    "step_bytes": {name: 40.0 + place for place, name in enumerate(FUNCTIONS)},
+}
 ELEMENTS = ("add", "mul", "concat", "max_pool", "avg_pool", "table", "softmax", "normalize")
 
 
@@ -160,5 +172,6 @@ def target(**changes) -> Target:
         "cycles_per_mac": {f"{kind}/a{a}w{w}": w / 4 for kind in kinds for a in (4, 8) for w in (2, 4, 8)},
         "cycles_per_element_source": "made up",
         "cycles_per_element": dict.fromkeys(ELEMENTS, 1.0),
+        **CODE,
     }
     return Target(**(fields | changes))

@@ -183,7 +183,7 @@ def test_outputs_and_gathered_codes_take_cycles_beside_products():
         weight_bits=(4, 8), kernel=(3, 3), in_size=(5, 5), out_size=(5, 5),
     )  # fmt: skip
     rates = {"conv/a8w4": 2.0, "conv/a8w8": 1.0}
-    chip = target(cycles_per_mac=rates, cycles_per_output={"conv": 10.0}, cycles_per_gathered={"conv": 0.5})
+    chip = target(cycles_per_mac=rates, overhead_cycles={"conv/output": 10.0, "conv/gathered": 0.5})
     expected = 25 * (72 * (1 * 2.0 + 3 * 1.0) + 4 * 10.0 + 72 * 0.5)
     assert Latency(chip)(network(use)).item() == expected
 
@@ -195,7 +195,6 @@ def test_a_depthwise_layer_has_taps_in_the_place_of_gathered_codes():
     )  # fmt: skip
     chip = target(
         cycles_per_mac={"depthwise/a8w8": 3.0},
-        cycles_per_output={"depthwise": 2.0},
-        cycles_per_gathered={"depthwise": 7.0},
+        overhead_cycles={"depthwise/output": 2.0, "depthwise/gathered": 7.0},
     )
     assert Latency(chip)(network(use)).item() == 25 * (9 * 8 * 3.0 + 8 * 2.0 + 9 * 7.0)

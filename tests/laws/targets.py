@@ -5,6 +5,7 @@ from itertools import product
 
 from cost_models.target import Target
 from search.config import composed
+from tests.cost_models.networks import CODE
 
 KINDS = ("conv", "pointwise", "depthwise", "linear")
 TRANSPOSED = "conv_transpose"  # of which no target that ships has a figure
@@ -33,6 +34,7 @@ def completed(name: str) -> Target:
         activation_bits=tuple(ACTIVATIONS),
         cycles_per_mac=cycles,
         cycles_per_element=ELEMENTS | chip.cycles_per_element,
+        **CODE,
     )
 
 
@@ -47,7 +49,8 @@ def distinct() -> Target:
         activation_bits=tuple(ACTIVATIONS),
         cycles_per_mac={key: 1 + place / len(keys) for place, key in enumerate(keys)},
         cycles_per_element=ELEMENTS | chip.cycles_per_element,
+        **CODE,
     )
 
 
-TARGETS = (completed("cortex_m4"), completed("mpic"), distinct())
+TARGETS = (completed("cortex_m4"), completed("cortex_m4_size"), completed("mpic"), distinct())

@@ -36,6 +36,12 @@ def about(file: Path) -> str:
     return built(file).line()
 
 
+def linked(file: Path) -> dict[str, int]:
+    """Flash and RAM of the image. See `search.deploy.backends.Backend`."""
+    image = built(file)
+    return {"image_flash_bytes": image.flash_bytes, "image_ram_bytes": image.ram_bytes}
+
+
 def opened(file: Path) -> dict[str, Runner]:
     """The emulated core. See `search.deploy.backends.Backend`."""
     build = Build.read(file)

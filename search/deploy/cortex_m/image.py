@@ -1,6 +1,7 @@
 """What a built image takes of a chip: the bytes that are linked, and the stack that is used."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,6 +25,7 @@ class Image:
         constants_bytes, code_bytes: of flash_bytes those of the network's constants, and of functions.
         arena_bytes, stack_bytes: of ram_bytes those of tensors with working memory, and the most that the stack held in
             an emulated run.
+        functions, arrays: by name, in bytes.
     """
 
     flash_bytes: int
@@ -32,6 +34,8 @@ class Image:
     code_bytes: int
     arena_bytes: int
     stack_bytes: int
+    functions: Mapping[str, int] = field(default_factory=dict)
+    arrays: Mapping[str, int] = field(default_factory=dict)
 
     def line(self) -> str:
         """For the terminal."""
@@ -84,10 +88,11 @@ def _measured(elf: ELFFile, manifest: Manifest, stack: int) -> Image:
     symbols = list(elf.get_section_by_name(".symtab").iter_symbols())
     text = next(i for i, section in enumerate(elf.iter_sections()) if section.name == ".text")
     own = [each for each in symbols if each["st_shndx"] == text]
-    sizes = {
-        kind: {each["st_value"]: each["st_size"] for each in own if each["st_info"]["type"] == kind}  # aliases once
+    names = {
+        kind: {each["st_value"]: each for each in own if each["st_info"]["type"] == kind}.values()  # aliases once
         for kind in ("STT_FUNC", "STT_OBJECT")
     }
+    functions, arrays = ({each.name: each["st_size"] for each in names[kind]} for kind in ("STT_FUNC", "STT_OBJECT"))
     ram = sections.get(".data", 0) + sections.get(".bss", 0)
-    code, constants = (sum(sizes[kind].values()) for kind in ("STT_FUNC", "STT_OBJECT"))
-    return Image(flash, ram + stack, constants, code, manifest.arena_bytes, stack)
+    sums = sum(arrays.values()), sum(functions.values())
+    return Image(flash, ram + stack, *sums, manifest.arena_bytes, stack, functions, arrays)

@@ -167,7 +167,7 @@ class _Product:
 
     def call(self, lines: Sequence[str], name: str) -> Call:
         parameters = [f"{self.columns.ctype} *columns", "const Rows *rows", *self.kernel.finish.parameters]
-        function = self.operation.function(lines, parameters, name)
+        function = self.operation.function(lines, parameters, f"{name}_single" if self.columns.pixels == 1 else name)
         return Call(function, (self.rows, *self.kernel.finish.arguments), self.columns.bytes, self.columns.ctype)
 
 

@@ -1,0 +1,228 @@
+"""What the built image takes of a chip, flash and RAM, before it is built.
+
+The image is the C of search.deploy.c, written for small code, with what starts it up. Its constants follow from the
+network. Its code follows from which functions are in it, and those from what the layers are: a target's table has the
+bytes of each, so that a width pays for the kernel that it brings.
+"""
+
+from collections import defaultdict
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from cost_models.kernels import COLUMNS, STORED, by_stored_width, is_alone, is_called, is_narrow, kernels, own_function
+from cost_models.layer import LayerUse, Network, Order, UnsupportedLayer
+from cost_models.peak_ram import Picks, largest, runs
+from cost_models.rules import total
+from cost_models.steps import ceil, used
+from cost_models.target import Target
+from search.errors import UsageError
+from search.integer.memory import Schedule, Use, lifetimes
+from search.integer.traits import Count
+
+WORD = 4  # bytes, to which arrays are aligned
+ROWS = 36  # bytes of what describes the rows of one width of a layer
+BASE = "base"  # the key of what every image has
+
+
+def _words(x: Tensor) -> Tensor:
+    """Bytes, rounded up to whole words."""
+    return WORD * ceil(x / WORD)
+
+
+def _even(x: Tensor) -> Tensor:
+    return 2 * ceil(x / 2)
+
+
+def constants(layer: LayerUse) -> Tensor:
+    """(), bytes of all arrays of a layer but its weights."""
+    operator, channels = layer.operator, layer.out_channels
+    if operator.stored:
+        return _words(layer.out_elements * _bytes_a_code(layer.out_bits, layer.out_share))
+    found = channels.new_zeros(())
+    if layer.table_entries:
+        each = 2 if operator.exponentiates else _bytes_a_code(layer.out_bits, layer.out_share)
+        found = found + _words(channels.new_tensor(each) * layer.table_entries)
+    if operator.multipliers is not Count.CHANNELS:
+        return found
+    if not operator.weighted or layer.runs_depthwise:
+        return found + 4 * channels + _words(2 * channels) + _words(channels)
+    widths = by_stored_width(layer).values()
+    several = sum(float(count > 0) for count in widths) > 1
+    for count in widths:
+        found = found + 4 * count + _words(2 * count) + _words(count) + ROWS * used(count)
+        found = found + _words(2 * count) if several else found
+    return found
+
+
+def weights(layer: LayerUse) -> Tensor:
+    """(), bytes of the weights as they lie in the image. Rows are whole words, or of a depthwise layer even taps."""
+    widths = by_stored_width(layer)
+    if not layer.runs_depthwise:
+        rows = [count * _words(layer.fan_in * bits / 8) for bits, count in widths.items()]
+        return torch.stack(rows).sum()
+    taps, channels = _even(layer.fan_in), layer.out_channels
+    if not is_narrow(layer):
+        return _words(_even(channels) * taps)
+    packed = torch.stack([count * ceil(taps * bits / 8) for bits, count in widths.items()]).sum()
+    return _words(packed) + _words(channels)
+
+
+class ImageFlash:
+    """Bytes of constants, tables, code, vectors and start-up code, as they are linked."""
+
+    name = "image_flash_bytes"
+    unit = "B"
+
+    def __init__(self, target: Target) -> None:
+        """Raises UsageError where the target has no table of code."""
+        self.target = _with_code(self.name, target)
+        self.source = target.code_bytes_source
+
+    def __call__(self, network: Network) -> Tensor:
+        """(), bytes; differentiable in channels and widths.
+
+        Raises:
+            UnsupportedLayer: the table lacks a function.
+        """
+        users = defaultdict[str, list[Tensor | float]](list)
+        terms: list[Tensor | float] = [self.target.code_bytes[BASE]]
+        for layer in network.layers:
+            terms.append(network.weighed(layer, constants(layer)))
+            if not is_called(layer):
+                continue
+            own = own_function(layer)
+            terms.append(network.weighed(layer, self._bytes("step_bytes", own, layer)))
+            for function, count in ((own, 1.0), *kernels(layer)):
+                self._bytes("code_bytes", function, layer)
+                users[function].append(network.weighed(layer, count))
+        terms += [weights(layer) * network.stored(layer) for layer in network.weight_owners]
+        terms += [self.target.code_bytes[function] * used(total(counts)) for function, counts in users.items()]
+        return total(terms)
+
+    def _bytes(self, table: str, function: str, layer: LayerUse) -> float:
+        found: dict[str, float] = getattr(self.target, table)
+        if function not in found:
+            raise UnsupportedLayer(
+                f"{self.name}: layer '{layer.name}' needs '{function}', which {table} of target '{self.target.name}' "
+                f"lacks; it has {', '.join(found)}. Add a measurement (benchmarks.mcu), or take {self.name} out of the "
+                "costs and budgets."
+            )
+        return found[function]
+
+
+class ImageRam:
+    """Bytes of the arena, in which tensors and working memory lie, and of the stack.
+
+    A code of up to 8 bits takes a byte. What an elementwise operator computes lies in the memory of an input that
+    nothing reads later.
+    """
+
+    name = "image_ram_bytes"
+    unit = "B"
+
+    def __init__(self, target: Target) -> None:
+        """Raises UsageError where the target has no table of code."""
+        self.target = _with_code(self.name, target)
+        self.source = target.code_bytes_source
+
+    def __call__(self, network: Network) -> Tensor:
+        """(), bytes. The gradient is that of the layers where the peak is."""
+        plans = _plans(network.order)
+        return largest(network, _sizes(network), lambda picks: _live(network, picks, plans)) + self.target.stack_bytes
+
+
+def _with_code(cost: str, target: Target) -> Target:
+    if not target.code_bytes:
+        raise UsageError(
+            f"cost model '{cost}' reads the bytes of functions, code_bytes, which target '{target.name}' lacks. Choose "
+            "target=cortex_m4_size, or measure it (benchmarks.mcu)."
+        )
+    return target
+
+
+def _working(layer: LayerUse) -> Tensor:
+    """(), bytes of working memory: columns, or what a depthwise layer unpacks, and a place of zero points."""
+    if not layer.operator.weighted or not is_called(layer):
+        return layer.out_channels.new_zeros(())
+    wide = any(bits > 8 and bool(share > 0) for bits, share in zip(layer.in_bits, layer.in_share, strict=True))
+    if layer.runs_depthwise:
+        zeros = _words(layer.in_channels * (2 if wide else 1))
+        return zeros + _even(layer.out_channels) * _even(layer.fan_in) if is_narrow(layer) else zeros
+    widths = [bits for bits, count in by_stored_width(layer).items() if bool(count > 0)] or [max(STORED)]
+    codes = 8 * WORD // min(widths)  # that a row is a multiple of
+    depth = codes * ceil(layer.fan_in / codes)
+    return (2 * (1 if is_alone(layer) else COLUMNS) + (0 if wide else 1)) * depth
+
+
+def _sizes(network: Network) -> Tensor:
+    """(n_inputs + 2 n_layers,), bytes of the inputs, of the layers' outputs, and of their working memory."""
+    names = [*network.inputs, *(layer.output for layer in network.layers)]
+    tensors = [network.tensors[name] for name in names]
+    sizes = [
+        tensor.elements * (0 if tensor.in_flash else _bytes_a_code(tensor.bits, tensor.share)) for tensor in tensors
+    ]
+    return _words(torch.stack([*sizes, *(_working(layer) for layer in network.layers)]))
+
+
+Plans = dict[tuple[tuple[str, int], ...], Tensor]
+
+
+@lru_cache(maxsize=64)
+def _plans(order: Order) -> Plans:
+    """Of networks of this order: picks -> what `_live` found."""
+    return {}
+
+
+def _live(network: Network, picks: Picks, plans: Plans) -> Tensor:
+    """(n_steps, n_memories) of zeros and ones, of the memories of `_sizes`; see `search.integer.memory`."""
+    key = tuple(picks.items())
+    if key not in plans:
+        schedule = _schedule(network, picks)
+        lives = lifetimes(network.inputs, network.outputs, schedule)
+        names = [*network.inputs, *(layer.output for layer in network.layers)]
+        spans = [lives.get(name, (1, 0)) for name in names]
+        spans += [(2 * place + 1, 2 * place + 1) for place in range(len(network.layers))]
+        live = [
+            [use is not None and first <= step <= last for first, last in spans] for step, use in enumerate(schedule)
+        ]
+        plans[key] = torch.tensor(live, dtype=torch.float64)
+    return plans[key]
+
+
+def _schedule(network: Network, picks: Picks) -> Schedule:
+    """Two steps a layer: what it reads and writes, and the same once more, while its working memory is live."""
+    running = [
+        (place, layer, layer.inputs if layer.choice is None else (layer.inputs[picks[layer.choice]],))
+        for place, layer in enumerate(network.layers)
+        if runs(layer, picks)
+    ]
+    last = {name: place for place, _, inputs in running for name in inputs}
+    last |= dict.fromkeys(network.outputs, len(network.layers))
+    held = {name: name for name in network.inputs}  # tensor -> the memory that it lies in
+    ends = {name: last.get(name, 0) for name in network.inputs}  # memory -> the last layer that reads a tensor in it
+    schedule: list[Use | None] = [None for _ in range(2 * len(network.layers))]
+    for place, layer, inputs in running:
+        memory = None
+        if layer.choice is not None or layer.operator.aliases:
+            memory = inputs[0]
+        elif layer.operator.elementwise:
+            memory = next((n for n in inputs if _fits(network, layer, n) and ends[held[n]] == place), None)
+            if memory is not None and sum(held[name] == held[memory] for name in inputs) > 1:
+                memory = None
+        held[layer.output] = own = layer.output if memory is None else held[memory]
+        ends[own] = max(ends.get(own, place), last.get(layer.output, place))
+        schedule[2 * place : 2 * place + 2] = Use(inputs, (layer.output,), memory), Use((layer.output, *inputs), ())
+    return schedule
+
+
+def _fits(network: Network, layer: LayerUse, name: str) -> bool:
+    """Whether the output of a layer can lie where one of its inputs lies."""
+    x, y = network.tensors[name], network.tensors[layer.output]
+    alike = bool(x.elements == y.elements) and _bytes_a_code(x.bits, x.share) == _bytes_a_code(y.bits, y.share)
+    return alike and not x.in_flash
+
+
+def _bytes_a_code(bits: tuple[int, ...], share: Tensor) -> int:
+    return 2 if any(width > 8 and bool(part > 0) for width, part in zip(bits, share, strict=True)) else 1

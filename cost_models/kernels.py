@@ -1,0 +1,105 @@
+"""Which functions of the generated C run a layer, and how much of it they take at once."""
+
+from collections.abc import Iterator
+from math import prod
+
+from torch import Tensor
+
+from cost_models.layer import LayerUse
+from cost_models.steps import used
+
+STORED = (2, 4, 8)  # bits of a weight in the image; other widths take the next
+COLUMNS = 4  # places that meet two channels at once, and channels of a depthwise layer that do
+
+
+def gathered(layer: LayerUse) -> Tensor:
+    """(), codes that are brought into windows at all places. A depthwise layer, which reads in place, has taps."""
+    read = layer.in_channels.new_tensor(1) if layer.runs_depthwise else layer.in_channels
+    return read * taps(layer) * layer.positions
+
+
+def taps(layer: LayerUse) -> Tensor | int:
+    """(), taps of the kernel that are in use."""
+    return prod(layer.kernel) if layer.taps is None else layer.taps
+
+
+def overheads(layer: LayerUse) -> dict[str, Tensor]:
+    """(), what a layer takes cycles for beside its products. Each is a count over all places of the output.
+
+    output: elements of the output, each requantized, clipped and stored.
+    gathered: codes that are brought into windows, or taps of a depthwise layer, which reads in place.
+    copies: of neighbours that are brought at once, those of the last axis of a window.
+    uneven: of the codes, those that do not lie in whole words, since the channels are no multiple of four.
+    alone: products of channels or places that are left when the others have met in blocks.
+    call: calls of kernels: one for each width, and each block of places.
+    unpacked: weights of a depthwise layer that are widened to bytes before it begins.
+    """
+    channels, positions, none = layer.out_channels, layer.positions, layer.out_channels.new_zeros(())
+    brought = gathered(layer)
+    found = {"output": channels * positions, "gathered": brought, "alone": none, "call": none}
+    if layer.runs_depthwise:
+        left = (channels % COLUMNS).detach()
+        unpacked = channels * layer.fan_in if is_narrow(layer) else none
+        return found | {"alone": layer.fan_in * left * positions, "unpacked": unpacked}
+    copies = brought / layer.in_channels / (layer.kernel[-1] if layer.kernel else 1)
+    blocks, rest = -(-positions // COLUMNS), positions % COLUMNS if positions > 1 else 0
+    for count in by_stored_width(layer).values():
+        odd = (count % 2).detach()
+        left = odd * positions + (count - odd) * rest
+        found |= {"alone": found["alone"] + layer.fan_in * left, "call": found["call"] + used(count) * blocks}
+    return found | {"copies": copies, "uneven": brought if float(layer.in_channels % COLUMNS) else none}
+
+
+def kernel_kind(layer: LayerUse) -> str:
+    """The kernel that runs a layer with weights: depthwise, pointwise (every tap count 1), conv or linear."""
+    if layer.runs_depthwise:
+        return "depthwise"
+    plain = layer.kernel and (layer.groups == 1 or layer.depthwise)
+    return "pointwise" if plain and bool(taps(layer) == 1) else layer.operator.priced_as or layer.op
+
+
+def by_stored_width(layer: LayerUse) -> dict[int, Tensor]:
+    """(), channels of each width in the image, of those on offer."""
+    found: dict[int, Tensor] = {}
+    for bits, count in zip(layer.weight_bits, layer.out_per_width, strict=True):
+        width = min(each for each in STORED if each >= bits)
+        found[width] = found[width] + count if width in found else count
+    return found
+
+
+def is_called(layer: LayerUse) -> bool:
+    """Whether code runs for it."""
+    operator = layer.operator
+    return not (operator.stored or operator.aliases or operator.picks)
+
+
+def own_function(layer: LayerUse) -> str:
+    """The function of C that a layer calls."""
+    if not layer.operator.weighted:
+        return layer.op
+    spatial = f"{len(layer.kernel)}d"
+    if layer.runs_depthwise:
+        return f"depthwise_{spatial}{'_packed' if is_narrow(layer) else ''}"
+    operator, grouped = layer.operator, layer.groups > 1 or layer.operator.spreads
+    plain = not operator.convolves or (not grouped and bool(taps(layer) == 1) and layer.in_size == layer.out_size)
+    own = "rows" if plain else f"{layer.op}_{spatial}"
+    return f"{own}_single" if is_alone(layer) else own
+
+
+def kernels(layer: LayerUse) -> Iterator[tuple[str, Tensor | float]]:
+    """The functions that this one calls, and how many channels need each."""
+    if layer.runs_depthwise:
+        yield "depthwise_place", layer.out_channels
+    elif layer.operator.weighted:
+        for bits, count in by_stored_width(layer).items():
+            yield f"{'single' if is_alone(layer) else 'products'}_{bits}", count
+
+
+def is_narrow(layer: LayerUse) -> bool:
+    """Whether some of its weights have fewer bits than the kernel reads."""
+    return any(bits < max(STORED) and bool(count > 0) for bits, count in by_stored_width(layer).items())
+
+
+def is_alone(layer: LayerUse) -> bool:
+    """Whether its weights meet one column in all."""
+    return prod(layer.out_size) == 1
