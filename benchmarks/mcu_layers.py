@@ -113,6 +113,8 @@ def _layers() -> Iterator[Case]:
         "max_pool 2x2": (lambda: nn.MaxPool2d(2), (maps,)),
         "max_pool 3x3": (lambda: nn.MaxPool2d(3, 2, 1), (maps,)),
         "avg_pool 2x2": (lambda: nn.AvgPool2d(2), (maps,)),
+        "max_pool 4": (lambda: nn.MaxPool1d(4), ((16, 128),)),
+        "avg_pool 64": (lambda: nn.AvgPool1d(64), ((16, 64),)),
         "avg_pool 16x16": (lambda: nn.AvgPool2d(16), (maps,)),
         "table": (nn.Sigmoid, (maps,)),
         "softmax": (lambda: Call(lambda x: F.softmax(x, -1)), ((16, 64),)),

@@ -18,7 +18,7 @@ KINDS = ("conv", "pointwise", "depthwise", "linear")
 CYCLES = ("cycles_per_mac", "overhead_cycles", "cycles_per_element")
 CODE = ("code_bytes", "step_bytes")
 NOT_ELEMENTS = (Work.NOTHING, Work.PAIRS)  # what is not priced by the element
-ARGUMENTS = ("steps", "pointers")  # arrays of what is called, beside numbers
+POINTERS, NUMBERS, STEP = "pointers", "_numbers", 12  # arrays of arguments, and bytes of what says which they are
 
 
 @dataclass(frozen=True)
@@ -94,11 +94,12 @@ def code_of(built: Sequence[tuple[Sequence[LayerUse], Image]]) -> Code:
         own = {name: _words(image.functions[name]) for name in names if name in image.functions}
         for name, size in own.items():
             functions.setdefault(name, size)
-        arguments = {k: v for k, v in image.arrays.items() if k in ARGUMENTS or k.endswith("_numbers")}
         if len(called) == 1:
-            steps.setdefault(own_function(called[0]), sum(map(_words, arguments.values())))
-        rest = image.flash_bytes - sum(map(_words, image.arrays.values())) - sum(own.values())
-        bases.append(rest + image.arrays["vectors"])
+            arguments = sum(_words(v) for k, v in image.arrays.items() if k == POINTERS or k.endswith(NUMBERS))
+            steps.setdefault(own_function(called[0]), STEP + arguments)
+        else:  # one step alone is called without a loop
+            rest = image.flash_bytes - sum(map(_words, image.arrays.values())) - sum(own.values())
+            bases.append(rest + image.arrays["vectors"])
     base = int(np.median(bases))
     return Code({"base": base, **functions}, steps, max(image.stack_bytes for _, image in built))
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from cost_models.layer import LayerUse
 from cost_models.steps import used
+from search.integer.traits import Work
 
 STORED = (2, 4, 8)  # bits of a weight in the image; other widths take the next
 COLUMNS = 4  # places that meet two channels at once, and channels of a depthwise layer that do
@@ -47,7 +48,7 @@ def overheads(layer: LayerUse) -> dict[str, Tensor]:
         odd = (count % 2).detach()
         left = odd * positions + (count - odd) * rest
         found |= {"alone": found["alone"] + layer.fan_in * left, "call": found["call"] + used(count) * blocks}
-    return found | {"copies": copies, "uneven": brought if float(layer.in_channels % COLUMNS) else none}
+    return found | {"copies": copies, "uneven": brought if bool(layer.in_channels % COLUMNS > 0) else none}
 
 
 def kernel_kind(layer: LayerUse) -> str:
@@ -75,9 +76,9 @@ def is_called(layer: LayerUse) -> bool:
 
 def own_function(layer: LayerUse) -> str:
     """The function of C that a layer calls."""
-    if not layer.operator.weighted:
-        return layer.op
     spatial = f"{len(layer.kernel)}d"
+    if not layer.operator.weighted:
+        return f"{layer.op}_{spatial}" if layer.operator.work is Work.WINDOW else layer.op
     if layer.runs_depthwise:
         return f"depthwise_{spatial}{'_packed' if is_narrow(layer) else ''}"
     operator, grouped = layer.operator, layer.groups > 1 or layer.operator.spreads

@@ -9,12 +9,14 @@ from torch import Tensor
 from cost_models.layer import LayerUse, Network, TensorUse
 from cost_models.target import Target
 from search.integer.operators import OPERATORS
+from search.integer.traits import Work
 
 WINDOWS = [f"{op}_{rank}d" for op in ("conv", "conv_transpose") for rank in range(4)]
 FUNCTIONS = (  # of the generated C
     *(f"{own}{alone}" for own in (*WINDOWS, "rows") for alone in ("", "_single")),
     *(f"depthwise_{rank}d{packed}" for rank in (1, 2, 3) for packed in ("", "_packed")),
-    *(name for name, each in OPERATORS.items() if not each.weighted),
+    *(name for name, each in OPERATORS.items() if not each.weighted and each.work is not Work.WINDOW),
+    *(f"{name}_{rank}d" for name, each in OPERATORS.items() if each.work is Work.WINDOW for rank in range(4)),
 )
 KERNELS = ("depthwise_place", *(f"{kind}_{bits}" for kind in ("products", "single") for bits in (2, 4, 8)))
 CODE = {

@@ -18,7 +18,7 @@ def maximum(operation: Operation) -> Call:
     lines = ["int32_t largest = 0;"]
     lines += _window(operation, ["if (x0[{place}] > largest)", "    largest = x0[{place}];"])
     lines += [f"y[{_output(operation)}] = ({operation.output.ctype})largest;"]
-    return Call(operation.function(_over_outputs(operation, lines)))
+    return Call(operation.function(_over_outputs(operation, lines), name=_name(operation)))
 
 
 def average(operation: Operation) -> Call:
@@ -29,7 +29,9 @@ def average(operation: Operation) -> Call:
     lines = ["int32_t sum = 0;"]
     lines += _window(operation, [f"sum += x0[{{place}}] - {number(operation.inputs[0].info.zero_point)};"])
     lines += [finish.line(f"y[{_output(operation)}]", "sum", number(multiplier), number(shift))]
-    return Call(operation.function(_over_outputs(operation, lines), finish.parameters), finish.arguments)
+    return Call(
+        operation.function(_over_outputs(operation, lines), finish.parameters, _name(operation)), finish.arguments
+    )
 
 
 def resample(operation: Operation) -> Call:
@@ -54,7 +56,13 @@ def resample(operation: Operation) -> Call:
         length = max(map(len, a["weights"][axis]))
         inner = loop(f"t{axis}", length, inner)
     lines += [*inner, finish.line(f"y[{_output(operation)}]", "sum", number(multiplier), number(shift))]
-    return Call(operation.function(_over_outputs(operation, lines), finish.parameters), finish.arguments)
+    return Call(
+        operation.function(_over_outputs(operation, lines), finish.parameters, _name(operation)), finish.arguments
+    )
+
+
+def _name(operation: Operation) -> str:
+    return f"{operation.node.op}_{len(operation.output.shape) - 1}d"
 
 
 def _at(operation: Operation) -> list[tuple[str, int]]:
