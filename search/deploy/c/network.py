@@ -94,7 +94,7 @@ def generated(program: Program, small: bool = False) -> Generated:
         inputs, output = [tensors[name] for name in node.inputs], tensors[node.output]
         if node.operator.stored:
             codes = program.constant(node, "codes").reshape(-1)[output.places]
-            calls[node.name] = Call(source.constant(node.name, codes))
+            calls[node.name] = Call(source.constant(f"{node.name}_constant", codes))
         elif is_alias(node, tensors):
             calls[node.name] = None
         else:

@@ -197,3 +197,23 @@ def test_names_of_a_file_from_elsewhere_are_no_code(name: str, tmp_path: Path):
     made = str(tmp_path / "main")
     subprocess.run(["gcc", "-std=c99", "-o", made, str(tmp_path / "main.c")], check=True)
     assert subprocess.run([made], capture_output=True).stdout.decode() == "|".join(program.classes)
+
+
+@pytest.mark.parametrize("optimize", [SPEED, SIZE])
+@pytest.mark.parametrize("name", ["in", "out", "arena", "for", "steps", "rounding", "uint8_t"])
+def test_a_stored_constant_may_have_any_name(name: str, optimize: str, tmp_path: Path):
+    """Also that of a parameter, a keyword, a type, a helper, or what the file declares itself."""
+    program = attention_network()
+    old = next(node for node in program.nodes if node.operator.stored)
+    renamed = {old.name: name}
+    nodes = tuple(
+        replace(
+            node,
+            name=renamed.get(node.name, node.name),
+            inputs=tuple(renamed.get(each, each) for each in node.inputs),
+            outputs=tuple(renamed.get(each, each) for each in node.outputs),
+        )
+        for node in program.nodes
+    )
+    tensors = {renamed.get(each, each): info for each, info in program.tensors.items()}
+    assert_same(replace(program, nodes=nodes, tensors=tensors), tmp_path, optimize=optimize)
