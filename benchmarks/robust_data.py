@@ -62,12 +62,12 @@ def _noisy(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def fashion(sources: Sources, rng: np.random.Generator) -> Arrays:
     """Fashion-MNIST: 3,000 training, 1,000 validation and 2,000 test images of those that come with the package."""
     data = load_fashion_mnist_mini(FashionMnistMiniOptions(train_images=FASHION_TRAIN))
-    val, _ = stratified(data.val.labels, FASHION_VAL)
+    val, _ = stratified(data.val.targets, FASHION_VAL)
     return _arrays_of_splits(data.train, data.val.take(val), data.test)
 
 
 def _arrays_of_splits(*splits: Split) -> Arrays:
-    return arrays_of([split.images.numpy() for split in splits], [split.labels.numpy() for split in splits])
+    return arrays_of([split.images.numpy() for split in splits], [split.targets.numpy() for split in splits])
 
 
 def cifar10(sources: Sources, rng: np.random.Generator) -> Arrays:

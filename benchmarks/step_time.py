@@ -59,7 +59,7 @@ class Trainer:
     optimizers: list[torch.optim.Optimizer]
 
     def __init__(self, network: nn.Module, images: Tensor, labels: Tensor) -> None:
-        self.network, self.images, self.labels = network.train(), images, labels
+        self.network, self.images, self.targets = network.train(), images, labels
 
     def step(self) -> None:
         raise NotImplementedError
@@ -76,7 +76,7 @@ class Trainer:
     def _lasting(self) -> list[Tensor]:
         """Tensors that live from step to step, gradients aside."""
         states = [v for o in self.optimizers for s in o.state.values() for v in s.values() if isinstance(v, Tensor)]
-        return [*self.network.parameters(), *self.network.buffers(), *states, self.images, self.labels]
+        return [*self.network.parameters(), *self.network.buffers(), *states, self.images, self.targets]
 
 
 class Plain(Trainer):
@@ -89,7 +89,7 @@ class Plain(Trainer):
     def step(self) -> None:
         (optimizer,) = self.optimizers
         optimizer.zero_grad()
-        F.cross_entropy(self.network(self.images), self.labels).backward()
+        F.cross_entropy(self.network(self.images), self.targets).backward()
         optimizer.step()
 
 
@@ -116,7 +116,7 @@ class Ours(Trainer):
         self.steps, self.optimizers = run.steps, run.steps.optimizers
 
     def step(self) -> None:
-        self.steps.step(self.images, self.labels, progress=0.5, where="benchmark")
+        self.steps.step(self.images, self.targets, progress=0.5, where="benchmark")
 
 
 def _objective(space: Space) -> Objective:

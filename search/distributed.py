@@ -132,3 +132,17 @@ def summed(values: list[float], device: torch.device) -> list[float]:
     together = torch.tensor(values, dtype=torch.float64, device=device)
     distributed.all_reduce(together)
     return together.tolist()
+
+
+def gathered(x: Tensor) -> Tensor:
+    """The tensors of all processes one behind another, along their first dimension. Every process has to call."""
+    if world_size() == 1:
+        return x
+    counts = torch.zeros(world_size(), dtype=torch.int64, device=x.device)
+    counts[rank()] = len(x)
+    distributed.all_reduce(counts)
+    padded = x.new_zeros(int(counts.max()), *x.shape[1:])
+    padded[: len(x)] = x
+    each = [torch.empty_like(padded) for _ in range(world_size())]
+    distributed.all_gather(each, padded)
+    return torch.cat([part[:count] for part, count in zip(each, counts.tolist(), strict=True)])

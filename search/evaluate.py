@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import torch
 from torch import Tensor
 
 from search import data as data_sets
@@ -14,6 +13,7 @@ from search.config import CONFIG_FILE, read_config, register
 from search.data import Data
 from search.data.batches import Batches
 from search.deploy.backends import BACKENDS, DEFAULTS, SIZE, SPEED, Options, Runner, backend, different
+from search.deploy.verify import as_tensors
 from search.experiment import EVALUATION_BATCH
 from search.export import program_file
 from search.files.run_folders import RunFolderError
@@ -78,13 +78,13 @@ def _examples(data: Data, split: str, limit: int | None) -> list[tuple[Tensor, T
 
 def _line(program: Program, task: Task, way: Runner, examples: Sequence[tuple[Tensor, Tensor]]) -> str:
     executor, scores, wrong, compared = Executor(program), task.scores(), 0, 0
-    name = program.outputs[0]
     for images, targets in examples:
         array = images.numpy()
         found, expected = way.codes(array), executor(array, intermediate=True)
         for tensor, codes in expected.items():
             wrong, compared = wrong + int(different(found[tensor], codes).sum()), compared + codes.size
-        scores.add(torch.from_numpy(decoded(found[name], program.tensors[name])), targets)
+        outputs = tuple(decoded(found[name], program.tensors[name]) for name in program.outputs)
+        scores.add(as_tensors(outputs if len(outputs) > 1 else outputs[0]), targets, images)
     score, pace = task.metric.written(scores.value), way.pace(examples[0][0].numpy())
     return f"{task.metric.name} {score}, {pace} an example, {wrong} of {compared:,} elements differ from NumPy"
 

@@ -9,7 +9,8 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
-from typing import Any, get_type_hints
+from math import prod
+from typing import Any, TypeVar, get_type_hints
 
 from torch import nn
 
@@ -21,10 +22,14 @@ NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 TORCH, LAYERS = "torch", "torch.nn."  # of torch only layers are networks
 
 Maker = Callable[..., nn.Module]
+T = TypeVar("T")
 
 
 def model_maker(model: Mapping[str, Any]) -> Callable[[Data], nn.Module]:
-    """A function that makes the model of the data. It fills in `in_channels` and `classes` where the model takes them.
+    """A function that makes the model of the data.
+
+    It fills in `in_channels`, `classes` (also the number of tags, or of numbers) and `features` (elements of an
+    example) where the model takes them.
 
     Args:
         model: `_target_`, the name of a class that derives from nn.Module, or of a function that is annotated to return
@@ -42,13 +47,34 @@ def model_maker(model: Mapping[str, Any]) -> Callable[[Data], nn.Module]:
 
     def make(data: Data) -> nn.Module:
         makers = {name: _maker(place, name) for place, name in _targets("model", model)}
-        known = {"in_channels": data.input_shape[0], "classes": len(data.classes)}
+        known = {
+            "in_channels": data.input_shape[0],
+            "classes": len(data.classes),
+            "features": prod(data.input_shape),
+        }
         accepted = inspect.signature(makers[model[TARGET]]).parameters
         filled = {key: value for key, value in known.items() if key in accepted} | dict(model)
         made: nn.Module = _made("model", filled, makers)
         return made
 
     return make
+
+
+def class_of(place: str, name: str, base: type[T], allowed: str) -> type[T]:
+    """The class of that name, which derives from another.
+
+    Args:
+        allowed: what is, as an error words it.
+
+    Raises:
+        UsageError: it cannot be imported, or is none.
+    """
+    if not isinstance(name, str) or not NAME.fullmatch(name) or name.partition(".")[0] in sys.stdlib_module_names:
+        raise UsageError(f"{place} '{name}': allowed is {allowed}, by its name with its module.")
+    found = _imported(place, name)
+    if not (inspect.isclass(found) and issubclass(found, base)):
+        raise UsageError(f"{place} '{name}': allowed is {allowed}.")
+    return found
 
 
 def _targets(place: str, described: Any) -> Iterator[tuple[str, Any]]:
@@ -78,15 +104,7 @@ def _refuse_by_name(place: str, name: Any) -> None:
 
 def _maker(place: str, name: str) -> Maker:
     """The class or function of that name. Raises UsageError where there is none, or where it makes no network."""
-    try:
-        found = _found(name)
-    except LookupError as error:
-        raise UsageError(
-            f"{place} '{name}': cannot be imported ({error.args[0]}). Start the command in the folder that holds its "
-            "module, or put that folder on PYTHONPATH."
-        ) from error
-    except Exception as error:
-        raise UsageError(f"{place} '{name}': cannot be imported ({error}).").showing_cause() from error
+    found = _imported(place, name)
     returned = found if inspect.isclass(found) else _returned(found)
     if not (inspect.isclass(returned) and issubclass(returned, nn.Module)):
         raise UsageError(
@@ -95,6 +113,19 @@ def _maker(place: str, name: str) -> Maker:
         )
     made: Maker = found
     return made
+
+
+def _imported(place: str, name: str) -> Any:
+    """What a name stands for. Raises UsageError where it cannot be imported."""
+    try:
+        return _found(name)
+    except LookupError as error:
+        raise UsageError(
+            f"{place} '{name}': cannot be imported ({error.args[0]}). Start the command in the folder that holds its "
+            "module, or put that folder on PYTHONPATH."
+        ) from error
+    except Exception as error:
+        raise UsageError(f"{place} '{name}': cannot be imported ({error}).").showing_cause() from error
 
 
 def _found(name: str) -> Any:

@@ -77,7 +77,7 @@ def _watched(experiment: Experiment, runtime: Runtime, calibrated: float | None)
     ends, _ = read_history(runtime.folder / HISTORY_FILE)
     return Watched(
         task=experiment.task,
-        targets=experiment.data.val.labels,
+        targets=experiment.data.val.targets,
         train=experiment.settings.train,
         seed_costs=experiment.seed_costs,
         steps=len(runtime.train),

@@ -44,7 +44,7 @@ from torch import nn
 from search.data.digits import DigitsOptions, load_digits
 
 data = load_digits(DigitsOptions())
-images, labels = data.normalise(data.train.images), data.train.labels
+images, labels = data.normalise(data.train.images), data.train.targets
 batches = [*zip(images.split(32), labels.split(32), strict=True)] * 8
 torch.manual_seed(0)
 net = nn.Sequential(nn.Conv2d(1, 16, 3, 2), nn.BatchNorm2d(16), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
@@ -52,7 +52,7 @@ images = images[:64]
 """
 AFTER = """
 from search.integer.executor import Executor
-right = Executor(program)(data.normalise(data.test.images).numpy()).argmax(1) == data.test.labels.numpy()
+right = Executor(program)(data.normalise(data.test.images).numpy()).argmax(1) == data.test.targets.numpy()
 print(program.flash_bytes(), small.costs()["flash_bytes"].item(), seed_cost, right.mean())
 """
 ONE_OF = """

@@ -12,7 +12,7 @@ from search.data.digits import DigitsOptions
 
 
 def main(run: str, said: str) -> None:
-    labels = [str(label) for label in load(DigitsOptions()).test.labels.tolist()]
+    labels = [str(label) for label in load(DigitsOptions()).test.targets.tolist()]
     found = Path(said).read_text().split()
     stated = json.loads((Path(run) / "summary.json").read_text())["accuracy"]["integer"]["test"]
     right = sum(one == other for one, other in zip(found, labels, strict=True))

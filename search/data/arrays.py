@@ -57,18 +57,3 @@ def image_tensor(place: str, array: np.ndarray, has_channels: bool) -> Tensor:
         plain = np.ascontiguousarray(array, np.uint8 if array.dtype == np.uint8 else np.float32)  # whatever its strides
     tensor = torch.tensor(plain)
     return tensor if has_channels else tensor.unsqueeze(1)
-
-
-def label_tensor(place: str, array: np.ndarray) -> Tensor:
-    """Labels (N,) as int64.
-
-    Raises:
-        DataError: not integers.
-    """
-    if array.dtype.kind not in "ui":
-        whole = array.dtype.kind == "f" and bool((array == np.floor(array)).all())
-        raise DataError(
-            f"{place}: {array.dtype} labels of shape {array.shape}; they must be integers from 0 upwards. "
-            f"{'Convert them with .astype(int).' if whole else 'Give the number of the class of each image.'}"
-        )
-    return torch.tensor(np.ascontiguousarray(array, np.int64))

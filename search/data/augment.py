@@ -94,16 +94,23 @@ class Augment:
             (N, C, *size)
         """
         dims, size = examples.dim() - 2, tuple(examples.shape[2:])
-        shifts, flips, corners = draws.places.split([dims, 1, dims], dim=1)
-        reach, sides = self._reach(size), self._sides(size)
-        if any(reach):
-            examples = _shift(examples, shifts, reach)
-        if self.flip:
-            examples = torch.where(flips.view(-1, *[1] * (dims + 1)) == 1, examples.flip(-1), examples)
+        corners, sides = draws.places[:, dims + 1 :], self._sides(size)
+        examples = self.moved(examples, draws)
         if all(sides):
             examples = examples.masked_fill(_boxes(corners, sides, size), 0)
         if draws.noise is not None:
             examples = examples + self.noise * draws.noise
+        return examples
+
+    def moved(self, examples: Tensor, draws: Draws) -> Tensor:
+        """Shifts and mirrors examples, or what belongs to their places: (N, C, *size) to the same."""
+        dims, size = examples.dim() - 2, tuple(examples.shape[2:])
+        shifts, flips, _ = draws.places.split([dims, 1, dims], dim=1)
+        reach = self._reach(size)
+        if any(reach):
+            examples = _shift(examples, shifts, reach)
+        if self.flip:
+            examples = torch.where(flips.view(-1, *[1] * (dims + 1)) == 1, examples.flip(-1), examples)
         return examples
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from search.data.augment import Augment
-from search.data.data import Data, DataError
+from search.data.data import MASKS, Data, DataError
 
 
 class Batches:
@@ -53,7 +53,8 @@ class Batches:
             augment.check(data.input_shape[1:])
         self._normalise: Callable[[Tensor], Tensor] = data.normalise
         self._images = whole.images.to(device)  # shape: (N, C, *size)
-        self._labels = whole.labels.to(device)  # shape: (N,)
+        self._targets = whole.targets.to(device)  # shape: (N, ...)
+        self._masks = data.targets == MASKS
         self._batch_size = batch_size
         self._seed = seed
         self._shuffle = shuffle
@@ -62,19 +63,19 @@ class Batches:
 
     def __len__(self) -> int:
         """The number of steps in an epoch."""
-        whole, rest = divmod(len(self._labels), self._batch_size)
+        whole, rest = divmod(len(self._targets), self._batch_size)
         return whole if self._shuffle or rest == 0 else whole + 1
 
     @property
     def images(self) -> int:
         """The number of images in the split."""
-        return len(self._labels)
+        return len(self._targets)
 
     def some(self, count: int) -> "Batches":
         """Batches of `count` images that are spread evenly over the split, or of all where it has no more."""
         part = copy(self)
-        places = torch.linspace(0, self.images - 1, min(count, self.images)).long().to(self._labels.device)
-        part._images, part._labels = self._images[places], self._labels[places]
+        places = torch.linspace(0, self.images - 1, min(count, self.images)).long().to(self._targets.device)
+        part._images, part._targets = self._images[places], self._targets[places]
         return part
 
     def raw(self) -> "Batches":
@@ -92,10 +93,10 @@ class Batches:
             epoch: 0, 1, ..., in any order.
 
         Yields:
-            Images (n, C, *size), float32, normalised, and labels (n,), int64.
+            Images (n, C, *size), float32, normalised, and targets (n, ...).
         """
         generator = torch.Generator().manual_seed(_mix(self._seed, epoch))
-        count = len(self._labels)
+        count = len(self._targets)
         order = torch.randperm(count, generator=generator) if self._shuffle else torch.arange(count)
         for batch in order.split(self._batch_size)[: len(self)]:
             yield self._part(batch, generator)
@@ -104,11 +105,13 @@ class Batches:
         """This process's part of the batch with these indices (n,). The changes of the whole batch are drawn."""
         first, last = (len(batch) * r // self._world_size for r in (self._rank, self._rank + 1))
         index = batch[first:last].to(self._images.device)
-        images = self._normalise(self._images[index])
+        images, targets = self._normalise(self._images[index]), self._targets[index]
         if self._augment is not None:
-            draws = self._augment.draw(len(batch), tuple(images.shape[1:]), generator)
-            images = self._augment.apply(images, draws.part(first, last, images.device))
-        return images, self._labels[index]
+            draws = self._augment.draw(len(batch), tuple(images.shape[1:]), generator).part(first, last, images.device)
+            images = self._augment.apply(images, draws)
+            if self._masks:
+                targets = self._augment.moved(targets[:, None].float(), draws)[:, 0].long()
+        return images, targets
 
 
 def _refuse_parts(data: str, batch_size: int, rank: int, world_size: int) -> None:

@@ -13,12 +13,15 @@ class DataError(PicojouleError, ValueError):
     """The data cannot be used; the message names the place, what was found, what is allowed and what to do."""
 
 
+LABELS, NUMBERS, TAGS, MASKS, ANOMALIES = "labels", "numbers", "tags", "masks", "anomalies"  # kinds of targets
+
+
 @dataclass(frozen=True)
 class Split:
-    """Images and their labels."""
+    """Images and what is to be learned of each, see search.data.targets."""
 
     images: Tensor  # shape: (N, C, *size), uint8 or float32
-    labels: Tensor  # shape: (N,), int64
+    targets: Tensor  # shape: (N,), (N, k) or (N, *size), int64 or float32
     indices: Tensor | None = None  # shape: (N,), of the images where they were read; None: 0 to N - 1
 
     def __len__(self) -> int:
@@ -27,7 +30,7 @@ class Split:
 
     def take(self, index: Tensor) -> "Split":
         """The images at index (M,), in that order."""
-        return Split(self.images[index], self.labels[index], index if self.indices is None else self.indices[index])
+        return Split(self.images[index], self.targets[index], index if self.indices is None else self.indices[index])
 
     def index_where_read(self, index: int) -> int:
         """The index that an image of this split had in what the user gave, before splits were carved out of it."""
@@ -41,6 +44,8 @@ class Data:
     Attributes:
         mean, std: by which images are normalised, per channel: of images / 255 for uint8, of the images as they are for
             float32.
+        classes: the names of classes or tags, or of the numbers that are learned.
+        targets: what is to be learned, one of search.data.targets.KINDS.
         notes: what those who use it should know.
         channels: where an example had its channels before it was read, see search.integer.preprocessing.
     """
@@ -53,6 +58,7 @@ class Data:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     channels: str = FIRST
+    targets: str = LABELS
     notes: tuple[str, ...] = ()
 
     @property

@@ -24,10 +24,10 @@ def choose(train: Split, test: Split) -> dict[str, Split]:
         train: the original 60,000 images.
         test: the original 10,000 images.
     """
-    chosen, _ = stratified(train.labels, TRAIN_IMAGES + VAL_IMAGES)
+    chosen, _ = stratified(train.targets, TRAIN_IMAGES + VAL_IMAGES)
     pool = train.take(chosen)
-    val, rest = stratified(pool.labels, VAL_IMAGES)
-    chosen_test, _ = stratified(test.labels, TEST_IMAGES)
+    val, rest = stratified(pool.targets, VAL_IMAGES)
+    chosen_test, _ = stratified(test.targets, TEST_IMAGES)
     return {"train": pool.take(rest), "val": pool.take(val), "test": test.take(chosen_test)}
 
 
@@ -35,7 +35,7 @@ def main() -> None:
     """Write the file, print its size and its checksum for `search.data.mini`."""
     splits = choose(read_split(DEBIAN_FOLDER, "train"), read_split(DEBIAN_FOLDER, "t10k"))
     arrays: dict[str, Any] = {f"x_{name}": split.images.squeeze(1).numpy() for name, split in splits.items()}
-    arrays |= {f"y_{name}": split.labels.numpy().astype(np.uint8) for name, split in splits.items()}
+    arrays |= {f"y_{name}": split.targets.numpy().astype(np.uint8) for name, split in splits.items()}
     FILE.parent.mkdir(exist_ok=True)
     np.savez_compressed(FILE, **arrays)
     print(f"{FILE}: {FILE.stat().st_size} bytes, SHA-256 {hashlib.sha256(FILE.read_bytes()).hexdigest()}")

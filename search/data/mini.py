@@ -7,10 +7,11 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.data.arrays import image_tensor, label_tensor, read_npz
+from search.data.arrays import image_tensor, read_npz
 from search.data.assemble import assemble
-from search.data.data import Data, DataError, Split
+from search.data.data import LABELS, Data, DataError, Split
 from search.data.fashion_mnist import CLASSES
+from search.data.targets import target_tensor
 from search.integer.preprocessing import NONE
 
 FILE = Path(__file__).parent / "fashion_mnist_mini" / "fashion_mnist_mini.npz"
@@ -41,7 +42,7 @@ def load_fashion_mnist_mini(options: FashionMnistMiniOptions) -> Data:
     splits = {
         name: Split(
             image_tensor(place, arrays[f"x_{name}"], has_channels=False),
-            label_tensor(place, arrays[f"y_{name}"]),
+            target_tensor(place, arrays[f"y_{name}"], LABELS, ()),
         )
         for name in ("train", "val", "test")
     }

@@ -1,6 +1,7 @@
 """A user's own arrays, in a .npz file or in memory.
 
-x_train and y_train are needed. x_val with y_val and x_test with y_test are optional.
+x_train and y_train are needed. x_val with y_val and x_test with y_test are optional, and so are g_train, g_val and
+g_test: who or what each example comes from. Of anomalies y_train may be missing, since all of training is normal.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,12 +12,17 @@ from reprlib import repr as short
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from search.data.arrays import image_tensor, label_tensor, read_npz
+from search.data.arrays import image_tensor, read_npz
 from search.data.assemble import assemble
-from search.data.data import Data, DataError, Split
+from search.data.data import ANOMALIES, LABELS, NUMBERS, TAGS, Data, DataError, Split
+from search.data.targets import IGNORED, KINDS, kind_of, target_tensor
 from search.integer.preprocessing import FIRST, LAST, NONE
 
+SPLITS = ("train", "val", "test")
+GROUPS = tuple(f"g_{name}" for name in SPLITS)
 MOST_CLASSES = 2**16
 FEW = 4  # channels, at most: grey, colour, three axes, colour with transparency
 
@@ -26,7 +32,10 @@ class NpzOptions:
     """Which file, and how to read it.
 
     Attributes:
+        targets: what y is, one of search.data.targets.KINDS; None: labels where it holds one integer an example,
+            numbers where it holds floats, masks where it has the size of x, tags where it is 0 or 1 in columns.
         classes: their number; None: the largest training label + 1.
+        names: of the numbers or tags; None: 0, 1, ...
         has_channels: whether an example has channels; None: from 3 dimensions on. Where it has none, one is added.
         channels_last: whether they are the last axis and not the first; None: no, and what looks so is refused.
         mean, std: by which images are normalised, see search.data.assemble.
@@ -34,7 +43,9 @@ class NpzOptions:
 
     file: str
     name: str = "npz"
+    targets: str | None = None
     classes: int | None = None
+    names: list[str] | None = None
     has_channels: bool | None = None
     channels_last: bool | None = None
     mean: list[float] | None = None
@@ -63,13 +74,17 @@ def from_arrays(
     channels_last: bool | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    targets: str | None = None,
+    names: Sequence[str] | None = None,
 ) -> Data:
     """A data set from arrays in memory, under the names that they would have in a .npz file.
 
     Args:
-        arrays: x_train (N, C, *size), (N, *size, C) or (N, *size), y_train (N,). x_val, y_val, x_test and y_test have
-            the same form; a split that is missing is carved out of train.
-        classes, has_channels, channels_last: see NpzOptions.
+        arrays: x_train (N, C, *size), (N, *size, C) or (N, *size), y_train (N,), (N, k) or (N, *size). x_val, y_val,
+            x_test and y_test have the same form; a split that is missing is carved out of train. g_train, g_val and
+            g_test, (N,), say who or what each example comes from: whole groups are carved out, and none may be in two
+            splits.
+        classes, has_channels, channels_last, targets, names: see NpzOptions.
         mean, std: by which images are normalised, see search.data.assemble.
 
     Raises:
@@ -81,7 +96,9 @@ def from_arrays(
     options = NpzOptions(
         file="",
         name="arrays",
+        targets=targets,
         classes=classes,
+        names=None if names is None else [str(name) for name in names],
         has_channels=has_channels,
         channels_last=channels_last,
         mean=_numbers("mean", mean),
@@ -106,13 +123,27 @@ def _array(name: str, given: Any) -> np.ndarray:
 
 def _checked(place: str, arrays: Mapping[str, np.ndarray], options: NpzOptions) -> Data:
     _refuse_other_kinds(options)
+    if options.targets == ANOMALIES and "x_train" in arrays and "y_train" not in arrays:
+        arrays = {**arrays, "y_train": np.zeros(len(np.atleast_1d(arrays["x_train"])), np.int64)}
     _check_keys(place, set(arrays))
-    splits = {name: _split(place, arrays, name, options) for name in ("train", "val", "test") if f"x_{name}" in arrays}
+    kind, at = options.targets, f"data '{options.name}' in {place}"
+    images = {name: _images(place, arrays, name, options) for name in SPLITS if f"x_{name}" in arrays}
+    if kind is None:
+        try:
+            kind = kind_of(arrays["y_train"], tuple(images["train"].shape[2:]))
+        except DataError as error:
+            raise DataError(f"{place}, y_train: {error}") from error
+    splits = {
+        name: Split(x, target_tensor(f"{place}, y_{name}", arrays[f"y_{name}"], kind, tuple(x.shape[2:])))
+        for name, x in images.items()
+    }
     return assemble(
         options.name,
-        f"data '{options.name}' in {place}",
+        at,
         splits,
-        _classes(options, splits["train"]),
+        _classes(at, options, kind, splits["train"]),
+        targets=kind,
+        groups={name: _groups(place, name, arrays, len(splits[name])) for name in splits if f"g_{name}" in arrays},
         channels=LAST if options.channels_last else FIRST if _has_channels(arrays["x_train"], options) else NONE,
         mean=options.mean,
         std=options.std,
@@ -125,6 +156,8 @@ def _refuse_other_kinds(options: NpzOptions) -> None:
     counts = isinstance(count, Integral) and not isinstance(count, bool) and 1 <= count <= MOST_CLASSES
     if count is not None and not counts:
         raise DataError(f"data.classes is {count!r}; allowed: a whole number from 1 to {MOST_CLASSES}, or null.")
+    if options.targets is not None and options.targets not in KINDS:
+        raise DataError(f"data.targets is {options.targets!r}; allowed: {', '.join(KINDS)} or null.")
     for name in ("has_channels", "channels_last"):
         value = getattr(options, name)
         if not isinstance(value, bool | np.bool_ | None):
@@ -141,8 +174,8 @@ def _check_keys(place: str, found: set[str]) -> None:
         )
 
 
-def _split(place: str, arrays: Mapping[str, np.ndarray], name: str, options: NpzOptions) -> Split:
-    images, labels, at = arrays[f"x_{name}"], arrays[f"y_{name}"], f"{place}, x_{name}"
+def _images(place: str, arrays: Mapping[str, np.ndarray], name: str, options: NpzOptions) -> Tensor:
+    images, at = arrays[f"x_{name}"], f"{place}, x_{name}"
     if options.channels_last is None:
         _refuse_what_looks_last(at, images, options.has_channels)
     has_channels = _has_channels(images, options)
@@ -152,7 +185,19 @@ def _split(place: str, arrays: Mapping[str, np.ndarray], name: str, options: Npz
                 f"{at}: data.channels_last is true, but shape {images.shape} has no channels. Leave it out."
             )
         images, has_channels = np.moveaxis(images, -1, 1), True
-    return Split(image_tensor(at, images, has_channels), label_tensor(f"{place}, y_{name}", labels))
+    return image_tensor(at, images, has_channels)
+
+
+def _groups(place: str, name: str, arrays: Mapping[str, np.ndarray], examples: int) -> Tensor:
+    """(N,), int64. Names become numbers, the same in all splits."""
+    groups = arrays[f"g_{name}"]
+    if groups.shape != (examples,) or groups.dtype.kind not in "uiUS":
+        raise DataError(
+            f"{place}, g_{name}: {groups.dtype} array of shape {groups.shape}; it must hold a whole number or a name "
+            f"for each of {examples} examples. Mend it."
+        )
+    every = np.unique(np.concatenate([arrays[key] for key in arrays if key in GROUPS]))
+    return torch.from_numpy(np.searchsorted(every, groups))
 
 
 def _has_channels(images: np.ndarray, options: NpzOptions) -> bool:
@@ -174,8 +219,18 @@ def _refuse_what_looks_last(place: str, images: np.ndarray, has_channels: bool |
     )
 
 
-def _classes(options: NpzOptions, train: Split) -> tuple[str, ...]:
-    count = options.classes
-    if count is None:  # N images can show N classes at most: a label beyond is out of range
-        count = min(1 + int(train.labels.max()), train.labels.numel()) if train.labels.numel() else 0
-    return tuple(str(label) for label in range(count))
+def _classes(place: str, options: NpzOptions, kind: str, train: Split) -> tuple[str, ...]:
+    """The names of what the outputs of a network stand for."""
+    if kind == ANOMALIES:
+        return "normal", "anomaly"
+    count, targets = options.classes, train.targets
+    if kind in (NUMBERS, TAGS):
+        count = targets.shape[1]
+    elif count is None:  # N images can show N classes at most: a label beyond is out of range
+        seen = targets if kind == LABELS else targets[targets != IGNORED]
+        count = min(1 + int(seen.max()), seen.numel()) if seen.numel() else 0
+    if options.names is not None and len(options.names) != count:
+        raise DataError(
+            f"{place}: data.names has {len(options.names)} names for {count}; give one for each, or leave it out."
+        )
+    return tuple(options.names or map(str, range(count)))

@@ -1,4 +1,4 @@
-"""Stratified choices of images: each class keeps its share, and a fixed seed draws the images."""
+"""Choices of images, drawn by a fixed seed: each class keeps its share, or whole groups stay together."""
 
 import torch
 from torch import Tensor
@@ -28,6 +28,32 @@ def stratified(labels: Tensor, count: int) -> tuple[Tensor, Tensor]:
     for label, quota in enumerate(_quotas(torch.bincount(labels), count)):
         chosen[order[labels[order] == label][:quota]] = True
     return chosen.nonzero().squeeze(1), (~chosen).nonzero().squeeze(1)
+
+
+def drawn(examples: int, count: int) -> tuple[Tensor, Tensor]:
+    """Chooses `count` of so many examples at random, as `stratified` does of one class."""
+    return stratified(torch.zeros(examples, dtype=torch.int64), count)
+
+
+def grouped(groups: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Chooses whole groups, in a random order, until about `count` examples are chosen: one group at least.
+
+    Args:
+        groups: (N,), int64, the group of each example; two at least.
+
+    Returns:
+        The chosen indices and the others, both ascending.
+    """
+    names, sizes = groups.unique(return_counts=True)
+    order = torch.randperm(len(names), generator=torch.Generator().manual_seed(SPLIT_SEED)).tolist()
+    chosen, taken = list[int](), 0
+    for place in order[:-1]:  # one is left at least
+        if chosen and taken + int(sizes[place]) / 2 > count:
+            break
+        chosen.append(int(names[place]))
+        taken += int(sizes[place])
+    inside = torch.isin(groups, torch.tensor(chosen))
+    return inside.nonzero().squeeze(1), (~inside).nonzero().squeeze(1)
 
 
 def _quotas(sizes: Tensor, count: int) -> list[int]:

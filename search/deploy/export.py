@@ -73,7 +73,8 @@ class Exporter:
                 network,
                 {"experiment": self.experiment, "architecture": best.architecture.hash},
                 self.data.preprocessing,
-                self.data.classes,
+                self.data.classes if self.task.scores_classes else (),
+                self.task.answers,
             )
         with self.ledger.part("export"):
             program.save(folder / "program.safetensors")
@@ -136,11 +137,15 @@ class Exporter:
             for name, m in self.models.items()
         }
         _check_program(program, costs)
-        for name in costs.keys() & linked.keys():
-            costs[name] |= {"linked": linked[name]}
-        taken = {name: cost.get("linked", cost["found"]) for name, cost in costs.items()}  # a promise is of the image
+        for name in costs.keys() & linked.keys():  # a promise is of the image
+            costs[name] |= {"found": linked[name], "foretold": costs[name]["found"]}
         budgets = {
-            n: {"limit": limit, "found": taken[n], "used": taken[n] / limit, "met": taken[n] <= limit}
+            n: {
+                "limit": limit,
+                "found": costs[n]["found"],
+                "used": costs[n]["found"] / limit,
+                "met": costs[n]["found"] <= limit,
+            }
             for n, limit in point.budgets.items()
         }
         with self.ledger.part("verify"):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from search.errors import PicojouleError
+from search.integer.answers import Answers
 from search.integer.graph import largest_sum
 from search.integer.packing import pack_rows, pack_widths
 from search.integer.preprocessing import Preprocessing
@@ -31,12 +32,14 @@ def lower(
     metadata: dict[str, Any] | None = None,
     preprocessing: Preprocessing | None = None,
     classes: tuple[str, ...] = (),
+    answers: Answers | None = None,
 ) -> Program:
     """The Program that computes what the Space computes in integer mode, to the bit.
 
     Args:
         preprocessing: of raw examples, for `Executor.predict`; `Data.preprocessing` is that of a data set.
         classes: names of what the outputs score.
+        answers: what becomes of outputs that are numbers.
 
     Raises:
         LoweringError: decisions are open, nothing is quantized, or an accumulator could overflow. It names the block.
@@ -62,6 +65,7 @@ def lower(
         metadata=metadata or {},
         preprocessing=preprocessing,
         classes=classes,
+        answers=answers,
     )
     try:
         program.validate()

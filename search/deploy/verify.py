@@ -72,9 +72,14 @@ def _differing(found: Mapping[str, Array], expected: Mapping[str, Array]) -> int
 def scores_of_program(program: Program, batches: Examples, task: Task) -> Scores:
     """What the program scores on the batches, run by the executor."""
     executor, scores = Executor(program), task.scores()
-    for raw, targets in batches.raw().epoch(0):
-        scores.add(torch.from_numpy(executor(read(program, raw))), targets.cpu())
+    for (images, _), (raw, targets) in zip(batches.epoch(0), batches.raw().epoch(0), strict=True):
+        scores.add(as_tensors(executor(read(program, raw))), targets.cpu(), images.cpu())
     return scores
+
+
+def as_tensors(outputs: Array | tuple[Array, ...]) -> Tensor | tuple[Tensor, ...]:
+    """An output, or several, as a task takes them."""
+    return tuple(map(torch.from_numpy, outputs)) if isinstance(outputs, tuple) else torch.from_numpy(outputs)
 
 
 def read(program: Program, raw: Tensor) -> Array:

@@ -86,8 +86,9 @@ class Executor:
             raw: (n, *raw shape), or one example of that shape; see `Preprocessing.raw_shape`.
 
         Returns:
-            Index of the most likely class in `program.classes`, (n,) int64; where the program scores no classes, its
-            output as from a call. For one example it is without n.
+            Index of the most likely class in `program.classes`, (n,) int64, or with classes at each place (n, *size);
+            of numbers, those in their own unit, (n, k); else the output as from a call. For one example it is without
+            n.
 
         Raises:
             UsageError: the program has no preprocessing, or the examples have another type or shape than it reads.
@@ -101,7 +102,11 @@ class Executor:
         info = self.program.tensors[self.program.inputs[0]]
         one = isinstance(raw, np.ndarray) and raw.shape == preprocessing.raw_shape(info.shape)
         outputs = self(preprocessing.codes(raw[None] if one else raw, info))
-        found: Array = outputs.argmax(1) if classes else outputs
+        found: Array = outputs
+        if classes:
+            found = outputs.argmax(1)
+        elif self.program.answers is not None:
+            found = self.program.answers.of(outputs)
         return found[0] if one else found
 
     def _named(self, inputs: tuple[Array | Mapping[str, Array], ...]) -> dict[str, Array]:

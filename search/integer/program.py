@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import safetensors.numpy
 
 from search.atomic import write_bytes
 from search.errors import FileError
+from search.integer.answers import Answers
 from search.integer.graph import Array, Graph, Node, ProgramError, TensorInfo
 from search.integer.memory import Arena, Schedule, Use, lifetimes, peak, planned
 from search.integer.preprocessing import Preprocessing
@@ -23,11 +25,12 @@ from search.integer.validation import validate
 
 __all__ = ["Node", "Program", "ProgramError", "TensorInfo"]
 
-FORMAT = 4  # version of the file that save writes
+FORMAT = 5  # version of the file that save writes
+WITHOUT_ANSWERS = 4  # and where there are no answers, so that earlier releases read it
 FLATTENED = 3  # the version before, in which reshape was called flatten, and upsample stood for some of what take is
 NO_PREPROCESSING = 2  # the version before that
 ONE_INPUT_ONE_OUTPUT = 1  # and before: a network has one input and one output, and so has a node
-READ = (ONE_INPUT_ONE_OUTPUT, NO_PREPROCESSING, FLATTENED, FORMAT)
+READ = (ONE_INPUT_ONE_OUTPUT, NO_PREPROCESSING, FLATTENED, WITHOUT_ANSWERS, FORMAT)
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,12 @@ class Program(Graph):
     Attributes:
         preprocessing: of raw examples; None: the program reads normalised ones.
         classes: names of the classes that the output's channels score; () where it scores none.
+        answers: what becomes of an output that is numbers; None: it is what it is.
     """
 
     preprocessing: Preprocessing | None = None
     classes: tuple[str, ...] = ()
+    answers: Answers | None = None
 
     def flash_bytes(self) -> int:
         """Bytes of all constants (packed weights, widths, biases, multipliers, shifts, tables); shared ones once."""
@@ -73,6 +78,9 @@ class Program(Graph):
             raise ProgramError(f"preprocessing: {fault or f'of one input, and there are {list(self.inputs)}'}")
         if self.classes and last.shape[0] != len(self.classes):
             raise ProgramError(f"classes {list(self.classes)} found; output '{self.outputs[0]}' scores {last.shape[0]}")
+        fault = None if self.answers is None else self.answers.fault(prod(last.shape))
+        if fault is not None or (self.answers is not None and len(self.outputs) > 1):
+            raise ProgramError(f"answers: {fault or f'of one output, and there are {list(self.outputs)}'}")
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes one safetensors file, whole or not at all. The graph is JSON in its metadata, under "picojoule".
@@ -83,7 +91,11 @@ class Program(Graph):
         """
         self.validate()
         graph = self._as_json()
-        header = {"version": FORMAT, "sha256": checksum(graph, self.constants), "graph": graph}
+        header = {
+            "version": FORMAT if self.answers is not None else WITHOUT_ANSWERS,
+            "sha256": checksum(graph, self.constants),
+            "graph": graph,
+        }
         constants = {name: np.ascontiguousarray(constant) for name, constant in self.constants.items()}
         write_bytes(Path(path), safetensors.numpy.save(constants, {"picojoule": json.dumps(header, allow_nan=False)}))
 
@@ -124,6 +136,8 @@ class Program(Graph):
     def _as_json(self) -> dict[str, Any]:
         fields = asdict(self)
         del fields["constants"]
+        if self.answers is None:
+            del fields["answers"]
         graph: dict[str, Any] = json.loads(json.dumps(fields, allow_nan=False))
         return graph
 

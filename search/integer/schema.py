@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from search.integer import preprocessing
+from search.integer import answers, preprocessing
+from search.integer.answers import Answers
 from search.integer.graph import Array, Node, ProgramError, TensorInfo
 from search.integer.preprocessing import Preprocessing
 from search.kinds import FINITE, NOTHING, OBJECT, TEXT, WHOLE, Kind, by_name, either, listed, unlike
@@ -16,7 +17,11 @@ GRAPH: Fields = {
     "nodes": listed(OBJECT),
     "metadata": OBJECT,
 }
-SINCE_3: Fields = {"preprocessing": either(OBJECT, NOTHING), "classes": listed(TEXT)}  # fields of format 3
+LATER: Fields = {  # fields that came with formats 3 and 5
+    "preprocessing": either(OBJECT, NOTHING),
+    "classes": listed(TEXT),
+    "answers": either(OBJECT, NOTHING),
+}
 TENSOR: Fields = {"shape": listed(WHOLE), "bits": WHOLE, "scale": FINITE, "zero_point": WHOLE}
 NODE: Fields = {
     "name": TEXT,
@@ -37,7 +42,7 @@ def fields_of(graph: Any, constants: dict[str, Array]) -> dict[str, Any]:
     Raises:
         ProgramError: a field is missing, unknown or of another kind.
     """
-    checked("the graph", graph, GRAPH, SINCE_3)
+    checked("the graph", graph, GRAPH, LATER)
     for name, info in graph["tensors"].items():
         checked(f"tensor '{name}'", info, TENSOR)
     for index, node in enumerate(graph["nodes"]):
@@ -56,6 +61,7 @@ def fields_of(graph: Any, constants: dict[str, Array]) -> dict[str, Any]:
         "metadata": graph["metadata"],
         "preprocessing": _preprocessing(graph.get("preprocessing")),
         "classes": tuple(graph.get("classes", ())),
+        "answers": _answers(graph.get("answers")),
     }
 
 
@@ -64,6 +70,13 @@ def _preprocessing(value: dict[str, Any] | None) -> Preprocessing | None:
         return None
     checked("preprocessing", value, preprocessing.KINDS)
     return Preprocessing(**{**value, "mean": tuple(value["mean"]), "std": tuple(value["std"])})
+
+
+def _answers(value: dict[str, Any] | None) -> Answers | None:
+    if value is None:
+        return None
+    checked("answers", value, answers.KINDS)
+    return Answers(tuple(value["mean"]), tuple(value["std"]))
 
 
 def checked(place: str, value: Any, needed: Fields, optional: Fields | None = None) -> None:

@@ -162,8 +162,8 @@ def _by_split(splits: dict[str, float], metric: Metric) -> str:
 
 
 def _promise(cost: dict[str, Any], budget: dict[str, Any] | None) -> str:
-    linked = f" foretold, {cost['linked']:,.12g} linked" if "linked" in cost else ""
-    text = f"{cost['found']:,.12g} {cost['unit']}{linked}, was {cost['seed_network']:,.12g}"
+    foretold = f" linked, {cost['foretold']:,.12g} foretold" if "foretold" in cost else ""
+    text = f"{cost['found']:,.12g} {cost['unit']}{foretold}, was {cost['seed_network']:,.12g}"
     if budget is None:
         return text
     return f"{text}, limit {budget['limit']:,.12g}: {'met' if budget['met'] else 'OVER'}"

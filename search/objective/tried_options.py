@@ -23,7 +23,7 @@ WEIGHT = 0.3  # of a new difference in the running mean
 NUMBERS = Kind("a set of counts", lambda value: isinstance(value, set) and all(map(COUNT.holds, value)))
 STATE = having({"values": by_name(TENSOR), "known": by_name(NUMBERS), "next": COUNT, "passes": COUNT})
 
-Loss = Callable[[Tensor], Tensor]  # of a batch's logits
+Loss = Callable[[Any], Tensor]  # of a batch's outputs
 
 
 class TriedOptions:

@@ -5,8 +5,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from search import distributed
+
+
+def both_logits(outputs: Tensor) -> Tensor:
+    """(N, classes), logits. One logit says how much likelier the second of two classes is: that of the first is 0."""
+    return F.pad(outputs, (1, 0)) if outputs.shape[1] == 1 else outputs
 
 
 class ClassScores:
@@ -22,9 +28,9 @@ class ClassScores:
         self._labels: list[Tensor] = []
         self._right, self._seen, self._counted = 0, 0, 0
 
-    def add(self, outputs: Tensor, targets: Tensor) -> None:
-        """Args: outputs: (N, classes), logits. targets: (N,), labels, on the same device."""
-        self._answers.append(outputs.detach().argmax(1))
+    def add(self, outputs: Tensor, targets: Tensor, images: Tensor | None = None) -> None:
+        """Args: outputs: (N, classes), logits, or one for two classes. targets: (N,), labels, on the same device."""
+        self._answers.append(both_logits(outputs.detach()).argmax(1))
         self._labels.append(targets)
         self._seen += len(targets)
 

@@ -9,11 +9,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from search import distributed
-from search.data.data import Data
+from search.data.data import LABELS, Data
 from search.errors import UsageError
 from search.monitor.words import Metric, Words
 from search.settings.tasks import BALANCED, ClassificationSettings
-from search.tasks.class_scores import ClassScores
+from search.tasks.checks import refuse_other_targets
+from search.tasks.class_scores import ClassScores, both_logits
 from search.tasks.class_words import ClassWords
 from search.tasks.task import Scores
 
@@ -25,6 +26,8 @@ class Classification:
     """Targets are labels: (N,) int64, the number of the class of each image."""
 
     words: ClassVar[Words] = ClassWords()
+    scores_classes: ClassVar[bool] = True
+    answers: None = None
 
     def __init__(
         self,
@@ -45,7 +48,8 @@ class Classification:
 
     @classmethod
     def of(cls, settings: ClassificationSettings, data: Data, label_smoothing: float) -> "Classification":
-        counts = torch.bincount(data.train.labels, minlength=len(data.classes)).tolist()
+        refuse_other_targets("classification", data, LABELS)
+        counts = torch.bincount(data.train.targets, minlength=len(data.classes)).tolist()
         weights = _weights(settings.class_weights, data, counts)
         notes = _notes(data.classes, counts) if weights is None else []
         return cls(data.classes, label_smoothing, weights, notes, data.name)
@@ -54,12 +58,13 @@ class Classification:
     def metric(self) -> Metric:
         return self.words.metric
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, outputs: Tensor, targets: Tensor, images: Tensor | None = None) -> Tensor:
         """Cross-entropy, with class weights a weighted mean (docs/methods.md, section 11).
 
         Args:
-            outputs: (N, classes), logits. targets: (N,), labels.
+            outputs: (N, classes), logits, or (N, 1) for two classes. targets: (N,), labels.
         """
+        outputs = both_logits(outputs)
         if self._weights is None:
             return F.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
         self._weights = self._weights.to(outputs.device)
@@ -71,13 +76,13 @@ class Classification:
         """T^2 KL(taught || outputs) of the classes' probabilities at temperature T; class weights have no part in it.
 
         Args:
-            outputs, taught: (N, classes), logits.
+            outputs, taught: (N, classes), logits, or (N, 1).
         """
-        wanted = F.log_softmax(taught / temperature, 1)
-        given = F.log_softmax(outputs / temperature, 1)
+        wanted = F.log_softmax(both_logits(taught) / temperature, 1)
+        given = F.log_softmax(both_logits(outputs) / temperature, 1)
         return F.kl_div(given, wanted, reduction="batchmean", log_target=True) * temperature**2
 
-    def comparison_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def comparison_loss(self, outputs: Tensor, targets: Tensor, images: Tensor | None = None) -> Tensor:
         return self.loss(outputs, targets)
 
     def scores(self) -> ClassScores:
@@ -93,7 +98,8 @@ class Classification:
         return torch.bincount(targets).max().item() / len(targets)
 
     def check_output(self, *shapes: tuple[int, ...]) -> None:
-        if shapes != ((len(self.classes),),):
+        one_logit = len(self.classes) == 2 and shapes == ((1,),)
+        if shapes != ((len(self.classes),),) and not one_logit:
             found = " and ".join(f"(N, {', '.join(map(str, shape))})" for shape in shapes)
             raise UsageError(
                 f"model: its output has shape {found}; {self._data} has {len(self.classes)} classes, so "

@@ -6,14 +6,19 @@ from typing import Any, ClassVar, Protocol
 from torch import Tensor
 
 from search.data.data import Data
+from search.integer.answers import Answers
 from search.monitor.words import Metric, Words
 
 
 class Scores(Protocol):
     """What a network scores on a split. Batches are added first, then the figures are read."""
 
-    def add(self, outputs: Tensor, targets: Tensor) -> None:
-        """Takes one batch. Nothing is read from the device, so that a GPU need not be waited for."""
+    def add(self, outputs: Any, targets: Tensor, images: Tensor) -> None:
+        """Takes one batch. Nothing is read from the device, so that a GPU need not be waited for.
+
+        Args:
+            outputs: (N, ...), or a tuple of several. targets: (N, ...). images: (N, C, *size), normalised.
+        """
 
     @property
     def value(self) -> float:
@@ -32,6 +37,7 @@ class Task(Protocol):
 
     Attributes:
         words: how figures are worded; an attribute of the class, since the report has no data set.
+        scores_classes: whether outputs score the data's classes, the highest of which is the answer.
         facts: settings that change what training finds, as values that JSON has; processes that share a study compare
             them.
         notes: what the user should know before training begins, a line each.
@@ -40,6 +46,7 @@ class Task(Protocol):
     """
 
     words: ClassVar[Words]
+    scores_classes: ClassVar[bool]
     facts: dict[str, Any]
     notes: list[str]
     against_one_answer: str
@@ -60,16 +67,20 @@ class Task(Protocol):
     def metric(self) -> Metric:
         """What networks are chosen by."""
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    @property
+    def answers(self) -> Answers | None:
+        """What becomes of outputs that are numbers; None where they are none."""
+
+    def loss(self, outputs: Any, targets: Tensor, images: Tensor) -> Tensor:
         """(), the loss that is trained: a mean over the batch.
 
         With several processes the mean of their losses is the loss of the whole batch; all have to call at a time.
         """
 
-    def distance(self, outputs: Tensor, taught: Tensor, temperature: float) -> Tensor:
+    def distance(self, outputs: Any, taught: Any, temperature: float) -> Tensor:
         """(), how far the outputs are from those of a teacher, for distillation: a mean over the batch."""
 
-    def comparison_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def comparison_loss(self, outputs: Any, targets: Tensor, images: Tensor) -> Tensor:
         """(), the loss whose increases tell options of a decision apart outside of training: a mean over the batch.
 
         Inside the search it is the loss that is trained, distillation included, because decisions descend that loss.

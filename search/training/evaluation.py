@@ -34,7 +34,7 @@ def scores_of(space: Space, batches: Examples, task: Task, mode: str, mixed: boo
         for choice in space.choices.values() if mixed else ():
             choice.train()
         for images, targets in batches.epoch(0):
-            scores.add(space(images), targets)
+            scores.add(space(images), targets, images)
     return scores
 
 

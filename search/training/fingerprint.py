@@ -126,7 +126,7 @@ def _tensors(data: Data) -> Iterator[tuple[str, Tensor]]:
     for name in ("train", "val", "test"):
         split = data.split(name)
         yield f"{name} images", split.images
-        yield f"{name} labels", split.labels  # in these words, or runs that began under them could not go on
+        yield f"{name} labels", split.targets  # in these words, or runs that began under them could not go on
 
 
 def _numbers(space: Space) -> Iterable[tuple[str, Tensor]]:

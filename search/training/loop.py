@@ -128,7 +128,7 @@ class PhaseRun:
             where = f"phase '{self.phase.label}', epoch {epoch + 1}, step {step + 1}"
             loss, outputs = self.steps.step(images, targets, place / schedule.epochs, where)
             loss_sum += loss
-            scores.add(outputs, targets)
+            scores.add(outputs, targets, images)
             self.reporter.tick(epoch, step, steps, loss_sum / (step + 1), scores.own_value)
         return {"loss/train": loss_sum / steps, metric: scores.own_value}
 

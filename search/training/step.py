@@ -1,6 +1,7 @@
 """One training step: the forward pass, the losses of the task and the costs, the backward pass, and the optimizers."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +55,7 @@ class Steps:
         if self.phase.learning.objective is not None:
             self.phase.learning.objective.begin_epoch()
 
-    def step(self, images: Tensor, targets: Tensor, progress: float, where: str) -> tuple[float, Tensor]:
+    def step(self, images: Tensor, targets: Tensor, progress: float, where: str) -> tuple[float, Any]:
         """One step on one batch.
 
         Args:
@@ -85,7 +86,7 @@ class Steps:
             objective.observe(self.space, images, lambda outputs: self.loss(images, outputs, targets), value)
             objective.steer(self.space, value, progress)
         self._move(objective)
-        return value, outputs.detach()
+        return value, detached(outputs)
 
     def _set_rates(self, progress: float) -> None:
         factors = {False: self.phase.schedule.rate(progress) * self.rate, True: self.phase.learning.rate(progress)}
@@ -103,15 +104,20 @@ class Steps:
             if objective is not None:
                 objective.hold_back(self.space, before)
 
-    def loss(self, images: Tensor, outputs: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, images: Tensor, outputs: Any, targets: Tensor) -> Tensor:
         """(), the task's loss, and where there is a teacher the weighted mean with the distance from its outputs."""
         task, teacher = self.runtime.task, self.phase.teacher
         if teacher is None:
-            return task.loss(outputs, targets)
+            return task.loss(outputs, targets, images)
         with torch.no_grad():
             taught = teacher.network(images)
         distance = task.distance(outputs, taught, teacher.temperature)
-        return (1 - teacher.weight) * task.loss(outputs, targets) + teacher.weight * distance
+        return (1 - teacher.weight) * task.loss(outputs, targets, images) + teacher.weight * distance
+
+
+def detached(outputs: Any) -> Any:
+    """A tensor, or a tuple of several, out of the graph."""
+    return tuple(each.detach() for each in outputs) if isinstance(outputs, tuple) else outputs.detach()
 
 
 def _shared(space: Space) -> nn.Module:

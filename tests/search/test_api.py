@@ -150,7 +150,7 @@ def test_arrays_are_read_as_a_file_of_them_is(file, data):
     read = load_npz(NpzOptions(str(file)))
     for split in ("train", "val", "test"):
         assert torch.equal(read.split(split).images, data.split(split).images)
-        assert torch.equal(read.split(split).labels, data.split(split).labels)
+        assert torch.equal(read.split(split).targets, data.split(split).targets)
     assert (read.classes, read.mean, read.std) == (data.classes, data.mean, data.std)
 
 

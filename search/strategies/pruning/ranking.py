@@ -36,7 +36,7 @@ def scores(problem: Problem, parts: Parts, criterion: str) -> Tensor:
     batches = problem.sample(RANKING_BATCHES)
     with watched(space, frozen_norms=True):
         for images, targets in batches:
-            total += parts.products(loss(space(images), targets))
+            total += parts.products(loss(space(images), targets, images))
     epochs = len(batches) / len(problem.runtime.whole)
     problem.runtime.ledger.spend("prune", epochs, time.perf_counter() - began)
     return (total / len(batches)).masked_fill(parts.gone(), -torch.inf)
@@ -130,7 +130,7 @@ class Probe:
         self._parts.remove(gone.index_fill(0, more, True))
         with watched(space):
             total = sum(
-                runtime.task.comparison_loss(space(images), targets).item() for images, targets in self._batches
+                runtime.task.comparison_loss(space(images), targets, images).item() for images, targets in self._batches
             )
         epochs = FORWARD * len(self._batches) / len(runtime.whole)
         runtime.ledger.spend("prune", epochs, time.perf_counter() - began)

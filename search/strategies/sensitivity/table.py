@@ -37,7 +37,7 @@ class StoredDecision(TypedDict):
 
 
 Batch = tuple[Tensor, Tensor]
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[[Any, Tensor, Tensor], Tensor]  # of outputs, targets and images
 
 
 @dataclass(frozen=True)
@@ -251,13 +251,13 @@ def estimated_table(space: Space, batches: list[Batch], loss: Loss, *, facts: Ma
 
 def _of_batch(space: Space, images: Tensor, targets: Tensor, loss: Loss) -> dict[str, Tensor]:
     """What changes do to the loss: (places,) for closing each channel (GATES), (groups, options) for each choice."""
-    value = loss(space(images), targets)
+    value = loss(space(images), targets, images)
     leaves = space.selection.leaves()
     found = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
     changes = {}
     for (name, leaf), gradient in zip(leaves.items(), found, strict=True):
         if name in space.selection.whole:
-            changes[name] = _tried(space, images, lambda outputs: loss(outputs, targets), value.item(), name)
+            changes[name] = _tried(space, images, lambda outputs: loss(outputs, targets, images), value.item(), name)
             continue
         gradient = torch.zeros_like(leaf) if gradient is None else gradient
         change = -gradient if name == GATES else gradient - (gradient * leaf.detach()).sum(1, keepdim=True)
@@ -291,7 +291,7 @@ def _table(space: Space, increases: dict[str, Tensor], facts: Mapping[str, Any])
 
 
 def _mean_loss(space: Space, batches: list[Batch], loss: Loss) -> float:
-    return sum(loss(space(images), targets).item() for images, targets in batches) / len(batches)
+    return sum(loss(space(images), targets, images).item() for images, targets in batches) / len(batches)
 
 
 @torch.no_grad()

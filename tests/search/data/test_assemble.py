@@ -25,7 +25,7 @@ def assembled(**splits):
 @pytest.mark.parametrize("label", [-1, 2])
 def test_label_out_of_range_names_split_index_value_and_range(name, label):
     split = make()
-    split.labels[[7, 9]] = label
+    split.targets[[7, 9]] = label
     with pytest.raises(DataError, match=rf"'pets', split '{name}': label {label} at index 7.*allowed are 0\.\.1"):
         assembled(**{name: split})
 
@@ -41,7 +41,7 @@ def test_not_finite_names_split_index_and_value(name, value):
 
 def test_length_mismatch():
     with pytest.raises(DataError, match=r"split 'val': 20 images but labels torch.int64 of shape \(19,\)"):
-        assembled(val=Split(make().images, make().labels[:19]))
+        assembled(val=Split(make().images, make().targets[:19]))
 
 
 def test_empty_split():
@@ -51,7 +51,7 @@ def test_empty_split():
 
 def test_class_without_training_image():
     split = make()
-    split.labels[:] = 0
+    split.targets[:] = 0
     with pytest.raises(DataError, match=r"split 'train': no image of 'dog' \(1 of 2 classes\)"):
         assembled(train=split)
 
@@ -74,7 +74,7 @@ def test_missing_splits_are_carved_disjoint_and_noted():
     seen = [split.images[:, 0, 0, 0].int().tolist() for split in (data.train, data.val, data.test)]
     assert [len(indices) for indices in seen] == [72, 8, 20]
     assert sorted([*seen[0], *seen[1], *seen[2]]) == list(range(100))
-    assert all(label == index % 2 for index, label in zip(seen[2], data.test.labels.tolist(), strict=True))
+    assert all(label == index % 2 for index, label in zip(seen[2], data.test.targets.tolist(), strict=True))
     assert [note.split("; ")[1] for note in data.notes] == [
         "carved 20 of 100 training images, seed 0",
         "carved 8 of 80 training images, seed 0",
@@ -94,7 +94,7 @@ def test_too_few_images_to_carve():
 def test_train_images_takes_a_stratified_subset():
     splits = {"train": make(20), "val": make(), "test": make()}
     data = assemble("pets", "data 'pets'", splits, CLASSES, train_images=8)
-    assert torch.bincount(data.train.labels).tolist() == [4, 4]
+    assert torch.bincount(data.train.targets).tolist() == [4, 4]
 
 
 @pytest.mark.parametrize("count", [0, 21])

@@ -77,7 +77,7 @@ def test_evaluation_sees_every_image_once_in_order(data, split, steps, last):
     found = list(batches.epoch(0))
     assert (len(batches), len(found), len(found[-1][0])) == (steps, steps, last)
     assert indices(data, found) == list(range(len(data.split(split))))
-    assert torch.equal(torch.cat([labels for _, labels in found]), data.split(split).labels)
+    assert torch.equal(torch.cat([labels for _, labels in found]), data.split(split).targets)
 
 
 def test_some_images_are_spread_evenly_over_the_split(data):

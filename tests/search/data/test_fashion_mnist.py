@@ -44,7 +44,7 @@ def test_shipped_folder_is_small_and_licensed():
 def test_shipped_splits_are_stratified(shipped):
     for split, count in ((shipped.train, 8000), (shipped.val, 2000), (shipped.test, 2000)):
         assert split.images.dtype == torch.uint8 and split.images.shape == (count, 1, 28, 28)
-        assert torch.bincount(split.labels).tolist() == [count // 10] * 10
+        assert torch.bincount(split.targets).tolist() == [count // 10] * 10
 
 
 def test_shipped_splits_are_disjoint(shipped):
@@ -65,7 +65,7 @@ def test_shipped_images_are_the_original_ones(shipped):
     made = choose(read_split(DEBIAN_FOLDER, "train"), read_split(DEBIAN_FOLDER, "t10k"))
     for name, split in made.items():
         assert torch.equal(split.images, shipped.split(name).images)
-        assert torch.equal(split.labels, shipped.split(name).labels)
+        assert torch.equal(split.targets, shipped.split(name).targets)
 
 
 @pytest.mark.skipif(not DEBIAN_FOLDER.exists(), reason="needs the Debian package dataset-fashion-mnist")
@@ -111,7 +111,7 @@ def test_a_folder_of_idx_files(tmp_path):
     assert data.input_shape == (1, 3, 4)
     assert [len(split) for split in (data.train, data.val, data.test)] == [20, 4, 20]
     assert data.classes[9] == "Ankle boot"
-    assert torch.equal(data.test.labels, torch.arange(20) % 10)
+    assert torch.equal(data.test.targets, torch.arange(20) % 10)
 
 
 def test_a_missing_file_is_named(tmp_path):

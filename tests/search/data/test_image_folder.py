@@ -41,7 +41,7 @@ def test_pixels_labels_and_classes(root):
     assert data.classes == ("cat", "dog")
     assert data.input_shape == (1, 6, 8) and data.train.images.dtype == torch.uint8
     assert data.train.images[:, 0, 5, 7].tolist() == [*range(10), *range(100, 110)]
-    assert data.train.labels.tolist() == [0] * 10 + [1] * 10
+    assert data.train.targets.tolist() == [0] * 10 + [1] * 10
     assert data.test.images[:, 0, 0, 0].tolist() == [0, 1, 100, 101]
 
 

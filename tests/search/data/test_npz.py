@@ -106,7 +106,7 @@ def test_values_survive(read, dtype, expected):
     data = read({**content, "x_test": content["x_train"], "y_test": content["y_train"]})
     assert data.test.images.dtype == expected
     assert np.array_equal(data.test.images.squeeze(1).numpy(), content["x_train"])
-    assert data.test.labels.tolist() == content["y_train"].tolist()
+    assert data.test.targets.tolist() == content["y_train"].tolist()
     assert data.classes == ("0", "1", "2")
 
 
@@ -188,15 +188,25 @@ def test_integers_that_float32_cannot_hold(read):
         read({**arrays(), "x_train": np.full((30, 4, 5), 2**24 + 1, dtype=np.int32)})
 
 
+def test_targets_of_no_kind(read):
+    with pytest.raises(
+        DataError, match=r"y_train: <U3 targets of shape \(30,\) are of no kind\. Set data\.targets .* labels:"
+    ):
+        read(arrays(y_train=np.array(["cat", "dog", "owl"] * 10)))
+
+
 def test_labels_that_are_no_integers(read):
-    for labels in (np.arange(30) % 3 + 0.5, np.full(30, np.nan), np.array(["cat", "dog", "owl"] * 10)):
-        with pytest.raises(DataError, match=r"y_train: .* labels .* Give the number of the class of each image\."):
-            read(arrays(y_train=labels))
+    with pytest.raises(DataError, match=r"y_train: float64 labels of shape \(30,\); they must be integers \(N,\)"):
+        read(arrays(y_train=np.arange(30) % 3 + 0.5), targets="labels")
 
 
-def test_whole_labels_of_a_type_for_fractions_name_their_conversion(read):
-    with pytest.raises(DataError, match=r"y_train: float64 labels .* Convert them with \.astype\(int\)\."):
-        read(arrays(y_train=(np.arange(30) % 3).astype(np.float64)))
+def test_whole_targets_of_a_type_for_fractions_may_be_two_things(read):
+    whole = (np.arange(30) % 3).astype(np.float64)
+    with pytest.raises(
+        DataError, match=r"y_train: float64 targets .* labels with \.astype\(int\); for numbers set data\.t"
+    ):
+        read(arrays(y_train=whole))
+    assert read(arrays(y_train=whole), targets="numbers").targets == "numbers"
 
 
 def test_pickled_objects_are_refused(read):

@@ -37,7 +37,7 @@ def test_the_summary_counts_every_test_image_as_the_program_answers_it(data, tmp
     program = Program.load(tmp_path / "program.safetensors")
     answers = Executor(program)(data.normalise(data.test.images).numpy()).argmax(1)
     confusion = [[0] * 4 for _ in range(4)]
-    for label, answer in zip(data.test.labels.tolist(), answers.tolist(), strict=True):
+    for label, answer in zip(data.test.targets.tolist(), answers.tolist(), strict=True):
         confusion[label][answer] += 1
     classes = summary["classes"]
     assert classes["names"] == ["0", "1", "2", "3"] and classes["test"] == figures_of(confusion)
