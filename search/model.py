@@ -5,24 +5,21 @@ makes an nn.Module, and nothing is imported while any name stands there that mak
 """
 
 import inspect
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from importlib import import_module
 from math import prod
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, get_type_hints
 
 from torch import nn
 
 from search.data.data import Data
 from search.errors import PicojouleError, UsageError
+from search.named import NAME, imported
 
 TARGET, POSITIONAL = "_target_", "_args_"
-NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 TORCH, LAYERS = "torch", "torch.nn."  # of torch only layers are networks
 
 Maker = Callable[..., nn.Module]
-T = TypeVar("T")
 
 
 def model_maker(model: Mapping[str, Any]) -> Callable[[Data], nn.Module]:
@@ -60,23 +57,6 @@ def model_maker(model: Mapping[str, Any]) -> Callable[[Data], nn.Module]:
     return make
 
 
-def class_of(place: str, name: str, base: type[T], allowed: str) -> type[T]:
-    """The class of that name, which derives from another.
-
-    Args:
-        allowed: what is, as an error words it.
-
-    Raises:
-        UsageError: it cannot be imported, or is none.
-    """
-    if not isinstance(name, str) or not NAME.fullmatch(name) or name.partition(".")[0] in sys.stdlib_module_names:
-        raise UsageError(f"{place} '{name}': allowed is {allowed}, by its name with its module.")
-    found = _imported(place, name)
-    if not (inspect.isclass(found) and issubclass(found, base)):
-        raise UsageError(f"{place} '{name}': allowed is {allowed}.")
-    return found
-
-
 def _targets(place: str, described: Any) -> Iterator[tuple[str, Any]]:
     """(where it stands, name) of all that is to be made, for example ("model._args_.0._target_", "torch.nn.ReLU")."""
     if isinstance(described, Mapping):
@@ -104,7 +84,7 @@ def _refuse_by_name(place: str, name: Any) -> None:
 
 def _maker(place: str, name: str) -> Maker:
     """The class or function of that name. Raises UsageError where there is none, or where it makes no network."""
-    found = _imported(place, name)
+    found = imported(place, name)
     returned = found if inspect.isclass(found) else _returned(found)
     if not (inspect.isclass(returned) and issubclass(returned, nn.Module)):
         raise UsageError(
@@ -113,38 +93,6 @@ def _maker(place: str, name: str) -> Maker:
         )
     made: Maker = found
     return made
-
-
-def _imported(place: str, name: str) -> Any:
-    """What a name stands for. Raises UsageError where it cannot be imported."""
-    try:
-        return _found(name)
-    except LookupError as error:
-        raise UsageError(
-            f"{place} '{name}': cannot be imported ({error.args[0]}). Start the command in the folder that holds its "
-            "module, or put that folder on PYTHONPATH."
-        ) from error
-    except Exception as error:
-        raise UsageError(f"{place} '{name}': cannot be imported ({error}).").showing_cause() from error
-
-
-def _found(name: str) -> Any:
-    """What a name stands for. Raises LookupError where there is no such thing, and whatever importing it raises."""
-    parts = name.split(".")
-    for length in range(len(parts) - 1, 0, -1):
-        module = ".".join(parts[:length])
-        try:
-            found: Any = import_module(module)
-        except ModuleNotFoundError as error:
-            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-                raise  # a module that is there looks for one that is not
-            continue
-        for part in parts[length:]:
-            if not hasattr(found, part):
-                raise LookupError(f"there is no '{part}' in '{module}'")
-            found = getattr(found, part)
-        return found
-    raise LookupError(f"there is no module '{parts[0]}'")
 
 
 def _returned(found: Any) -> Any:

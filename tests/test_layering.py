@@ -44,7 +44,7 @@ ROOMS = (
         "settings",
         "monitor",
     ),
-    *("files", "data", "integer", "kinds", "atomic", "distributed", "errors"),
+    *("files", "data", "integer", "kinds", "atomic", "distributed", "named", "errors"),
 )
 
 

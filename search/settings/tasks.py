@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from omegaconf import MISSING
-
 from search.settings.require import require
 
 BALANCED = "balanced"
@@ -94,7 +92,7 @@ class CustomSettings:
         kind: name of a class that derives from search.tasks.CustomTask, with its module: my_package.MyTask.
     """
 
-    kind: str = MISSING
+    kind: str
     name: str = "custom"
 
 

@@ -12,8 +12,8 @@ from search import distributed
 from search.data.data import Data
 from search.errors import UsageError
 from search.kinds import Kind
-from search.model import class_of
 from search.monitor.words import Details, Metric, Words
+from search.named import class_of
 from search.settings.tasks import CustomSettings
 from search.tasks.task import Scores
 

@@ -34,7 +34,7 @@ def batch():
 
 def test_every_task_has_settings_of_its_own():
     assert TASKS.keys() == SETTINGS.keys()
-    assert all(SETTINGS[name]().name == name for name in SETTINGS)
+    assert all(SETTINGS[name].name == name for name in SETTINGS)
 
 
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])

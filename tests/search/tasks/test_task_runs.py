@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from search.api import compress
 from search.errors import UsageError
@@ -13,7 +14,13 @@ from tests.search.tasks import made
 
 SHORT = [
     *("train.warmup.epochs=6", "strategy.epochs=4", "train.finetune.epochs=3", "train.finetune.integer_epochs=1"),
-    *("train.batch_size=16", "tensorboard=false", "quiet=true", "train.distillation.weight=0.3"),
+    *(
+        "train.batch_size=16",
+        "train.warmup.lr=0.03",
+        "tensorboard=false",
+        "quiet=true",
+        "train.distillation.weight=0.3",
+    ),
 ]
 CASES = {
     "regression": (made.numbers, made.Head, "r2", 0.3),
@@ -33,6 +40,7 @@ def runs(tmp_path_factory):
             data, network, _, _ = CASES[task]
             own = ["task.kind=tests.search.tasks.made.Both"] if task == "custom" else []
             folder = tmp_path_factory.mktemp("runs") / task
+            torch.manual_seed(0)
             budgets = {"flash_bytes": 4000.0 if task in ("regression", "tagging", "custom") else 900.0}
             found[task] = folder, compress(network(), data(), budgets, folder, [*SHORT, f"task={task}", *own])
         return found[task]
