@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -54,13 +53,8 @@ class Tcn(nn.Sequential):
         super().__init__(*layers, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(48, 8))
 
 
-def autoencoder() -> nn.Module:
-    """The MLPerf Tiny network of 264,192 weights in fully connected layers of 640, 128, and 8 features."""
-    sizes = (640, 128, 128, 128, 128, 8, 128, 128, 128, 128, 640)
-    layers: list[nn.Module] = []
-    for before, after in pairwise(sizes):
-        layers += [nn.Linear(before, after), nn.BatchNorm1d(after), nn.ReLU()]
-    return nn.Sequential(*layers[:-2])
+def _pointwise(channels: int, out: int) -> Callable[[], nn.Module]:
+    return lambda: nn.Conv2d(channels, out, 1)
 
 
 def _layers() -> Iterator[Case]:
@@ -87,6 +81,8 @@ def _layers() -> Iterator[Case]:
     sizes = ((32, 64, 16), (64, 64, 12), (16, 32, 24), (128, 128, 4), (8, 16, 24), (96, 24, 8))
     for channels, out, size in (*sizes, (13, 27, 11), (30, 22, 7), (7, 9, 14), (57, 41, 5)):
         yield conv("pointwise", (channels, size, size), channels, out, 1)
+    for channels, out, size in ((12, 30, 14), (20, 26, 7), (41, 58, 7), (62, 49, 4), (101, 90, 4), (26, 33, 10)):
+        yield Case("pointwise", _pointwise(channels, out), ((channels, size, size),), (MIXED,))
     for channels, size, stride in (
         (32, 16, 1),
         (64, 12, 1),
@@ -131,5 +127,5 @@ NETWORKS = (
     Case("ds_cnn", lambda: SEEDS["ds_cnn"](in_channels=1), ((1, 49, 10),), (8, 4, MIXED)),
     Case("mobilenet_v1", lambda: SEEDS["mobilenet_v1"](in_channels=3), ((3, 64, 64),), (8, 4, MIXED)),
     Case("tcn", Tcn, ((6, 128),), (8, 2)),
-    Case("autoencoder", autoencoder, ((640,),), (8,)),
+    Case("autoencoder", SEEDS["autoencoder"], ((640,),), (8,)),
 )

@@ -9,6 +9,7 @@ from search.data.data import Data, DataError, Split
 from search.data.digits import DigitsOptions, load_digits
 from search.data.fashion_mnist import FashionMnistOptions, load_fashion_mnist
 from search.data.image_folder import ImageFolderOptions, load_image_folder
+from search.data.made import MadeOptions, load_made
 from search.data.mini import FashionMnistMiniOptions, load_fashion_mnist_mini
 from search.data.npz import NpzOptions, from_arrays, load_npz
 from search.data.table import CsvOptions, load_csv
@@ -23,6 +24,7 @@ OPTIONS: dict[str, type] = {
     "fashion_mnist": FashionMnistOptions,
     "fashion_mnist_mini": FashionMnistMiniOptions,
     "image_folder": ImageFolderOptions,
+    "made": MadeOptions,
     "npz": NpzOptions,
 }
 
@@ -34,6 +36,7 @@ DATA_SETS: dict[str, Callable[[Any], Data]] = {
     "fashion_mnist": load_fashion_mnist,
     "fashion_mnist_mini": load_fashion_mnist_mini,
     "image_folder": load_image_folder,
+    "made": load_made,
     "npz": load_npz,
 }
 

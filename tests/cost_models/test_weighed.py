@@ -1,11 +1,13 @@
 """BOPs, energy and latency against hand counts; what fewer bits save."""
 
+from dataclasses import replace
 from math import log2
 
 import pytest
 
 from cost_models.bops import Bops
 from cost_models.energy import Energy
+from cost_models.kernels import overheads
 from cost_models.latency import Latency
 from cost_models.layer import UnsupportedLayer
 from tests.cost_models.networks import (
@@ -198,3 +200,26 @@ def test_a_depthwise_layer_has_taps_in_the_place_of_gathered_codes():
         overhead_cycles={"depthwise/output": 2.0, "depthwise/gathered": 7.0},
     )
     assert Latency(chip)(network(use)).item() == 25 * (9 * 8 * 3.0 + 8 * 2.0 + 9 * 7.0)
+
+
+def test_overheads_count_what_is_left_of_blocks():
+    """By hand: 8 inputs, 4 outputs of two widths, 3x3 taps at 5x5 places: six blocks of four, and one place."""
+    use = layer(
+        "c", "conv", "x", "y", in_channels=scalar(8), out_channels=scalar(4), out_per_width=vector(1, 3),
+        weight_bits=(4, 8), kernel=(3, 3), in_size=(5, 5), out_size=(5, 5),
+    )  # fmt: skip
+    found = {name: count.item() for name, count in overheads(use).items()}
+    alone = 72 * (25 + (25 + 2 * 1))  # the one channel of 4 bits, and of three of 8 bits one, and two at the last place
+    assert found == {"output": 100, "gathered": 1800, "copies": 75, "uneven": 0, "alone": alone, "call": 2 * 7}
+    odd = overheads(replace(use, in_channels=scalar(6)))
+    assert odd["uneven"].item() == odd["gathered"].item() == 25 * 9 * 6
+
+
+def test_overheads_of_a_depthwise_layer_are_its_last_channels_and_what_is_unpacked():
+    use = layer(
+        "d", "conv", "x", "y", in_channels=scalar(7), out_channels=scalar(7), out_per_width=vector(2, 5),
+        weight_bits=(4, 8), kernel=(3, 3), groups=7, depthwise=True, in_size=(5, 5), out_size=(5, 5),
+    )  # fmt: skip
+    found = overheads(use)
+    assert found["alone"].item() == 9 * 3 * 25 and found["unpacked"].item() == 63
+    assert overheads(replace(use, out_per_width=vector(0, 7)))["unpacked"].item() == 0

@@ -28,6 +28,11 @@ OPTIONS = sorted(
 FILLED_BY_USER = {  # option -> the keys that it leaves to the user
     ("data", "npz"): ["data.file=mine.npz"],
     ("data", "image_folder"): ["data.folder=mine"],
+    ("data", "audio_folder"): ["data.folder=mine"],
+    ("data", "cifar10"): ["data.folder=mine"],
+    ("data", "csv"): ["data.file=mine.csv", "data.target=mood"],
+    ("data", "made"): ["data.kind=pulses"],
+    ("task", "custom"): ["task.kind=mine.Task"],
     ("model", "custom"): ["model._target_=torch.nn.Linear"],
 }
 LEFT_OPEN = {"resnet8_cifar10": ["data.folder=mine"]}  # experiment -> the keys that it leaves to the user

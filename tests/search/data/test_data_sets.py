@@ -30,7 +30,9 @@ def test_yaml_fills_the_options(name):
 
 
 def test_unknown_name_lists_the_known_ones():
-    with pytest.raises(DataError, match="no data set 'digit'; choose one of digits, fashion_mnist"):
+    with pytest.raises(
+        DataError, match="no data set 'digit'; choose one of audio_folder, cifar10, csv, digits, fashion_mnist"
+    ):
         load(DigitsOptions(name="digit"))
 
 
