@@ -94,6 +94,8 @@ def _layers() -> Iterator[Case]:
     ):
         yield conv("depthwise 3x3", (channels, size, size), channels, channels, 3, stride, 1, groups=channels)
     yield conv("depthwise 9", (32, 64), 32, 32, 9, padding=4, groups=32)
+    yield conv("depthwise 3x3, two outputs a channel", (16, 12, 12), 16, 32, 3, padding=1, groups=16)
+    yield conv("conv 3x3, groups", (32, 12, 12), 32, 32, 3, padding=1, groups=4)
     for features, out in ((64, 10), (256, 64), (640, 128), (128, 128), (61, 9)):
         yield Case("linear", lambda features=features, out=out: nn.Linear(features, out), ((features,),), every)  # type: ignore[misc]
     maps = (16, 16, 16)

@@ -70,8 +70,13 @@ def fitted(measured: Sequence[tuple[LayerUse, int]]) -> Tables:
 
 
 def _is_special(use: LayerUse) -> bool:
-    """Whether a kernel runs it that is not the one of its kind: it is transposed, or a convolution at one place."""
-    return use.operator.spreads or (use.operator.convolves and is_alone(use))
+    """Whether a kernel runs it that is not the one of its kind.
+
+    It is transposed, in groups, a convolution at one place, or depthwise with several outputs a channel.
+    """
+    grouped = use.groups > 1 and not use.runs_depthwise
+    several = use.runs_depthwise and bool(use.out_channels != use.in_channels)
+    return use.operator.spreads or grouped or several or (use.operator.convolves and is_alone(use))
 
 
 @dataclass(frozen=True)

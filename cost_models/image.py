@@ -6,19 +6,29 @@ bytes of each, so that a width pays for the kernel that it brings.
 """
 
 from collections import defaultdict
-from functools import lru_cache
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from cost_models.kernels import COLUMNS, STORED, by_stored_width, is_alone, is_called, is_narrow, kernels, own_function
-from cost_models.layer import LayerUse, Network, Order, UnsupportedLayer
+from cost_models.kernels import (
+    COLUMNS,
+    STORED,
+    by_stored_width,
+    is_alone,
+    is_called,
+    is_narrow,
+    is_wide,
+    kernels,
+    own_function,
+)
+from cost_models.layer import LayerUse, Network, UnsupportedLayer
 from cost_models.peak_ram import Picks, largest, runs
 from cost_models.rules import total
 from cost_models.steps import ceil, used
 from cost_models.target import Target
 from search.errors import UsageError
-from search.integer.memory import Schedule, Use, lifetimes
+from search.integer.memory import Use, lifetimes, reordered
 from search.integer.traits import Count
 
 WORD = 4  # bytes, to which arrays are aligned
@@ -50,9 +60,10 @@ def constants(layer: LayerUse) -> Tensor:
         return found + 4 * channels + _words(2 * channels) + _words(channels)
     widths = by_stored_width(layer).values()
     several = sum(float(count > 0) for count in widths) > 1
-    for count in widths:
-        found = found + 4 * count + _words(2 * count) + _words(count) + ROWS * used(count)
-        found = found + _words(2 * count) if several else found
+    groups = layer.groups
+    for count in (each / groups for each in widths):
+        found = found + groups * (4 * count + _words(2 * count) + _words(count) + ROWS * used(count))
+        found = found + groups * _words(2 * count) if several else found
     return found
 
 
@@ -129,8 +140,8 @@ class ImageRam:
 
     def __call__(self, network: Network) -> Tensor:
         """(), bytes. The gradient is that of the layers where the peak is."""
-        plans = _plans(network.order)
-        return largest(network, _sizes(network), lambda picks: _live(network, picks, plans)) + self.target.stack_bytes
+        sizes = _sizes(network)
+        return largest(network, sizes, lambda picks: _live(network, picks, sizes)) + self.target.stack_bytes
 
 
 def _with_code(cost: str, target: Target) -> Target:
@@ -146,7 +157,7 @@ def _working(layer: LayerUse) -> Tensor:
     """(), bytes of working memory: columns, or what a depthwise layer unpacks, and a place of zero points."""
     if not layer.operator.weighted or not is_called(layer):
         return layer.out_channels.new_zeros(())
-    wide = any(bits > 8 and bool(share > 0) for bits, share in zip(layer.in_bits, layer.in_share, strict=True))
+    wide = is_wide(layer)
     if layer.runs_depthwise:
         zeros = _words(layer.in_channels * (2 if wide else 1))
         return zeros + _even(layer.out_channels) * _even(layer.fan_in) if is_narrow(layer) else zeros
@@ -166,55 +177,52 @@ def _sizes(network: Network) -> Tensor:
     return _words(torch.stack([*sizes, *(_working(layer) for layer in network.layers)]))
 
 
-Plans = dict[tuple[tuple[str, int], ...], Tensor]
+def _live(network: Network, picks: Picks, sizes: Tensor) -> Tensor:
+    """(n_steps, n_memories) of zeros and ones, of the memories of `_sizes`; see `search.integer.memory`.
+
+    It is found anew for each network, since sizes decide in which order layers run, and what lies in whose memory.
+    """
+    names = [*network.inputs, *(layer.output for layer in network.layers)]
+    schedule = _schedule(network, picks, dict(zip(names, sizes.tolist(), strict=False)))
+    lives = lifetimes(network.inputs, network.outputs, schedule)
+    spans = [lives.get(name, (1, 0)) for name in names]
+    working = {layer.output: place for place, layer in enumerate(network.layers)}
+    live = [[first <= step <= last for first, last in spans] + [False] * len(working) for step in range(len(schedule))]
+    for step, use in enumerate(schedule):
+        if not use.outputs:  # the second step of a layer
+            live[step][len(names) + working[use.inputs[0]]] = True
+    live += [[False] * len(live[0])] * (2 * len(network.layers) - len(live))  # as many as with any other picks
+    return torch.tensor(live, dtype=torch.float64)
 
 
-@lru_cache(maxsize=64)
-def _plans(order: Order) -> Plans:
-    """Of networks of this order: picks -> what `_live` found."""
-    return {}
-
-
-def _live(network: Network, picks: Picks, plans: Plans) -> Tensor:
-    """(n_steps, n_memories) of zeros and ones, of the memories of `_sizes`; see `search.integer.memory`."""
-    key = tuple(picks.items())
-    if key not in plans:
-        schedule = _schedule(network, picks)
-        lives = lifetimes(network.inputs, network.outputs, schedule)
-        names = [*network.inputs, *(layer.output for layer in network.layers)]
-        spans = [lives.get(name, (1, 0)) for name in names]
-        spans += [(2 * place + 1, 2 * place + 1) for place in range(len(network.layers))]
-        live = [
-            [use is not None and first <= step <= last for first, last in spans] for step, use in enumerate(schedule)
-        ]
-        plans[key] = torch.tensor(live, dtype=torch.float64)
-    return plans[key]
-
-
-def _schedule(network: Network, picks: Picks) -> Schedule:
+def _schedule(network: Network, picks: Picks, sizes: Mapping[str, float]) -> list[Use]:
     """Two steps a layer: what it reads and writes, and the same once more, while its working memory is live."""
     running = [
-        (place, layer, layer.inputs if layer.choice is None else (layer.inputs[picks[layer.choice]],))
-        for place, layer in enumerate(network.layers)
+        (layer, layer.inputs if layer.choice is None else (layer.inputs[picks[layer.choice]],))
+        for layer in network.layers
         if runs(layer, picks)
     ]
-    last = {name: place for place, _, inputs in running for name in inputs}
-    last |= dict.fromkeys(network.outputs, len(network.layers))
+    plain = [Use(inputs, (layer.output,), inputs[0] if _is_alias(layer) else None) for layer, inputs in running]
+    running = [running[place] for place in reordered(network.inputs, network.outputs, plain, sizes)]
+    last = {name: place for place, (_, inputs) in enumerate(running) for name in inputs}
+    last |= dict.fromkeys(network.outputs, len(running))
     held = {name: name for name in network.inputs}  # tensor -> the memory that it lies in
     ends = {name: last.get(name, 0) for name in network.inputs}  # memory -> the last layer that reads a tensor in it
-    schedule: list[Use | None] = [None for _ in range(2 * len(network.layers))]
-    for place, layer, inputs in running:
-        memory = None
-        if layer.choice is not None or layer.operator.aliases:
-            memory = inputs[0]
-        elif layer.operator.elementwise:
+    schedule: list[Use] = []
+    for place, (layer, inputs) in enumerate(running):
+        memory = inputs[0] if _is_alias(layer) else None
+        if memory is None and layer.operator.elementwise:
             memory = next((n for n in inputs if _fits(network, layer, n) and ends[held[n]] == place), None)
             if memory is not None and sum(held[name] == held[memory] for name in inputs) > 1:
                 memory = None
         held[layer.output] = own = layer.output if memory is None else held[memory]
         ends[own] = max(ends.get(own, place), last.get(layer.output, place))
-        schedule[2 * place : 2 * place + 2] = Use(inputs, (layer.output,), memory), Use((layer.output, *inputs), ())
+        schedule += [Use(inputs, (layer.output,), memory), Use((layer.output, *inputs), ())]
     return schedule
+
+
+def _is_alias(layer: LayerUse) -> bool:
+    return layer.choice is not None or layer.operator.aliases
 
 
 def _fits(network: Network, layer: LayerUse, name: str) -> bool:

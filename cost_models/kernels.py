@@ -68,6 +68,11 @@ def by_stored_width(layer: LayerUse) -> dict[int, Tensor]:
     return found
 
 
+def is_wide(layer: LayerUse) -> bool:
+    """Whether its input has more than 8 bits."""
+    return any(bits > 8 and bool(share > 0) for bits, share in zip(layer.in_bits, layer.in_share, strict=True))
+
+
 def is_called(layer: LayerUse) -> bool:
     """Whether code runs for it."""
     operator = layer.operator
@@ -83,14 +88,15 @@ def own_function(layer: LayerUse) -> str:
         return f"depthwise_{spatial}{'_packed' if is_narrow(layer) else ''}"
     operator, grouped = layer.operator, layer.groups > 1 or layer.operator.spreads
     plain = not operator.convolves or (not grouped and bool(taps(layer) == 1) and layer.in_size == layer.out_size)
-    own = "rows" if plain else f"{layer.op}_{spatial}"
+    own = "rows" if plain else f"{layer.op}_{spatial}{'_grouped' if layer.groups > 1 else ''}"
     return f"{own}_single" if is_alone(layer) else own
 
 
 def kernels(layer: LayerUse) -> Iterator[tuple[str, Tensor | float]]:
     """The functions that this one calls, and how many channels need each."""
     if layer.runs_depthwise:
-        yield "depthwise_place", layer.out_channels
+        plain = is_wide(layer) or bool(layer.out_channels != layer.in_channels)  # what no kernel takes by pairs
+        yield "depthwise_place_plain" if plain else "depthwise_place", layer.out_channels
     elif layer.operator.weighted:
         for bits, count in by_stored_width(layer).items():
             yield f"{'single' if is_alone(layer) else 'products'}_{bits}", count

@@ -4,7 +4,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from torch import Tensor
 
@@ -12,7 +11,7 @@ from search import data as data_sets
 from search.config import CONFIG_FILE, read_config, register
 from search.data import Data
 from search.data.batches import Batches
-from search.deploy.backends import BACKENDS, DEFAULTS, SIZE, SPEED, Options, Runner, backend, different
+from search.deploy.backends import BACKENDS, DEFAULTS, SIZE, SPEED, BuildFolder, Options, Runner, backend, different
 from search.deploy.verify import as_tensors
 from search.experiment import EVALUATION_BATCH
 from search.export import program_file
@@ -48,9 +47,9 @@ def evaluate(
     examples = _examples(data, split, limit)
     total = sum(len(images) for images, _ in examples)
     print(f"{total} {split} examples of {data.name}")
-    with TemporaryDirectory(prefix="picojoule-") as folder:
+    with BuildFolder() as folder:
         for name, each in backends.items():
-            own = Path(folder) / name
+            own = folder.path / name
             own.mkdir()
             for how, way in each.opened(each.write(program, own, options)).items():
                 print(f"{how}: {_line(program, task, way, examples)}", flush=True)

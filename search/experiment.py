@@ -21,6 +21,7 @@ from search.data.augment import Augment
 from search.data.batches import Batches
 from search.data.data import Data
 from search.data.outliers import outliers
+from search.deploy.cortex_m.cores import core_of
 from search.errors import UsageError
 from search.network import SHOWN, begins_with_convolutions, network_of
 from search.settings.front import Point, points_of
@@ -221,6 +222,8 @@ def feasible_points(
     """
     points = points_of(settings.front, settings.budgets, settings.lambdas, seed_costs)
     refuse_more_than_the_target_holds(settings.target, points)
+    if settings.target.core:
+        core_of(settings.target.core)
     strategy.check(space, models, points)
     refuse_impossible(Budgets(space, models, tightest(points)))
     return points

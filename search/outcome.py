@@ -58,7 +58,7 @@ def exported(
     summary = whole_summary(experiment, found) if points[0].name else found[0]
     summary |= {"data": _data(experiment), "date": datetime.now(UTC).isoformat(timespec="seconds")}
     summary |= {
-        "notes": [*experiment.notes, *experiment.task.notes],
+        "notes": [*experiment.notes, *experiment.task.notes, *exporter.notes],
         **_spent(experiment, runtime.ledger),
         "versions": versions(),
     }

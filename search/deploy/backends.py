@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import rmtree
 from statistics import median
+from tempfile import mkdtemp
 from time import perf_counter
 from typing import Protocol
 
@@ -82,6 +84,7 @@ class Backend(Protocol):
 
         Raises:
             MissingTool: what builds it is not installed.
+            BuildFailed: it cannot be built.
             UsageError: it is more than there may be.
         """
         ...
@@ -91,12 +94,32 @@ class Backend(Protocol):
 
         Raises:
             MissingTool: what runs it is not installed.
+            BuildFailed: it cannot be built.
         """
         ...
 
 
 class MissingTool(UsageError):
     """What a backend needs is not installed."""
+
+
+class BuildFailed(UsageError):
+    """A compiler is there, and fails; its message is that of the error."""
+
+
+class BuildFolder:
+    """A folder for what is built: it is removed in the end, unless something in it could not be built."""
+
+    def __init__(self) -> None:
+        self.path = Path(mkdtemp(prefix="picojoule-"))
+        self.kept = False
+
+    def __enter__(self) -> "BuildFolder":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if not self.kept and not (kind is not None and issubclass(kind, BuildFailed)):
+            rmtree(self.path, ignore_errors=True)
 
 
 @dataclass(frozen=True)

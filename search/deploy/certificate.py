@@ -6,10 +6,19 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from search.deploy.backends import BACKENDS, Agreement, MissingTool, Options, agreement, backend, drawn_inputs
+from search.deploy.backends import (
+    BACKENDS,
+    Agreement,
+    BuildFailed,
+    BuildFolder,
+    MissingTool,
+    Options,
+    agreement,
+    backend,
+    drawn_inputs,
+)
 from search.deploy.c.manifest import Manifest
 from search.deploy.c.network import generated
 from search.deploy.c.project import TITLE, VECTORS, digests, whole_digest
@@ -58,14 +67,15 @@ class Certified:
 
     def entries(self) -> Iterator[Entry]:
         """Of each backend, in each of its ways."""
-        with TemporaryDirectory(prefix="picojoule-") as folder:
+        with BuildFolder() as folder:
             for name in BACKENDS:
-                own = Path(folder) / name
+                own = folder.path / name
                 own.mkdir()
                 try:
                     each = backend(name)
                     ways = each.opened(each.write(self.program, own, self._options))
-                except MissingTool as error:
+                except (MissingTool, BuildFailed) as error:
+                    folder.kept |= isinstance(error, BuildFailed)
                     yield Entry(name, missing=str(error))
                     continue
                 for how, way in ways.items():

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from search.budgets.layer_costs import rows
 from search.budgets.pareto import front_knee, front_volume
 from search.data.batches import Batches
 from search.data.data import Data
-from search.deploy.backends import BACKENDS, DEFAULTS, MissingTool, Options, Runner, backend
+from search.deploy.backends import BACKENDS, DEFAULTS, BuildFailed, MissingTool, Options, Runner, backend
 from search.deploy.counted import Counted
 from search.deploy.lower import lower
 from search.deploy.verify import scores_of_program, verify
@@ -41,6 +41,7 @@ class Exporter:
 
     Attributes:
         data: what the network was trained on: the program gets its preprocessing and its classes.
+        notes: on what could not be exported or compared.
         target: whose core the image is built for, where it has one and costs of the image are asked for.
         whole: a split -> its batches, as one process sees them. Test data is read here, when all choices are made.
     """
@@ -57,6 +58,7 @@ class Exporter:
     task: Task
     target: Target
     pattern: str = ""
+    notes: list[str] = field(default_factory=list)
 
     def export(self, folder: Path, point: Point, best: Result, network: Space) -> dict[str, Any]:
         """Writes the files of one point, and returns what was measured of it.
@@ -97,14 +99,14 @@ class Exporter:
             try:
                 each = backend(name)
             except MissingTool as error:
-                self.monitor.note(f"not exported to {error}")
+                self._note(f"not exported to {error}")
                 continue
             (folder / name).mkdir(exist_ok=True)
             files.append(each.write(program, folder / name, self._options))
             try:
                 ways[name] = each.opened(files[-1])
-            except MissingTool as error:
-                self.monitor.note(f"not compared with {error}")
+            except (MissingTool, BuildFailed) as error:
+                self._note(f"not compared with {name}: {error}")
         return files, ways
 
     @property
@@ -119,9 +121,14 @@ class Exporter:
             builder = backend(IMAGE)
             (folder / IMAGE).mkdir(exist_ok=True)
             return builder.linked(builder.write(program, folder / IMAGE, self._options))
-        except MissingTool as error:
-            self.monitor.note(f"the image is not built, and its costs are what the model says: {error}")
+        except (MissingTool, BuildFailed) as error:
+            self._note(f"the image is not built, and its costs are what the model says: {error}")
             return {}
+
+    def _note(self, text: str) -> None:
+        """Shows it, and keeps it for the summary."""
+        self.notes.append(text)
+        self.monitor.note(text)
 
     def _summary_of(
         self,

@@ -17,7 +17,7 @@ from search.atomic import write_bytes
 from search.errors import FileError
 from search.integer.answers import Answers
 from search.integer.graph import Array, Graph, Node, ProgramError, TensorInfo
-from search.integer.memory import Arena, Schedule, Use, lifetimes, peak, planned
+from search.integer.memory import Arena, Use, lifetimes, peak, planned
 from search.integer.preprocessing import Preprocessing
 from search.integer.schema import fields_of
 from search.integer.shapes import repeated
@@ -141,7 +141,7 @@ class Program(Graph):
         graph: dict[str, Any] = json.loads(json.dumps(fields, allow_nan=False))
         return graph
 
-    def schedule(self) -> Schedule:
+    def schedule(self) -> list[Use]:
         """What each node reads and writes, in execution order, as the memory plan sees it."""
         return [
             Use(node.inputs, node.outputs, node.inputs[0] if node.operator.aliases else None) for node in self.nodes

@@ -4,6 +4,7 @@ from torch import nn
 
 from spaces.networks.autoencoder import Autoencoder
 from spaces.networks.ds_cnn import DSCNN
+from spaces.networks.inverted_residuals import InvertedResiduals
 from spaces.networks.lenet5 import LeNet5
 from spaces.networks.mobilenet_v1 import MobileNetV1
 from spaces.networks.mobilenet_v2 import MobileNetV2
@@ -16,6 +17,7 @@ from spaces.networks.unet_1d import UNet1d
 NETWORKS: dict[str, type[nn.Module]] = {
     "autoencoder": Autoencoder,
     "ds_cnn": DSCNN,
+    "inverted_residuals": InvertedResiduals,
     "lenet5": LeNet5,
     "mobilenet_v1": MobileNetV1,
     "mobilenet_v2": MobileNetV2,

@@ -1,8 +1,8 @@
 """A supernet of inverted residuals: kernel, depth, expansion and squeeze-and-excite are all searched.
 
-The blocks are those of MobileNetV2 (Sandler et al., arXiv 1801.04381) with the squeeze-and-excite of MobileNetV3 (Howard et
-al., arXiv 1905.02244), as once-for-all networks and MCUNet offer them (Cai et al., arXiv 1908.09791; Lin et al., arXiv
-2007.10319). Expansion is searched by the gates of channels.
+The blocks are those of MobileNetV2 (Sandler et al., arXiv 1801.04381) with the squeeze-and-excite of MobileNetV3
+(Howard et al., arXiv 1905.02244), as once-for-all networks and MCUNet offer them (Cai et al., arXiv 1908.09791; Lin et
+al., arXiv 2007.10319). Expansion is searched by the gates of channels.
 """
 
 from collections.abc import Sequence

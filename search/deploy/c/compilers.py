@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from search.deploy.backends import MissingTool
-from search.errors import UsageError
+from search.deploy.backends import BuildFailed, MissingTool
 
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-pedantic")
 SHOWN = 2000  # characters of what a compiler says
@@ -38,16 +37,16 @@ def compiled(command: Sequence[str], sources: Sequence[Path], target: Path, opti
 
     Raises:
         MissingTool: the compiler cannot be run.
-        UsageError: it fails, with its message.
+        BuildFailed: it fails, with its message.
     """
     line = [*command, "-std=c99", *options, "-o", str(target), *map(str, sources)]
     try:
         done = subprocess.run(line, capture_output=True, text=True)
     except OSError as error:
-        raise MissingTool(f"c: {command[0]} cannot be run ({error.strerror}). Install it, or set CC.") from error
+        raise MissingTool(f"{command[0]} cannot be run ({error.strerror}). Install it, or set CC.") from error
     if done.returncode:
-        raise UsageError(
-            f"c: `{shlex.join(line)}` failed ({done.returncode}):\n{done.stderr.strip()[:SHOWN]}\n"
+        raise BuildFailed(
+            f"`{shlex.join(line)}` failed ({done.returncode}):\n{done.stderr.strip()[:SHOWN]}\n"
             f"The generated files are in {sources[0].parent}."
         )
 

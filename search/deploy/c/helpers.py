@@ -53,6 +53,40 @@ static inline int64_t scaled_wide(int64_t product, int32_t shift)
     return (product + (INT64_C(1) << (shift - 1))) >> shift;
 }
 """,
+    "ended_wide_8": """\
+static KERNEL int32_t ended_wide_8(int64_t product, int32_t shift, const End *end)
+{
+    const int32_t code = clipped_wide(scaled_wide(product, shift) + end->zero, end->low, end->high);
+    return end->table != NULL ? ((const uint8_t *)end->table)[code - end->low] : code;
+}
+""",
+    "ended_8": """\
+static KERNEL int32_t ended_8(int32_t sum, int32_t multiplier, int32_t shift, const End *end)
+{
+    sum *= 1 << end->raised;
+    if (shift <= 16 || shift > end->fast)
+        return ended_wide_8((int64_t)sum * multiplier, shift, end);
+    const int32_t code = clipped(scaled(sum, multiplier, rounding(end->zero, shift, 16), shift), end->low, end->high);
+    return end->table != NULL ? ((const uint8_t *)end->table)[code - end->low] : code;
+}
+""",
+    "ended_wide_16": """\
+static KERNEL int32_t ended_wide_16(int64_t product, int32_t shift, const End *end)
+{
+    const int32_t code = clipped_wide(scaled_wide(product, shift) + end->zero, end->low, end->high);
+    return end->table != NULL ? ((const uint16_t *)end->table)[code - end->low] : code;
+}
+""",
+    "ended_16": """\
+static KERNEL int32_t ended_16(int32_t sum, int32_t multiplier, int32_t shift, const End *end)
+{
+    sum *= 1 << end->raised;
+    if (shift <= 16 || shift > end->fast)
+        return ended_wide_16((int64_t)sum * multiplier, shift, end);
+    const int32_t code = clipped(scaled(sum, multiplier, rounding(end->zero, shift, 16), shift), end->low, end->high);
+    return end->table != NULL ? ((const uint16_t *)end->table)[code - end->low] : code;
+}
+""",
     "word": """\
 #if NETWORK_DSP
 /* Four bytes, or two numbers of 16 bits. */

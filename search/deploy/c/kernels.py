@@ -51,9 +51,8 @@ class Kernel:
 
     def _small(self, name: str, lines: Sequence[str]) -> str:
         """The function that all layers share, whose parameters are those of all kernels."""
-        kind, table = self.operation.output.ctype, len(self.finish.parameters) > 1
+        kind = self.operation.output.ctype
         given = [f"const {self.columns.ctype} *columns = given;", f"{kind} *restrict y = made;"]
-        given.append(f"const {kind} *table = entries;" if table else "(void)entries;")
         text = literal("\n".join([*given, *lines]))
         return self.operation.source.function(name, PRODUCTS.replace("struct ", ""), text, "KERNEL void")
 
@@ -122,10 +121,16 @@ class Kernel:
             ]
             rounding = self.finish.rounding(f"h{c}")
             lines += [f"const int32_t r{c} = {rounding};"] if rounding else []
-            lines += [
-                self._finished(f"at + {p} * stride", f"k{c}", names[c][p], (f"m{c}", f"h{c}", f"r{c}"))
-                for p in range(pixels)
-            ]
+            constants = f"m{c}", f"h{c}", f"r{c}"
+            ended = [self._finished(f"at + {p} * stride", f"k{c}", names[c][p], constants) for p in range(pixels)]
+            if self.operation.small and pixels == PIXELS:  # where most sums end
+                plain = [f"const int32_t r{c} = rounding(end->zero, h{c}, 16), raised = end->raised;"]
+                plain += [
+                    self.finish.plain(f"y[at + {p} * stride + k{c}]", names[c][p], *constants) for p in range(pixels)
+                ]
+                lines += [*block(f"if ({self.finish.is_plain(f'h{c}')})", plain), *block("else", ended)]
+            else:
+                lines += ended
         return [*lines, f"next += {4 * pixels};", f"at += {pixels} * stride;"]
 
     def _multiplied(self, names: Sequence[Sequence[str]], field: int, first: int) -> list[str]:

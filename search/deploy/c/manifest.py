@@ -16,6 +16,7 @@ from search.integer.kernels import quantize
 from search.integer.program import Program, TensorInfo
 
 MANIFEST = "network.json"
+SIZES = ("arena_bytes", "arena_bound", "constants_bytes")
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Manifest:
 
     Attributes:
         tensors: in the order of their numbers.
+        constants_bytes: of all arrays in weights.c.
         arena_bytes: of all tensors and working memory; arena_bound: which no order of the same tensors can be under.
     """
 
@@ -32,10 +34,12 @@ class Manifest:
     tensors: tuple[Stored, ...]
     arena_bytes: int
     arena_bound: int
+    constants_bytes: int
 
     @staticmethod
     def of(program: Program, made: Generated) -> "Manifest":
-        return Manifest(program.inputs, program.outputs, tuple(made.tensors), made.arena.size, made.arena.bound)
+        sizes = made.arena.size, made.arena.bound, made.constants_bytes
+        return Manifest(program.inputs, program.outputs, tuple(made.tensors), *sizes)
 
     def given(self, inputs: Sequence[Array]) -> list[Array]:
         """The codes of inputs as they lie: (n, elements) each.
@@ -67,7 +71,7 @@ class Manifest:
 
     def to_json(self) -> str:
         found: dict[str, Any] = {"inputs": self.inputs, "outputs": self.outputs}
-        found |= {"arena_bytes": self.arena_bytes, "arena_bound": self.arena_bound}
+        found |= {name: getattr(self, name) for name in SIZES}
         return json.dumps({**found, "tensors": [_described(each) for each in self.tensors]}, indent=1) + "\n"
 
     @staticmethod
@@ -76,8 +80,8 @@ class Manifest:
         try:
             found = json.loads(file.read_text())
             tensors = tuple(_stored(each) for each in found["tensors"])
-            arena = found["arena_bytes"], found["arena_bound"]
-            return Manifest(tuple(found["inputs"]), tuple(found["outputs"]), tensors, *arena)
+            sizes = [int(found[name]) for name in SIZES]
+            return Manifest(tuple(found["inputs"]), tuple(found["outputs"]), tensors, *sizes)
         except OSError as error:
             raise FileError(error.errno, f"{file}: cannot be read ({error.strerror}). Export the run again.") from error
         except (ValueError, KeyError, TypeError) as error:

@@ -70,11 +70,13 @@ class Generated:
         files: name -> text.
         tensors: in the order in which they are traced.
         arena: of all tensors and working memory.
+        constants_bytes: of all arrays in weights.c.
     """
 
     files: Mapping[str, str]
     tensors: list[Stored]
     arena: Arena
+    constants_bytes: int
 
 
 def generated(program: Program, small: bool = False) -> Generated:
@@ -113,7 +115,7 @@ def generated(program: Program, small: bool = False) -> Generated:
         "weights.h": _weights_header([declaration for declaration, _ in tables]),
         "weights.c": "\n\n".join([f'{NOTICE}\n#include "weights.h"', *(text for _, text in tables)]) + "\n",
     }
-    return Generated(files, traced, plan)
+    return Generated(files, traced, plan, source.constants_bytes)
 
 
 def _header(program: Program, tensors: Mapping[str, Stored], plan: Arena) -> str:
@@ -125,6 +127,10 @@ def _header(program: Program, tensors: Mapping[str, Stored], plan: Arena) -> str
         "",
         "#include <stddef.h>",
         "#include <stdint.h>",
+        "",
+        "#ifdef __cplusplus",
+        'extern "C" {',
+        "#endif",
         "",
         f"#define NETWORK_ARENA_BYTES {max(1, plan.size)}",
     ]
@@ -141,7 +147,8 @@ def _header(program: Program, tensors: Mapping[str, Stored], plan: Arena) -> str
         lines += ["", "/* What the output scores, in its order. */"]
         lines += [f"#define NETWORK_CLASSES {', '.join(map(_quoted, program.classes))}"]
     lines += ["", "#ifdef NETWORK_TRACE", "/* Yours: it is given each tensor, by its number in network.json. */"]
-    lines += ["void network_trace(int tensor, const void *codes, size_t bytes);", "#endif", "", "#endif", ""]
+    lines += ["void network_trace(int tensor, const void *codes, size_t bytes);", "#endif"]
+    lines += ["", "#ifdef __cplusplus", "}", "#endif", "", "#endif", ""]
     return "\n".join(lines)
 
 

@@ -161,7 +161,7 @@ def project(program: Program, manifest: Manifest) -> dict[str, str]:
     read = {
         "reads": ", and `network_read` those of the input from a raw example" if len(ins) == 1 else "",
         "arena": manifest.arena_bytes,
-        "constants": program.flash_bytes(),
+        "constants": manifest.constants_bytes,
         "buffers": "\n".join(own),
         "arguments": arguments,
     }

@@ -32,10 +32,22 @@ typedef struct Rows {
     int32_t column;
 %s} Rows;
 """
-PRODUCTS = (
-    "const void *given, int32_t pixels, const struct Rows *rows, void *made, int32_t stride, int32_t zero, "
-    "const void *entries"
-)  # parameters of all kernels where small code is wanted: columns, an output, and a table of codes or nothing
+# Parameters of all kernels where small code is wanted: columns, rows, an output, and what becomes of sums.
+PRODUCTS = "const void *given, int32_t pixels, const struct Rows *rows, void *made, int32_t stride, const End *end"
+END = """\
+/* What becomes of a sum: it is scaled, moved to the zero point, clipped, and looked up where there is a table. Up to
+   the shift `fast` 32 bits are enough; up to `plain` they are, there is no table, and it is clipped to 0 .. 255. Before
+   that it is moved up by `raised` bits, which its shift allows for. */
+typedef struct {
+    int32_t zero;
+    int32_t low;
+    int32_t high;
+    int16_t fast;
+    int16_t plain;
+    int32_t raised;
+    const void *table;
+} End;
+"""
 ONE_KERNEL = f"    void (*products)({PRODUCTS});\n"
 STEP = """\
 /* A function, and what it is given: pointers to tensors, working memory and constants, and numbers. */
@@ -72,6 +84,7 @@ class Source:
         self._declared: dict[str, str] = {}
         self._values: dict[str, Array] = {}
         self._taken: set[str] = set()
+        self._ends: dict[str, str] = {}
 
     def constant(self, name: str, values: Array) -> str:
         """The name of an array of integers in flash."""
@@ -81,6 +94,14 @@ class Source:
             self.constants[key] = own = self._own(name)
             self._values[own] = values
         return self.constants[key]
+
+    def end(self, name: str, fields: Sequence[str | int]) -> str:
+        """A pointer to an End, see `END`."""
+        text = ", ".join(map(str, fields))
+        if text not in self._ends:
+            self._ends[text] = own = self._own(name)
+            self._declared[own] = f"static const End {own} = {{{text}}};\n"
+        return f"&{self._ends[text]}"
 
     def numbers(self, name: str, values: Sequence[int]) -> str:
         """The name of an array of numbers that a function reads, or NULL where it reads none."""
@@ -110,7 +131,13 @@ class Source:
                 named.update(NAME.findall(text))
                 helpers.append(text)
         rows = [ROWS % (ONE_KERNEL if self.small else "")] if "Rows" in named else []
+        rows = [*([END] if "End" in named else []), *rows]
         return "\n".join([*rows, *([STEP % TYPES[self.number_type]] if self.small else []), *reversed(helpers), *own])
+
+    @property
+    def constants_bytes(self) -> int:
+        """Of all arrays of integers."""
+        return sum(values.nbytes for values in self._values.values())
 
     def tables(self) -> list[tuple[str, str]]:
         """Of each constant its declaration, and its definition."""

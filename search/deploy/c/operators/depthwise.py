@@ -27,7 +27,8 @@ def depthwise(operation: Operation, spread: bool) -> Call:
     taps = prod(node.attributes["kernel"])
     extra, shift = 8 - widths, operation.constant("shift") + (8 - widths)
     bias = (operation.constant("bias").astype(np.int64) << extra).astype(np.int32)
-    finish = Finish(operation, shift, program.largest_sum(node) << int(extra.max()))
+    finish = Finish(operation, shift, program.largest_sum(node) << int(extra.max()), raises=True)
+    shift = shift + np.uint8(finish.raised)
     filled = "filled_wide" if x.info.bits > 8 else "filled_codes"
     lines = [
         f"const {x.ctype} *taps[{taps + 1 if operation.small else taps + taps % 2}];",
@@ -98,7 +99,7 @@ def _kernel(operation: Operation, finish: Finish, taps: int) -> str:
     lines = plain("0")
     if each == 1 and x.info.bits <= 8 and (operation.small or outputs >= AT_ONCE):
         rest = plain(f"{numbers.outputs} / {AT_ONCE} * {AT_ONCE}") if operation.small or outputs % AT_ONCE else []
-        pairs = [*_by_pairs(finish, numbers, row), *rest]
+        pairs = [*_by_pairs(finish, numbers, row, operation.small), *rest]
         lines = ["#if NETWORK_DSP", *pairs, "#else", *lines, "#endif"]
     parameters = [
         f"const {x.ctype} *const *taps",
@@ -110,7 +111,8 @@ def _kernel(operation: Operation, finish: Finish, taps: int) -> str:
         *finish.parameters,
         *(["const int32_t outputs", "const int32_t pairs"] if operation.small else []),
     ]
-    return operation.source.function("depthwise_place", ", ".join(parameters), "\n".join(lines), "KERNEL void")
+    name = "depthwise_place" if each == 1 and x.info.bits <= 8 else "depthwise_place_plain"
+    return operation.source.function(name, ", ".join(parameters), "\n".join(lines), "KERNEL void")
 
 
 class _Numbers(NamedTuple):
@@ -120,7 +122,7 @@ class _Numbers(NamedTuple):
     pairs: str
 
 
-def _by_pairs(finish: Finish, numbers: _Numbers, row: str) -> list[str]:
+def _by_pairs(finish: Finish, numbers: _Numbers, row: str, small: bool) -> list[str]:
     """Four channels and two taps at once."""
     lines = [
         *(f"int32_t s{c} = bias[c + {c}];" for c in range(AT_ONCE)),
@@ -137,7 +139,17 @@ def _by_pairs(finish: Finish, numbers: _Numbers, row: str) -> list[str]:
         inner.append(f"s{c} = __smlad((int16x2_t){half}_bytes({codes}), (int16x2_t){half}_codes({pair}), s{c});")
     inner.append(f"w += {row};")
     lines += block(f"for (int32_t i = 0; i < 2 * {numbers.pairs}; i += 2)", inner)
-    lines += [finish.line(f"y[c + {c}]", f"s{c}", f"multiplier[c + {c}]", f"shift[c + {c}]") for c in range(AT_ONCE)]
+    ended = [finish.line(f"y[c + {c}]", f"s{c}", f"multiplier[c + {c}]", f"shift[c + {c}]") for c in range(AT_ONCE)]
+    if small:
+        each = [f"shift[c + {c}]" for c in range(AT_ONCE)]
+        plain = ["const int32_t zero = end->zero, raised = end->raised;"] + [
+            finish.plain(f"y[c + {c}]", f"s{c}", f"multiplier[c + {c}]", one, f"rounding(zero, {one}, 16)")
+            for c, one in enumerate(each)
+        ]
+        condition = " && ".join(finish.is_plain(one) for one in each)
+        lines += [*block(f"if ({condition})", plain), *block("else", ended)]
+    else:
+        lines += ended
     return block(f"for (int32_t c = 0; c + {AT_ONCE} <= {numbers.outputs}; c += {AT_ONCE})", lines)
 
 

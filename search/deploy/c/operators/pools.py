@@ -78,14 +78,17 @@ def _window(operation: Operation, lines: Sequence[str]) -> list[str]:
     x, a = operation.inputs[0], operation.node.attributes
     kernel = a["kernel"]
     dilation = a.get("dilation", [1] * len(kernel))
-    place = sum_of([("c", x.strides[0]), *((f"at{axis}", step) for axis, step in enumerate(x.strides[1:]))])
+    small = operation.small
+    terms = [("c", x.strides[0]), *((f"at{axis}", step) for axis, step in enumerate(x.strides[1:]))]
+    place = sum_of(terms, general=small)
     found = [line.format(place=place) for line in lines]
     for axis in reversed(range(len(kernel))):
         low, high = a["padding"][axis]
         at = (
-            f"const int32_t at{axis} = {sum_of([(f'o{axis}', a['stride'][axis]), (f't{axis}', dilation[axis])], -low)};"
+            f"const int32_t at{axis} = "
+            f"{sum_of([(f'o{axis}', a['stride'][axis]), (f't{axis}', dilation[axis])], -low, small)};"
         )
-        if low or high:
+        if low or high or small:
             found = block(f"if (at{axis} >= 0 && at{axis} < {number(x.shape[1 + axis])})", found)
         found = loop(f"t{axis}", kernel[axis], [at, *found])
     return found
@@ -93,7 +96,8 @@ def _window(operation: Operation, lines: Sequence[str]) -> list[str]:
 
 def _output(operation: Operation) -> str:
     y = operation.output
-    return sum_of([("c", y.strides[0]), *((f"o{axis}", step) for axis, step in enumerate(y.strides[1:]))])
+    terms = [("c", y.strides[0]), *((f"o{axis}", step) for axis, step in enumerate(y.strides[1:]))]
+    return sum_of(terms, general=operation.small)
 
 
 def _over_outputs(operation: Operation, lines: Sequence[str]) -> list[str]:

@@ -72,7 +72,7 @@ def _convolution(operation: Operation, spread: bool) -> Call:
     lines = product.blocks(column, places, lambda inner: over_places(operation, inner))
     if groups > 1:
         lines = loop("group", groups, lines)
-    return product.call(lines, f"{operation.node.op}_{len(a['kernel'])}d")
+    return product.call(lines, f"{operation.node.op}_{len(a['kernel'])}d{'_grouped' if groups > 1 else ''}")
 
 
 def _of_rows(product: "_Product", rows: int, depth: int) -> Call:
@@ -128,11 +128,12 @@ class _Product:
         columns = Columns(operation, len(order), depth, 1 if operation.small else run, pixels)
         bound = operation.program.largest_sum(operation.node) << max(one.extra for one in each)
         apart = not all(one.side_by_side for one in each)
-        kernel = Kernel(operation, Finish(operation, shifts, bound), columns, step, apart)
+        finish = Finish(operation, shifts, bound, raises=True)
+        kernel = Kernel(operation, finish, columns, step, apart)
         per_group = len(operation.constant("bias")) // groups
         fields = [
             [
-                *_fields(operation, one.part(g * per_group, (g + 1) * per_group), f"{one.bits}_{g}", (apart, depth)),
+                *_fields(kernel, one.part(g * per_group, (g + 1) * per_group), f"{one.bits}_{g}", depth),
                 *([kernel.function(one.bits)] if operation.small else []),
             ]
             for g in range(groups)
@@ -156,9 +157,8 @@ class _Product:
         widths = number(len(self.widths)) if self.operation.small else len(self.widths)
         first = f"rows + {widths} * group" if self.groups > 1 else "rows"
         if self.operation.small:
-            zero, table = (*names, "NULL")[:2]
-            call = f"each->products(columns, {pixels}, each, {target}, {stride}, {zero}, {table});"
-            return [f"for (const Rows *each = {first}, *end = each + {widths}; each < end; ++each)", f"    {call}"]
+            call = f"each->products(columns, {pixels}, each, {target}, {stride}, end);"
+            return [f"for (const Rows *each = {first}, *last = each + {widths}; each < last; ++each)", f"    {call}"]
         return [
             f"{self.kernel.function(bits)}"
             f"({', '.join(['columns', pixels, f'{first} + {place}' if place else first, target, stride, *names])});"
@@ -171,9 +171,9 @@ class _Product:
         return Call(function, (self.rows, *self.kernel.finish.arguments), self.columns.bytes, self.columns.ctype)
 
 
-def _fields(operation: Operation, segment: Segment, label: str, kernel: tuple[bool, int]) -> list[str | int]:
-    """Of the Rows of some channels. Args: kernel: whether a table numbers channels, and the codes of a column."""
-    apart, column = kernel
+def _fields(kernel: Kernel, segment: Segment, label: str, column: int) -> list[str | int]:
+    """Of the Rows of some channels. Args: column: the codes of one."""
+    apart, operation = kernel.apart, kernel.operation
     if not len(segment.channels):
         return ["0"] * 5 + [0, 0, 0, 0]
     bias = operation.constant("bias")[segment.channels].astype(np.int64) << segment.extra
@@ -181,7 +181,7 @@ def _fields(operation: Operation, segment: Segment, label: str, kernel: tuple[bo
         "weights": segment.packed(),
         "bias": bias.astype(np.int32),
         "multiplier": operation.constant("multiplier")[segment.channels],
-        "shift": operation.constant("shift")[segment.channels] + np.uint8(segment.extra),
+        "shift": operation.constant("shift")[segment.channels] + np.uint8(segment.extra + kernel.finish.raised),
     }
     names = [operation.table(f"{role}_{label}", array) for role, array in arrays.items()]
     places = operation.table(f"channels_{label}", segment.channels.astype(np.uint16)) if apart else "0"

@@ -39,7 +39,7 @@ def test_a_compiler_that_fails_is_quoted_and_the_files_stay(monkeypatch, tmp_pat
     monkeypatch.delenv("CC", raising=False)
     file = backend("c").write(residual_network(), tmp_path)
     (tmp_path / "network.c").write_text("this is no C")
-    with pytest.raises(UsageError, match=r"(?s)c: `.*network\.c.*` failed \(1\):.*error.*The generated files are in"):
+    with pytest.raises(UsageError, match=r"(?s)`.*network\.c.*` failed \(1\):.*error.*The generated files are in"):
         backend("c").opened(file)
     assert (tmp_path / "weights.c").is_file()
 

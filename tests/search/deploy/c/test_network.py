@@ -217,3 +217,19 @@ def test_a_stored_constant_may_have_any_name(name: str, optimize: str, tmp_path:
     )
     tensors = {renamed.get(each, each): info for each, info in program.tensors.items()}
     assert_same(replace(program, nodes=nodes, tensors=tensors), tmp_path, optimize=optimize)
+
+
+def test_programs_of_cpp_link_it(tmp_path: Path):
+    if shutil.which("g++") is None:
+        pytest.skip("there is no g++ here")
+    backend("c").write(residual_network(), tmp_path)
+    call = "network_run(in, out);"
+    (tmp_path / "main.cpp").write_text(
+        f'#include "network.h"\nint main() {{ uint8_t in[NETWORK_IN_SIZE] = {{0}}, out[NETWORK_OUT_SIZE]; {call} }}\n'
+    )
+    objects = [str(tmp_path / f"{name}.o") for name in ("network", "weights")]
+    for made in objects:
+        subprocess.run(["gcc", "-std=c99", "-c", made.replace(".o", ".c"), "-o", made], check=True)
+    made = str(tmp_path / "main")
+    subprocess.run(["g++", str(tmp_path / "main.cpp"), *objects, "-o", made], check=True)
+    assert subprocess.run([made]).returncode == 0
