@@ -33,6 +33,7 @@ from search.integer.traits import Count
 
 WORD = 4  # bytes, to which arrays are aligned
 ROWS = 36  # bytes of what describes the rows of one width of a layer
+END = 24  # and of what says what becomes of its sums, which layers with rectified outputs share
 BASE = "base"  # the key of what every image has
 
 
@@ -103,6 +104,8 @@ class ImageFlash:
             terms.append(network.weighed(layer, constants(layer)))
             if not is_called(layer):
                 continue
+            if _ends_by_itself(layer, network):
+                terms.append(network.weighed(layer, END))
             own = own_function(layer)
             terms.append(network.weighed(layer, self._bytes("step_bytes", own, layer)))
             for function, count in ((own, 1.0), *kernels(layer)):
@@ -142,6 +145,13 @@ class ImageRam:
         """(), bytes. The gradient is that of the layers where the peak is."""
         sizes = _sizes(network)
         return largest(network, sizes, lambda picks: _live(network, picks, sizes)) + self.target.stack_bytes
+
+
+def _ends_by_itself(layer: LayerUse, network: Network) -> bool:
+    """Whether what becomes of its sums is likely described for it alone: its zero point or its table is its own."""
+    scales = layer.operator.weighted or layer.operator.multipliers is not Count.NONE
+    joined = not layer.operator.weighted and layer.operator.multipliers is not Count.NONE
+    return scales and (bool(layer.table_entries) or joined or layer.output in network.outputs)
 
 
 def _with_code(cost: str, target: Target) -> Target:

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from search.atomic import write_text
-from search.deploy.backends import DEFAULTS, SIZE, SPEED, Options
+from search.deploy.backends import DEFAULTS, Options
 from search.deploy.certificate import Certified, Entry
 from search.errors import UsageError
-from search.export import program_file
+from search.export import add_options, options_of, program_file
 from search.integer.program import Program
 from search.monitor.failures import ending, pipe_may_close
 
@@ -62,11 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run, or a program.safetensors")
     parser.add_argument("--log", type=Path, metavar="FILE", help="what the self-test of a board has printed")
-    parser.add_argument("--target", default=DEFAULTS.target, help=f"core of cortex_m; default: {DEFAULTS.target}")
-    parser.add_argument("--optimize", default=SPEED, choices=(SPEED, SIZE), help="what C is made for; default: speed")
+    add_options(parser)
     given = parser.parse_args(arguments)
     with ending(), pipe_may_close():
-        certify(given.run, given.log, Options(given.target, given.optimize))
+        certify(given.run, given.log, options_of(given.run, given))
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ from search import data as data_sets
 from search.config import CONFIG_FILE, read_config, register
 from search.data import Data
 from search.data.batches import Batches
-from search.deploy.backends import BACKENDS, DEFAULTS, SIZE, SPEED, BuildFolder, Options, Runner, backend, different
+from search.deploy.backends import BACKENDS, DEFAULTS, BuildFolder, Options, Runner, backend, different
 from search.deploy.verify import as_tensors
 from search.experiment import EVALUATION_BATCH
-from search.export import program_file
+from search.export import add_options, options_of, program_file
 from search.files.run_folders import RunFolderError
 from search.integer.executor import Executor, decoded
 from search.integer.program import Program
@@ -101,12 +101,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--split", default=SPLITS[0], choices=SPLITS, help=f"of the data; default: {SPLITS[0]}")
     parser.add_argument("--limit", type=_count, metavar="N", help="the first N examples alone")
-    parser.add_argument("--target", default=DEFAULTS.target, help=f"core of cortex_m; default: {DEFAULTS.target}")
-    parser.add_argument("--optimize", default=SPEED, choices=(SPEED, SIZE), help="what C is made for; default: speed")
+    add_options(parser)
     given = parser.parse_args(arguments)
     register()
     with ending(), pipe_may_close():
-        evaluate(given.run, given.backend.split(","), given.split, given.limit, Options(given.target, given.optimize))
+        evaluate(given.run, given.backend.split(","), given.split, given.limit, options_of(given.run, given))
 
 
 def _count(text: str) -> int:

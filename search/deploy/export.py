@@ -170,6 +170,7 @@ class Exporter:
                 "decided": decided,  # the decided network in its quantized float form, as fine-tuned
                 "integer": {split: scores.value for split, scores in integer.items()},
             },
+            "target": {key: getattr(self.target, key) for key in ("name", "core", "optimize")},
             "input": _input_of(program),
             "costs": costs,
             "budgets": budgets,

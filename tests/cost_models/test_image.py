@@ -26,6 +26,7 @@ CHIP = composed(["target=cortex_m4_size"]).target
 FREE = {"code_bytes": dict.fromkeys(CODE["code_bytes"], 0.0), "step_bytes": dict.fromkeys(CODE["step_bytes"], 0.0)}
 CONV = {"in_channels": scalar(3), "kernel": (3, 3), "in_size": (6, 6), "out_size": (6, 6)}
 INPUT = 108
+END = 24  # bytes of what ends the sums of the network's output
 
 
 def conv(name="c", reads="x", writes="y", counts=(3, 4), bits=(4, 8), **changes):
@@ -42,18 +43,18 @@ def test_constants_of_a_convolution_of_two_widths():
     """27 codes a row: 16 bytes at 4 bits, 28 at 8. Arrays are whole words, and 36 bytes describe each width."""
     weights = 3 * 16 + 4 * 28
     small = (12 + 8 + 4 + 8) + (16 + 8 + 4 + 8)  # biases, multipliers, shifts, places: of 3 channels and of 4
-    assert flash(conv()) == weights + small + 2 * 36
+    assert flash(conv()) == weights + small + 2 * 36 + END
 
 
 def test_one_width_needs_no_places():
-    assert flash(conv(counts=(0, 7))) == 7 * 28 + (28 + 16 + 8) + 36
+    assert flash(conv(counts=(0, 7))) == 7 * 28 + (28 + 16 + 8) + 36 + END
 
 
 def test_depthwise_weights_lie_in_pairs_or_packed():
     pairs = {"in_channels": scalar(5), "out_channels": scalar(5), "groups": 5, "depthwise": True}
-    assert flash(conv(counts=(0, 5), **pairs)) == 6 * 10 + (20 + 12 + 8)
+    assert flash(conv(counts=(0, 5), **pairs)) == 6 * 10 + (20 + 12 + 8) + END
     packed = 3 * 5 + 2 * 10  # 10 taps of 4 bits, or of 8
-    assert flash(conv(counts=(3, 2), **pairs)) == -(-packed // 4) * 4 + 8 + (20 + 12 + 8)
+    assert flash(conv(counts=(3, 2), **pairs)) == -(-packed // 4) * 4 + 8 + (20 + 12 + 8) + END
 
 
 def test_a_precision_pays_for_its_kernel_once():

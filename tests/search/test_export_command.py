@@ -1,5 +1,6 @@
 """`picojoule export`."""
 
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,32 @@ def test_a_damaged_program_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "program.safetensors").write_bytes(b"none")
     with pytest.raises(ProgramError, match="not a whole safetensors file"):
         export.main([str(tmp_path), "--to", "onnx"])
+
+
+def test_a_run_is_exported_for_what_it_was_made_for(tmp_path: Path):
+    """Its target says how the C is written, unless the command does."""
+    residual_network().save(tmp_path / "program.safetensors")
+    (tmp_path / "summary.json").write_text('{"target": {"name": "mine", "core": "cortex_m7", "optimize": "size"}}')
+    written = {}
+    for words in ([], ["--optimize", "speed"]):
+        export.main([str(tmp_path), "--to", "c", *words])
+        written[tuple(words)] = (tmp_path / "c" / "network.c").read_text()
+    assert "static const Step steps[]" in written[()] and "static const Step" not in written["--optimize", "speed"]
+    found = export.options_of(tmp_path, Namespace(target=None, optimize=None))
+    assert (found.target, found.optimize) == ("cortex_m7", "size")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--to", "c", "--ram", "1000"], "--ram: nothing reads it of --to c. Leave it out, or add a backend."),
+        (["--to", "c", "--target", "cortex_m4"], "--target: nothing reads it of --to c"),
+        (["--to", "c", "--qdq"], "--qdq: nothing reads it of --to c"),
+        (["--to", "onnx", "--optimize", "size"], "--optimize: nothing reads it of --to onnx"),
+        (["--to", "cortex_m", "--target", "z80"], "there is no core 'z80'. There are cortex_m3, "),
+    ],
+)
+def test_options_that_nothing_reads_are_refused(words, message, tmp_path: Path):
+    residual_network().save(tmp_path / "program.safetensors")
+    with pytest.raises(SystemExit, match=f"^picojoule: .*{message}"):
+        export.main([str(tmp_path), *words])
