@@ -15,6 +15,7 @@ from cost_models.kernels import (
     COLUMNS,
     STORED,
     by_stored_width,
+    groups_left,
     is_alone,
     is_called,
     is_narrow,
@@ -61,7 +62,7 @@ def constants(layer: LayerUse) -> Tensor:
         return found + 4 * channels + _words(2 * channels) + _words(channels)
     widths = by_stored_width(layer).values()
     several = sum(float(count > 0) for count in widths) > 1
-    groups = layer.groups
+    groups = groups_left(layer)
     for count in (each / groups for each in widths):
         found = found + groups * (4 * count + _words(2 * count) + _words(count) + ROWS * used(count))
         found = found + groups * _words(2 * count) if several else found

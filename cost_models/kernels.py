@@ -13,6 +13,12 @@ STORED = (2, 4, 8)  # bits of a weight in the image; other widths take the next
 COLUMNS = 4  # places that meet two channels at once, and channels of a depthwise layer that do
 
 
+def _last_axis(layer: LayerUse) -> int:
+    """Taps along the last axis of the kernel that is in use; a smaller kernel is as long along all axes."""
+    used, whole = int(taps(layer)), prod(layer.kernel)
+    return (layer.kernel or (1,))[-1] if used == whole else round(used ** (1 / len(layer.kernel)))
+
+
 def gathered(layer: LayerUse) -> Tensor:
     """(), codes that are brought into windows at all places. A depthwise layer, which reads in place, has taps."""
     read = layer.in_channels.new_tensor(1) if layer.runs_depthwise else layer.in_channels
@@ -42,7 +48,7 @@ def overheads(layer: LayerUse) -> dict[str, Tensor]:
         left = (channels % COLUMNS).detach()
         unpacked = channels * layer.fan_in if is_narrow(layer) else none
         return found | {"alone": layer.fan_in * left * positions, "unpacked": unpacked}
-    copies = brought / layer.in_channels / (layer.kernel[-1] if layer.kernel else 1)
+    copies = brought / layer.in_channels / _last_axis(layer)
     blocks, rest = -(-positions // COLUMNS), positions % COLUMNS if positions > 1 else 0
     for count in by_stored_width(layer).values():
         odd = (count % 2).detach()
@@ -57,6 +63,11 @@ def kernel_kind(layer: LayerUse) -> str:
         return "depthwise"
     plain = layer.kernel and (layer.groups == 1 or layer.depthwise)
     return "pointwise" if plain and bool(taps(layer) == 1) else layer.operator.priced_as or layer.op
+
+
+def groups_left(layer: LayerUse) -> int:
+    """Groups of a layer that does not run as a depthwise one: one that was depthwise has a single channel left."""
+    return 1 if layer.depthwise else layer.groups
 
 
 def by_stored_width(layer: LayerUse) -> dict[int, Tensor]:
@@ -86,9 +97,9 @@ def own_function(layer: LayerUse) -> str:
         return f"{layer.op}_{spatial}" if layer.operator.work is Work.WINDOW else layer.op
     if layer.runs_depthwise:
         return f"depthwise_{spatial}{'_packed' if is_narrow(layer) else ''}"
-    operator, grouped = layer.operator, layer.groups > 1 or layer.operator.spreads
+    operator, grouped = layer.operator, groups_left(layer) > 1 or layer.operator.spreads
     plain = not operator.convolves or (not grouped and bool(taps(layer) == 1) and layer.in_size == layer.out_size)
-    own = "rows" if plain else f"{layer.op}_{spatial}{'_grouped' if layer.groups > 1 else ''}"
+    own = "rows" if plain else f"{layer.op}_{spatial}{'_grouped' if groups_left(layer) > 1 else ''}"
     return f"{own}_single" if is_alone(layer) else own
 
 

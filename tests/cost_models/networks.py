@@ -13,12 +13,20 @@ from search.integer.traits import Work
 
 WINDOWS = [f"{op}_{rank}d" for op in ("conv", "conv_transpose") for rank in range(4)]
 FUNCTIONS = (  # of the generated C
-    *(f"{own}{alone}" for own in (*WINDOWS, "rows") for alone in ("", "_single")),
+    *(
+        f"{own}{alone}"
+        for own in (*WINDOWS, *(f"{own}_grouped" for own in WINDOWS), "rows")
+        for alone in ("", "_single")
+    ),
     *(f"depthwise_{rank}d{packed}" for rank in (1, 2, 3) for packed in ("", "_packed")),
     *(name for name, each in OPERATORS.items() if not each.weighted and each.work is not Work.WINDOW),
     *(f"{name}_{rank}d" for name, each in OPERATORS.items() if each.work is Work.WINDOW for rank in range(4)),
 )
-KERNELS = ("depthwise_place", *(f"{kind}_{bits}" for kind in ("products", "single") for bits in (2, 4, 8)))
+KERNELS = (
+    "depthwise_place",
+    "depthwise_place_plain",
+    *(f"{kind}_{bits}" for kind in ("products", "single") for bits in (2, 4, 8)),
+)
 CODE = {
     "code_bytes_source": "made up",
     "code_bytes": {name: 100.0 + place for place, name in enumerate(("base", *KERNELS, *FUNCTIONS))},

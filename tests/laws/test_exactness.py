@@ -183,7 +183,7 @@ def test_onnxruntime_agrees_in_every_element_of_every_tensor(seed, optimized):
 
 @pytest.mark.parametrize("seed", range(0, NETWORKS, 5))
 def test_c_agrees_in_every_element_of_every_tensor(seed, tmp_path):
-    assert_c_agrees(case_of(seed), tmp_path)
+    assert_c_agrees(case_of(seed), tmp_path, SIZE if seed % 2 else SPEED)
 
 
 @pytest.mark.parametrize("seed", range(0, NETWORKS, 5))
@@ -201,10 +201,10 @@ def assert_a_core_agrees(case: Case, folder: Path, optimize: str) -> None:
     assert_same_codes(way.codes(*few), {name: each[::3] for name, each in case.codes.items()})
 
 
-def assert_c_agrees(case: Case, folder: Path, *options: str) -> None:
+def assert_c_agrees(case: Case, folder: Path, optimize: str, *options: str) -> None:
     """Args: options: of the compiler, which may not warn."""
     c = backend("c")
-    manifest = Manifest.read(c.write(case.program, folder))
+    manifest = Manifest.read(c.write(case.program, folder, Written(optimize=optimize)))
     traced = Traced(folder, manifest, compiler(), [*WARNINGS, "-Werror", *(options or ("-O1",))])
     assert_same_codes(traced.codes(*case.arrays), case.codes)
 
@@ -352,7 +352,8 @@ def test_five_hundred_more(first, tmp_path):
         assert_same_codes(Executor(case.program)(*case.arrays, intermediate=True), case.codes)
         test_counted_costs_are_those_of_the_program(case)
         assert_onnx_agrees(case, optimized=seed % 2 == 0)
-        assert_c_agrees(case, tmp_path, *(SANITIZED if seed % 5 == 0 else ()))
+        for optimize in (SPEED, SIZE):
+            assert_c_agrees(case, tmp_path, optimize, *(SANITIZED if seed % 5 == 0 else ()))
         if seed % 10 == 3:
             assert_a_core_agrees(case, tmp_path, SIZE)
 

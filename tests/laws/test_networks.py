@@ -22,7 +22,7 @@ SMALL: dict[str, tuple[dict, tuple[int, ...]]] = {
     "ds_cnn": ({"width": 16, "blocks": 2}, (2, 1, 25, 10)),
     "lenet5": ({"features": 256, "widths": (4, 8, 16, 12)}, (2, 1, 16, 16)),
     "inverted_residuals": (
-        {"channels": (8, 8, 12), "strides": (1, 2, 2), "expansion": 2, "excite": False},
+        {"channels": (8, 8, 12), "strides": (1, 2, 2), "expansion": 2, "depth": 1, "kernels": (3,), "excite": False},
         (2, 3, 16, 16),
     ),
     "mlp": ({"inputs": 24, "width": 16}, (2, 2, 12)),

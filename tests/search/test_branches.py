@@ -14,7 +14,7 @@ from search.config import composed
 from search.strategies.sensitivity.table import estimated_table
 from spaces.one_of import OneOf
 from spaces.searchable import Options, searchable
-from tests.search.small import prepared_and_run, settings, write_stripes
+from tests.search.small import cross_entropy, prepared_and_run, settings, write_stripes
 
 MODELS = {name: COST_MODELS[name] for name in ("flash_bytes", "macs", "peak_ram_bytes")}
 
@@ -64,7 +64,7 @@ def test_every_budget_that_is_not_refused_is_met(cost, share):
     """Also where no channel and no precision can go: the 5x5 block gives way to another."""
     for weight_bits in ((0, 2, 4, 8), (8,)):
         space, batches = branched(weight_bits)
-        increases = estimated_table(space, batches, nn.functional.cross_entropy, facts={}).loss_increases
+        increases = estimated_table(space, batches, cross_entropy, facts={}).loss_increases
         found = ranges(space, MODELS)[cost]
         budgets = Budgets(space, MODELS, {cost: found.floor + share * (found.seed - found.floor)})
         refuse_impossible(budgets)
@@ -85,9 +85,7 @@ def test_of_the_branches_that_would_do_the_one_of_least_loss_increase_is_taken(o
     place = {kind: order.index(i) for i, kind in enumerate(kinds)}
     start = seed_architecture(space).having({"body/branch": (place["5x5"],)})
     space.fix(start)
-    increases = estimated_table(
-        space, [(images, torch.arange(8) % 4)], nn.functional.cross_entropy, facts={}
-    ).loss_increases
+    increases = estimated_table(space, [(images, torch.arange(8) % 4)], cross_entropy, facts={}).loss_increases
     for name, each in increases.items():
         each.copy_(torch.zeros(3) if name == "body/branch" else torch.arange(each.shape[-1], 0, -1.0))
     increases["body/branch"][0, place["nothing"]] = 1000.0

@@ -109,7 +109,7 @@ def test_a_limit_may_be_given_twice_and_an_experiment_gives_way_to_the_arguments
         ({}, {"channels_last": 3}, r"data\.channels_last is 3"),
         ({"x_train": [[1, 2], [3]]}, {}, "arrays, x_train: is no array .*inhomogeneous"),
         ({"x_train": None}, {}, "arrays, x_train: object array"),
-        ({"y_train": None}, {}, "arrays, y_train: object labels"),
+        ({"y_train": None}, {}, "arrays, y_train: object targets"),
         ({1: np.zeros(3), "y_val": None}, {}, "y_val"),
     ],
 )

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch.nn import functional as F
 
 from cost_models import COST_MODELS
 from search.budgets.feasibility import Budgets, costs_at, ranges, refuse_impossible, seed_architecture
@@ -10,7 +9,7 @@ from search.budgets.repair import repair
 from search.strategies.sensitivity.table import estimated_table
 from spaces.networks import ResNet8
 from spaces.searchable import searchable
-from tests.search.small import Small
+from tests.search.small import Small, cross_entropy
 
 MODELS = COST_MODELS
 
@@ -21,7 +20,7 @@ def prepared(model, shape):
     space = searchable(model, x)
     space.calibrate([x])
     batches = [(torch.randn(8, *shape), torch.randint(0, 4, (8,))) for _ in range(3)]
-    return space, estimated_table(space, batches, F.cross_entropy, facts={}).loss_increases
+    return space, estimated_table(space, batches, cross_entropy, facts={}).loss_increases
 
 
 @pytest.mark.parametrize("share", [0.9, 0.5, 0.2, 0.05])

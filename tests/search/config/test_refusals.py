@@ -147,7 +147,7 @@ def test_a_key_that_a_file_leaves_is_refused_with_the_file(experiment):
     said = experiment(text, "data=image_folder")
     assert said.startswith("experiment/mine.yaml sets data.file, but with data=image_folder there is no such key. ")
     assert said.endswith(
-        "data.file is a key of data=npz. Take data.file out of experiment/mine.yaml, or choose such an option."
+        "data.file is a key of data=csv, npz. Take data.file out of experiment/mine.yaml, or choose such an option."
     )
 
 

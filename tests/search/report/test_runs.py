@@ -36,7 +36,9 @@ def test_a_whole_run(folder):
 def test_a_task_that_this_version_lacks_is_refused(folder):
     config = yaml.safe_load((folder / "config.yaml").read_text())
     (folder / "config.yaml").write_text(yaml.safe_dump(config | {"task": {"name": "detection"}}))
-    with pytest.raises(RunFolderError, match=r"config.yaml: task.name 'detection' is not one of \['classification'\]"):
+    with pytest.raises(
+        RunFolderError, match=r"config.yaml: task.name 'detection' is not one of \['anomaly', 'classification', "
+    ):
         read_run(folder)
 
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch.nn import functional as F
 
 from cost_models import COST_MODELS
 from search.budgets.feasibility import (
@@ -26,7 +25,7 @@ from search.strategies.black_box.proxy import Proxy
 from search.strategies.sensitivity.table import estimated_table, measured_table
 from spaces.searchable import Options, searchable
 from spaces.space import FAKE, FLOAT
-from tests.search.small import problem_of, settings, write_stripes
+from tests.search.small import cross_entropy, problem_of, settings, write_stripes
 from tests.search.test_branches import Branched
 
 FLASH = {"flash_bytes": COST_MODELS["flash_bytes"]}
@@ -68,7 +67,7 @@ def batches():
 
 
 def repaired(space):
-    increases = estimated_table(space, batches(), F.cross_entropy, facts={}).loss_increases
+    increases = estimated_table(space, batches(), cross_entropy, facts={}).loss_increases
     span = ranges(space, FLASH)["flash_bytes"]
     limit = span.floor + 0.3 * (span.seed - span.floor)
     found = repair(Budgets(space, FLASH, {"flash_bytes": limit}), seed_architecture(space), increases)
@@ -77,7 +76,7 @@ def repaired(space):
 
 def refused(space):
     budgets = Budgets(space, FLASH, {"flash_bytes": 1.0})
-    increases = estimated_table(space, batches(), F.cross_entropy, facts={}).loss_increases
+    increases = estimated_table(space, batches(), cross_entropy, facts={}).loss_increases
     with pytest.raises(BudgetError):
         repair(budgets, seed_architecture(space), increases)
     with pytest.raises(BudgetError):
@@ -86,7 +85,7 @@ def refused(space):
 
 def too_slow(space):
     with pytest.raises(ValueError, match=r"limits\.seconds"):
-        measured_table(space, batches(), F.cross_entropy, allowed=0.0, facts={})
+        measured_table(space, batches(), cross_entropy, allowed=0.0, facts={})
 
 
 def widen(space):
@@ -97,7 +96,7 @@ def widen(space):
 
 def fill(space):
     least = smallest(space, FLASH["flash_bytes"])
-    increases = estimated_table(space, batches(), F.cross_entropy, facts={}).loss_increases
+    increases = estimated_table(space, batches(), cross_entropy, facts={}).loss_increases
     assert filled(Budgets(space, FLASH, {"flash_bytes": 5000.0}), least, increases).architecture != least
 
 
@@ -105,7 +104,7 @@ LOOKS = {
     "repair": repaired,
     "refusals": refused,
     "a table that takes too long": too_slow,
-    "a table": lambda space: measured_table(space, batches(), F.cross_entropy, facts={}),
+    "a table": lambda space: measured_table(space, batches(), cross_entropy, facts={}),
     "widened": widen,
     "filled": fill,
     "costs": lambda space: costs_at(space, seed_architecture(space), FLASH),

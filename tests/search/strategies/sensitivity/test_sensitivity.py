@@ -13,7 +13,7 @@ from search.settings.strategies import SensitivitySettings
 from search.strategies.sensitivity.table import Table, estimated_table, fingerprint, measured_table, passes
 from spaces.searchable import Options, searchable
 from tests.search.kills import Killed, killed
-from tests.search.small import Small, prepared, run, settings, write_stripes
+from tests.search.small import Small, cross_entropy, prepared, run, settings, write_stripes
 
 
 @pytest.fixture
@@ -30,14 +30,14 @@ def batches():
     return [(torch.randn(16, 1, 8, 8), torch.randint(4, (16,))) for _ in range(2)]
 
 
-LOSS = torch.nn.functional.cross_entropy
+LOSS = cross_entropy
 
 
 @torch.no_grad()
 def loss_of(space, architecture, batches):
     network = space.decide(architecture).eval()
     network.set_mode("fake")
-    return sum(LOSS(network(images), labels).item() for images, labels in batches) / len(batches)
+    return sum(LOSS(network(images), labels, images).item() for images, labels in batches) / len(batches)
 
 
 def test_an_entry_is_the_loss_of_the_network_that_it_would_be(space, batches):
@@ -61,7 +61,7 @@ def test_what_the_seed_network_has_hurts_nothing_and_the_space_stays_as_it_is(sp
 
 def test_passes_are_counted(space, batches):
     calls = []
-    measured_table(space, batches[:1], lambda logits, labels: (calls.append(1), LOSS(logits, labels))[1], facts={})
+    measured_table(space, batches[:1], lambda *given: (calls.append(1), LOSS(*given))[1], facts={})
     assert len(calls) == passes(space) == 1 + (8 + 16) + 2 * (8 + 16 + 4)
 
 
@@ -190,7 +190,7 @@ def test_how_to_make_a_table_is_refused_where_one_is_taken_over(option):
 
 
 def test_a_table_that_takes_longer_than_there_is_is_refused_behind_its_first_pass(space, batches):
-    seen, loss = [], lambda logits, labels: (seen.append(1), LOSS(logits, labels))[1]
+    seen, loss = [], lambda *given: (seen.append(1), LOSS(*given))[1]
     with pytest.raises(ValueError, match=r"limits.seconds: leaves 0 for the table, which takes about \d+\. Raise"):
         measured_table(space, batches, loss, allowed=1e-6, facts={})
     assert len(seen) == len(batches)
