@@ -6,7 +6,7 @@ bytes of each, so that a width pays for the kernel that it brings.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import torch
 from torch import Tensor
@@ -101,11 +101,12 @@ class ImageFlash:
         """
         users = defaultdict[str, list[Tensor | float]](list)
         terms: list[Tensor | float] = [self.target.code_bytes[BASE]]
+        ends = _ends(network)
         for layer in network.layers:
             terms.append(network.weighed(layer, constants(layer)))
             if not is_called(layer):
                 continue
-            if _ends_by_itself(layer, network):
+            if _ends_by_itself(layer, ends):
                 terms.append(network.weighed(layer, END))
             own = own_function(layer)
             terms.append(network.weighed(layer, self._bytes("step_bytes", own, layer)))
@@ -148,11 +149,20 @@ class ImageRam:
         return largest(network, sizes, lambda picks: _live(network, picks, sizes)) + self.target.stack_bytes
 
 
-def _ends_by_itself(layer: LayerUse, network: Network) -> bool:
+def _ends(network: Network) -> set[str]:
+    """The network's outputs, and what a choice passes on as one."""
+    found = set(network.outputs)
+    for layer in reversed(network.layers):
+        if layer.choice is not None and layer.output in found:
+            found.update(layer.inputs)
+    return found
+
+
+def _ends_by_itself(layer: LayerUse, ends: Container[str]) -> bool:
     """Whether what becomes of its sums is likely described for it alone: its zero point or its table is its own."""
     scales = layer.operator.weighted or layer.operator.multipliers is not Count.NONE
     joined = not layer.operator.weighted and layer.operator.multipliers is not Count.NONE
-    return scales and (bool(layer.table_entries) or joined or layer.output in network.outputs)
+    return scales and (bool(layer.table_entries) or joined or layer.output in ends)
 
 
 def _with_code(cost: str, target: Target) -> Target:
