@@ -34,10 +34,11 @@ class Case:
 
     network: Callable[[], nn.Module]
     task: str
+    overrides: tuple[str, ...] = ()
 
 
 CASES = {
-    "pulses": Case(lambda: TCN(4, 1, stride=2, blocks=5), "regression"),
+    "pulses": Case(lambda: TCN(4, 1, stride=2, blocks=5), "regression", ("train.warmup.lr=0.03",)),
     "machines": Case(lambda: NETWORKS["autoencoder"](features=320), "anomaly"),
     "marked": Case(lambda: NETWORKS["unet_1d"](in_channels=1, classes=3), "segmentation"),
 }
@@ -50,6 +51,7 @@ def measured(name: str, share: float, seed: int, folder: Path) -> dict[str, Any]
     torch.manual_seed(seed)
     network = case.network()
     overrides = [*EPOCHS, f"task={case.task}", f"seed={seed}", "quiet=true", "tensorboard=false", "train.threads=1"]
+    overrides += case.overrides
     first = next((each.parent for each in sorted(folder.glob(f"{name}_*_{seed}/summary.json"))), None)
     overrides += [f"train.warmup.source={first}"] if first is not None else []
     budget = {"flash_bytes": float(round(share * flash_of(network)))}
