@@ -104,7 +104,7 @@ class Executor:
         outputs = self(preprocessing.codes(raw[None] if one else raw, info))
         found: Array = outputs
         if classes:
-            found = outputs.argmax(1)
+            found = outputs.argmax(1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).astype(np.int64)
         elif self.program.answers is not None:
             found = self.program.answers.of(outputs)
         return found[0] if one else found

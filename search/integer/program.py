@@ -39,7 +39,8 @@ class Program(Graph):
 
     Attributes:
         preprocessing: of raw examples; None: the program reads normalised ones.
-        classes: names of the classes that the output's channels score; () where it scores none.
+        classes: names of the classes that the output's channels score, or of two classes that one number tells apart:
+            over 0 it is the second; () where it scores none.
         answers: what becomes of an output that is numbers; None: it is what it is.
     """
 
@@ -76,7 +77,8 @@ class Program(Graph):
         fault = None if self.preprocessing is None else self.preprocessing.fault(first)
         if fault is not None or (self.preprocessing is not None and len(self.inputs) > 1):
             raise ProgramError(f"preprocessing: {fault or f'of one input, and there are {list(self.inputs)}'}")
-        if self.classes and last.shape[0] != len(self.classes):
+        one_logit = len(self.classes) == 2 and last.shape == (1,)
+        if self.classes and last.shape[0] != len(self.classes) and not one_logit:
             raise ProgramError(f"classes {list(self.classes)} found; output '{self.outputs[0]}' scores {last.shape[0]}")
         fault = None if self.answers is None else self.answers.fault(prod(last.shape))
         if fault is not None or (self.answers is not None and len(self.outputs) > 1):

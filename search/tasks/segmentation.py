@@ -57,7 +57,6 @@ class Segmentation:
         counts = torch.bincount(targets[targets != IGNORED], minlength=len(self._names)).double()
         balanced = counts.sum() / (len(self._names) * counts.clamp(min=1))
         self._weights = balanced.float() if settings.class_weights == BALANCED else None
-        self._images = len(targets)
         self.facts: dict[str, Any] = {"class_weights": settings.class_weights}
         self.notes: list[str] = []
         self.against_one_answer = "" if self._weights is not None else EVEN

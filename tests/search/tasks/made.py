@@ -63,6 +63,13 @@ def anomalies() -> Data:
     return from_arrays(arrays, has_channels=True, targets="anomalies")
 
 
+def bright() -> Data:
+    """Two classes: dark and bright."""
+    x, y = _noise(), np.arange(EXAMPLES) % 2
+    x[y == 1] += 0.5
+    return from_arrays({"x_train": x, "y_train": y})
+
+
 class Head(nn.Sequential):
     """Two convolutions, and a number of outputs."""
 

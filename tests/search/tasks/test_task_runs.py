@@ -120,3 +120,13 @@ def test_the_summary_is_plain_json(runs):
     for task in CASES:
         folder, summary = runs(task)
         assert json.loads((folder / "summary.json").read_text()) == summary
+
+
+def test_one_logit_tells_two_classes_apart(tmp_path):
+    """From the loss to the program's own prediction."""
+    torch.manual_seed(0)
+    data = made.bright()
+    summary = compress(made.Head(1), data, {"flash_bytes": 1000.0}, tmp_path / "run", SHORT)
+    found = Executor(Program.load(tmp_path / "run" / "program.safetensors")).predict(data.test.images.numpy())
+    right = float((found == data.test.targets.numpy()).mean())
+    assert right == summary["accuracy"]["integer"]["test"] > 0.8 and set(found.tolist()) == {0, 1}
