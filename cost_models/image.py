@@ -160,9 +160,9 @@ def _ends(network: Network) -> set[str]:
 
 def _ends_by_itself(layer: LayerUse, ends: Container[str]) -> bool:
     """Whether what becomes of its sums is likely described for it alone: its zero point or its table is its own."""
-    scales = layer.operator.weighted or layer.operator.multipliers is not Count.NONE
-    joined = not layer.operator.weighted and layer.operator.multipliers is not Count.NONE
-    return scales and (bool(layer.table_entries) or joined or layer.output in ends)
+    if not layer.operator.weighted:
+        return layer.operator.multipliers is not Count.NONE
+    return bool(layer.table_entries) or layer.output in ends
 
 
 def _with_code(cost: str, target: Target) -> Target:
@@ -176,7 +176,7 @@ def _with_code(cost: str, target: Target) -> Target:
 
 def _working(layer: LayerUse) -> Tensor:
     """(), bytes of working memory: columns, or what a depthwise layer unpacks, and a place of zero points."""
-    if not layer.operator.weighted or not is_called(layer):
+    if not layer.operator.weighted:
         return layer.out_channels.new_zeros(())
     wide = is_wide(layer)
     if layer.runs_depthwise:

@@ -23,6 +23,11 @@ class Latency:
         self.source = f"{target.cycles_per_mac_source}; {target.cycles_per_element_source}"
         by_element: Rules = dict.fromkeys((*ELEMENTWISE, Work.WINDOW, Work.REDUCTION, Work.COPY), self.element_cycles)
         products: Rules = {Work.PRODUCTS: self.mac_cycles, Work.PAIRS: self.pair_cycles}
+        self._overheads: dict[str, dict[str, float]] = {}
+        for key, rate in target.overhead_cycles.items():
+            kind, _, name = key.partition("/")
+            if rate:
+                self._overheads.setdefault(kind, {})[name] = rate
         self._rules: Rules = {**products, **by_element, Work.NOTHING: nothing}
 
     def __call__(self, network: Network) -> Tensor:
@@ -39,10 +44,10 @@ class Latency:
         rows = [[self._cycles_a_mac(layer, f"{kind}/a{a}w{w}") for w in layer.weight_bits] for a in layer.in_bits]
         a_product = layer.in_share @ layer.in_share.new_tensor(rows) @ layer.out_per_width
         cycles = layer.fan_in * a_product * layer.positions
-        for name, count in overheads(layer).items():
-            each = self.target.overhead_cycles.get(f"{kind}/{name}")
-            if each:
-                cycles = cycles + each * count
+        rates = self._overheads.get(kind, {})
+        counts = overheads(layer) if rates else {}  # a target without these has none of their work in a step
+        for name, rate in rates.items():
+            cycles = cycles + rate * counts[name] if name in counts else cycles
         return cycles
 
     def pair_cycles(self, layer: LayerUse, network: Network) -> Tensor:
