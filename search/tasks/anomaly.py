@@ -12,7 +12,8 @@ from search.data.data import ANOMALIES, Data
 from search.kinds import FINITE, Kind, having
 from search.monitor.words import Details, Metric, Words
 from search.settings.tasks import AnomalySettings
-from search.tasks.checks import refuse_other_shape, refuse_other_targets
+from search.tasks.base import BaseTask
+from search.tasks.checks import refuse_other_shape
 from search.tasks.collected import Collected, Figures
 from search.tasks.curves import area_under_curve
 from search.tasks.task import Scores
@@ -40,33 +41,21 @@ class AnomalyWords:
         return Details({**facts, "error of normal examples and of anomalies": errors})
 
 
-class Anomaly:
+class Anomaly(BaseTask):
     """Targets are 0 for a normal example and 1 for an anomaly: (N,) int64; all of training is normal.
 
     The network gives back the example that it is given, normalised. How far the two are apart says how likely the
     example is an anomaly; the metric is the area under the ROC curve of that.
     """
 
+    name, targets = "anomaly", ANOMALIES
     words: ClassVar[Words] = AnomalyWords()
-    scores_classes: ClassVar[bool] = False
-    answers: None = None
 
     def __init__(self, settings: AnomalySettings, data: Data) -> None:
-        self._shape, self._data = data.input_shape, data.name
+        super().__init__(settings, data)
+        self._shape = data.input_shape
         share = float(data.val.targets.double().mean())
         self._share = share
-        self.facts: dict[str, Any] = {}
-        self.notes: list[str] = []
-        self.against_one_answer = ""
-
-    @classmethod
-    def of(cls, settings: AnomalySettings, data: Data, label_smoothing: float) -> "Anomaly":
-        refuse_other_targets("anomaly", data, ANOMALIES)
-        return cls(settings, data)
-
-    @property
-    def metric(self) -> Metric:
-        return self.words.metric
 
     def loss(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         """The mean square of what the outputs are apart from the images: (N, *shape) both, in any order of axes."""
@@ -74,9 +63,6 @@ class Anomaly:
 
     def distance(self, outputs: Tensor, taught: Tensor, temperature: float) -> Tensor:
         return F.mse_loss(outputs, taught)
-
-    def comparison_loss(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
-        return self.loss(outputs, targets, images)
 
     def scores(self) -> Collected:
         def answer(outputs: Tensor, targets: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:

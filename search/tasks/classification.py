@@ -1,6 +1,5 @@
 """One of several classes for each image: cross-entropy, accuracy, and how each class fares."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -13,6 +12,7 @@ from search.data.data import LABELS, Data
 from search.errors import UsageError
 from search.monitor.words import Metric, Words
 from search.settings.tasks import BALANCED, ClassificationSettings
+from search.tasks.base import error_of_share
 from search.tasks.checks import refuse_other_targets
 from search.tasks.class_scores import ClassScores, both_logits
 from search.tasks.class_words import ClassWords
@@ -90,8 +90,7 @@ class Classification:
 
     def standard_error(self, value: float, images: int) -> float:
         """The standard error of a share (docs/methods.md, section 11), which is never 0."""
-        share = (value * images + 1) / (images + 2)
-        return math.sqrt(share * (1 - share) / images)
+        return error_of_share(value, images)
 
     def chance(self, targets: Tensor) -> float:
         """The share of the most frequent class. Args: targets: (N,), labels."""

@@ -13,7 +13,8 @@ from search.integer.answers import Answers
 from search.kinds import FINITE, TEXT, Kind, having, listed
 from search.monitor.words import Details, Metric, Words
 from search.settings.tasks import RegressionSettings
-from search.tasks.checks import refuse_other_shape, refuse_other_targets
+from search.tasks.base import BaseTask
+from search.tasks.checks import refuse_other_shape
 from search.tasks.collected import Collected, Figures
 from search.tasks.task import Scores
 
@@ -45,34 +46,23 @@ class NumberWords:
         return Details(facts, "", "numbers on test data", head, (True, False, False), tuple(rows[:most]), caption)
 
 
-class Regression:
+class Regression(BaseTask):
     """Targets are numbers: (N, k) float32. They are learned in standard deviations from their mean in training.
 
     The program holds that scale, so that what it predicts has the numbers' own unit.
     """
 
+    name, targets = "regression", NUMBERS
     words: ClassVar[Words] = NumberWords()
-    scores_classes: ClassVar[bool] = False
 
     def __init__(self, settings: RegressionSettings, data: Data) -> None:
+        super().__init__(settings, data)
         targets = data.train.targets.double()
         self._mean = targets.mean(0)
         deviation = targets.std(0, unbiased=False)
         self._std = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
-        self._names, self._data = data.classes, data.name
         self._loss = settings.loss
-        self.facts: dict[str, Any] = {"loss": settings.loss}
-        self.notes: list[str] = []
-        self.against_one_answer = ""
-
-    @classmethod
-    def of(cls, settings: RegressionSettings, data: Data, label_smoothing: float) -> "Regression":
-        refuse_other_targets("regression", data, NUMBERS)
-        return cls(settings, data)
-
-    @property
-    def metric(self) -> Metric:
-        return self.words.metric
+        self.facts = {"loss": settings.loss}
 
     @property
     def answers(self) -> Answers:
@@ -86,9 +76,6 @@ class Regression:
     def distance(self, outputs: Tensor, taught: Tensor, temperature: float) -> Tensor:
         """The same between two networks; numbers have no temperature."""
         return LOSSES[self._loss](outputs, taught)
-
-    def comparison_loss(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
-        return self.loss(outputs, targets, images)
 
     def scores(self) -> Collected:
         return Collected(lambda outputs, targets, _: (outputs, targets), self._measured)

@@ -1,6 +1,5 @@
 """A class at each place of an example: cross-entropy, mean intersection over union, and that of each class."""
 
-import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -14,7 +13,8 @@ from search.data.targets import IGNORED
 from search.kinds import FINITE, NOTHING, TEXT, Kind, either, having, listed
 from search.monitor.words import Details, Metric, Words
 from search.settings.tasks import BALANCED, SegmentationSettings
-from search.tasks.checks import refuse_other_shape, refuse_other_targets
+from search.tasks.base import BaseTask, error_of_share
+from search.tasks.checks import refuse_other_shape
 from search.tasks.task import Scores
 
 SHARES = listed(either(FINITE, NOTHING))
@@ -44,31 +44,22 @@ class MaskWords:
         return Details(facts, "", "classes on test data", head, (True, False), tuple(rows), caption)
 
 
-class Segmentation:
+class Segmentation(BaseTask):
     """Targets are the number of the class at each place: (N, *size) int64; places of 255 count nowhere."""
 
+    name, targets = "segmentation", MASKS
     words: ClassVar[Words] = MaskWords()
-    scores_classes: ClassVar[bool] = True
-    answers: None = None
+    scores_classes = True
 
     def __init__(self, settings: SegmentationSettings, data: Data) -> None:
-        self._names, self._data, self._size = data.classes, data.name, data.input_shape[1:]
+        super().__init__(settings, data)
+        self._size = data.input_shape[1:]
         targets = data.train.targets
         counts = torch.bincount(targets[targets != IGNORED], minlength=len(self._names)).double()
         balanced = counts.sum() / (len(self._names) * counts.clamp(min=1))
         self._weights = balanced.float() if settings.class_weights == BALANCED else None
-        self.facts: dict[str, Any] = {"class_weights": settings.class_weights}
-        self.notes: list[str] = []
+        self.facts = {"class_weights": settings.class_weights}
         self.against_one_answer = "" if self._weights is not None else EVEN
-
-    @classmethod
-    def of(cls, settings: SegmentationSettings, data: Data, label_smoothing: float) -> "Segmentation":
-        refuse_other_targets("segmentation", data, MASKS)
-        return cls(settings, data)
-
-    @property
-    def metric(self) -> Metric:
-        return self.words.metric
 
     def loss(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         """Cross-entropy over all places. Args: outputs: (N, classes, *size), logits. targets: (N, *size)."""
@@ -85,16 +76,12 @@ class Segmentation:
         each = F.kl_div(given, wanted, reduction="none", log_target=True).sum(1)
         return each.mean() * temperature**2
 
-    def comparison_loss(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
-        return self.loss(outputs, targets, images)
-
     def scores(self) -> "MaskScores":
         return MaskScores(len(self._names))
 
     def standard_error(self, value: float, images: int) -> float:
         """As of a share of images: places of one image are not independent."""
-        share = (value * images + 1) / (images + 2)
-        return math.sqrt(share * (1 - share) / images)
+        return error_of_share(value, images)
 
     def chance(self, targets: Tensor) -> float:
         """Of the most frequent class at all places: its share of them, the mean over the classes."""

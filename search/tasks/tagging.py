@@ -1,6 +1,5 @@
 """Several tags of each example at once: sigmoids, mean average precision, and F1 of each tag."""
 
-import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -12,7 +11,8 @@ from search.data.data import TAGS, Data
 from search.kinds import FINITE, TEXT, WHOLE, Kind, having, listed
 from search.monitor.words import Details, Metric, Words
 from search.settings.tasks import BALANCED, TaggingSettings
-from search.tasks.checks import refuse_other_shape, refuse_other_targets
+from search.tasks.base import BaseTask, error_of_share
+from search.tasks.checks import refuse_other_shape
 from search.tasks.collected import Collected, Figures
 from search.tasks.curves import average_precision
 from search.tasks.task import Scores
@@ -50,29 +50,18 @@ class TagWords:
 KEYS = ("average_precision", "f1")
 
 
-class Tagging:
+class Tagging(BaseTask):
     """Targets are 0 or 1 for each tag: (N, k) float32. The metric is the mean over the tags of average precision."""
 
+    name, targets = "tagging", TAGS
     words: ClassVar[Words] = TagWords()
-    scores_classes: ClassVar[bool] = False
-    answers: None = None
 
     def __init__(self, settings: TaggingSettings, data: Data) -> None:
+        super().__init__(settings, data)
         share = data.train.targets.double().mean(0)
         self._weights = ((1 - share) / share).float() if settings.tag_weights == BALANCED else None
-        self._names, self._data = data.classes, data.name
-        self.facts: dict[str, Any] = {"tag_weights": settings.tag_weights}
-        self.notes: list[str] = []
+        self.facts = {"tag_weights": settings.tag_weights}
         self.against_one_answer = "" if self._weights is not None else RARE if float(share.min()) < RARE_SHARE else ""
-
-    @classmethod
-    def of(cls, settings: TaggingSettings, data: Data, label_smoothing: float) -> "Tagging":
-        refuse_other_targets("tagging", data, TAGS)
-        return cls(settings, data)
-
-    @property
-    def metric(self) -> Metric:
-        return self.words.metric
 
     def loss(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         """The mean of binary cross-entropies. Args: outputs: (N, k), logits. targets: (N, k)."""
@@ -86,16 +75,12 @@ class Tagging:
         own = F.binary_cross_entropy_with_logits(taught / temperature, wanted)
         return (given - own) * temperature**2
 
-    def comparison_loss(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
-        return self.loss(outputs, targets, images)
-
     def scores(self) -> Collected:
         return Collected(lambda outputs, targets, _: (outputs, targets), _measured)
 
     def standard_error(self, value: float, images: int) -> float:
         """As of a share: average precision is a mean of shares, of fewer images than there are."""
-        share = (value * images + 1) / (images + 2)
-        return math.sqrt(share * (1 - share) / images)
+        return error_of_share(value, images)
 
     def chance(self, targets: Tensor) -> float:
         """The mean share of images that have a tag: the precision of any order that does not look. targets: (N, k)."""
