@@ -1,17 +1,22 @@
 """The costs of the image: by hand, and against what is linked."""
 
 import random
+import re
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from cost_models import cost_model
+from cost_models import cost_model, kernels
 from cost_models.image import ImageFlash, ImageRam
 from cost_models.layer import UnsupportedLayer
 from search.config import composed
 from search.deploy.backends import SIZE, MissingTool, Options, backend
+from search.deploy.c import weights
+from search.deploy.c.kernels import PIXELS
+from search.deploy.c.network import generated
+from search.deploy.c.operators.depthwise import AT_ONCE
 from search.deploy.cortex_m import cores
 from search.deploy.lower import lower
 from search.errors import UsageError
@@ -186,3 +191,25 @@ def test_ram_depends_on_nothing_that_was_asked_before():
     wide = layer("t", "table", "x", "y", **plane, out_bits=(16,))
     costs = [ImageRam(chip)(network(each, input_elements=INPUT)).item() for each in (narrow, wide, narrow, wide)]
     assert costs == [INPUT, 3 * INPUT, INPUT, 3 * INPUT]
+
+
+def test_the_cost_models_and_the_generator_have_the_same_numbers():
+    assert kernels.STORED == weights.STORED
+    assert kernels.COLUMNS == PIXELS == AT_ONCE
+
+
+@pytest.mark.parametrize("bits", [(8,), (0, 2, 4, 8)], ids=str)
+@pytest.mark.parametrize("name", MODELS)
+def test_functions_and_arena_are_those_of_the_generated_c(name: str, bits: tuple[int, ...]):
+    """Without a compiler: the functions that are priced are those that are there, and so is the arena."""
+    _, program, network_ = drawn(name, bits)
+    made = generated(program, small=True)
+    there = set(re.findall(r"^static (?:KERNEL )?void (\w+)\(", made.files["network.c"], re.MULTILINE)) - {
+        "trace_after"
+    }
+    called = [use for use in network_.layers if kernels.is_called(use)]
+    priced = {kernels.own_function(use) for use in called}
+    priced |= {kernel for use in called for kernel, count in kernels.kernels(use) if float(count) > 0}
+    assert there == priced
+    arena = ImageRam(CHIP)(network_).item() - CHIP.stack_bytes
+    assert arena == made.arena.size
