@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -253,9 +253,8 @@ def _input_of(program: Program) -> dict[str, Any]:
     assert preprocessing is not None  # a run's program has that of its data
     return {
         "shape": list(preprocessing.raw_shape(info.shape)),
-        **asdict(preprocessing),
-        "mean": list(preprocessing.mean),
-        "std": list(preprocessing.std),
+        **preprocessing.to_json(),
+        "dtype": preprocessing.raw_dtype,
         "takes_bytes": preprocessing.takes_bytes(info),
     }
 

@@ -1,18 +1,20 @@
 """What becomes of raw examples, as a camera or a sensor gives them, before a Program reads them."""
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from search.errors import UsageError
+from search.integer.frontend import FrontEnd
 from search.integer.graph import Array, TensorInfo
 from search.integer.kernels import quantize
-from search.kinds import FINITE, Kind, listed
+from search.kinds import FINITE, OBJECT, Kind, listed
 
 FIRST, LAST, NONE = "first", "last", "none"
 PIXEL_MAX = 255  # uint8 examples are normalised in units of raw / 255
-UINT8, FLOAT32 = "uint8", "float32"
+UINT8, FLOAT32, INT16 = "uint8", "float32", "int16"
 CLOSE = 1e-6  # of a pixel's value
 
 
@@ -27,20 +29,31 @@ class Grid(NamedTuple):
 class Preprocessing:
     """Raw examples to normalised ones: (raw - mean) / std for each channel, of raw / 255 where they are uint8.
 
+    With a front end raw examples are sound, (T,) int16, and all else is said of its features.
+
     Attributes:
         dtype: of raw examples, "uint8" or "float32".
         channels: where a raw example has its channels: "first" (C, *size), "last" (*size, C), or "none" (*size), which
             is of one channel.
         mean, std: of each channel.
+        frontend: from sound to features, which are uint8 with channels first; None: there is none.
     """
 
     dtype: str
     channels: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    frontend: FrontEnd | None = None
+
+    @property
+    def raw_dtype(self) -> str:
+        """Of raw examples as they are given: "int16" of sound."""
+        return self.dtype if self.frontend is None else INT16
 
     def raw_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of a raw example, for one of shape (C, *size) as a Program reads it."""
+        if self.frontend is not None:
+            return (self.frontend.samples,)
         channels, *size = shape
         shapes = {FIRST: (channels, *size), LAST: (*size, channels), NONE: tuple(size)}
         return shapes[self.channels]
@@ -68,10 +81,14 @@ class Preprocessing:
         Raises:
             UsageError: raw is of another type or shape.
         """
-        return self.codes_of_images(self.channels_first(raw, info), info)
+        images = self.channels_first(raw, info)
+        return self.codes_of_images(images if self.frontend is None else self.frontend(images), info)
 
     def codes_of_images(self, images: Array, info: TensorInfo) -> Array:
-        """The codes of raw examples whose channels are first, as the engine holds them: (n, C, *size) both."""
+        """The codes of raw examples whose channels are first, as the engine holds them: (n, C, *size) both.
+
+        Of sound the engine holds the features, and these are what it takes.
+        """
         if self.dtype != UINT8:
             return _codes(self.normalised(images), info)
         tables = self.tables(info)
@@ -89,7 +106,7 @@ class Preprocessing:
         return found
 
     def takes_bytes(self, info: TensorInfo) -> bool:
-        """Whether every uint8 value is its own code, so that nothing is to be done before the first layer."""
+        """Whether every uint8 value is its own code, so that nothing is done to it before the first layer."""
         return self.dtype == UINT8 and _are_bytes(self.tables(info), info)
 
     def normalised(self, images: Array) -> Array:
@@ -103,8 +120,11 @@ class Preprocessing:
         return found
 
     def channels_first(self, raw: Array, info: TensorInfo) -> Array:
-        """(n, *raw_shape) to (n, C, *size). Raises UsageError for another type or shape."""
+        """(n, *raw_shape) to (n, C, *size); sound stays (n, T). Raises UsageError for another type or shape."""
         expected = self.raw_shape(info.shape)
+        if self.frontend is not None:
+            _check_sound(raw, self.frontend)
+            return raw
         if not isinstance(raw, np.ndarray) or raw.shape[1:] != expected or raw.ndim != 1 + len(expected):
             found = f"shape {raw.shape}" if isinstance(raw, np.ndarray) else type(raw).__name__
             shape = ", ".join(map(str, ("n", *expected)))
@@ -123,6 +143,9 @@ class Preprocessing:
     def fault(self, info: TensorInfo) -> str | None:
         """What contradicts the Program's input, in words."""
         channels = info.shape[0]
+        fault = None if self.frontend is None else self._fault_of_frontend(self.frontend, info)
+        if fault is not None:
+            return f"frontend: {fault}"
         if len(self.mean) != channels or len(self.std) != channels:
             return f"{len(self.mean)} means and {len(self.std)} deviations found; the input has {channels} channels"
         with np.errstate(over="ignore"):
@@ -132,6 +155,45 @@ class Preprocessing:
         if self.channels == NONE and channels != 1:
             return f"raw examples without channels found; the input has {channels}"
         return None
+
+    def _fault_of_frontend(self, frontend: FrontEnd, info: TensorInfo) -> str | None:
+        fault = frontend.fault()
+        if fault is not None:
+            return fault
+        if not frontend.offset:
+            return "no offsets and shifts found; they are chosen from training data"
+        if (self.dtype, self.channels) != (UINT8, FIRST):
+            return f"dtype '{self.dtype}' and channels '{self.channels}' found; features are '{UINT8}' and '{FIRST}'"
+        if frontend.shape != info.shape:
+            return f"features of shape {frontend.shape} found; the input has {info.shape}"
+        return None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values. There is no field of a front end where there is none, as in earlier versions."""
+        plain = {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        if self.frontend is None:
+            del plain["frontend"]
+            return plain
+        return {**plain, "frontend": self.frontend.to_json()}
+
+    @staticmethod
+    def of_json(value: Mapping[str, Any]) -> "Preprocessing":
+        """What to_json gave. The kinds of its fields are KINDS and LATER."""
+        frontend = value.get("frontend")
+        fields = {**value, "mean": tuple(value["mean"]), "std": tuple(value["std"])}
+        return Preprocessing(**{**fields, "frontend": None if frontend is None else FrontEnd.of_json(frontend)})
+
+
+def _check_sound(raw: Array, frontend: FrontEnd) -> None:
+    """Raises UsageError for what is no sound of the front end."""
+    plain = isinstance(raw, np.ndarray)
+    if not plain or raw.dtype != np.int16 or raw.shape[1:] != (frontend.samples,):
+        found = f"{raw.dtype} of shape {raw.shape}" if plain else type(raw).__name__
+        raise UsageError(
+            f"raw examples: {found} found; sound of one channel expected, int16 of shape (n, {frontend.samples}), "
+            f"{frontend.rate} samples a second. Resample it, cut it or fill it with zeros, and scale floats of -1 to 1 "
+            "by 32768."
+        )
 
 
 def _are_bytes(tables: Array, info: TensorInfo) -> bool:
@@ -148,3 +210,4 @@ KINDS = {
     "mean": listed(FINITE),
     "std": listed(FINITE),
 }
+LATER = {"frontend": OBJECT}  # a field that came with format 6

@@ -25,12 +25,13 @@ from search.integer.validation import validate
 
 __all__ = ["Node", "Program", "ProgramError", "TensorInfo"]
 
-FORMAT = 5  # version of the file that save writes
-WITHOUT_ANSWERS = 4  # and where there are no answers, so that earlier releases read it
+FORMAT = 6  # version of the file that save writes
+WITHOUT_FRONTEND = 5  # and where there is no front end of sound, so that earlier releases read it
+WITHOUT_ANSWERS = 4  # and where there are no answers either
 FLATTENED = 3  # the version before, in which reshape was called flatten, and upsample stood for some of what take is
 NO_PREPROCESSING = 2  # the version before that
 ONE_INPUT_ONE_OUTPUT = 1  # and before: a network has one input and one output, and so has a node
-READ = (ONE_INPUT_ONE_OUTPUT, NO_PREPROCESSING, FLATTENED, WITHOUT_ANSWERS, FORMAT)
+READ = (ONE_INPUT_ONE_OUTPUT, NO_PREPROCESSING, FLATTENED, WITHOUT_ANSWERS, WITHOUT_FRONTEND, FORMAT)
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Program(Graph):
         self.validate()
         graph = self._as_json()
         header = {
-            "version": FORMAT if self.answers is not None else WITHOUT_ANSWERS,
+            "version": self._version(),
             "sha256": checksum(graph, self.constants),
             "graph": graph,
         }
@@ -140,8 +141,16 @@ class Program(Graph):
         del fields["constants"]
         if self.answers is None:
             del fields["answers"]
+        if self.preprocessing is not None:
+            fields["preprocessing"] = self.preprocessing.to_json()
         graph: dict[str, Any] = json.loads(json.dumps(fields, allow_nan=False))
         return graph
+
+    def _version(self) -> int:
+        """The earliest format that has all that the program has."""
+        if self.preprocessing is not None and self.preprocessing.frontend is not None:
+            return FORMAT
+        return WITHOUT_ANSWERS if self.answers is None else WITHOUT_FRONTEND
 
     def schedule(self) -> list[Use]:
         """What each node reads and writes, in execution order, as the memory plan sees it."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from search.integer import answers, preprocessing
+from search.integer import answers, frontend, preprocessing
 from search.integer.answers import Answers
 from search.integer.graph import Array, Node, ProgramError, TensorInfo
 from search.integer.preprocessing import Preprocessing
@@ -17,7 +17,7 @@ GRAPH: Fields = {
     "nodes": listed(OBJECT),
     "metadata": OBJECT,
 }
-LATER: Fields = {  # fields that came with formats 3 and 5
+LATER: Fields = {  # fields that came with formats 3 and 5; a front end in preprocessing came with format 6
     "preprocessing": either(OBJECT, NOTHING),
     "classes": listed(TEXT),
     "answers": either(OBJECT, NOTHING),
@@ -68,8 +68,10 @@ def fields_of(graph: Any, constants: dict[str, Array]) -> dict[str, Any]:
 def _preprocessing(value: dict[str, Any] | None) -> Preprocessing | None:
     if value is None:
         return None
-    checked("preprocessing", value, preprocessing.KINDS)
-    return Preprocessing(**{**value, "mean": tuple(value["mean"]), "std": tuple(value["std"])})
+    checked("preprocessing", value, preprocessing.KINDS, preprocessing.LATER)
+    if "frontend" in value:
+        checked("preprocessing: frontend", value["frontend"], frontend.KINDS)
+    return Preprocessing.of_json(value)
 
 
 def _answers(value: dict[str, Any] | None) -> Answers | None:

@@ -10,7 +10,7 @@ from search.deploy.c.layout import Stored, arena, is_alias, stored
 from search.deploy.c.operation import Call, Operation
 from search.deploy.c.operators import WRITERS
 from search.deploy.c.order import ordered
-from search.deploy.c.reading import CTYPES, RAW, raw_type, reader
+from search.deploy.c.reading import declared, reader
 from search.deploy.c.run import Run, signature
 from search.deploy.c.source import Source, comment
 from search.integer.memory import Arena
@@ -119,7 +119,6 @@ def generated(program: Program, small: bool = False) -> Generated:
 
 
 def _header(program: Program, tensors: Mapping[str, Stored], plan: Arena) -> str:
-    raw = raw_type(program)
     lines = [
         NOTICE,
         "#ifndef NETWORK_H",
@@ -139,10 +138,7 @@ def _header(program: Program, tensors: Mapping[str, Stored], plan: Arena) -> str
             lines += ["", *_described(tensors[name], f"NETWORK_{what}{'' if len(names) == 1 else place}")]
     lines += ["", f"/* Codes to codes. It is not reentrant, and takes {_worst(plan)}. */"]
     lines += [f"void network_run({signature(program, tensors)});"]
-    if raw is not None:
-        x = tensors[program.inputs[0]]
-        lines += ["", f"typedef {CTYPES[raw]} network_raw;", f"#define NETWORK_RAW_SIZE {prod(x.shape)}"]
-        lines += [RAW[raw], f"void network_read(const network_raw *raw, {x.ctype} *in);"]
+    lines += declared(program, tensors[program.inputs[0]])
     if program.classes:
         lines += ["", "/* What the output scores, in its order. */"]
         lines += [f"#define NETWORK_CLASSES {', '.join(map(_quoted, program.classes))}"]

@@ -4,13 +4,15 @@ from math import prod
 
 import numpy as np
 
+from search.deploy.c.frontend import about_sound, sound_reader
 from search.deploy.c.layout import Stored
 from search.deploy.c.loops import nested
 from search.deploy.c.source import literal
-from search.integer.preprocessing import FIRST, LAST, PIXEL_MAX, UINT8
+from search.integer.frontend import FrontEnd
+from search.integer.preprocessing import FIRST, INT16, LAST, PIXEL_MAX, UINT8, Preprocessing
 from search.integer.program import Program
 
-CTYPES = {"uint8": "uint8_t", "float32": "float"}
+CTYPES = {"uint8": "uint8_t", "float32": "float", "int16": "int16_t"}
 RAW = {
     "uint8": "/* A raw example, of bytes, as in training, to the codes of the input. */",
     "float32": "/* An example of real numbers to the codes of the input. NaN becomes the lowest code. */",
@@ -19,10 +21,24 @@ NONE = "none"
 
 
 def raw_type(program: Program) -> str | None:
-    """Of what a raw example has, "uint8" or "float32"; without preprocessing, of a normalised one. None: of several."""
+    """Of what a raw example has: "uint8", "float32" or, of sound, "int16"; without preprocessing, of a normalised one.
+
+    None: there are several inputs, and nothing reads them.
+    """
     if len(program.inputs) > 1:
         return None
-    return program.preprocessing.dtype if program.preprocessing is not None else "float32"
+    return program.preprocessing.raw_dtype if program.preprocessing is not None else "float32"
+
+
+def declared(program: Program, x: Stored) -> list[str]:
+    """What network.h says of network_read, where there is one input."""
+    raw, given = raw_type(program), program.preprocessing
+    if raw is None:
+        return []
+    size = prod(x.shape if given is None else given.raw_shape(x.shape))
+    about = RAW[raw] if given is None or given.frontend is None else about_sound(given.frontend)
+    lines = [f"typedef {CTYPES[raw]} network_raw;", f"#define NETWORK_RAW_SIZE {size}", about]
+    return ["", *lines, f"void network_read(const network_raw *raw, {x.ctype} *in);"]
 
 
 def reader(program: Program, x: Stored) -> str:
@@ -30,6 +46,8 @@ def reader(program: Program, x: Stored) -> str:
     raw = raw_type(program)
     if raw is None:
         return ""
+    if raw == INT16 and program.preprocessing is not None and program.preprocessing.frontend is not None:
+        return _of_sound(program.preprocessing, program.preprocessing.frontend, x)
     channels, strides = x.shape[0], _strides(program, x)
     if raw == UINT8 and program.preprocessing is not None:
         tables = program.preprocessing.tables(x.info)
@@ -45,6 +63,14 @@ def reader(program: Program, x: Stored) -> str:
         head, lines = _of_floats(program, x, strides)
     text = "\n".join(f"    {line}" for line in [*head, *map(literal, lines)])
     return f"void network_read(const network_raw *raw, {x.ctype} *in)\n{{\n{text}\n}}\n"
+
+
+def _of_sound(preprocessing: Preprocessing, frontend: FrontEnd, x: Stored) -> str:
+    if preprocessing.takes_bytes(x.info):
+        return sound_reader(frontend, x, None)
+    tables = preprocessing.tables(x.info)
+    alike = bool((tables == tables[0]).all())
+    return sound_reader(frontend, x, tables[:1] if alike else tables)
 
 
 def _strides(program: Program, x: Stored) -> list[int]:

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -84,7 +83,7 @@ def _model(builder: Builder, program: Program, version: int, ir: int) -> onnx.Mo
     )
     opset = [helper.make_opsetid("", version)]
     model = helper.make_model(graph, opset_imports=opset, ir_version=ir, producer_name="picojoule")
-    preprocessing = None if program.preprocessing is None else asdict(program.preprocessing)
+    preprocessing = None if program.preprocessing is None else program.preprocessing.to_json()
     helper.set_model_props(
         model, {"preprocessing": json.dumps(preprocessing), "classes": json.dumps(list(program.classes))}
     )
