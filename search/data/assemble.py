@@ -9,7 +9,9 @@ from torch import Tensor
 
 from search.data.checks import check_split, check_together
 from search.data.data import ANOMALIES, LABELS, Data, DataError, Split
+from search.data.sound import refuse_masks, with_features
 from search.data.splits import SPLIT_SEED, drawn, grouped, stratified
+from search.integer.frontend import FrontEnd
 from search.integer.preprocessing import FIRST, PIXEL_MAX
 
 TEST_SHARE = 0.2  # of the training images, where a data set comes without a test split
@@ -29,6 +31,7 @@ def assemble(
     channels: str = FIRST,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    frontend: FrontEnd | None = None,
 ) -> Data:
     """Checks the splits and completes them.
 
@@ -47,6 +50,8 @@ def assemble(
         mean, std: by which images are normalised, one number or one for each channel, of images / 255 where they are
             uint8; None: those of the training images. uint8 images of several channels then have one mean, which is
             the value of a pixel, and one std, so that a program can read pixels as they are.
+        frontend: from sound to the features that become the images, which mean and std are then of. The splits hold
+            sound, (N, 1, T), in the whole numbers of int16. None: images stay as they are.
 
     Raises:
         DataError: the data cannot be used.
@@ -63,6 +68,11 @@ def assemble(
     if train_images is not None:
         splits = {**splits, "train": _subset(place, splits["train"], train_images, targets)}
     check_together(place, splits, classes, targets)
+    if frontend is not None:
+        refuse_masks(place, targets)
+        frontend, splits = with_features(frontend, splits)
+        channels = FIRST
+        notes.append(f"{place}: the network reads {frontend.about()}")
     measured = _mean_and_std(splits["train"].images)
     count = splits["train"].images.shape[1]
     return Data(
@@ -76,6 +86,7 @@ def assemble(
         channels=channels,
         targets=targets,
         notes=tuple(notes),
+        frontend=frontend,
     )
 
 

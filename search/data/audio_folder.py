@@ -3,7 +3,7 @@
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import gcd
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from scipy.signal import resample_poly
 
 from search.data.assemble import assemble
 from search.data.data import Data, DataError, Split
+from search.data.sound import FrontEndOptions, as_int16, front_end_of
 from search.integer.preprocessing import NONE
 
 SPLITS = ("train", "val", "test")
@@ -35,6 +36,7 @@ class AudioFolderOptions:
             then carved out in whole speakers, and a speaker in two splits is refused.
         unreadable: share of the files that may be unreadable. They are left out, and a note counts them.
         mean, std: by which sounds are normalised, see search.data.assemble.
+        frontend: what becomes of sounds before the network.
     """
 
     folder: str
@@ -47,10 +49,13 @@ class AudioFolderOptions:
     unreadable: float = 0.0
     mean: list[float] | None = None
     std: list[float] | None = None
+    frontend: FrontEndOptions = field(default_factory=FrontEndOptions)
 
 
 def load_audio_folder(options: AudioFolderOptions) -> Data:
-    """Loads all sounds into memory: (N, 1, T) float32, -1 to 1. The classes are the folders, in alphabetical order.
+    """Loads all sounds into memory: (N, 1, T) float32, -1 to 1, or their features with a front end.
+
+    The classes are the folders, in alphabetical order.
 
     Raises:
         DataError: a folder or a sound cannot be used.
@@ -76,19 +81,22 @@ def load_audio_folder(options: AudioFolderOptions) -> Data:
             sounds[split].append((path, label, _brought(path, samples, own, rate, options)))
     _refuse_unreadable(root, faults, sum(map(len, files.values())), options.unreadable)
     length = _length(root, [each for part in sounds.values() for each in part], rate or 1, options.seconds)
-    splits = {
-        split: Split(torch.from_numpy(_stacked([x for _, _, x in part], length)), torch.tensor([y for _, y, _ in part]))
-        for split, part in sounds.items()
-    }
+    place = f"data '{options.name}' in {root}"
+    frontend = front_end_of(options.frontend, place, rate, length)
+    splits = {}
+    for split, part in sounds.items():
+        x = torch.from_numpy(_stacked([each for _, _, each in part], length))
+        splits[split] = Split(x if frontend is None else as_int16(x), torch.tensor([y for _, y, _ in part]))
     data = assemble(
         options.name,
-        f"data '{options.name}' in {root}",
+        place,
         splits,
         classes,
         groups=_speakers(options.speaker, sounds),
         channels=NONE,
         mean=options.mean,
         std=options.std,
+        frontend=frontend,
     )
     note = f"{root}: {len(faults)} files cannot be read and are left out, the first {', '.join(faults[:SHOWN])}"
     return replace(data, notes=(*data.notes, note)) if faults else data

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from search.errors import PicojouleError
+from search.integer.frontend import FrontEnd
 from search.integer.preprocessing import FIRST, FLOAT32, PIXEL_MAX, UINT8, Preprocessing
 
 
@@ -48,6 +49,7 @@ class Data:
         targets: what is to be learned, one of search.data.targets.KINDS.
         notes: what those who use it should know.
         channels: where an example had its channels before it was read, see search.integer.preprocessing.
+        frontend: from sound to what the images are, its features; None: images are what was read.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Data:
     channels: str = FIRST
     targets: str = LABELS
     notes: tuple[str, ...] = ()
+    frontend: FrontEnd | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -81,7 +84,7 @@ class Data:
     def preprocessing(self) -> Preprocessing:
         """From raw examples to normalised ones, for a Program."""
         dtype = UINT8 if self.train.images.dtype == torch.uint8 else FLOAT32
-        return Preprocessing(dtype, self.channels, self.mean, self.std)
+        return Preprocessing(dtype, self.channels, self.mean, self.std, self.frontend)
 
     def normalise(self, images: Tensor) -> Tensor:
         """(images - mean) / std, after images / 255 where they are uint8.

@@ -5,7 +5,7 @@ g_test: who or what each example comes from. Of anomalies y_train may be missing
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
 from reprlib import repr as short
@@ -18,7 +18,9 @@ from torch import Tensor
 from search.data.arrays import image_tensor, read_npz
 from search.data.assemble import assemble
 from search.data.data import ANOMALIES, LABELS, NUMBERS, TAGS, Data, DataError, Split
+from search.data.sound import FrontEndOptions, front_end_of
 from search.data.targets import IGNORED, KINDS, kind_of, target_tensor
+from search.integer.frontend import FrontEnd
 from search.integer.preprocessing import FIRST, LAST, NONE
 
 SPLITS = ("train", "val", "test")
@@ -39,6 +41,8 @@ class NpzOptions:
         has_channels: whether an example has channels; None: from 3 dimensions on. Where it has none, one is added.
         channels_last: whether they are the last axis and not the first; None: no, and what looks so is refused.
         mean, std: by which images are normalised, see search.data.assemble.
+        rate: of sound, samples a second; only a front end reads it.
+        frontend: what becomes of sound before the network; x is then (N, T), int16.
     """
 
     file: str
@@ -50,6 +54,8 @@ class NpzOptions:
     channels_last: bool | None = None
     mean: list[float] | None = None
     std: list[float] | None = None
+    rate: int | None = None
+    frontend: FrontEndOptions = field(default_factory=FrontEndOptions)
 
 
 def load_npz(options: NpzOptions) -> Data:
@@ -76,6 +82,8 @@ def from_arrays(
     std: Sequence[float] | None = None,
     targets: str | None = None,
     names: Sequence[str] | None = None,
+    rate: int | None = None,
+    frontend: FrontEndOptions | None = None,
 ) -> Data:
     """A data set from arrays in memory, under the names that they would have in a .npz file.
 
@@ -84,7 +92,7 @@ def from_arrays(
             x_test and y_test have the same form; a split that is missing is carved out of train. g_train, g_val and
             g_test, (N,), say who or what each example comes from: whole groups are carved out, and none may be in two
             splits.
-        classes, has_channels, channels_last, targets, names: see NpzOptions.
+        classes, has_channels, channels_last, targets, names, rate, frontend: see NpzOptions.
         mean, std: by which images are normalised, see search.data.assemble.
 
     Raises:
@@ -103,6 +111,8 @@ def from_arrays(
         channels_last=channels_last,
         mean=_numbers("mean", mean),
         std=_numbers("std", std),
+        rate=rate,
+        frontend=frontend or FrontEndOptions(),
     )
     return _checked("arrays", plain, options)
 
@@ -133,6 +143,7 @@ def _checked(place: str, arrays: Mapping[str, np.ndarray], options: NpzOptions) 
             kind = kind_of(arrays["y_train"], tuple(images["train"].shape[2:]))
         except DataError as error:
             raise DataError(f"{place}, y_train: {error}") from error
+    frontend = _front_end(place, arrays, options)
     splits = {
         name: Split(x, target_tensor(f"{place}, y_{name}", arrays[f"y_{name}"], kind, tuple(x.shape[2:])))
         for name, x in images.items()
@@ -147,7 +158,22 @@ def _checked(place: str, arrays: Mapping[str, np.ndarray], options: NpzOptions) 
         channels=LAST if options.channels_last else FIRST if _has_channels(arrays["x_train"], options) else NONE,
         mean=options.mean,
         std=options.std,
+        frontend=frontend,
     )
+
+
+def _front_end(place: str, arrays: Mapping[str, np.ndarray], options: NpzOptions) -> FrontEnd | None:
+    """The front end, where there is one. Raises DataError where x is then no sound."""
+    if options.frontend.kind is None and options.rate is not None:
+        raise DataError(f"{place}: data.rate is {options.rate}, and no front end reads it. Set data.frontend.kind.")
+    for name in SPLITS if options.frontend.kind is not None else ():
+        x = arrays.get(f"x_{name}")
+        if x is not None and (x.dtype != np.int16 or x.ndim != 2):
+            raise DataError(
+                f"{place}, x_{name}: {x.dtype} array of shape {x.shape}; a front end reads sound of one channel, int16 "
+                "of shape (N, T). Convert it: floats of -1 to 1 times 32768, rounded and clipped."
+            )
+    return front_end_of(options.frontend, place, options.rate, arrays["x_train"].shape[-1])
 
 
 def _refuse_other_kinds(options: NpzOptions) -> None:
@@ -158,6 +184,11 @@ def _refuse_other_kinds(options: NpzOptions) -> None:
         raise DataError(f"data.classes is {count!r}; allowed: a whole number from 1 to {MOST_CLASSES}, or null.")
     if options.targets is not None and options.targets not in KINDS:
         raise DataError(f"data.targets is {options.targets!r}; allowed: {', '.join(KINDS)} or null.")
+    rate = options.rate
+    if rate is not None and (not isinstance(rate, Integral) or isinstance(rate, bool) or rate < 1):
+        raise DataError(f"data.rate is {rate!r}; allowed: a whole number over 0, or null.")
+    if not isinstance(options.frontend, FrontEndOptions):
+        raise DataError(f"data.frontend is {options.frontend!r}; allowed: FrontEndOptions, or None.")
     for name in ("has_channels", "channels_last"):
         value = getattr(options, name)
         if not isinstance(value, bool | np.bool_ | None):
