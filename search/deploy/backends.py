@@ -9,10 +9,11 @@ from shutil import rmtree
 from statistics import median
 from tempfile import mkdtemp
 from time import perf_counter
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from search.deploy.sounds import drawn_sounds
 from search.errors import UsageError
 from search.integer.executor import Executor
 from search.integer.graph import Array
@@ -21,6 +22,7 @@ from search.integer.program import Program
 MOST_RUNS, SECONDS = 1000, 0.5  # of which a pace is the median, at most
 SPEED, SIZE = "speed", "size"
 SAMPLES = 32  # that every tensor is compared on, where no data is given
+SOUNDS = 4  # that a front end is compared on
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,15 @@ class Runner(Protocol):
 
     def pace(self, *inputs: Array) -> str:
         """What one sample takes by itself, in words: "0.31 ms", or "1,200,000 instructions"."""
+        ...
+
+
+@runtime_checkable
+class SoundRunner(Protocol):
+    """A way to run what a backend wrote that has the front end of sound as well."""
+
+    def read(self, raw: Array) -> Array:
+        """The codes (n, *shape) of the input, of sound (n, samples) int16."""
         ...
 
 
@@ -181,7 +192,22 @@ class Agreement:
 def agreements(program: Program, ways: Mapping[str, Runner], *inputs: Array) -> list[Agreement]:
     """Compares what a backend computes with the executor, in every element of every tensor."""
     expected = Executor(program)(*inputs, intermediate=True)
-    return [agreement(how, way.codes(*inputs), expected) for how, way in ways.items()]
+    found = [agreement(how, way.codes(*inputs), expected) for how, way in ways.items()]
+    return [*found, *agreements_on_sound(program, ways).values()]
+
+
+def agreements_on_sound(program: Program, ways: Mapping[str, Runner]) -> dict[str, Agreement]:
+    """Compares what a backend reads of sound with the front end, in each way that reads some.
+
+    The sounds are drawn, the same at every call. Where the program has no front end, nothing is compared.
+    """
+    name, given = program.inputs[0], program.preprocessing
+    readers = {how: way for how, way in ways.items() if isinstance(way, SoundRunner)}
+    if given is None or given.frontend is None or not readers:
+        return {}
+    raw = drawn_sounds(given.frontend.samples, SOUNDS)
+    expected = {name: given.codes(raw, program.tensors[name])}
+    return {how: agreement(f"{how}, front end", {name: way.read(raw)}, expected) for how, way in readers.items()}
 
 
 def different(found: Array, expected: Array) -> Array:

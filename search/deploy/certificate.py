@@ -16,12 +16,13 @@ from search.deploy.backends import (
     MissingTool,
     Options,
     agreement,
+    agreements_on_sound,
     backend,
     drawn_inputs,
 )
 from search.deploy.c.manifest import Manifest
 from search.deploy.c.network import generated
-from search.deploy.c.project import TITLE, VECTORS, digests, whole_digest
+from search.deploy.c.project import TITLE, VECTORS, digests, front_end_digest, whole_digest
 from search.errors import FileError, UsageError
 from search.integer.executor import Executor
 from search.integer.graph import Array
@@ -29,6 +30,7 @@ from search.integer.program import Program
 
 LINE = re.compile(r"^\s*(\d+) ([0-9a-f]{8}) (?:ok|DIFFERS)\s*$")
 NUMPY, TRAINING, LOG = "numpy", "training", "log"
+FRONT_END = "front end"
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ class Certified:
                     continue
                 for how, way in ways.items():
                     yield Entry(name, agreement=agreement(how, way.codes(*self.inputs), self.expected))
+                for found in agreements_on_sound(self.program, ways).values():
+                    yield Entry(name, agreement=found)
 
     def of_training(self, model: Path) -> Entry:
         """The network as it was trained, in integer semantics. Args: model: the model.safetensors of the run."""
@@ -111,7 +115,7 @@ class Certified:
             raise FileError(error.errno, f"{log}: cannot be read ({error.strerror}).") from error
         manifest = Manifest.of(self.program, generated(self.program))
         codes = Executor(self.program)(*drawn_inputs(self.program, VECTORS), intermediate=True)
-        expected = digests(manifest, codes)
+        expected = [*digests(manifest, codes), *front_end_digest(self.program, manifest)]
         title = f"{TITLE} {whole_digest(expected)}"
         titles = [line.strip() for line in lines if line.strip().startswith(TITLE)]
         if not titles:
@@ -146,10 +150,11 @@ def _of_digests(
     wrong = [number for number, crc in enumerate(expected) if found[number] != crc]
     first = None
     if wrong:
-        name = manifest.tensors[wrong[0]].name
+        name = [*(each.name for each in manifest.tensors), FRONT_END][wrong[0]]
         first = f"{name}: CRC-32 {found[wrong[0]]:08x} found, {expected[wrong[0]]:08x} expected"
-    elements = sum(each.size for each in codes.values())
-    different = sum(codes[manifest.tensors[number].name].size for number in wrong)  # of a digest all or nothing
+    sizes = [codes[each.name].size for each in manifest.tensors]
+    sizes += [codes[manifest.inputs[0]][0].size] * (len(expected) - len(sizes))  # of one sound
+    elements, different = sum(sizes), sum(sizes[number] for number in wrong)  # of a digest all or nothing
     return Agreement(f"self-test in {log.name}", different, len(expected), elements, first)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from search.deploy.backends import Runner, different
+from search.deploy.backends import Runner, agreements_on_sound, different
 from search.integer.executor import Executor
 from search.integer.graph import Array
 from search.integer.program import Program
@@ -38,7 +38,9 @@ def verify(
     backends: Mapping[str, Mapping[str, Runner]] | None = None,
     limit: int = 256,
 ) -> Verification:
-    """Compares every tensor on the first `limit` images. The program preprocesses raw ones by itself.
+    """Compares every tensor on the first `limit` images, and a front end on sounds that are drawn.
+
+    The program preprocesses raw images by itself. Of sound the data hold features, which the front end has made.
 
     Args:
         backends: name -> what runs what it wrote, of the backends to compare beside the executor.
@@ -61,6 +63,9 @@ def verify(
         seen += len(images)
         if seen >= limit:
             break
+    for name, each in backends.items():
+        for how, on_sound in agreements_on_sound(program, each).items():
+            others[name, how] += on_sound.mismatches
     worst = {name: max(count for (other, _), count in others.items() if other == name) for name in backends}
     return Verification(wrong, tensors, elements, first, worst)
 

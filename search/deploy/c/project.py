@@ -10,6 +10,7 @@ import numpy as np
 from search.deploy.backends import drawn_inputs
 from search.deploy.c.layout import Stored
 from search.deploy.c.manifest import Manifest
+from search.deploy.sounds import SOUND, drawn_sounds
 from search.integer.executor import Executor
 from search.integer.graph import Array
 from search.integer.program import Program
@@ -37,7 +38,7 @@ void network_trace(int tensor, const void *codes, size_t bytes)
 int main(int argc, char **argv)
 {
 %(buffers)s
-    for (;;) {
+%(sound)s    for (;;) {
 %(reads)s
         if (argc > 1) {
             const long runs = atol(argv[1]);
@@ -87,7 +88,7 @@ int main(void)
 %(buffers)s
     for (int vector = 0; vector < VECTORS; ++vector)
         network_run(%(arguments)s);
-    printf("%(title)s\\n");
+%(sound)s    printf("%(title)s\\n");
     for (int tensor = 0; tensor < TENSORS; ++tensor) {
         printf("%%d %%08lx %%s\\n", tensor, (unsigned long)found[tensor],
                found[tensor] == expected[tensor] ? "ok" : "DIFFERS");
@@ -96,6 +97,23 @@ int main(void)
     printf("%%d of %%d tensors differ\\n", wrong, TENSORS);
     return wrong != 0;
 }
+"""
+TRACE_SOUND = """\
+    if (argc > 1 && argv[1][0] == 'r') { /* reads sound instead, and writes codes of the input */
+        static network_raw raw[NETWORK_RAW_SIZE];
+        while (fread(raw, sizeof *raw, NETWORK_RAW_SIZE, stdin) == NETWORK_RAW_SIZE) {
+            network_read(raw, in);
+            if (fwrite(in, 1, sizeof in, stdout) != sizeof in)
+                return 1;
+        }
+        return 0;
+    }
+"""
+SELFTEST_SOUND = """\
+%(sound)s
+    static %(ctype)s heard[NETWORK_IN_SIZE];
+    network_read(raw, heard);
+    network_trace(TENSORS - 1, heard, sizeof heard); /* the codes of a sound come last */
 """
 MAKEFILE = """\
 # `make` builds and runs the self-test. `make network.o weights.o` builds what your program links.
@@ -158,8 +176,9 @@ def project(program: Program, manifest: Manifest) -> dict[str, str]:
     own = [*buffers("in", ins), *buffers("out", outs)]
     arguments = ", ".join([*names("in", ins), *names("out", outs)])
     trace = {"buffers": _lines(own, 4), "reads": _lines(_reads(ins), 8), "arguments": arguments}
+    trace["sound"] = TRACE_SOUND if _hears(program) else ""
     read = {
-        "reads": ", and `network_read` those of the input from a raw example" if len(ins) == 1 else "",
+        "reads": _reading(program),
         "arena": manifest.arena_bytes,
         "constants": manifest.constants_bytes,
         "buffers": "\n".join(own),
@@ -189,6 +208,20 @@ def digests(manifest: Manifest, tensors: dict[str, Array]) -> list[int]:
     return found
 
 
+def front_end_digest(program: Program, manifest: Manifest) -> list[int]:
+    """The CRC-32 of the codes of the first of drawn_sounds, as they lie; [] where there is no front end."""
+    given = program.preprocessing
+    if given is None or given.frontend is None:
+        return []
+    x = next(each for each in manifest.tensors if each.name == program.inputs[0])
+    lying = x.lying(given.codes(drawn_sounds(given.frontend.samples, 1), x.info))
+    return [crc32(lying.astype(x.info.dtype.newbyteorder("<")).tobytes())]
+
+
+def _hears(program: Program) -> bool:
+    return program.preprocessing is not None and program.preprocessing.frontend is not None
+
+
 def whole_digest(each: Sequence[int]) -> str:
     """The CRC-32 of those of all tensors, which names a program."""
     return f"{crc32(np.array(each, '<u4').tobytes()):08x}"
@@ -196,7 +229,7 @@ def whole_digest(each: Sequence[int]) -> str:
 
 def _selftest(program: Program, manifest: Manifest, ins: list[Stored], outs: list[Stored]) -> str:
     codes = Executor(program)(*drawn_inputs(program, VECTORS), intermediate=True)
-    expected = digests(manifest, codes)
+    expected = [*digests(manifest, codes), *front_end_digest(program, manifest)]
     own = names("in", ins)
     tables = [
         f"static const {each.ctype} {name}[VECTORS][{prod(each.shape)}] = {{\n{_vectors(each, codes)}\n}};"
@@ -209,6 +242,7 @@ def _selftest(program: Program, manifest: Manifest, ins: list[Stored], outs: lis
         "expected": _wrapped([f"0x{crc:08x}" for crc in expected]),
         "buffers": _lines(buffers("out", outs), 4),
         "arguments": ", ".join([*(f"{name}[vector]" for name in own), *names("out", outs)]),
+        "sound": SELFTEST_SOUND % {"sound": SOUND, "ctype": ins[0].ctype} if _hears(program) else "",
         "title": f"{TITLE} {whole_digest(expected)}",
     }
 
@@ -231,6 +265,16 @@ def buffers(what: str, tensors: Sequence[Stored]) -> list[str]:
     """Declarations of memory for them."""
     each = zip(names(what, tensors), tensors, strict=True)
     return [f"static {tensor.ctype} {name}[NETWORK_{name.upper()}_SIZE];" for name, tensor in each]
+
+
+def _reading(program: Program) -> str:
+    """Of network_read, where there is one input."""
+    if len(program.inputs) > 1:
+        return ""
+    sound = (
+        ", which is sound; network.h says what memory that takes beside what is said below" if _hears(program) else ""
+    )
+    return f", and `network_read` those of the input from a raw example{sound}"
 
 
 def _reads(tensors: Sequence[Stored]) -> list[str]:

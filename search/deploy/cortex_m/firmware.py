@@ -136,6 +136,13 @@ TRACED = """\
 
 %(buffers)s
 
+#ifdef NETWORK_READ_BYTES /* it reads sound */
+__attribute__((section(".given"))) network_raw raw[NETWORK_RAW_SIZE];
+#define READ() network_read(raw, in)
+#else
+#define READ() ((void)0)
+#endif
+
 void network_trace(int tensor, const void *codes, size_t bytes)
 {
     __asm__ volatile("" : : "r"(tensor), "r"(codes), "r"(bytes) : "memory");
@@ -143,6 +150,7 @@ void network_trace(int tensor, const void *codes, size_t bytes)
 
 int main(void)
 {
+    READ();
     network_run(%(arguments)s);
     return 0;
 }

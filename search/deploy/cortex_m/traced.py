@@ -39,6 +39,21 @@ class Traced:
         traced = [self._run([codes[sample] for codes in given]) for sample in range(len(inputs[0]))]
         return self._manifest.parted(np.frombuffer(b"".join(traced), np.uint8).reshape(len(traced), -1))
 
+    def read(self, raw: Array) -> Array:
+        """The codes (n, *shape) of the input, as network_read makes them of sound (n, samples) int16."""
+        x = next(each for each in self._manifest.tensors if each.name == self._manifest.inputs[0])
+        found = []
+        for sound in raw:
+            self.heard(sound)
+            found.append(self._emulator.read(self._emulator.symbols["in"], x.bytes))
+        return x.seen(np.frombuffer(b"".join(found), x.info.dtype).reshape(len(raw), -1))
+
+    def heard(self, sound: Array, counted: bool = False) -> Counts:
+        """What is executed of network_read. Args: sound: (samples,) int16; counted: whether it is counted."""
+        symbols = self._emulator.symbols
+        self._emulator.write(symbols["raw"], sound.tobytes())
+        return self._emulator.call("network_read", symbols["raw"], symbols["in"], counted=counted)
+
     def pace(self, *inputs: Array) -> str:
         """Executed instructions of the first sample, in words."""
         return f"{self.counted(*inputs).instructions:,} instructions"
