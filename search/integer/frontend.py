@@ -2,7 +2,8 @@
 
 With `>>` that rounds down, a frame of the sound becomes a column of features in five steps:
 
-1. Window. x[n] = (sample[n] * hann[n] + 2^14) >> 15, and zeros up to N points, the next power of two.
+1. Window. x[n] = (sample[n] * hann[n] + 2^10) >> 11, hann in units of 2^-15, so that x is in units of 2^-4 and quiet
+   sounds lose nothing; and zeros up to N points, the next power of two.
 2. Spectrum. A transform of N real numbers as one of M = N / 2 complex ones, z[n] = x[2n] + i x[2n+1]: radix 2,
    decimation in time, without scaling. With c = cos(2 pi k / N) and s = sin(2 pi k / N) in units of 2^-30, a product is
 
@@ -13,7 +14,7 @@ With `>>` that rounds down, a frame of the sound becomes a column of features in
        X[k].re = ((Z[k].re + Z[M-k].re) * 2^30 + c * D.im - s * D.re + 2^30) >> 31
        X[k].im = ((Z[k].im - Z[M-k].im) * 2^30 - c * D.re - s * D.im + 2^30) >> 31
 
-3. Mel filters. S[b] = sum over k of weight[b, k] * (X[k].re^2 + X[k].im^2), weights in units of 2^-10.
+3. Mel filters. S[b] = sum over k of weight[b, k] * ((X[k].re^2 + X[k].im^2 + 2^7) >> 8), weights in units of 2^-10.
 4. Logarithm. L[b] is log2(max(S[b], 1)) in units of 2^-9: its integer part is the place p of the highest bit, and its
    fraction comes from squaring the 32 bits that begin there, ten times. L = (floor of units of 2^-10, + 1) >> 1.
 5. For "mfcc" a DCT-II: F[c] = (sum over b of dct[c, b] * L[b] + 2^14) >> 15. For "log_mel" F = L.
@@ -21,10 +22,11 @@ With `>>` that rounds down, a frame of the sound becomes a column of features in
 A feature becomes a code by code = clip((F - offset + (2^shift >> 1)) >> shift, 0, 255). Each row has an offset and a
 shift, which are chosen from training data and are part of the front end.
 
-Nothing overflows. Samples are below 2^15 in size, so all numbers of the transform stay below N * 2^15 <= 2^26, with
-their rounding below 2^27: 32 bits. Products with c and s, and sums of three of them, stay below 2^60. By Parseval's
-theorem the sum of all powers is at most N^2 * 2^30 <= 2^52, rounding included below 2^52.1, and S below 2^62.1: 64 bits
-with a sign. L is at most 63 * 2^9 < 2^15. F is at most sqrt(bins) * 2^15 <= 2^19.
+Nothing overflows. N is at most 2048, and x at most 2^19 in size. The numbers of the transform of M complex ones are at
+most M * sqrt(2) * 2^19 < 2^29.6 with their rounding, of which each stage adds less than 1 to what the next ones double;
+sums of two of them, and X, stay below 2^31: 32 bits. Their products with c and s, and sums of three, stay below 2^62.5.
+By Parseval's theorem all powers sum up to N^2 * 2^30 <= 2^52 at most, with rounding below 2^52.1, and S stays below
+2^62.1: 64 bits with a sign. L is at most 63 * 2^9 < 2^15, and F at most sqrt(bins) * 2^15 <= 2^19.
 """
 
 from collections.abc import Mapping

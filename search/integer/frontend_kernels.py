@@ -6,6 +6,7 @@ from search.integer.frontend_tables import COSINE_BITS, WINDOW_BITS, Filters, qu
 from search.integer.graph import Array
 
 LOG_BITS = 9  # behind the point of a logarithm
+SPECTRUM_BITS = 4  # behind the point of a spectrum, which its powers leave out
 
 
 def whole(value: Array, bits: int) -> Array:
@@ -16,7 +17,7 @@ def whole(value: Array, bits: int) -> Array:
 
 def windowed(frames: Array) -> Array:
     """Step 1, without its zeros. Args: frames: (frame, n) int16. Returns: the same shape, int64."""
-    return whole(window(len(frames)).astype(np.int64)[:, None] * frames, WINDOW_BITS)
+    return whole(window(len(frames)).astype(np.int64)[:, None] * frames, WINDOW_BITS - SPECTRUM_BITS)
 
 
 def spectrum(x: Array, points: int) -> Array:
@@ -47,8 +48,7 @@ def spectrum(x: Array, points: int) -> Array:
     real, imaginary = there[0] - back[0], there[1] + back[1]  # of D
     re = (there[0] + back[0]) * (1 << COSINE_BITS) + cosine * imaginary - sine * real
     im = (there[1] - back[1]) * (1 << COSINE_BITS) - cosine * real - sine * imaginary
-    powers: Array = whole(re, COSINE_BITS + 1) ** 2 + whole(im, COSINE_BITS + 1) ** 2
-    return powers
+    return whole(whole(re, COSINE_BITS + 1) ** 2 + whole(im, COSINE_BITS + 1) ** 2, 2 * SPECTRUM_BITS)
 
 
 def mel(powers: Array, filters: Filters) -> Array:

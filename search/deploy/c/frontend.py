@@ -48,8 +48,8 @@ static void read_spectrum(const int16_t *samples)
     int32_t place = 0;
     for (int32_t i = 0; i < %(middle)d; ++i) {
         const int32_t n = 2 * i;
-        cells[place].z.re = n < %(frame)d ? read_shifted((int32_t)samples[n] * hann[n], 15) : 0;
-        cells[place].z.im = n + 1 < %(frame)d ? read_shifted((int32_t)samples[n + 1] * hann[n + 1], 15) : 0;
+        cells[place].z.re = n < %(frame)d ? read_shifted((int32_t)samples[n] * hann[n], 11) : 0;
+        cells[place].z.im = n + 1 < %(frame)d ? read_shifted((int32_t)samples[n + 1] * hann[n + 1], 11) : 0;
         int32_t bit = %(middle)d >> 1; /* the next number, its bits in reverse */
         while (place & bit) {
             place ^= bit;
@@ -83,8 +83,8 @@ static void read_spectrum(const int16_t *samples)
         const int64_t across = c * imaginary - s * real, along = c * real + s * imaginary;
         const int64_t low_re = read_shifted(re + across, 31), low_im = read_shifted(im - along, 31);
         const int64_t high_re = read_shifted(re - across, 31), high_im = read_shifted(-im - along, 31);
-        low->power = (uint64_t)(low_re * low_re + low_im * low_im);
-        high->power = (uint64_t)(high_re * high_re + high_im * high_im);
+        low->power = (uint64_t)(low_re * low_re + low_im * low_im + 128) >> 8;
+        high->power = (uint64_t)(high_re * high_re + high_im * high_im + 128) >> 8;
     }
 }
 """
