@@ -112,7 +112,7 @@ def from_arrays(
         mean=_numbers("mean", mean),
         std=_numbers("std", std),
         rate=rate,
-        frontend=frontend or FrontEndOptions(),
+        frontend=FrontEndOptions() if frontend is None else frontend,
     )
     return _checked("arrays", plain, options)
 

@@ -10,12 +10,15 @@ import pytest
 import safetensors.numpy
 
 from search.integer.executor import Executor
+from search.integer.frontend import MFCC
 from search.integer.operators import OPERATORS
 from search.integer.preprocessing import Preprocessing
 from search.integer.program import Program, ProgramError, checksum
 from tests.laws.damage import damage_json
 from tests.search.integer.programs import Build, attention_network, residual_network, resized_network
 from tests.search.integer.reference import run
+from tests.search.integer.sounds import FRONT_ENDS, fitted, front_end
+from tests.search.integer.sounds import program as of_sound
 
 QUICK, THOROUGH = 200, 4000
 TYPES = (np.int8, np.uint8, np.int16, np.uint16, np.int32, np.int64, np.float32, np.bool_)
@@ -39,7 +42,8 @@ def programs() -> list[Program]:
         series.program(), preprocessing=Preprocessing("uint8", "last", (0.5,) * 3, (0.2,) * 3), classes=("a", "b", "c")
     )
     attention = (attention_network(), attention_network(bits=4, seed=1))
-    return [residual_network(), residual_network(bits=5, seed=1), with_classes, *attention, resized_network()]
+    sound = (of_sound(fitted(FRONT_ENDS[4])), of_sound(fitted(front_end(samples=500, kind=MFCC, coefficients=3))))
+    return [residual_network(), residual_network(bits=5, seed=1), with_classes, *attention, resized_network(), *sound]
 
 
 def test_every_operator_is_damaged():
@@ -100,7 +104,7 @@ def refused_or_right(path: Path, draw: random.Random) -> bool:
     )
     found, raw = Executor(program)(x, intermediate=True), program.preprocessing
     if raw is not None:
-        Executor(program).predict(np.zeros((2, *raw.raw_shape(info.shape)), raw.dtype))
+        Executor(program).predict(np.zeros((2, *raw.raw_shape(info.shape)), raw.raw_dtype))
     for name, codes in run(program, x[0]).items():
         np.testing.assert_array_equal(found[name][0], codes.astype(found[name].dtype), err_msg=f"{path}: {name}")
     return False
