@@ -9,8 +9,10 @@ from torch import nn
 
 from search.api import compress
 from search.data import from_arrays
+from search.data.sound import FrontEndOptions
 from search.integer.executor import Executor
 from search.integer.program import Program
+from tests.search.data.tones import RATE, SAMPLES, arrays
 
 SHORT = ["strategy=fixed", "train.warmup.epochs=12", "train.finetune.epochs=1", "train.finetune.integer_epochs=1"]
 RNG = np.random.default_rng(0)
@@ -49,3 +51,22 @@ def test_accuracy_is_that_of_raw_photos(tmp_path, channels, given):
         codes = np.moveaxis(test, -1, 1) if channels > 1 else test[:, None]
         assert (first_tensor.bits, codes.shape[1:]) == (8, first_tensor.shape)
         assert (Executor(program)(np.ascontiguousarray(codes)).argmax(1) == found).all()
+
+
+@pytest.mark.parametrize("layout", ["image", "sequence"])
+def test_accuracy_is_that_of_raw_sounds(tmp_path, layout):
+    given = arrays()
+    data = from_arrays(given, rate=RATE, frontend=FrontEndOptions("log_mel", bins=12, layout=layout))
+    net = network(1)
+    net[-1] = nn.Linear(8, 2)
+    if layout == "sequence":
+        net = nn.Sequential(nn.Conv1d(12, 8, 3), nn.BatchNorm1d(8), nn.ReLU(), nn.Flatten(), nn.Linear(72, 2))
+    summary = compress(net, data, {}, tmp_path / "run", [*SHORT, "train.batch_size=8"])
+    program = Program.load(tmp_path / "run" / "program.safetensors")
+    found = Executor(program).predict(given["x_test"])
+    assert (found == given["y_test"]).mean() == summary["accuracy"]["integer"]["test"] == 1
+    written = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert written["input"]["shape"] == [SAMPLES] and written["input"]["dtype"] == "int16"
+    assert written["input"]["takes_bytes"] and written["input"]["frontend"]["bins"] == 12
+    assert {written["mismatches"][name] for name in ("numpy", "onnx", "c") if name in written["mismatches"]} == {0}
+    assert "the network reads 12 log-mel filters" in (tmp_path / "run" / "run.log").read_text()

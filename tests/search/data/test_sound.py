@@ -11,23 +11,9 @@ from search.data.audio_folder import AudioFolderOptions
 from search.data.npz import NpzOptions
 from search.data.sound import FrontEndOptions
 from search.integer.frontend import IMAGE, LOG_MEL, MFCC, SEQUENCE
+from tests.search.data.tones import RATE, SAMPLES, arrays, tones
 
-RATE, SAMPLES = 8000, 1600
-RNG = np.random.default_rng(0)
 LOG = FrontEndOptions(LOG_MEL, bins=12)
-
-
-def tones(count: int = 24) -> np.ndarray:
-    """(count, SAMPLES) int16; even ones are low."""
-    t = np.arange(SAMPLES) / RATE
-    pitch = np.where(np.arange(count) % 2 == 0, 300, 2500)[:, None]
-    sound = 8000 * np.sin(2 * np.pi * pitch * t) + RNG.normal(0, 200, (count, SAMPLES))
-    return np.round(sound).astype(np.int16)
-
-
-def arrays(**others) -> dict[str, np.ndarray]:
-    x, y = tones(), np.arange(24) % 2
-    return {"x_train": x, "y_train": y, "x_val": x[:8], "y_val": y[:8], "x_test": x[8:16], "y_test": y[8:16], **others}
 
 
 @pytest.mark.parametrize(
