@@ -21,7 +21,7 @@ from torch import Tensor
 from cost_models.flash import EXPONENTIAL_BYTES
 from cost_models.layer import LayerUse, Network
 from cost_models.rules import Rules, nothing, summed, total
-from search.integer.traits import Work
+from search.integer.traits import Border, Work
 
 MULTIPLY_8_PJ = 0.2
 ADD_32_PJ = 0.1
@@ -83,18 +83,28 @@ def activation_bits(network: Network) -> Tensor:
     for layer in network.layers:
         if layer.operator.work is Work.NOTHING:
             continue
+        moved = _moved(layer)
         if layer.when:
-            moved = total(network.tensors[name].total_bits for name in (*layer.inputs, layer.output))
-            terms.append(network.weighed(layer, moved))
+            bits = total(network.tensors[name].total_bits * count for name, count in moved.items())
+            terms.append(network.weighed(layer, bits))
         else:
-            always.update((*layer.inputs, layer.output))
+            always.update(moved)
     return total([*terms, *(network.tensors[name].total_bits * count for name, count in always.items())])
+
+
+def _moved(layer: LayerUse) -> Counter[str]:
+    """Tensor -> how often a layer reads or writes all of it."""
+    if layer.operator.loops is Border.READ:  # a part of its input each time
+        return Counter({layer.inputs[0]: 1, layer.output: layer.times})
+    if layer.operator.loops is not None:  # it reads as much as it writes
+        return Counter({layer.output: 2 * layer.times})
+    return Counter((*layer.inputs, layer.output) * layer.times)
 
 
 def table_bits(network: Network) -> Tensor:
     """(), bits looked up in tables: one entry for each element of the output."""
     looked_up = [layer for layer in network.layers if layer.table_entries]
-    return total(network.weighed(layer, layer.out_elements * _entry_bits(layer)) for layer in looked_up)
+    return total(network.weighed(layer, layer.times * layer.out_elements * _entry_bits(layer)) for layer in looked_up)
 
 
 def _entry_bits(layer: LayerUse) -> Tensor | int:

@@ -29,7 +29,7 @@ from cost_models.rules import total
 from cost_models.steps import ceil, used
 from cost_models.target import Target
 from search.errors import UsageError
-from search.integer.memory import Use, lifetimes, reordered
+from search.integer.memory import Use, in_place, lifetimes, reordered
 from search.integer.traits import Count
 
 WORD = 4  # bytes, to which arrays are aligned
@@ -223,23 +223,19 @@ def _schedule(network: Network, picks: Picks, sizes: Mapping[str, float]) -> lis
         for layer in network.layers
         if runs(layer, picks)
     ]
-    plain = [Use(inputs, (layer.output,), inputs[0] if _is_alias(layer) else None) for layer, inputs in running]
+    plain = [layer.use(inputs, inputs[0] if _is_alias(layer) else None) for layer, inputs in running]
     running = [running[place] for place in reordered(network.inputs, network.outputs, plain, sizes)]
-    last = {name: place for place, (_, inputs) in enumerate(running) for name in inputs}
-    last |= dict.fromkeys(network.outputs, len(running))
-    held = {name: name for name in network.inputs}  # tensor -> the memory that it lies in
-    ends = {name: last.get(name, 0) for name in network.inputs}  # memory -> the last layer that reads a tensor in it
-    schedule: list[Use] = []
-    for place, (layer, inputs) in enumerate(running):
-        memory = inputs[0] if _is_alias(layer) else None
-        if memory is None and layer.operator.elementwise:
-            memory = next((n for n in inputs if _fits(network, layer, n) and ends[held[n]] == place), None)
-            if memory is not None and sum(held[name] == held[memory] for name in inputs) > 1:
-                memory = None
-        held[layer.output] = own = layer.output if memory is None else held[memory]
-        ends[own] = max(ends.get(own, place), last.get(layer.output, place))
-        schedule += [Use(inputs, (layer.output,), memory), Use((layer.output, *inputs), ())]
-    return schedule
+    plain = [layer.use(inputs, inputs[0] if _is_alias(layer) else None) for layer, inputs in running]
+
+    def fits(place: int, name: str) -> bool:
+        return _fits(network, running[place][0], name)
+
+    uses = in_place(network.inputs, network.outputs, plain, fits)
+    return [
+        step
+        for (layer, inputs), use in zip(running, uses, strict=True)
+        for step in (use, Use((layer.output, *inputs), (), loop=layer.loop))
+    ]
 
 
 def _is_alias(layer: LayerUse) -> bool:
@@ -248,6 +244,8 @@ def _is_alias(layer: LayerUse) -> bool:
 
 def _fits(network: Network, layer: LayerUse, name: str) -> bool:
     """Whether the output of a layer can lie where one of its inputs lies."""
+    if not layer.operator.elementwise:
+        return False
     x, y = network.tensors[name], network.tensors[layer.output]
     alike = bool(x.elements == y.elements) and _bytes_a_code(x.bits, x.share) == _bytes_a_code(y.bits, y.share)
     return alike and not x.in_flash

@@ -8,9 +8,11 @@ from math import prod
 from torch import Tensor
 
 from search.errors import PicojouleError, UsageError
+from search.integer.memory import Use
 from search.integer.operators import Operator, UnknownOperator, operator
+from search.integer.traits import Border
 
-Step = tuple[str, str, tuple[str, ...], str, tuple[tuple[str, int], ...], str | None]
+Step = tuple[str, str, tuple[str, ...], str, tuple[tuple[str, int], ...], str | None, str, str]
 Order = tuple[tuple[str, ...], tuple[str, ...], tuple[Step, ...]]  # the network's inputs, its outputs, its layers
 
 
@@ -48,6 +50,14 @@ class LayerUse:
     depthwise: bool = False  # each output channel reads one input channel, however many are left
     when: tuple[tuple[str, int], ...] = ()  # the op runs if each of these choices takes this option
     choice: str | None = None  # of a select: the choice whose option is the number of the input that it passes on
+    loop: str = ""  # the name of the loop that it is in; "": in none
+    times: int = 1  # how often all elements of its output are computed
+    carries: str = ""  # of a state: the tensor that it is one place before
+
+    def use(self, inputs: tuple[str, ...], memory: str | None) -> Use:
+        """The layer as a step of a schedule."""
+        gathered = (self.output,) if self.operator.loops is Border.GATHER else ()
+        return Use(inputs, (self.output,), memory, self.loop, (self.carries,) if self.carries else gathered)
 
     @property
     def operator(self) -> Operator:
@@ -199,7 +209,7 @@ class Network:
     @cached_property
     def order(self) -> Order:
         """All that does not depend on sizes: which layer reads and writes which tensor, when, and in whose memory."""
-        steps = ((e.op, e.name, e.inputs, e.output, e.when, e.choice) for e in self.layers)
+        steps = ((e.op, e.name, e.inputs, e.output, e.when, e.choice, e.loop, e.carries) for e in self.layers)
         return self.inputs, self.outputs, tuple(steps)
 
     @cached_property

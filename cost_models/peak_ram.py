@@ -25,8 +25,8 @@ def _use(layer: LayerUse, picks: Picks) -> Use | None:
         return None
     if layer.choice is not None:
         picked = layer.inputs[picks[layer.choice]]
-        return Use((), (layer.output,), picked)
-    return Use(layer.inputs, (layer.output,), layer.inputs[0] if layer.operator.aliases else None)
+        return layer.use((), picked)
+    return layer.use(layer.inputs, layer.inputs[0] if layer.operator.aliases else None)
 
 
 def _spans(network: Network, picks: Picks | None = None) -> dict[str, tuple[int, int]]:

@@ -35,12 +35,13 @@ class CostModel(Protocol):
 
 
 def summed(model: str, rules: Rules, network: Network) -> Tensor:
-    """(), the sum over all layers of what their rules say, each times the probability that the layer runs.
+    """(), the sum over all layers of what their rules say, each as often as it runs, or the probability that it does.
 
     Raises:
         UnsupportedLayer: a layer's operator is unknown, or there is no rule for it and none for its work.
     """
-    return total(network.weighed(layer, _rule(model, rules, layer)(layer, network)) for layer in network.layers)
+    each = ((layer, _rule(model, rules, layer)(layer, network)) for layer in network.layers)
+    return total(network.weighed(layer, cost * layer.times if layer.times > 1 else cost) for layer, cost in each)
 
 
 def _rule(model: str, rules: Rules, layer: LayerUse) -> Rule:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from cost_models.layer import LayerUse, Network
 from search.errors import PicojouleError, UsageError
+from search.integer.traits import Work
 
 GRANULARITIES = ("layer", "channel")
 OPTIMIZE = ("speed", "size")
@@ -105,7 +106,8 @@ class Target:
         read = [bits for bits, share in zip(layer.in_bits, layer.in_share.tolist(), strict=True) if share > 0]
         if not set(used) <= set(self.weight_bits):
             yield f"weights at {used} bits; allowed: {list(self.weight_bits)}"
-        if not set(read) <= set(self.activation_bits):
+        multiplies = layer.operator.work in (Work.PRODUCTS, Work.PAIRS)  # kernels are for some widths
+        if multiplies and not set(read) <= set(self.activation_bits):
             yield f"inputs at {read} bits; allowed: {list(self.activation_bits)}"
         if self.granularity == "layer" and len(used) > 1:
             yield f"channels at {used} bits; allowed: one width a layer"

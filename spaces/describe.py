@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cost_models.layer import LayerUse, Network, TensorUse
+from search.integer.traits import Border
 from spaces.blocks.block import TABLE_BITS, Block
 from spaces.decisions.gate_places import GatePlaces
 from spaces.decisions.selection import Selection
@@ -126,12 +127,19 @@ class _NetworkDescription:
             weights=spec.weights,
             when=spec.when,
             choice=spec.attributes.get("choice"),
+            loop=spec.loop,
+            times=self._times(spec),
+            carries=spec.attributes["next"] if spec.operator.loops is Border.CARRY else "",
             table_entries=_table_entries(block, read) if self.spec.quantizers else 0,
         )
 
     def _taps(self, block: Block) -> Tensor | int:
         mask = block.weights.tap_mask(self.selection.share) if block.weights is not None else None
         return prod(self._window(block.spec)) if mask is None else mask.sum().to(self.alpha)
+
+    def _times(self, spec: BlockSpec) -> int:
+        """How often all elements of an output are computed."""
+        return self.spec.steps(spec.loop) if spec.loop and spec.operator.loops is not Border.GATHER else 1
 
     def _window(self, spec: BlockSpec) -> tuple[int, ...]:
         return spec.operator.window(spec.attributes, [self.shapes[name] for name in spec.inputs])

@@ -12,6 +12,7 @@ from cost_models import cost_model
 from cost_models.layer import Network
 from cost_models.target import Target
 from search.errors import UsageError
+from search.integer.looping import parts
 from spaces.architecture import Architecture
 from spaces.blocks import Block
 from spaces.blocks.weights import weights_in_use
@@ -23,6 +24,7 @@ from spaces.decisions.selector import Selector
 from spaces.describe import describe
 from spaces.entering import entered
 from spaces.files import load_tensors, save_tensors
+from spaces.looping import looped
 from spaces.modes import FAKE, FLOAT, INTEGER, MODES
 from spaces.parts import blocks_of, choices_of, gates_of, norms_of, quantizers_of, registered, weights_of
 from spaces.quantizers.activation import ActivationQuantizer, Quantizer, observing
@@ -226,11 +228,15 @@ class Space(nn.Module):
             selection.weight |= weights_in_use(weights, selection, self.selector.open_inputs)
         each = zip(self.spec.inputs, inputs, strict=True)
         values = {name: entered(x, self.quantizer(name), selection, self.training) for name, x in each}
-        for block in self.blocks:
-            if schedule.runs(block.spec, selection.paths):
+        for loop, blocks in parts(self.blocks):
+            running = [block for block in blocks if schedule.runs(block.spec, selection.paths)]
+            if loop and running:
+                values |= looped(running, values, selection)
+            elif running:
+                (block,) = running
                 made = block(selection, *[values.get(name) for name in block.spec.inputs])
                 values[block.name] = made if block.spec.inputs else made.expand(len(inputs[0]), *made.shape[1:])
-            for name in () if keep else schedule.dead[block.name]:
+            for name in () if keep else [name for block in blocks for name in schedule.dead[block.name]]:
                 values.pop(name, None)
         return values
 

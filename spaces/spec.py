@@ -7,11 +7,14 @@ from typing import Any
 from torch import Tensor
 
 from search.errors import UsageError
+from search.integer.memory import Use
 from search.integer.operators import Operator, operator
 from search.integer.shapes import repeated
+from search.integer.traits import Border
 
-VERSION = 5
-FLATTENED = 4  # the version before, in which reshape was called flatten, and upsample stood for some of what take is
+VERSION = 6
+WITHOUT_LOOPS = 5  # the version before, whose fields are among those of this one
+FLATTENED = 4  # and before that, in which reshape was called flatten, and upsample stood for some of what take is
 NOTHING_FROZEN = 3  # the version before that, whose fields are among those of the one behind it
 ONE_INPUT_ONE_OUTPUT = 2  # and before; all are read
 
@@ -27,6 +30,7 @@ class BlockSpec:
         when: the block runs if each of these choices of branches takes this option.
         depthwise: whether each output channel reads one input channel, so that groups go with the channels.
         frozen: whether no training changes the values of a constant in the graph.
+        loop: the name of the loop that it is in; "": in none. See `search.integer.looping`.
     """
 
     name: str
@@ -40,11 +44,19 @@ class BlockSpec:
     when: tuple[tuple[str, int], ...] = ()
     depthwise: bool = False
     frozen: bool = False
+    loop: str = ""
 
     @property
     def operator(self) -> Operator:
         """The specification of the block's operator."""
         return operator(self.op)
+
+    @property
+    def use(self) -> Use:
+        """The block as a step of a schedule."""
+        carried = {Border.CARRY: (self.attributes.get("next", ""),), Border.GATHER: (self.name,)}
+        loops = self.operator.loops
+        return Use(self.inputs, (self.name,), None, self.loop, () if loops is None else carried.get(loops, ()))
 
 
 @dataclass
@@ -143,6 +155,12 @@ class SpaceSpec:
         """Tensor -> its shape without the batch, in the order in which they are computed."""
         return dict(zip(self.inputs, self.input_shapes, strict=True)) | {b.name: b.shape for b in self.blocks}
 
+    def steps(self, loop: str) -> int:
+        """How many places the sequences have that a loop reads."""
+        shapes = self.shapes
+        lengths = (shapes[b.inputs[0]][-1] for b in self.blocks if b.loop == loop and b.operator.loops is Border.READ)
+        return next(lengths)
+
     def refuse_inputs(self, inputs: Sequence[Any]) -> None:
         """Raises UsageError where these are no tensors, more or fewer, of other shapes, or of different batches."""
         if not all(isinstance(x, Tensor) for x in inputs):
@@ -164,11 +182,13 @@ class SpaceSpec:
 
     @staticmethod
     def from_json(document: dict[str, Any]) -> "SpaceSpec":
-        """Raises UsageError for a description of another version than this one and the three before."""
+        """Raises UsageError for a description of another version than this one and the four before."""
         if document.get("version") == ONE_INPUT_ONE_OUTPUT:
             document = _of_this_version(document)
         if document.get("version") in (NOTHING_FROZEN, FLATTENED):
-            document = {**document, "blocks": _renamed(document), "version": VERSION}
+            document = {**document, "blocks": _renamed(document), "version": WITHOUT_LOOPS}
+        if document.get("version") == WITHOUT_LOOPS:
+            document = {**document, "version": VERSION}
         if document.get("version") != VERSION:
             raise UsageError(
                 f"space: description has version {document.get('version')}; this picojoule reads "

@@ -108,6 +108,7 @@ def _node(block: Block, tensors: Mapping[str, TensorInfo], constants: Constants)
         outputs=(block.name,),
         attributes=attributes,
         constants=roles,
+        loop=spec.loop,
     )
 
 

@@ -10,10 +10,12 @@ import numpy as np
 
 from search.errors import UsageError
 from search.integer.kernels import BLOCK, Array, Scratch, quantize
+from search.integer.looping import parts
 from search.integer.memory import dead_after
 from search.integer.node_kernels import to_batch_first
 from search.integer.prepared import prepared_operator
 from search.integer.program import Node, Program, TensorInfo
+from search.integer.traits import Border
 
 CHUNK_IMAGES = 16  # images that a thread takes through the network together, at most
 LARGEST_STRIP = 1 << 17  # codes an operator reads or writes at a time, at most
@@ -38,8 +40,11 @@ class Executor:
         self.program = program
         # Working memory stays of the order of the codes of the images in flight.
         strip = min(LARGEST_STRIP, CHUNK_IMAGES * program.peak_ram_bytes() // 4)
-        self._steps = [PreparedNode(program, node, strip) for node in program.nodes]
-        self._dead = dead_after(program.schedule(), keep=())
+        dead = iter(dead_after(program.schedule(), keep=()))
+        self._parts: list[tuple[PreparedNode | PreparedLoop, list[str]]] = []
+        for loop, nodes in parts(program.nodes):
+            part = PreparedLoop(program, nodes, strip) if loop else PreparedNode(program, nodes[0], strip)
+            self._parts.append((part, [name for _ in nodes for name in next(dead)]))
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self._memory = threading.local()
@@ -129,8 +134,8 @@ class Executor:
         images, scratch = len(next(iter(given.values()))), self._scratch()
         with np.errstate():  # its end restores the buffer size
             np.setbufsize(SMALL_BUFFER)
-            for step, dead in zip(self._steps, self._dead, strict=True):
-                arrays[step.output] = step.run([arrays[name] for name in step.inputs], images, scratch)
+            for part, dead in self._parts:
+                part.run(arrays, images, scratch)
                 for name in dead:
                     _keep(name, arrays.pop(name), results)
         for name, codes in arrays.items():
@@ -180,16 +185,50 @@ class PreparedNode:
         self._strip = strip  # codes
         self._operator = prepared_operator(program, node)
 
-    def run(self, inputs: list[Array], images: int, scratch: Scratch) -> Array:
-        """Codes (*spatial, n, c) of the inputs to those of the output."""
-        channels, *spatial = self._info.shape
+    def run(self, arrays: dict[str, Array], images: int, scratch: Scratch) -> None:
+        """Adds the codes (*spatial, n, c) of its output to those of its inputs."""
+        inputs, (channels, *spatial) = [arrays[name] for name in self.inputs], self._info.shape
         out = np.empty((*spatial, images, channels), self._info.dtype)
         largest = max([out.size, *(codes.size for codes in inputs)])
         strips = 1 if self._operator.whole else -(-largest // self._strip)
         lines = -(-len(out) // strips)  # alike, or the last strip would cost as much for a line
         for start in range(0, len(out), lines):
             self._operator(inputs, out, range(start, min(start + lines, len(out))), scratch)
-        return out
+        arrays[self.output] = out
+
+
+class PreparedLoop:
+    """The nodes of a loop, which run once for each place of the sequences that it reads."""
+
+    def __init__(self, program: Program, nodes: list[Node], strip: int) -> None:
+        self._tensors, self._length = program.tensors, program.steps(nodes[0])
+        self._steps = [
+            (node, PreparedNode(program, node, strip) if node.operator.loops is None else None) for node in nodes
+        ]
+
+    def run(self, arrays: dict[str, Array], images: int, scratch: Scratch) -> None:
+        """Adds the codes (*spatial, n, c) of what it computes: at the last place, or at all that it gathers."""
+        for place in range(self._length):
+            for node, inner in self._steps:
+                if inner is not None:
+                    inner.run(arrays, images, scratch)
+                elif node.operator.loops is Border.READ:  # along the last spatial axis
+                    arrays[node.output] = arrays[node.inputs[0]][..., place, :, :]
+                elif node.operator.loops is Border.GATHER:
+                    if not place:
+                        arrays[node.output] = self._empty(node.output, images)
+                    arrays[node.output][..., place, :, :] = arrays[node.inputs[0]]
+                else:
+                    arrays[node.output] = self._zeros(node.output, images) if not place else arrays[node.reads[0]]
+
+    def _zeros(self, name: str, images: int) -> Array:
+        codes = self._empty(name, images)
+        codes[...] = self._tensors[name].zero_point
+        return codes
+
+    def _empty(self, name: str, images: int) -> Array:
+        channels, *spatial = self._tensors[name].shape
+        return np.empty((*spatial, images, channels), self._tensors[name].dtype)
 
 
 def _part(arrays: dict[str, Array], chunk: slice) -> dict[str, Array]:

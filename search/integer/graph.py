@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from search.errors import PicojouleError
 from search.integer.operators import Operator, operator
 from search.integer.packing import unpack_rows, unpack_widths
-from search.integer.traits import Count, Work
+from search.integer.traits import Border, Count, Work
 
 Array = NDArray[Any]
 
@@ -56,6 +56,8 @@ class Node:
         inputs, outputs: names of tensors.
         attributes: values that JSON has.
         constants: role -> name of the constant. Two nodes may share a constant.
+        loop: the name of the loop that it is in; "": in none. Nodes of a loop follow each other, and run once for each
+            place of the sequences that it reads. What they compute is, behind the loop, that of the last place.
     """
 
     name: str
@@ -64,6 +66,17 @@ class Node:
     outputs: tuple[str, ...]
     attributes: dict[str, Any]
     constants: dict[str, str]
+    loop: str = ""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Its inputs, and what it carries from one place of a sequence to the next."""
+        return (*self.inputs, self.attributes["next"]) if self.operator.loops is Border.CARRY else self.inputs
+
+    @property
+    def throughout(self) -> tuple[str, ...]:
+        """The tensors that live as long as its loop, for it carries or gathers them."""
+        return {Border.CARRY: self.reads, Border.GATHER: self.outputs}.get(self.operator.loops, ())  # type: ignore[arg-type]
 
     @property
     def operator(self) -> Operator:
@@ -97,6 +110,17 @@ class Graph:
         """The constant that the node has in that role. Raises KeyError where it has none."""
         return self.constants[node.constants[role]]
 
+    def steps(self, node: Node) -> int:
+        """How often a node runs: once, or for each place of what its loop reads."""
+        if not node.loop:
+            return 1
+        lengths = (
+            self.tensors[each.inputs[0]].shape[-1]
+            for each in self.nodes
+            if each.loop == node.loop and each.operator.loops is Border.READ
+        )
+        return next(lengths, 1)
+
     @property
     def weighted(self) -> tuple[Node, ...]:
         """The nodes that have weights."""
@@ -122,7 +146,7 @@ class Graph:
         return node.operator.fan_in(node.attributes, self.tensors[node.inputs[0]].shape)
 
     def products(self, node: Node) -> int:
-        """Products of a node: of weights and codes, or of codes and codes."""
+        """Products of a node, each time that it runs: of weights and codes, or of codes and codes."""
         output = self.tensors[node.output].shape
         if node.operator.work is Work.PAIRS:
             return prod(output) * prod(

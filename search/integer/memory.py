@@ -3,11 +3,15 @@
 A schedule is a list of uses in execution order. A step that does not run is None. A tensor lives from the step that
 writes it to the last step that reads it. A network's input lives from the start, and its output to the end. A tensor
 that lies in the memory of another has none of its own, and keeps that one alive. Sizes are given, in any unit.
+
+Steps of a loop follow each other, and run again and again. What they read from before the loop, what is carried from
+one time to the next, and what is gathered live as long as the loop.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 from random import Random
 from typing import TypeVar
 
@@ -18,11 +22,19 @@ Lives = Mapping[str, tuple[int, int]]  # memory -> the first and the last step a
 
 @dataclass(frozen=True)
 class Use:
-    """One step: what it reads and writes, and the tensor in whose memory its outputs lie, where not in their own."""
+    """One step: what it reads and writes.
+
+    Attributes:
+        memory: the tensor in whose memory its outputs lie, where not in their own.
+        loop: the name of the loop that it is in; "": in none.
+        throughout: tensors that live as long as the loop: what it carries, or gathers.
+    """
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     memory: str | None = None
+    loop: str = ""
+    throughout: tuple[str, ...] = ()
 
 
 Schedule = Sequence[Use | None]
@@ -43,6 +55,27 @@ class Arena:
     bound: int
 
 
+@dataclass(frozen=True)
+class Loop:
+    """Steps of a schedule that run again and again: numbers of the first and the last, and what lives throughout."""
+
+    first: int
+    last: int
+    throughout: frozenset[str]
+
+
+def loops(schedule: Schedule) -> Iterator[Loop]:
+    """The loops of a schedule, in order."""
+    named = [(step, use) for step, use in enumerate(schedule) if use is not None]
+    for name, group in groupby(named, lambda each: each[1].loop):
+        steps = list(group)
+        if name:
+            written = {output for _, use in steps for output in use.outputs}
+            read = {each for _, use in steps for each in use.inputs}
+            kept = {each for _, use in steps for each in use.throughout}
+            yield Loop(steps[0][0], steps[-1][0], frozenset(read - written | kept))
+
+
 def memories(inputs: Iterable[str], schedule: Schedule) -> dict[str, str]:
     """Tensor -> the tensor whose bytes hold it, of all that the steps that run read or write."""
     held = {name: name for name in inputs}
@@ -59,15 +92,57 @@ def lifetimes(inputs: Sequence[str], outputs: Sequence[str], schedule: Schedule)
     for step, use in enumerate(schedule):
         for name in () if use is None else (*use.inputs, *use.outputs):
             lives[held[name]] = lives.get(held[name], (step, step))[0], step
+    for loop in loops(schedule):
+        for memory in {held[name] for name in loop.throughout}:
+            first, last = lives[memory]
+            lives[memory] = min(first, loop.first), max(last, loop.last)
     for name in outputs:
         lives[held[name]] = lives[held[name]][0], max(0, len(schedule) - 1)
     return lives
+
+
+def in_place(
+    inputs: Sequence[str], outputs: Sequence[str], schedule: Sequence[Use], fits: Callable[[int, str], bool]
+) -> list[Use]:
+    """The schedule, in which what can be computed where an input lies is computed there.
+
+    That is where nothing reads the input later, and the step reads nothing else that lies in the same memory.
+
+    Args:
+        fits: (number of a step, one of its inputs) -> whether its output can be written over it, element by element.
+    """
+    last = {name: step for step, use in enumerate(schedule) for name in use.inputs}
+    last |= {name: max(last.get(name, 0), loop.last + 1) for loop in loops(schedule) for name in loop.throughout}
+    last |= dict.fromkeys(outputs, len(schedule))
+    held = {name: name for name in inputs}  # tensor -> the memory that it lies in
+    ends = {name: last.get(name, 0) for name in inputs}  # memory -> the last step that reads a tensor in it
+    found = []
+    for step, use in enumerate(schedule):
+        memory = use.memory
+        if memory is None:
+            memories = [held[name] for name in use.inputs]
+            memory = next(
+                (
+                    name
+                    for name in dict.fromkeys(use.inputs)
+                    if ends[held[name]] == step
+                    and fits(step, name)
+                    and memories.count(held[name]) == use.inputs.count(name)
+                ),
+                None,
+            )
+        for name in use.outputs:
+            held[name] = own = name if memory is None else held[memory]
+            ends[own] = max(ends.get(own, step), last.get(name, step))
+        found.append(replace(use, memory=memory))
+    return found
 
 
 def dead_after(schedule: Schedule, keep: Iterable[str]) -> list[list[str]]:
     """For each step the tensors that no later step reads, so that they can be forgotten. `keep` is never forgotten."""
     last = {name: step for step, use in enumerate(schedule) if use for name in use.outputs}
     last |= {name: step for step, use in enumerate(schedule) if use for name in use.inputs}
+    last |= {name: max(last[name], loop.last) for loop in loops(schedule) for name in loop.throughout}
     dead: list[list[str]] = [[] for _ in schedule]
     kept = set(keep)
     for name, step in last.items():
@@ -90,9 +165,11 @@ def reordered(
 ) -> list[int]:
     """Numbers of the steps in the order of a greedy search, where that lowers the peak of what lives; else as they are.
 
-    Of the steps that can run, the one that leaves least live runs next; of several the one that comes first.
+    Of the steps that can run, the one that leaves least live runs next; of several the one that comes first. A loop is
+    one of them.
     """
-    order = _greedy(inputs, outputs, schedule, sizes)
+    whole = _loops_as_one(schedule)
+    order = [step for place in _greedy(inputs, outputs, [use for use, _ in whole], sizes) for step in whole[place][1]]
     plain = list(range(len(schedule)))
     if order == plain:
         return plain
@@ -102,6 +179,19 @@ def reordered(
         return peak(lives, {name: sizes[name] for name in lives})
 
     return order if most(order) < most(plain) else plain
+
+
+def _loops_as_one(schedule: Sequence[Use]) -> list[tuple[Use, Sequence[int]]]:
+    """What each step, or each loop, reads and writes, and the numbers of its steps."""
+    found, start = list[tuple[Use, Sequence[int]]](), 0
+    for loop in loops(schedule):
+        found += [(schedule[step], (step,)) for step in range(start, loop.first)]
+        start = loop.last + 1
+        steps = range(loop.first, start)
+        written = tuple(name for step in steps for name in schedule[step].outputs)
+        read = dict.fromkeys(name for step in steps for name in schedule[step].inputs if name not in written)
+        found.append((Use(tuple(read), written), steps))
+    return [*found, *((schedule[step], (step,)) for step in range(start, len(schedule)))]
 
 
 def _greedy(

@@ -12,7 +12,7 @@ from math import inf
 from search.errors import PicojouleError
 from search.integer import bounds, shapes
 from search.integer.shapes import Attributes, Shape
-from search.integer.traits import Channels, Count, Work
+from search.integer.traits import Border, Channels, Count, Work
 from search.kinds import FINITE, TRUTH, WHOLE, Kind, listed, whole
 
 
@@ -26,6 +26,7 @@ PAIR = Kind("[before, after]", lambda value: listed(whole(0, LARGEST)).holds(val
 PLACES = listed(whole(0, LARGEST))
 WINDOW = {"kernel": SIZES, "stride": SIZES, "padding": listed(PAIR)}
 DILATION = {"dilation": SIZES}  # 1 where a node states none
+NAME = Kind("the name of a tensor", lambda value: isinstance(value, str) and bool(value))
 ELEMENTWISE = (Work.SUM, Work.PRODUCT, Work.LOOK_UP)
 
 
@@ -57,6 +58,7 @@ class Operator:
         spreads: its weights are used once at each place of its input, not of its output.
         exponentiates: it has a table of exponentials.
         stored: its output lies in flash. It has no inputs.
+        loops: what it does at the border of a loop; None: it does the same in a loop as out of it.
         channel_axis: of the output, without the batch.
         priced_as: the key of a target's cycles, an element or a product; "": the operator's own name.
     """
@@ -80,6 +82,7 @@ class Operator:
     spreads: bool = False
     exponentiates: bool = False
     stored: bool = False
+    loops: Border | None = None
     channel_axis: int = 0
     priced_as: str = ""
 
@@ -279,6 +282,33 @@ OPERATORS: dict[str, Operator] = {
         keeps_codes=True,
         aliases=True,
         channels=Channels.RESHAPED,
+    ),
+    "step": Operator(
+        arity=1,
+        output_shape=shapes.one_place,
+        work=Work.COPY,
+        keeps_codes=True,
+        loops=Border.READ,
+        priced_as="concat",
+    ),
+    "state": Operator(
+        arity=0,
+        output_shape=shapes.stated,
+        work=Work.COPY,
+        attributes={"next": NAME},
+        keeps_codes=True,
+        channels=Channels.CARRIED,
+        loops=Border.CARRY,
+        priced_as="concat",
+    ),
+    "collect": Operator(
+        arity=1,
+        output_shape=shapes.all_places,
+        work=Work.COPY,
+        attributes={"steps": whole(1, LARGEST)},
+        keeps_codes=True,
+        loops=Border.GATHER,
+        priced_as="concat",
     ),
     "table": Operator(arity=1, output_shape=shapes.same, work=Work.LOOK_UP),
     "select": Operator(arity=None, output_shape=shapes.same, work=Work.NOTHING, channels=Channels.PICKED),

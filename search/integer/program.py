@@ -26,12 +26,12 @@ from search.integer.validation import validate
 __all__ = ["Node", "Program", "ProgramError", "TensorInfo"]
 
 FORMAT = 6  # version of the file that save writes
-WITHOUT_FRONTEND = 5  # and where there is no front end of sound, so that earlier releases read it
+WITHOUT_LOOPS = 5  # and where there are no loops and no front end of sound, so that earlier releases read it
 WITHOUT_ANSWERS = 4  # and where there are no answers either
 FLATTENED = 3  # the version before, in which reshape was called flatten, and upsample stood for some of what take is
 NO_PREPROCESSING = 2  # the version before that
 ONE_INPUT_ONE_OUTPUT = 1  # and before: a network has one input and one output, and so has a node
-READ = (ONE_INPUT_ONE_OUTPUT, NO_PREPROCESSING, FLATTENED, WITHOUT_ANSWERS, WITHOUT_FRONTEND, FORMAT)
+READ = (ONE_INPUT_ONE_OUTPUT, NO_PREPROCESSING, FLATTENED, WITHOUT_ANSWERS, WITHOUT_LOOPS, FORMAT)
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Program(Graph):
 
     def macs(self) -> int:
         """Products of all nodes that have some, padding included. 1 MAC = 2 FLOPs."""
-        return sum(self.products(node) for node in self.nodes)
+        return sum(self.products(node) * self.steps(node) for node in self.nodes)
 
     def peak_ram_bytes(self) -> int:
         """The largest sum of live tensors, in bytes, over the schedule; see search.integer.memory."""
@@ -141,6 +141,9 @@ class Program(Graph):
         del fields["constants"]
         if self.answers is None:
             del fields["answers"]
+        for node in fields["nodes"]:
+            if not node["loop"]:
+                del node["loop"]
         if self.preprocessing is not None:
             fields["preprocessing"] = self.preprocessing.to_json()
         graph: dict[str, Any] = json.loads(json.dumps(fields, allow_nan=False))
@@ -148,14 +151,22 @@ class Program(Graph):
 
     def _version(self) -> int:
         """The earliest format that has all that the program has."""
-        if self.preprocessing is not None and self.preprocessing.frontend is not None:
+        reads_sound = self.preprocessing is not None and self.preprocessing.frontend is not None
+        if reads_sound or any(node.loop for node in self.nodes):
             return FORMAT
-        return WITHOUT_ANSWERS if self.answers is None else WITHOUT_FRONTEND
+        return WITHOUT_ANSWERS if self.answers is None else WITHOUT_LOOPS
 
     def schedule(self) -> list[Use]:
         """What each node reads and writes, in execution order, as the memory plan sees it."""
         return [
-            Use(node.inputs, node.outputs, node.inputs[0] if node.operator.aliases else None) for node in self.nodes
+            Use(
+                inputs=node.inputs,
+                outputs=node.outputs,
+                memory=node.inputs[0] if node.operator.aliases else None,
+                loop=node.loop,
+                throughout=node.throughout,
+            )
+            for node in self.nodes
         ]
 
     def _sizes(self, names: dict[str, tuple[int, int]]) -> dict[str, int]:

@@ -31,6 +31,7 @@ NODE: Fields = {
     "attributes": OBJECT,
     "constants": by_name(TEXT),
 }
+NODE_LATER: Fields = {"loop": TEXT}  # which came with format 6
 
 
 def fields_of(graph: Any, constants: dict[str, Array]) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def fields_of(graph: Any, constants: dict[str, Array]) -> dict[str, Any]:
     for name, info in graph["tensors"].items():
         checked(f"tensor '{name}'", info, TENSOR)
     for index, node in enumerate(graph["nodes"]):
-        checked(f"node {index}", node, NODE)
+        checked(f"node {index}", node, NODE, NODE_LATER)
     return {
         "inputs": tuple(graph["inputs"]),
         "outputs": tuple(graph["outputs"]),

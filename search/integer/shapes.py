@@ -137,6 +137,17 @@ def stated(attributes: Attributes, inputs: Sequence[Shape], output: Shape) -> Sh
     return output
 
 
+def one_place(attributes: Attributes, inputs: Sequence[Shape], output: Shape) -> Shape:
+    """That of a sequence without its last axis."""
+    if len(inputs[0]) < 2:
+        raise ValueError(f"shape {inputs[0]} found; a sequence has channels, and an axis behind them")
+    return inputs[0][:-1]
+
+
+def all_places(attributes: Attributes, inputs: Sequence[Shape], output: Shape) -> Shape:
+    return (*inputs[0], attributes["steps"])
+
+
 def broadcast(attributes: Attributes, inputs: Sequence[Shape], output: Shape) -> Shape:
     left, right = inputs
     if len(left) != len(right) or any(a != b and 1 not in (a, b) for a, b in zip(left, right, strict=True)):

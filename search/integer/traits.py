@@ -1,4 +1,4 @@
-"""Traits of operators: what their work is, where their channels come from, how many numbers they store."""
+"""Traits of operators: what their work is, where their channels come from, what they store and pass on."""
 
 from enum import Enum, auto
 
@@ -30,6 +30,15 @@ class Channels(Enum):
     CONTRACTED = auto()  # as SAME; or gone, where they are added up
     REDUCED = auto()  # as SAME, but all of them matter to each where the attribute "axes" names the channels
     OWN = auto()  # they are stored
+    CARRIED = auto()  # those of the tensor in the attribute "next"
+
+
+class Border(Enum):
+    """What an operator does at the border of a loop, whose nodes run once for each place of a sequence."""
+
+    READ = auto()  # it reads one place of a sequence, along its last axis
+    CARRY = auto()  # it gives what the tensor in the attribute "next" was one place before; zero at the first place
+    GATHER = auto()  # it writes one place of a sequence
 
 
 class Count(Enum):

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from search.integer.graph import Array, Graph, Node, ProgramError, TensorInfo
+from search.integer.looping import check_loops
 from search.integer.operators import OPERATORS
 from search.integer.packing import NARROWEST, WIDEST, row_bytes
 from search.integer.schema import misfits
@@ -35,6 +36,7 @@ def validate(graph: Graph) -> None:
             what = f"attribute or constant {error} is missing" if isinstance(error, KeyError) else error
             raise ProgramError(f"node '{node.name}' ({node.op}): {what}") from error
         written.update(node.outputs)
+    check_loops(graph)
     for name in graph.outputs:
         if name not in written:
             raise ProgramError(f"output '{name}' is written by no node")
@@ -136,7 +138,7 @@ def _check_constants(graph: Graph, node: Node) -> None:
     if operator.stored:
         _check_codes(graph.constant(node, "codes"), target)
         return
-    source = graph.tensors[node.inputs[0]]
+    source = graph.tensors[node.reads[0]]
     scales = [(info.bits, info.scale, info.zero_point) for info in (source, target)]
     if operator.keeps_codes and scales[0] != scales[1]:
         raise ValueError("its output must have the bits, scale and zero point of its input")

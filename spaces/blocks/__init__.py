@@ -1,6 +1,7 @@
 """Blocks: the nodes of a Space. One block is one node of the Program."""
 
 from spaces.blocks.block import Block, Folded
+from spaces.blocks.border import BLOCKS as BORDERS
 from spaces.blocks.constant import BLOCKS as CONSTANTS
 from spaces.blocks.conv import BLOCKS as WEIGHTED
 from spaces.blocks.join import BLOCKS as JOINS
@@ -22,6 +23,7 @@ BLOCKS: dict[str, type[Block]] = {
     **TABLES,
     **CONSTANTS,
     **SELECTS,
+    **BORDERS,
 }
 
 __all__ = ["BLOCKS", "Block", "Folded", "Weights"]

@@ -1,6 +1,7 @@
 """What every block is made of: stored weights, quantizers at its edges, and three ways to run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, cast
@@ -77,11 +78,17 @@ class Block(nn.Module):
         indexed = output is not None and not self.clamped and spec.operator.fuses_activation
         self.pre = ActivationQuantizer(TABLE_BITS) if indexed else None
         self._cached: Folded | None = None
+        self._keeps = False  # what is cached, in training too
 
     @property
     def quantizer(self) -> Quantizer | None:
         """The quantizer of the output, or its choice of quantizers; None where nothing is quantized."""
         return self._shared.quantizer
+
+    @property
+    def loop(self) -> str:
+        """The name of the loop that it is in; "": in none."""
+        return self.spec.loop
 
     @property
     def weights(self) -> Weights | None:
@@ -179,12 +186,21 @@ class Block(nn.Module):
 
     def folded(self) -> Folded:
         """What `fold()` returns, kept while the block is in evaluation, where nothing can change."""
-        if self.training:
+        if self.training and not self._keeps:
             self._cached = None
             return self.fold()
         if self._cached is None:
             self._cached = self.fold()
         return self._cached
+
+    @contextmanager
+    def folding_once(self) -> Iterator[None]:
+        """Inside it nothing of the block changes, so that what `fold()` returns is kept."""
+        self._keeps, self._cached = True, None
+        try:
+            yield
+        finally:
+            self._keeps, self._cached = False, None
 
     def train(self, mode: bool = True) -> "Block":
         self._cached = None

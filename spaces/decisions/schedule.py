@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 
-from search.integer.memory import Use, dead_after
+from search.integer.memory import dead_after
 from spaces.spec import BlockSpec, SpaceSpec
 
 
@@ -67,5 +67,5 @@ class PassSchedule:
     def dead(self) -> dict[str, list[str]]:
         """Block -> the tensors that no later block reads."""
         blocks = self._spec.blocks
-        each = dead_after([Use(block.inputs, (block.name,)) for block in blocks], keep=self._spec.outputs)
+        each = dead_after([block.use for block in blocks], keep=self._spec.outputs)
         return dict(zip((block.name for block in blocks), each, strict=True))

@@ -5,6 +5,7 @@ from fnmatch import fnmatch
 
 from search.errors import UsageError
 from search.integer.operators import operator
+from search.integer.traits import Border
 from spaces.blocks.kernel_taps import KERNEL, kernel_options, time_options
 from spaces.graph.branches import conditions
 from spaces.graph.op import Op
@@ -54,7 +55,10 @@ class _SpaceDescription:
         self.choices: dict[str, ChoiceSpec] = {}
         self.scale_of = {name: name for name in inputs}
         for op in blocks:
-            self.scale_of[op.name] = self.scale_of[op.inputs[0]] if operator(op.kind).keeps_codes else op.name
+            keeps = operator(op.kind).keeps_codes and bool(op.inputs)
+            self.scale_of[op.name] = self.scale_of[op.inputs[0]] if keeps else op.name
+        carried = {op.name: op.attributes["next"] for op in blocks if operator(op.kind).loops is Border.CARRY}
+        self.scale_of = {name: self.scale_of[carried.get(scale, scale)] for name, scale in self.scale_of.items()}
 
     def made(self, name: str) -> SpaceSpec:
         options = self.options
@@ -195,6 +199,7 @@ class _SpaceDescription:
             if operator(op.kind).exponentiates:  # shares of 1, in steps of 2^-bits
                 quantizers[op.name] = QuantizerSpec(widths[-1:], True, grid=(2.0 ** -widths[-1], 0))
                 continue
+            widths = (op.bits,) if op.bits else widths
             choice = None
             if len(widths) > 1:
                 choice = f"{op.name}/activation_bits"
@@ -245,6 +250,7 @@ def _block(op: Op, when: tuple[tuple[str, int], ...]) -> BlockSpec:
         when=when,
         depthwise=op.depthwise,
         frozen=op.frozen_values,
+        loop=op.loop,
     )
 
 

@@ -21,6 +21,7 @@ from spaces.graph.op import ACTIVATION, NORM, PAD, NormNumbers, Op
 from spaces.graph.ops import translate
 from spaces.graph.rules.resampling import weights_of
 from spaces.graph.rules.weighted import LARGEST_RANK
+from spaces.graph.shortcuts import shortened
 from spaces.graph.trace import Call, Trace
 from spaces.graph.value import Value
 
@@ -51,6 +52,7 @@ def operators(trace: Trace, drop_softmax: bool = False) -> Operators:
         values[call.name] = translate(_resolved(call, values, forms))
     returned = [_whole(forms, values.get(output.name, output)) for output in trace.outputs]
     ops = forms.ops
+    shortened(ops)
     _forms_apart(ops)
     apart = _biases_apart(ops)
     outputs = tuple(apart.get(name, name) for name in returned)

@@ -53,6 +53,8 @@ class Op:
         values: of a constant in the graph, of its shape; frozen_values: whether no training changes them.
         view: how the user's tensor lies in the output; None: as it is.
         note: what was done to its parameters, where they are not simply the model's.
+        loop: the name of the loop that it is in; "": in none.
+        bits: that its codes have, whatever is on offer; 0: what is on offer.
     """
 
     kind: str
@@ -73,6 +75,8 @@ class Op:
     fixed: bool = False
     view: View | None = None
     note: str = ""
+    loop: str = ""
+    bits: int = 0
 
     def weight_shape(self) -> tuple[int, ...]:
         """(C_out, C_in / groups, *kernel) of an operator that has weights."""

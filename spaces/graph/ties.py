@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from search.integer.traits import Border
 from search.integer.traits import Channels as Where
 from spaces.graph.op import Op
 
@@ -75,6 +76,9 @@ def tie(ops: list[Op], inputs: Mapping[str, int], outputs: Collection[str]) -> t
             if stored == op.weights:
                 ties.union(called.setdefault(f"{stored} in", read[0]), read[0])
             ties.union(called.setdefault(stored, ties.ids[op.name]), ties.ids[op.name])
+    for op in ops:
+        if op.operator is not None and op.operator.loops is Border.CARRY:
+            ties.union(ties.ids[op.name], ties.ids[op.attributes["next"]])
     for name in outputs:
         ties.fix(ties.ids[name])
     for op in ops:
@@ -179,6 +183,7 @@ RULES: dict[Where, Callable[[Ties, Op, list[Channels]], Channels]] = {
     Where.CONTRACTED: _contracted,
     Where.REDUCED: _reduced,
     Where.OWN: _own,
+    Where.CARRIED: _own,
 }
 
 

@@ -24,6 +24,7 @@ from tests.laws.random_moves import (
     transposed,
     upsample,
 )
+from tests.laws.random_recurrence import Recurrent
 from tests.laws.random_stages import (
     GLOBAL_POOL,
     Attention,
@@ -73,9 +74,12 @@ STAGES = (
     *(alone, alternatives, upsample, Scaled, Difference, Computed, Biases, prelu),
     *(Gated, ShuffleUnit, GroupsShuffled, slices, Stacked, Compared, resized, Pyramid, border_pool, transposed, padded),
     *(SpatialAttention, LinearExcite, NeighbourExcite, SelectiveKernel, Shares, Divided, Powers, sample_norm, Moments),
-    *(Tokens, Mixed, Moved, Positions, ClassToken, SelfAttention, SelfAttention, Encoder, ChannelsAttend),
+    *(Tokens, Mixed, Moved, Positions, ClassToken, SelfAttention, SelfAttention, Encoder, ChannelsAttend, Recurrent),
 )
-ONLY = {1: (Causal, Causal, Causal), 2: (pixel_shuffle, pixel_shuffle, CoordinateAttention)}  # for so many dimensions
+ONLY = {
+    1: (Causal, Causal, Causal, Recurrent, Recurrent),
+    2: (pixel_shuffle, pixel_shuffle, CoordinateAttention),
+}  # for so many dimensions
 
 
 def head(rng: random.Random, shape: Shape) -> nn.Module:

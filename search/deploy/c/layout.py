@@ -1,14 +1,14 @@
 """In which order the elements of each tensor lie, and where in the arena."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from math import prod
 
 import numpy as np
 
 from search.integer.graph import Array, Node
-from search.integer.memory import Arena, Schedule, Use, lifetimes, planned
+from search.integer.memory import Arena, Schedule, Use, in_place, lifetimes, planned
 from search.integer.program import Program, TensorInfo
 from search.integer.traits import Channels, Work
 
@@ -169,35 +169,20 @@ def _bytes(name: str, tensors: Mapping[str, Stored], scratch: Mapping[str, int])
 
 
 def _schedule(program: Program, tensors: Mapping[str, Stored], scratch: Mapping[str, int]) -> Schedule:
-    last = {name: step for step, node in enumerate(program.nodes) for name in node.inputs}
-    last |= dict.fromkeys(program.outputs, len(program.nodes))
-    held = {name: name for name in program.inputs}  # tensor -> the memory that it lies in
-    ends = dict[str, int]()  # memory -> the last step that reads a tensor in it
-    for name in program.inputs:
-        ends[name] = last.get(name, 0)
-    uses = []
-    for step, node in enumerate(program.nodes):
-        memory = node.inputs[0] if is_alias(node, tensors) else _overwritten(node, step, tensors, held, ends)
-        held[node.output] = node.output if memory is None else held[memory]
-        own = held[node.output]
-        ends[own] = max(ends.get(own, step), last.get(node.output, step))
-        uses.append(Use(node.inputs, (node.output,), memory))
+    aliases = [node.inputs[0] if is_alias(node, tensors) else None for node in program.nodes]
+    plain = [replace(use, memory=memory) for use, memory in zip(program.schedule(), aliases, strict=True)]
+    uses = list[Use]()
+    fits = partial(_fits, program, tensors)
+    for node, use in zip(program.nodes, in_place(program.inputs, program.outputs, plain, fits), strict=True):
+        uses.append(use)
         if scratch.get(node.name):  # a step of its own, at which all that the node reads and writes is still live
-            uses.append(Use((node.output, *node.inputs), (f"{node.name}/scratch",)))
+            uses.append(Use((node.output, *node.inputs), (f"{node.name}/scratch",), loop=node.loop))
     return uses
 
 
-def _overwritten(
-    node: Node, step: int, tensors: Mapping[str, Stored], held: Mapping[str, str], ends: Mapping[str, int]
-) -> str | None:
-    """An input that nothing reads later, and in whose memory the output can be written, element by element."""
-    if not node.operator.elementwise:
-        return None
-    output = tensors[node.output]
-    for name in node.inputs:
-        x = tensors[name]
-        alike = x.shape == output.shape and x.order == output.order and x.info.dtype == output.info.dtype
-        alone = all(other == name or held[other] != held[name] for other in node.inputs)
-        if alike and alone and not x.constant and ends[held[name]] == step:
-            return name
-    return None
+def _fits(program: Program, tensors: Mapping[str, Stored], step: int, name: str) -> bool:
+    """Whether the output of a node can be written over an input, element by element."""
+    node, x = program.nodes[step], tensors[name]
+    y = tensors[node.output]
+    alike = x.shape == y.shape and x.order == y.order and x.info.dtype == y.info.dtype
+    return node.operator.elementwise and alike and not x.constant

@@ -12,7 +12,7 @@ from search.deploy.c.operators import WRITERS
 from search.deploy.c.order import ordered
 from search.deploy.c.reading import declared, reader
 from search.deploy.c.run import Run, signature
-from search.deploy.c.source import Source, comment
+from search.deploy.c.source import PLACE, Source, comment
 from search.integer.memory import Arena
 from search.integer.program import Program
 
@@ -93,7 +93,7 @@ def generated(program: Program, small: bool = False) -> Generated:
     source, tensors = Source(small), stored(program)
     calls = dict[str, Call | None]()
     for node in program.nodes:
-        inputs, output = [tensors[name] for name in node.inputs], tensors[node.output]
+        inputs, output = [tensors[name] for name in node.reads], tensors[node.output]
         if node.operator.stored:
             codes = program.constant(node, "codes").reshape(-1)[output.places]
             calls[node.name] = Call(source.constant(f"{node.name}_constant", codes))
@@ -107,7 +107,10 @@ def generated(program: Program, small: bool = False) -> Generated:
     traced = [tensors[name] for name in (*program.inputs, *(node.output for node in program.nodes))]
     run = Run(program, tensors, calls, plan, traced)
     text = run.stepped(source) if small else run.direct()
-    body = f"static uint8_t arena[NETWORK_ARENA_BYTES] NETWORK_ALIGNED;\n\n{source.declared()}\n{text}"
+    variables = ["static uint8_t arena[NETWORK_ARENA_BYTES] NETWORK_ALIGNED;\n"]
+    if any(node.loop for node in program.nodes):
+        variables.append(f"/* Of a sequence, in a loop. */\nstatic int32_t {PLACE};\n")
+    body = "\n".join([*variables, source.declared(), text])
     head, tables = HEAD % {"shared": "noclone, " if small else ""}, source.tables()
     files = {
         "network.h": _header(program, tensors, plan),

@@ -13,8 +13,9 @@ import numpy as np
 
 from search.deploy.c.layout import Stored
 from search.deploy.c.operation import Call
-from search.deploy.c.source import Source, block, comment
+from search.deploy.c.source import PLACE, Source, block, comment
 from search.integer.graph import Node
+from search.integer.looping import parts
 from search.integer.memory import Arena
 from search.integer.program import Program
 
@@ -66,32 +67,43 @@ class Run:
         program, places, lines = self.program, self._places(), list[str]()
         for name in program.inputs:
             lines += [self._copied_in(name, places), self._trace(name, places)]
-        for node in program.nodes:
-            call = self.calls[node.name]
-            lines += ["", f"/* {node.op}: {comment(node.name)} */"]
-            if call is not None and not node.operator.stored:
-                pointers = [*(places[name] for name in node.inputs), places[node.output], *self._working(node, call)]
-                lines.append(f"{call.function}({', '.join([*pointers, *call.arguments])});")
-            lines.append(self._trace(node.output, places))
+        for loop, nodes in parts(program.nodes):
+            called = [line for node in nodes for line in self._called(node, places)]
+            lines += ["", *over_places(program.steps(nodes[0]), called)] if loop else called
         lines += ["", *self._copied_out(places)]
         return f"void network_run({signature(program, self.tensors)})\n{{\n{indented(lines)}\n}}\n"
+
+    def _called(self, node: Node, places: Mapping[str, str]) -> list[str]:
+        call, lines = self.calls[node.name], ["", f"/* {node.op}: {comment(node.name)} */"]
+        if call is not None and not node.operator.stored:
+            pointers = [*(places[name] for name in node.reads), places[node.output], *self._working(node, call)]
+            lines.append(f"{call.function}({', '.join([*pointers, *call.arguments])});")
+        return [*lines, *self._at_the_end(node, [self._trace(node.output, places)])]
+
+    def _at_the_end(self, node: Node, lines: list[str]) -> list[str]:
+        """Lines that run at the last place of the loop that a node is in, if any."""
+        return block(f"if ({PLACE} == {self.program.steps(node) - 1})", lines) if node.loop else lines
 
     def stepped(self, source: Source) -> str:
         """With a table of functions and arguments."""
         program, places = self.program, self._places()
         numbers = {name: _numbers(call) for name, call in self.calls.items() if call is not None}
         source.number_type = _smallest([value for values in numbers.values() for value in values])
-        pointers, steps = list[str](), list[str]()
+        pointers, steps, ends = list[str](), list[str](), list[int]()  # ends: the steps up to each node
+        called: Node | None = None
         traces = [[self._trace(name, places) for name in program.inputs]]  # before the first step, and after each
         for node in program.nodes:
             call = self.calls[node.name]
             if call is not None and not node.operator.stored:
-                own = [*(places[name] for name in node.inputs), places[node.output], *self._working(node, call)]
+                own = [*(places[name] for name in node.reads), places[node.output], *self._working(node, call)]
                 table = source.numbers(f"{node.name}_numbers", numbers[node.name])
                 steps.append(f"{{{call.function}, pointers + {len(pointers)}, {table}}}, /* {comment(node.name)} */")
                 pointers += [*own, *(each for each in call.arguments if not INTEGER.fullmatch(each))]
                 traces.append([])
-            traces[-1].append(self._trace(node.output, places))
+                called = node
+            # A tensor without code of its own is traced behind the last code, which may be in a loop.
+            traces[-1] += self._at_the_end(called or node, [self._trace(node.output, places)])
+            ends.append(len(steps))
         cases = [
             line
             for step, lines in enumerate(traces)
@@ -101,7 +113,7 @@ class Run:
         body = [
             *(self._copied_in(name, places) for name in program.inputs),
             "TRACE_AFTER(0);",
-            *block("for (int32_t i = 0; i < STEPS; ++i)", over),
+            *self._ranges(ends, over),
             *self._copied_out(places),
         ]
         return STEPS % {
@@ -111,6 +123,25 @@ class Run:
             "signature": signature(program, self.tensors),
             "body": indented(body),
         }
+
+    def _ranges(self, ends: Sequence[int], over: Sequence[str]) -> list[str]:
+        """Runs over all steps. Args: ends: of each node the number of steps up to it."""
+        ranges, start, node = list[tuple[int, int, int]](), 0, 0  # first and last + 1; how often, 0 where in no loop
+        for loop, nodes in parts(self.program.nodes):
+            node += len(nodes)
+            times = self.program.steps(nodes[0]) if loop else 0
+            if ranges and not times and not ranges[-1][2]:
+                ranges[-1] = (ranges[-1][0], ends[node - 1], 0)
+            else:
+                ranges.append((start, ends[node - 1], times))
+            start = ends[node - 1]
+        if len(ranges) == 1 and not ranges[0][2]:
+            return block("for (int32_t i = 0; i < STEPS; ++i)", over)
+        lines = list[str]()
+        for first, end, times in ranges:
+            inner = block(f"for (int32_t i = {first}; i < {end}; ++i)", over) if first < end else []
+            lines += over_places(times, inner) if times else inner
+        return lines
 
     def _places(self) -> dict[str, str]:
         """Tensor -> an expression of where it lies."""
@@ -165,6 +196,11 @@ def _smallest(values: Sequence[int]) -> np.dtype[Any]:
     """The type that holds all of them in the fewest bytes."""
     fits = all(-(1 << 15) <= value < 1 << 15 for value in values)
     return np.dtype(np.int16) if fits else np.dtype(np.int32)
+
+
+def over_places(count: int, lines: Sequence[str]) -> list[str]:
+    """A loop over the places of a sequence."""
+    return block(f"for ({PLACE} = 0; {PLACE} < {count}; ++{PLACE})", lines)
 
 
 def indented(lines: Iterable[str]) -> str:

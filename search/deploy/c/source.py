@@ -59,6 +59,7 @@ typedef struct {
     const Number *n;
 } Step;
 """
+PLACE = "place"  # a variable: of a sequence, in a loop
 WIDTH = 110
 NAME = re.compile(r"\w+")
 RESERVED = frozenset(

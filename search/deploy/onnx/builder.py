@@ -1,5 +1,8 @@
 """ONNX nodes, one after another, and the constants that they share."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -25,13 +28,23 @@ class Builder:
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[tuple[str, tuple[int, ...], bytes], onnx.TensorProto] = {}
+        self._numbers = count()
 
     def __call__(self, op: str, *arguments: Value, output: str = "", **attributes: Any) -> str:
         """Adds a node, and returns the name of its output."""
-        name = output or f"{op}_{len(self.nodes)}"
+        name = output or f"{op}_{next(self._numbers)}"
         inputs = [each if isinstance(each, str) else self.constant(each) for each in arguments]
         self.nodes.append(helper.make_node(op, inputs, [name], name, **attributes))
         return name
+
+    @contextmanager
+    def body(self) -> Iterator[list[onnx.NodeProto]]:
+        """Inside it nodes are added to the list that it gives: those of a graph in an operator."""
+        outer, self.nodes = self.nodes, []
+        try:
+            yield self.nodes
+        finally:
+            self.nodes = outer
 
     def constant(self, values: Array | np.generic) -> str:
         """The name of a constant. Equal ones are stored once."""

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,12 @@ from search.atomic import write_bytes
 from search.deploy.backends import milliseconds
 from search.deploy.onnx import qdq
 from search.deploy.onnx.builder import FLOAT, INT32, Builder
+from search.deploy.onnx.scanned import scanned
 from search.deploy.onnx.writers import WRITERS
 from search.errors import FileError, UsageError
 from search.integer.graph import Array
-from search.integer.program import Program, TensorInfo
+from search.integer.looping import parts
+from search.integer.program import Node, Program, TensorInfo
 
 OPSET = 17  # the version of the operators
 IR = 8
@@ -42,9 +44,10 @@ def qdq_of(program: Program) -> onnx.ModelProto:
         info = program.tensors[name]
         graph.codes[name] = graph.quantized(name, info, 0, info.largest_code)
         builder("Cast", graph.codes[name], to=INT32, output=CODES.format(name))
-    for node in program.nodes:
-        graph.codes[node.output] = qdq.WRITERS[node.op](graph, node)
-        builder("Cast", graph.codes[node.output], to=INT32, output=CODES.format(node.output))
+    for loop, nodes in parts(program.nodes):
+        graph.codes |= qdq.written(graph, nodes, bool(loop))
+        for node in nodes:
+            builder("Cast", graph.codes[node.output], to=INT32, output=CODES.format(node.output))
     for name in program.outputs:
         builder("Identity", graph.real(name), output=VALUES.format(name))
     return _model(builder, program, QDQ_OPSET, QDQ_IR)
@@ -62,12 +65,20 @@ def model_of(program: Program) -> onnx.ModelProto:
     program.validate()
     builder = Builder()
     codes = {name: _quantized(builder, name, program.tensors[name]) for name in program.inputs}
-    for node in program.nodes:
+
+    def write(node: Node, known: Mapping[str, str]) -> str:
         before = len(builder.nodes)
-        found = WRITERS[node.op](builder, program, node, [codes[name] for name in node.inputs])
-        codes[node.output] = builder("Identity", found, output=CODES.format(node.output))
+        found = WRITERS[node.op](builder, program, node, [known[name] for name in node.inputs])
         for each in builder.nodes[before:]:
             each.doc_string = f"{node.op} {node.name}"
+        return found
+
+    for loop, nodes in parts(program.nodes):
+        if loop:
+            made = scanned(builder, program, nodes, codes, lambda name: INT32, write)
+        else:
+            made = {nodes[0].output: write(nodes[0], codes)}
+        codes |= {name: builder("Identity", each, output=CODES.format(name)) for name, each in made.items()}
     for name in program.outputs:
         _decoded(builder, codes[name], name, program.tensors[name])
     return _model(builder, program, OPSET, IR)

@@ -4,13 +4,15 @@ It is an approximation: runtimes fuse and round in their own ways, and ONNX roun
 with --qdq states how many codes differ. The exact model is that of search.deploy.onnx.model.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
+from onnx import helper
 
 from search.deploy.onnx.builder import INT32, Builder
+from search.deploy.onnx.scanned import scanned
 from search.integer.bounds import FRACTION_BITS
 from search.integer.graph import Array, TensorInfo
 from search.integer.program import Node, Program
@@ -252,6 +254,22 @@ def _constant(q: Quantized, node: Node) -> str:
 
 def _table(q: Quantized, node: Node) -> str:
     return q.b("Gather", q.program.constant(node, "table"), q.b.cast(q.codes[node.inputs[0]], INT32))
+
+
+def written(q: Quantized, nodes: Sequence[Node], loops: bool) -> dict[str, str]:
+    """Adds an operator, or a loop of some. Returns tensor -> the name of its codes, of what they compute."""
+
+    def write(node: Node, codes: Mapping[str, str]) -> str:
+        inside = Quantized(q.b, q.program)
+        inside.codes = dict(codes)
+        return WRITERS[node.op](inside, node)
+
+    def kind(name: str) -> int:
+        return int(helper.np_dtype_to_tensor_dtype(q.program.tensors[name].dtype))
+
+    if loops:
+        return scanned(q.b, q.program, nodes, q.codes, kind, write)
+    return {node.output: write(node, q.codes) for node in nodes}
 
 
 WRITERS: dict[str, Writer] = {

@@ -22,6 +22,7 @@ class Build:
         self.nodes: list[Node] = []
         self.constants: dict[str, np.ndarray] = {}
         self.last = "x"
+        self.loop = ""  # that nodes are put in
 
     def program(self) -> Program:
         return Program(("x",), (self.last,), self.tensors, tuple(self.nodes), self.constants, {"made": "by hand"})
@@ -136,6 +137,23 @@ class Build:
         signs = self.rng.choice([-1, 1, 1, 1, 0], count) if count > 1 else 1
         return (signs * self.rng.integers(1 << 14, 1 << 15, count)).astype(np.int16)
 
+    def step(self, sequence: str) -> str:
+        """A place of a sequence."""
+        return self._loops("step", (sequence,), self.tensors[sequence].shape[:-1], {})
+
+    def state(self, shape: tuple[int, ...]) -> str:
+        """A state, whose next one is to be named by `carry`."""
+        return self._loops("state", (), shape, {"next": ""})
+
+    def carry(self, state: str, then: str) -> None:
+        self.nodes[[node.name for node in self.nodes].index(state)].attributes["next"] = then
+
+    def collect(self, steps: int) -> str:
+        return self._loops("collect", (self.last,), (*self.tensors[self.last].shape, steps), {"steps": steps})
+
+    def _loops(self, op: str, inputs: tuple[str, ...], shape: tuple[int, ...], attributes: dict[str, Any]) -> str:
+        return self.node(op, inputs, shape, (attributes, {}), requantized=False)
+
     def node(
         self, op: str, inputs: tuple[str, ...], shape: tuple[int, ...], content: Any, requantized: bool = True
     ) -> str:
@@ -152,7 +170,7 @@ class Build:
         self.tensors[name] = info
         self.constants |= {f"{name}.{role}": value for role, value in constants.items()}
         roles = {role: f"{name}.{role}" for role in constants}
-        self.nodes.append(Node(name, op, inputs, (name,), attributes, roles))
+        self.nodes.append(Node(name, op, inputs, (name,), attributes, roles, self.loop))
         self.last = name
         return name
 

@@ -19,10 +19,28 @@ def run(program: Program, codes: np.ndarray) -> dict[str, np.ndarray]:
     """The codes of one image, of a program with one input (*input shape), to the codes of every tensor."""
     (name,) = program.inputs
     arrays = {name: codes.astype(object)}
-    for node in program.nodes:
-        inputs = [arrays[name] for name in node.inputs]
-        arrays[node.output] = RULES[node.op](program, node, inputs)
+    place = 0
+    while place < len(program.nodes):
+        loop = program.nodes[place].loop
+        inside = [node for node in program.nodes if loop and node.loop == loop] or [program.nodes[place]]
+        for time in range(program.tensors[inside[0].inputs[0]].shape[-1] if loop else 1):
+            for node in inside:
+                arrays[node.output] = _at(program, node, arrays, time)
+        place += len(inside)
     return arrays
+
+
+def _at(program: Program, node: Node, arrays: dict[str, np.ndarray], time: int) -> np.ndarray:
+    """What a node gives at one time of its loop; the first node of a loop reads a sequence."""
+    if node.op == "step":
+        return arrays[node.inputs[0]][..., time]
+    if node.op == "state":
+        zeros = np.full(program.tensors[node.output].shape, program.tensors[node.output].zero_point, object)
+        return arrays[node.attributes["next"]] if time else zeros
+    if node.op == "collect":
+        before = [arrays[node.output]] if time else []
+        return np.concatenate([*before, arrays[node.inputs[0]][..., None]], axis=-1)
+    return RULES[node.op](program, node, [arrays[name] for name in node.inputs])
 
 
 def _finish(program: Program, node: Node, value: int) -> int:

@@ -11,7 +11,7 @@ from search.deploy.c.finish import Finish
 from search.deploy.c.layout import Stored
 from search.deploy.c.loops import nested, sum_of
 from search.deploy.c.operation import Call, Operation
-from search.deploy.c.source import block, number
+from search.deploy.c.source import PLACE, block, number
 
 
 def concat(operation: Operation) -> Call:
@@ -53,6 +53,36 @@ def take(operation: Operation) -> Call:
             kind = np.uint16 if positions.max() < 1 << 16 else np.int32
             tables[axis], steps[axis] = operation.table(f"places{axis}", positions.astype(kind)), 0
     return _copied(operation, y.shape, steps, y.strides, offset, tables)
+
+
+def step(operation: Operation) -> Call:
+    """A place of a sequence, along its last axis."""
+    x, y = operation.inputs[0], operation.output
+    lines = nested(
+        y.shape,
+        [x.strides[:-1], y.strides],
+        lambda at: [f"y[{at[1]}] = x0[{number(x.strides[-1])} * {PLACE} + {at[0]}];"],
+    )
+    return Call(operation.function(lines))
+
+
+def collect(operation: Operation) -> Call:
+    """A place of a sequence, along its last axis, is written."""
+    x, y = operation.inputs[0], operation.output
+    lines = nested(
+        x.shape,
+        [x.strides, y.strides[:-1]],
+        lambda at: [f"y[{number(y.strides[-1])} * {PLACE} + {at[1]}] = x0[{at[0]}];"],
+    )
+    return Call(operation.function(lines))
+
+
+def state(operation: Operation) -> Call:
+    """What was carried; zero at the first place."""
+    x, y = operation.inputs[0], operation.output
+    zero = number(y.info.zero_point)
+    lines = nested(y.shape, [x.strides, y.strides], lambda at: [f"y[{at[1]}] = {PLACE} ? x0[{at[0]}] : {zero};"])
+    return Call(operation.function(lines))
 
 
 def permute(operation: Operation) -> Call:

@@ -16,7 +16,7 @@ NETWORKS = {"residual": residual_network, "attention": attention_network, "resiz
 
 
 def test_every_operator_has_a_writer():
-    assert set(WRITERS) == {name for name, each in OPERATORS.items() if not each.picks}
+    assert set(WRITERS) == {name for name, each in OPERATORS.items() if not each.picks and each.loops is None}
 
 
 @pytest.mark.parametrize("bits", [4, 8, 12])
