@@ -50,20 +50,37 @@ def spoken_digits(sources: Sources, rng: np.random.Generator) -> Arrays:
     Those who speak in test are heard nowhere else. Validation has other clips of those who speak in training: with one
     speaker alone it would say little of others. Each coefficient has mean 0 and deviation 1 in training data.
     """
+    clips = _clips(sources)
+    features = np.stack([_cepstrum(clip[:length]) for clip, length in zip(clips["x"], clips["length"], strict=True)])
+    splits = _by_speaker(clips, str(sources.spoken_digits))
+    heard = features[splits[0]]
+    features = ((features - heard.mean((0, 1))) / heard.std((0, 1))).astype(np.float32)[:, None]
+    return arrays_of([features[split] for split in splits], [clips["y"][split] for split in splits])
+
+
+def raw_spoken_digits(sources: Sources) -> Arrays:
+    """A second of each clip as it was recorded, (N, 8000) int16, in the splits of `spoken_digits`."""
+    clips = _clips(sources)
+    splits = _by_speaker(clips, str(sources.spoken_digits))
+    return arrays_of([clips["x"][split] for split in splits], [clips["y"][split] for split in splits])
+
+
+def _by_speaker(clips: Arrays, place: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Indices of the clips for training, validation and test."""
+    known, test = (part.nonzero()[0] for part in _chosen(clips["speaker"], SPEAKERS, place))
+    kinds = np.unique([f"{clips['speaker'][i]} {clips['y'][i]}" for i in known], return_inverse=True)[1]
+    train, val = stratified(torch.from_numpy(kinds), round(TRAIN_SHARE * len(known)))
+    return known[train.numpy()], known[val.numpy()], test
+
+
+def _clips(sources: Sources) -> Arrays:
     if sources.spoken_digits is None:
         raise missing("spoken_digits", "the Free Spoken Digit Dataset, a .npz file of x, y, speaker and length")
-    clips = read_npz(sources.spoken_digits)
+    clips = dict(read_npz(sources.spoken_digits))
     lacking = {"x", "y", "speaker", "length"} - clips.keys()
     if lacking:
         raise UsageError(f"{sources.spoken_digits}: lacks {sorted(lacking)}. Give the file that has them.")
-    features = np.stack([_cepstrum(clip[:length]) for clip, length in zip(clips["x"], clips["length"], strict=True)])
-    known, test = (part.nonzero()[0] for part in _chosen(clips["speaker"], SPEAKERS, str(sources.spoken_digits)))
-    kinds = np.unique([f"{clips['speaker'][i]} {clips['y'][i]}" for i in known], return_inverse=True)[1]
-    train, val = stratified(torch.from_numpy(kinds), round(TRAIN_SHARE * len(known)))
-    heard = features[known[train]]
-    features = ((features - heard.mean((0, 1))) / heard.std((0, 1))).astype(np.float32)[:, None]
-    splits = (known[train], known[val], test)
-    return arrays_of([features[split] for split in splits], [clips["y"][split] for split in splits])
+    return clips
 
 
 def _cepstrum(clip: np.ndarray) -> np.ndarray:

@@ -1,7 +1,12 @@
-"""What a search reaches in tasks beside the classification of images, on data that are made here.
+"""What a search reaches in tasks beside the classification of images: on data that are made here, speech and motion.
 
     python -m benchmarks.tasks
     python -m benchmarks.tasks --only pulses --seeds 0
+    python -m benchmarks.tasks --only digits_crnn --spoken-digits FILE
+
+Speech is the Free Spoken Digit Dataset from raw sound: the front end is that of integers, and who speaks in test is
+heard nowhere else. Motion is that of the package seglearn, by subject. Cases whose data are not here are left out, and
+a line says so.
 
 One JSON object a line: the float network, the decided network in quantized floats, and the integers that are exported,
 on test data, at a share of the flash that 8 bits take. Training is with one thread, so that lines are the same again. A
@@ -15,39 +20,76 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from benchmarks.robust_networks import TCN
+from benchmarks.robust_signals import RATE, motion, raw_spoken_digits
+from benchmarks.robust_sources import SourceMissing, Sources
 from search.api import compress
+from search.data.data import Data
 from search.data.made import KINDS
+from search.data.npz import from_arrays
+from search.data.sound import FrontEndOptions
 from search.tasks import TASKS
-from spaces.networks import NETWORKS
+from spaces.networks import CRNN, DSCNN, NETWORKS
 
 SHARES = (1 / 4, 1 / 16)
 EPOCHS = ("train.warmup.epochs=30", "strategy.epochs=20", "train.finetune.epochs=20")
 
 
+class FramesFirst(nn.Module):
+    """A network that reads (N, 1, frames, rows), for features (N, 1, rows, frames)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.network(x.transpose(2, 3))
+        return y
+
+
 @dataclass(frozen=True)
 class Case:
-    """The network of a data set, and its task."""
+    """A network, its data and its task."""
 
     network: Callable[[], nn.Module]
-    task: str
+    data: Callable[[Sources], Data]
+    task: str = "classification"
     overrides: tuple[str, ...] = ()
 
 
+def made(kind: str) -> Callable[[Sources], Data]:
+    return lambda sources: KINDS[kind](0)
+
+
+def speech(kind: str, layout: str) -> Callable[[Sources], Data]:
+    """Of 49 frames of 40 ms, as in arXiv 1711.07128: ten coefficients, or forty bands."""
+    features = FrontEndOptions(kind=kind, layout=layout, frame_ms=40.0, hop_ms=20.0)
+    return lambda sources: from_arrays(raw_spoken_digits(sources), rate=RATE, frontend=features)
+
+
+def worn(sources: Sources) -> Data:
+    return from_arrays(motion(sources, np.random.default_rng(0)), has_channels=True)
+
+
 CASES = {
-    "pulses": Case(lambda: TCN(4, 1, stride=2, blocks=5), "regression", ("train.warmup.lr=0.03",)),
-    "machines": Case(lambda: NETWORKS["autoencoder"](features=320), "anomaly"),
-    "marked": Case(lambda: NETWORKS["unet_1d"](in_channels=1, classes=3), "segmentation"),
+    "pulses": Case(lambda: TCN(4, 1, stride=2, blocks=5), made("pulses"), "regression", ("train.warmup.lr=0.01",)),
+    "machines": Case(lambda: NETWORKS["autoencoder"](features=320), made("machines"), "anomaly"),
+    "marked": Case(lambda: NETWORKS["unet_1d"](in_channels=1, classes=3), made("marked"), "segmentation"),
+    "sounds": Case(lambda: CRNN(classes=5, rows=20), made("sounds"), "tagging"),
+    "digits_ds_cnn": Case(lambda: FramesFirst(DSCNN(classes=10)), speech("mfcc", "image")),
+    "digits_tcn": Case(lambda: TCN(40, 10), speech("log_mel", "sequence")),
+    "digits_crnn": Case(lambda: CRNN(classes=10), speech("mfcc", "image")),
+    "motion_tcn": Case(lambda: TCN(6, 7, stride=2), worn),
 }
 
 
-def measured(name: str, share: float, seed: int, folder: Path) -> dict[str, Any]:
+def measured(name: str, share: float, seed: int, folder: Path, data: Data) -> dict[str, Any]:
     """A run, and its line."""
     case = CASES[name]
-    data = KINDS[name](0)
     torch.manual_seed(seed)
     network = case.network()
     overrides = [*EPOCHS, f"task={case.task}", f"seed={seed}", "quiet=true", "tensorboard=false", "train.threads=1"]
@@ -70,8 +112,7 @@ def measured(name: str, share: float, seed: int, folder: Path) -> dict[str, Any]
 
 def flash_of(network: nn.Module) -> int:
     """Bytes that the weights take with 8 bits."""
-    layers = (nn.Linear, nn.Conv1d, nn.Conv2d)
-    return sum(layer.weight.numel() for layer in network.modules() if isinstance(layer, layers))
+    return sum(each.numel() for each in network.parameters() if each.dim() > 1)
 
 
 def main() -> None:
@@ -79,12 +120,18 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--folder", type=Path, default=Path("runs/tasks"))
+    Sources.add_options(parser)
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for name in arguments.only:
+        try:
+            data = CASES[name].data(Sources.of(arguments))
+        except SourceMissing as error:
+            print(json.dumps({"benchmark": "tasks", "data": name, "left_out": str(error)}), flush=True)
+            continue
         for seed in arguments.seeds:
             for share in SHARES:
-                print(json.dumps(measured(name, share, seed, arguments.folder)), flush=True)
+                print(json.dumps(measured(name, share, seed, arguments.folder, data)), flush=True)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ def cost_by_layer(model: CostModel, network: Network) -> list[tuple[str, float]]
 
 
 def _alone(model: CostModel, network: Network, layer: LayerUse) -> float:
-    """The cost of a network of that layer alone. Its first input stands for all of its inputs."""
-    only = dataclasses.replace(layer, inputs=(layer.inputs[0],) * len(layer.inputs))
+    """The cost of a network of that layer alone, as often as it runs. Its first input stands for all of its inputs."""
+    only = dataclasses.replace(layer, inputs=layer.inputs[:1] * len(layer.inputs), loop="", carries="")
     alone = Network((only,), network.tensors, layer.inputs[:1], (layer.output,), network.branches)
     return model(alone).item()
 

@@ -1,4 +1,4 @@
-"""Data sets that are made when they are asked for, so that every task can be tried: pulses, machines, marked series."""
+"""Data sets that are made when they are asked for, so that every task can be tried."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -7,6 +7,7 @@ import numpy as np
 
 from search.data.data import Data, DataError
 from search.data.npz import from_arrays
+from search.data.sound import FrontEndOptions
 
 # Pulses: 8 s at 32 Hz of light through skin and of acceleration in three axes.
 PULSE_RATE, PULSE_LENGTH, SUBJECTS, PULSES = 32, 256, 14, 160  # the last of each subject
@@ -19,13 +20,17 @@ NORMAL, TESTED = 1600, 400  # examples; half of the latter are anomalies, and as
 # Marked series: a wave of two kinds on a baseline.
 LENGTH, SERIES = 128, 900
 
+# Sounds: a second at 8 kHz.
+SOUND_RATE, SOUNDS, HEARD_SHARE = 8000, 1500, 0.35
+HEARD = ("rise", "fall", "beeps", "clicks", "voice")
+
 
 @dataclass
 class MadeOptions:
     """Which data set, and the seed that it is drawn from.
 
     Attributes:
-        kind: "pulses", "machines" or "marked".
+        kind: "pulses", "machines", "marked" or "sounds".
     """
 
     kind: str
@@ -133,4 +138,42 @@ def marked(seed: int = 0) -> Data:
     return from_arrays({"x_train": x, "y_train": y}, has_channels=True, targets="masks")
 
 
-KINDS: dict[str, Callable[[int], Data]] = {"pulses": pulses, "machines": machines, "marked": marked}
+def sounds(seed: int = 0) -> Data:
+    """A second of noise in which some of five sounds are heard, at any time and loudness, as log-mel features.
+
+    Tones that rise, tones that fall, beeps, clicks, and the hum of a voice.
+    """
+    rng = np.random.default_rng(seed)
+    x = np.zeros((SOUNDS, SOUND_RATE))
+    y = (rng.random((SOUNDS, len(HEARD))) < HEARD_SHARE).astype(np.int64)
+    for sound, tags in zip(x, y, strict=True):
+        sound += rng.normal(0, rng.uniform(0.01, 0.05), SOUND_RATE)
+        for tag in np.flatnonzero(tags):
+            part, start = _event(rng, HEARD[tag]), int(rng.integers(0, SOUND_RATE // 2))
+            end = min(SOUND_RATE, start + len(part))
+            sound[start:end] += rng.uniform(0.05, 0.3) * part[: end - start]
+    samples = (np.clip(x, -1, 1) * np.iinfo(np.int16).max).astype(np.int16)
+    frontend = FrontEndOptions(kind="log_mel", bins=20, frame_ms=40.0, hop_ms=20.0)
+    arrays: dict[str, np.ndarray] = {"x_train": samples, "y_train": y}
+    return from_arrays(arrays, targets="tags", names=list(HEARD), rate=SOUND_RATE, frontend=frontend)
+
+
+def _event(rng: np.random.Generator, name: str) -> np.ndarray:
+    """(samples,), -1 to 1."""
+    time = np.arange(int(rng.uniform(0.25, 0.5) * SOUND_RATE)) / SOUND_RATE
+    low, high = rng.uniform(300, 700), rng.uniform(1500, 3000)
+    along = time / time[-1]
+    if name in ("rise", "fall"):
+        hertz = low + (high - low) * (along if name == "rise" else 1 - along)
+        found = np.sin(2 * np.pi * np.cumsum(hertz) / SOUND_RATE)
+    elif name == "beeps":
+        found = np.sin(2 * np.pi * rng.uniform(800, 2500) * time) * (np.modf(rng.uniform(6, 12) * time)[0] < 0.5)
+    elif name == "clicks":
+        found = rng.normal(0, 0.5, len(time)) * np.exp(-60 * np.modf(rng.uniform(8, 16) * time)[0] / 8)
+    else:
+        pitch = rng.uniform(90, 220)
+        found = np.sum([np.sin(2 * np.pi * k * pitch * time + rng.uniform(0, 6)) / k for k in range(1, 8)], 0) / 2
+    return np.asarray(found * np.minimum(1, 20 * np.minimum(along, 1 - along)))
+
+
+KINDS: dict[str, Callable[[int], Data]] = {"pulses": pulses, "machines": machines, "marked": marked, "sounds": sounds}

@@ -3,6 +3,7 @@
 from torch import nn
 
 from spaces.networks.autoencoder import Autoencoder
+from spaces.networks.crnn import CRNN
 from spaces.networks.ds_cnn import DSCNN
 from spaces.networks.inverted_residuals import InvertedResiduals
 from spaces.networks.lenet5 import LeNet5
@@ -16,6 +17,7 @@ from spaces.networks.unet_1d import UNet1d
 
 NETWORKS: dict[str, type[nn.Module]] = {
     "autoencoder": Autoencoder,
+    "crnn": CRNN,
     "ds_cnn": DSCNN,
     "inverted_residuals": InvertedResiduals,
     "lenet5": LeNet5,

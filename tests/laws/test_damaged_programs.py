@@ -15,6 +15,7 @@ from search.integer.operators import OPERATORS
 from search.integer.preprocessing import Preprocessing
 from search.integer.program import Program, ProgramError, checksum
 from tests.laws.damage import damage_json
+from tests.search.integer.loops import recurrent
 from tests.search.integer.programs import Build, attention_network, residual_network, resized_network
 from tests.search.integer.reference import run
 from tests.search.integer.sounds import FRONT_ENDS, fitted, front_end
@@ -43,7 +44,15 @@ def programs() -> list[Program]:
     )
     attention = (attention_network(), attention_network(bits=4, seed=1))
     sound = (of_sound(fitted(FRONT_ENDS[4])), of_sound(fitted(front_end(samples=500, kind=MFCC, coefficients=3))))
-    return [residual_network(), residual_network(bits=5, seed=1), with_classes, *attention, resized_network(), *sound]
+    return [
+        residual_network(),
+        residual_network(bits=5, seed=1),
+        with_classes,
+        *attention,
+        resized_network(),
+        *sound,
+        recurrent(),
+    ]
 
 
 def test_every_operator_is_damaged():

@@ -19,6 +19,7 @@ ALL = {**NETWORKS, "mlp": MLP, "small_cnn": SmallCNN, "tcn": TCN}  # with those 
 # network -> an input that is smaller than what it was made for, and arguments that make it so
 SMALL: dict[str, tuple[dict, tuple[int, ...]]] = {
     "autoencoder": ({"features": 24, "width": 16, "bottleneck": 4}, (2, 2, 12)),
+    "crnn": ({"rows": 6, "width": 4, "hidden": 8, "layers": 2}, (2, 1, 6, 12)),
     "ds_cnn": ({"width": 16, "blocks": 2}, (2, 1, 25, 10)),
     "lenet5": ({"features": 256, "widths": (4, 8, 16, 12)}, (2, 1, 16, 16)),
     "inverted_residuals": (

@@ -140,7 +140,7 @@ def test_a_description_before_version_5_flattens_and_upsamples(version):
     ]
     assert [block["op"] for block in old["blocks"]] == ["conv", "upsample", "flatten", "linear"]
     spec = SpaceSpec.from_json(old)
-    assert document["version"] == 5 and spec == SpaceSpec.from_json(document)
+    assert document["version"] == 6 and spec == SpaceSpec.from_json(document)
     repeated = [[], [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3], [0, 0, 1, 1, 2, 2, 3, 3]]
     assert spec.blocks[1].attributes == {"indices": repeated} and spec.blocks[2].attributes == {"shape": [192]}
     assert Space(spec)(images()).shape == (2, 4)

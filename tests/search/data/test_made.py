@@ -6,7 +6,12 @@ import torch
 from search.data import DataError, load
 from search.data.made import KINDS, MadeOptions
 
-EXPECTED = {"pulses": ("numbers", (4, 256)), "machines": ("anomalies", (1, 5, 64)), "marked": ("masks", (1, 128))}
+EXPECTED = {
+    "pulses": ("numbers", (4, 256)),
+    "machines": ("anomalies", (1, 5, 64)),
+    "marked": ("masks", (1, 128)),
+    "sounds": ("tags", (1, 20, 49)),
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -31,5 +36,5 @@ def test_anomalies_are_in_validation_and_test_alone():
 
 
 def test_another_kind_is_refused():
-    with pytest.raises(DataError, match=r"data\.kind is 'cats'; allowed: pulses, machines, marked"):
+    with pytest.raises(DataError, match=r"data\.kind is 'cats'; allowed: pulses, machines, marked, sounds"):
         load(MadeOptions("cats"))

@@ -6,31 +6,7 @@ from search.integer.executor import Executor
 from search.integer.memory import loops
 from search.integer.program import Program, ProgramError
 from tests.search.integer.agreement import assert_equals_reference, codes_of
-from tests.search.integer.programs import Build
-
-STEPS = 5
-
-
-def recurrent(bits: int = 8) -> Program:
-    """Two states, of which one reads the other, what is gathered, and a layer behind the last place."""
-    build = Build((3, STEPS), bits)
-    build.loop = "cell"
-    x, h, c = build.step("x"), build.state((4,)), build.state((4,))
-    build.last = x
-    read = build.linear(4, (8, 4, 2, 8))
-    build.last = h
-    c_next = build.add(read, build.mul(build.linear(4), c))
-    h_next = build.add(c_next, h)
-    build.carry(c, c_next)
-    build.carry(h, h_next)
-    build.last = h_next
-    every = build.collect(STEPS)
-    build.loop = ""
-    build.last = every
-    build.conv(2, (3,))
-    build.last = h_next
-    build.linear(6)
-    return build.program()
+from tests.search.integer.loops import STEPS, recurrent
 
 
 @pytest.mark.parametrize("bits", [8, 12])
