@@ -36,7 +36,8 @@ from search.tasks import TASKS
 from spaces.networks import CRNN, DSCNN, NETWORKS
 
 SHARES = (1 / 4, 1 / 16)
-EPOCHS = ("train.warmup.epochs=30", "strategy.epochs=20", "train.finetune.epochs=20")
+EPOCHS = (30, 20, 20)  # of warm-up, search and fine-tuning
+LONG = (150, 60, 60)  # for the few recordings of speech
 
 
 class FramesFirst(nn.Module):
@@ -59,6 +60,7 @@ class Case:
     data: Callable[[Sources], Data]
     task: str = "classification"
     overrides: tuple[str, ...] = ()
+    epochs: tuple[int, int, int] = EPOCHS
 
 
 def made(kind: str) -> Callable[[Sources], Data]:
@@ -80,9 +82,9 @@ CASES = {
     "machines": Case(lambda: NETWORKS["autoencoder"](features=320), made("machines"), "anomaly"),
     "marked": Case(lambda: NETWORKS["unet_1d"](in_channels=1, classes=3), made("marked"), "segmentation"),
     "sounds": Case(lambda: CRNN(classes=5, rows=20), made("sounds"), "tagging"),
-    "digits_ds_cnn": Case(lambda: FramesFirst(DSCNN(classes=10)), speech("mfcc", "image")),
-    "digits_tcn": Case(lambda: TCN(40, 10), speech("log_mel", "sequence")),
-    "digits_crnn": Case(lambda: CRNN(classes=10), speech("mfcc", "image")),
+    "digits_ds_cnn": Case(lambda: FramesFirst(DSCNN(classes=10)), speech("mfcc", "image"), epochs=LONG),
+    "digits_tcn": Case(lambda: TCN(40, 10), speech("log_mel", "sequence"), epochs=LONG),
+    "digits_crnn": Case(lambda: CRNN(classes=10), speech("mfcc", "image"), epochs=LONG),
     "motion_tcn": Case(lambda: TCN(6, 7, stride=2), worn),
 }
 
@@ -92,7 +94,15 @@ def measured(name: str, share: float, seed: int, folder: Path, data: Data) -> di
     case = CASES[name]
     torch.manual_seed(seed)
     network = case.network()
-    overrides = [*EPOCHS, f"task={case.task}", f"seed={seed}", "quiet=true", "tensorboard=false", "train.threads=1"]
+    names = ("train.warmup.epochs", "strategy.epochs", "train.finetune.epochs")
+    overrides = [
+        *(f"{key}={count}" for key, count in zip(names, case.epochs, strict=True)),
+        f"task={case.task}",
+        f"seed={seed}",
+        "quiet=true",
+        "tensorboard=false",
+        "train.threads=1",
+    ]
     overrides += case.overrides
     first = next((each.parent for each in sorted(folder.glob(f"{name}_*_{seed}/summary.json"))), None)
     overrides += [f"train.warmup.source={first}"] if first is not None else []

@@ -13,18 +13,22 @@ from search.deploy.numpy.backend import FILE as PROGRAM
 from search.errors import UsageError, file_errors
 from search.files.run_folders import RunFolderError
 from search.integer.program import Program
+from search.integer.stepping import stepped
 from search.monitor.failures import ending, pipe_may_close
 
 SUMMARY = "summary.json"  # beside the program of a run
 
 
-def export(run: Path, names: Sequence[str], folder: Path | None = None, options: Options = DEFAULTS) -> None:
+def export(
+    run: Path, names: Sequence[str], folder: Path | None = None, options: Options = DEFAULTS, step: bool = False
+) -> None:
     """Writes a program for each backend into a folder of its name, and prints a line about what was compared.
 
     Args:
         run: folder of a run, or of one of its points, or its program.safetensors.
         folder: for the backends' folders; None: beside the program.
         options: of what is written.
+        step: whether it is written as a step, with states; see search.integer.stepping.
 
     Raises:
         UsageError: a backend is unknown, what it needs is not installed, or it computes other codes.
@@ -33,10 +37,10 @@ def export(run: Path, names: Sequence[str], folder: Path | None = None, options:
     """
     path = program_file(run)
     backends = {name: backend(name) for name in names}
-    program = Program.load(path)
+    program = stepped(Program.load(path)) if step else Program.load(path)
     inputs = drawn_inputs(program)
     for name, each in backends.items():
-        place = (folder or path.parent) / name
+        place = (folder or path.parent) / (f"{name}_step" if step else name)
         with file_errors(place, "cannot be made"):
             place.mkdir(parents=True, exist_ok=True)
         file = each.write(program, place, options)
@@ -121,12 +125,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"--{what}", type=_bytes, metavar="BYTES", help=f"{what} that an image of cortex_m may take"
         )
     parser.add_argument("--qdq", action="store_true", help="an ONNX model of floats beside that of integers")
+    parser.add_argument(
+        "--step", action="store_true", help="as a step, which hears a sequence place by place and carries its states"
+    )
     given = parser.parse_args(arguments)
     with ending(), pipe_may_close():
         names = given.to.split(",")
         _refuse_idle(given, names)
         options = options_of(given.run, given, flash_bytes=given.flash, ram_bytes=given.ram, qdq=given.qdq)
-        export(given.run, names, given.folder, options)
+        export(given.run, names, given.folder, options, given.step)
 
 
 if __name__ == "__main__":

@@ -99,6 +99,8 @@ class Executor:
             UsageError: the program has no preprocessing, or the examples have another type or shape than it reads.
         """
         preprocessing, classes = self.program.preprocessing, self.program.classes
+        if self.program.states:
+            raise UsageError("predict: the program is a step, which takes its states too. Call the executor with them.")
         if preprocessing is None:
             raise UsageError(
                 "predict: the program has no preprocessing, since it was lowered without its data. "

@@ -96,6 +96,19 @@ class Node:
 
 
 @dataclass(frozen=True)
+class State:
+    """An input of a step that is carried.
+
+    Attributes:
+        next: the output that it is in the next step.
+        first: the code that all of it begins as.
+    """
+
+    next: str
+    first: int
+
+
+@dataclass(frozen=True)
 class Graph:
     """Nodes in execution order, and everything that they name. Inputs and outputs are names of tensors, in order."""
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import safetensors.numpy
 from search.atomic import write_bytes
 from search.errors import FileError
 from search.integer.answers import Answers
-from search.integer.graph import Array, Graph, Node, ProgramError, TensorInfo
+from search.integer.graph import Array, Graph, Node, ProgramError, State, TensorInfo
 from search.integer.memory import Arena, Use, lifetimes, peak, planned
 from search.integer.preprocessing import Preprocessing
 from search.integer.schema import fields_of
@@ -43,11 +43,23 @@ class Program(Graph):
         classes: names of the classes that the output's channels score, or of two classes that one number tells apart:
             over 0 it is the second; () where it scores none.
         answers: what becomes of an output that is numbers; None: it is what it is.
+        states: of a step: input -> what it becomes; see search.integer.stepping.
     """
 
     preprocessing: Preprocessing | None = None
     classes: tuple[str, ...] = ()
     answers: Answers | None = None
+    states: dict[str, State] = field(default_factory=dict)
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The inputs that are no states."""
+        return tuple(name for name in self.inputs if name not in self.states)
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The outputs that are no states."""
+        return self.outputs[: len(self.outputs) - len(self.states)]
 
     def flash_bytes(self) -> int:
         """Bytes of all constants (packed weights, widths, biases, multipliers, shifts, tables); shared ones once."""
@@ -74,16 +86,31 @@ class Program(Graph):
     def validate(self) -> None:
         """Raises ProgramError, with the node, unless every reference, shape, code and constant is consistent."""
         validate(self)
+        self._check_states()
         first, last = self.tensors[self.inputs[0]], self.tensors[self.outputs[0]]
         fault = None if self.preprocessing is None else self.preprocessing.fault(first)
-        if fault is not None or (self.preprocessing is not None and len(self.inputs) > 1):
+        if fault is not None or (self.preprocessing is not None and len(self.read) > 1):
             raise ProgramError(f"preprocessing: {fault or f'of one input, and there are {list(self.inputs)}'}")
         one_logit = len(self.classes) == 2 and last.shape == (1,)
         if self.classes and last.shape[0] != len(self.classes) and not one_logit:
             raise ProgramError(f"classes {list(self.classes)} found; output '{self.outputs[0]}' scores {last.shape[0]}")
         fault = None if self.answers is None else self.answers.fault(prod(last.shape))
-        if fault is not None or (self.answers is not None and len(self.outputs) > 1):
+        if fault is not None or (self.answers is not None and len(self.given) > 1):
             raise ProgramError(f"answers: {fault or f'of one output, and there are {list(self.outputs)}'}")
+
+    def _check_states(self) -> None:
+        """Raises ProgramError where states are not the last inputs and outputs, in order, or not what they become."""
+        count, following = len(self.states), tuple(state.next for state in self.states.values())
+        if count and (self.inputs[-count:], self.outputs[-count:]) != (tuple(self.states), following):
+            raise ProgramError(f"states {self.states} found; they are the last inputs and outputs, in their order")
+        if count and (count >= len(self.inputs) or count >= len(self.outputs)):
+            raise ProgramError("all inputs, or all outputs, are states; a step reads something and gives something")
+        for name, state in self.states.items():
+            info, after = self.tensors[name], self.tensors[state.next]
+            if info != after:
+                raise ProgramError(f"state '{name}' is {info}, and '{state.next}' is {after}; they must be alike")
+            if not 0 <= state.first <= info.largest_code:
+                raise ProgramError(f"state '{name}' begins as {state.first}; 0..{info.largest_code} are allowed")
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes one safetensors file, whole or not at all. The graph is JSON in its metadata, under "picojoule".
@@ -141,6 +168,8 @@ class Program(Graph):
         del fields["constants"]
         if self.answers is None:
             del fields["answers"]
+        if not self.states:
+            del fields["states"]
         for node in fields["nodes"]:
             if not node["loop"]:
                 del node["loop"]
@@ -152,7 +181,7 @@ class Program(Graph):
     def _version(self) -> int:
         """The earliest format that has all that the program has."""
         reads_sound = self.preprocessing is not None and self.preprocessing.frontend is not None
-        if reads_sound or any(node.loop for node in self.nodes):
+        if reads_sound or self.states or any(node.loop for node in self.nodes):
             return FORMAT
         return WITHOUT_ANSWERS if self.answers is None else WITHOUT_LOOPS
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from search.integer import answers, frontend, preprocessing
 from search.integer.answers import Answers
-from search.integer.graph import Array, Node, ProgramError, TensorInfo
+from search.integer.graph import Array, Node, ProgramError, State, TensorInfo
 from search.integer.preprocessing import Preprocessing
 from search.kinds import FINITE, NOTHING, OBJECT, TEXT, WHOLE, Kind, by_name, either, listed, unlike
 
@@ -17,10 +17,11 @@ GRAPH: Fields = {
     "nodes": listed(OBJECT),
     "metadata": OBJECT,
 }
-LATER: Fields = {  # fields that came with formats 3 and 5; a front end in preprocessing came with format 6
+LATER: Fields = {  # fields that came with formats 3, 5 and 6; a front end in preprocessing came with format 6
     "preprocessing": either(OBJECT, NOTHING),
     "classes": listed(TEXT),
     "answers": either(OBJECT, NOTHING),
+    "states": by_name(OBJECT),
 }
 TENSOR: Fields = {"shape": listed(WHOLE), "bits": WHOLE, "scale": FINITE, "zero_point": WHOLE}
 NODE: Fields = {
@@ -31,6 +32,7 @@ NODE: Fields = {
     "attributes": OBJECT,
     "constants": by_name(TEXT),
 }
+STATE: Fields = {"next": TEXT, "first": WHOLE}
 NODE_LATER: Fields = {"loop": TEXT}  # which came with format 6
 
 
@@ -63,6 +65,7 @@ def fields_of(graph: Any, constants: dict[str, Array]) -> dict[str, Any]:
         "preprocessing": _preprocessing(graph.get("preprocessing")),
         "classes": tuple(graph.get("classes", ())),
         "answers": _answers(graph.get("answers")),
+        "states": _states(graph.get("states", {})),
     }
 
 
@@ -73,6 +76,12 @@ def _preprocessing(value: dict[str, Any] | None) -> Preprocessing | None:
     if "frontend" in value:
         checked("preprocessing: frontend", value["frontend"], frontend.KINDS)
     return Preprocessing.of_json(value)
+
+
+def _states(value: dict[str, Any]) -> dict[str, State]:
+    for name, state in value.items():
+        checked(f"state '{name}'", state, STATE)
+    return {name: State(**state) for name, state in value.items()}
 
 
 def _answers(value: dict[str, Any] | None) -> Answers | None:

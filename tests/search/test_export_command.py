@@ -9,6 +9,7 @@ from search import export
 from search.deploy.onnx import model
 from search.integer.program import ProgramError
 from tests.search.integer.programs import residual_network
+from tests.search.integer.test_stepping import causal
 
 
 def test_it_writes_each_backend_beside_the_program_and_says_what_was_compared(tmp_path: Path, capsys):
@@ -24,6 +25,20 @@ def test_a_program_may_be_given_and_the_folder_be_elsewhere(tmp_path: Path):
     residual_network().save(tmp_path / "program.safetensors")
     export.main([str(tmp_path / "program.safetensors"), "--to", "onnx", "--folder", str(tmp_path / "out")])
     assert (tmp_path / "out" / "onnx" / "network.onnx").is_file()
+
+
+def test_a_step_is_written_to_every_backend_and_compared(tmp_path: Path, capsys):
+    causal().save(tmp_path / "program.safetensors")
+    export.main([str(tmp_path), "--to", "numpy,onnx,c,cortex_m", "--step"])
+    assert "network_step" in (tmp_path / "c_step" / "network.h").read_text()
+    said = [line for line in capsys.readouterr().out.splitlines() if "elements of" in line]
+    assert len(said) == 5 and all(": 0 of" in line for line in said)
+
+
+def test_a_network_that_looks_ahead_has_no_step(tmp_path: Path):
+    residual_network().save(tmp_path / "program.safetensors")
+    with pytest.raises(SystemExit, match="looks ahead: of 3 places, 1 are padded before"):
+        export.main([str(tmp_path), "--to", "c", "--step"])
 
 
 @pytest.mark.parametrize(

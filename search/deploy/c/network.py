@@ -6,6 +6,7 @@ from math import prod
 
 import numpy as np
 
+from search.deploy.c import stepping
 from search.deploy.c.layout import Stored, arena, is_alias, stored
 from search.deploy.c.operation import Call, Operation
 from search.deploy.c.operators import WRITERS
@@ -114,7 +115,9 @@ def generated(program: Program, small: bool = False) -> Generated:
     head, tables = HEAD % {"shared": "noclone, " if small else ""}, source.tables()
     files = {
         "network.h": _header(program, tensors, plan),
-        "network.c": "\n".join([NOTICE, head, body, reader(program, tensors[program.inputs[0]])]),
+        "network.c": "\n".join(
+            [NOTICE, head, body, reader(program, tensors[program.inputs[0]]), stepping.defined(program, tensors)]
+        ),
         "weights.h": _weights_header([declaration for declaration, _ in tables]),
         "weights.c": "\n\n".join([f'{NOTICE}\n#include "weights.h"', *(text for _, text in tables)]) + "\n",
     }
@@ -141,6 +144,7 @@ def _header(program: Program, tensors: Mapping[str, Stored], plan: Arena) -> str
             lines += ["", *_described(tensors[name], f"NETWORK_{what}{'' if len(names) == 1 else place}")]
     lines += ["", f"/* Codes to codes. It is not reentrant, and takes {_worst(plan)}. */"]
     lines += [f"void network_run({signature(program, tensors)});"]
+    lines += stepping.declared(program, tensors)
     lines += declared(program, tensors[program.inputs[0]])
     if program.classes:
         lines += ["", "/* What the output scores, in its order. */"]

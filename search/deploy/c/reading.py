@@ -25,7 +25,7 @@ def raw_type(program: Program) -> str | None:
 
     None: there are several inputs, and nothing reads them.
     """
-    if len(program.inputs) > 1:
+    if len(program.read) > 1:
         return None
     return program.preprocessing.raw_dtype if program.preprocessing is not None else "float32"
 
