@@ -171,11 +171,11 @@ def _has(values: Any, path: list[str]) -> bool:
 
 
 class Recurrent(nn.Module):
-    """A recurrent layer over the rows of maps of 8 x 8."""
+    """A recurrent layer in both directions over the rows of maps of 8 x 8."""
 
     def __init__(self, kind: type[nn.RNNBase]) -> None:
         super().__init__()
-        self.layer = kind(64, 16, batch_first=True)
+        self.layer = kind(64, 16, batch_first=True, bidirectional=True)
 
     def forward(self, x):
         return self.layer(x.flatten(2))[0].unsqueeze(-1)

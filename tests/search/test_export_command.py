@@ -37,7 +37,7 @@ def test_a_step_is_written_to_every_backend_and_compared(tmp_path: Path, capsys)
 
 def test_a_network_that_looks_ahead_has_no_step(tmp_path: Path):
     residual_network().save(tmp_path / "program.safetensors")
-    with pytest.raises(SystemExit, match="looks ahead: of 3 places, 1 are padded before"):
+    with pytest.raises(SystemExit, match="looks ahead: of 3 places, 0 are padded before"):
         export.main([str(tmp_path), "--to", "c", "--step"])
 
 

@@ -71,6 +71,7 @@ TOKENS = {
     nn.TransformerEncoderLayer: (encoder_layer, lambda m, x: m(x)),
     nn.TransformerEncoder: (lambda: nn.TransformerEncoder(encoder_layer(), 2), lambda m, x: m(x)),
     nn.TransformerDecoderLayer: (decoder_layer, lambda m, x: m(x, x)),
+    **{kind: (partial(kind, 6, 5, 2, batch_first=True), lambda m, x: m(x)[0]) for kind in (nn.LSTM, nn.GRU, nn.RNN)},
     nn.TransformerDecoder: (lambda: nn.TransformerDecoder(decoder_layer(), 2), lambda m, x: m(x, x)),
 }
 
@@ -140,7 +141,7 @@ def dims_of(name: str) -> int:
 
 
 class OfTokens(nn.Module):
-    """A layer that attends, called in its own way."""
+    """A layer over tokens, called in its own way."""
 
     def __init__(self, make, call) -> None:
         super().__init__()
@@ -151,7 +152,7 @@ class OfTokens(nn.Module):
 
 
 @pytest.mark.parametrize("cls", TOKENS, ids=lambda cls: cls.__name__)
-def test_modules_that_attend(cls):
+def test_modules_over_tokens(cls):
     assert_same(1, OfTokens(*TOKENS[cls]))
 
 
