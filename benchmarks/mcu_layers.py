@@ -53,6 +53,19 @@ class Tcn(nn.Sequential):
         super().__init__(*layers, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(48, 8))
 
 
+class Lstm(nn.Module):
+    """Two layers over time, and what the second ends in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers, self.head = nn.LSTM(8, 24, 2, batch_first=True), nn.Linear(24, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        every, _ = self.layers(x)
+        y: Tensor = self.head(every[:, -1])
+        return y
+
+
 def _pointwise(channels: int, out: int) -> Callable[[], nn.Module]:
     return lambda: nn.Conv2d(channels, out, 1)
 
@@ -129,5 +142,7 @@ NETWORKS = (
     Case("ds_cnn", lambda: SEEDS["ds_cnn"](in_channels=1), ((1, 49, 10),), (8, 4, MIXED)),
     Case("mobilenet_v1", lambda: SEEDS["mobilenet_v1"](in_channels=3), ((3, 64, 64),), (8, 4, MIXED)),
     Case("tcn", Tcn, ((6, 128),), (8, 2)),
+    Case("lstm", Lstm, ((40, 8),), (8, MIXED)),
+    Case("crnn", lambda: SEEDS["crnn"](in_channels=1), ((1, 10, 49),), (8, MIXED)),
     Case("autoencoder", SEEDS["autoencoder"], ((640,),), (8,)),
 )

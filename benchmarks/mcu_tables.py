@@ -9,8 +9,10 @@ from math import prod
 import numpy as np
 from scipy.optimize import nnls
 
+from cost_models.image import LOOP
 from cost_models.kernels import is_alone, is_called, kernel_kind, kernels, overheads, own_function
 from cost_models.layer import LayerUse
+from search.deploy.c.source import identifier
 from search.deploy.cortex_m.image import Image
 from search.integer.traits import Work
 
@@ -18,6 +20,7 @@ KINDS = ("conv", "pointwise", "depthwise", "linear")
 CYCLES = ("cycles_per_mac", "overhead_cycles", "cycles_per_element")
 CODE = ("code_bytes", "step_bytes")
 NOT_ELEMENTS = (Work.NOTHING, Work.PAIRS)  # what is not priced by the element
+POINTER, POINTERS_OF_TWO = 4, 2  # bytes; of an input and an output
 POINTERS, NUMBERS, STEP = "pointers", "_numbers", 12  # arrays of arguments, and bytes of what says which they are
 
 
@@ -35,7 +38,10 @@ class Tables:
     error: float
 
     def predicted(self, use: LayerUse) -> float:
-        """Instructions of a layer."""
+        """Instructions of a layer, as often as it runs."""
+        return self._once(use) * use.times
+
+    def _once(self, use: LayerUse) -> float:
         if use.operator.work is Work.NOTHING:
             return 0.0
         if not use.operator.weighted:
@@ -91,7 +97,7 @@ class Code:
 def code_of(built: Sequence[tuple[Sequence[LayerUse], Image]]) -> Code:
     """What images of layers and networks say. Of several images, the first in which one calls a function counts."""
     functions, steps = dict[str, int](), dict[str, int]()
-    bases = []
+    bases, loops = list[int](), list[tuple[int, int]]()
     for uses, image in built:
         called = [use for use in uses if is_called(use)]
         names = [own_function(use) for use in called]
@@ -103,9 +109,21 @@ def code_of(built: Sequence[tuple[Sequence[LayerUse], Image]]) -> Code:
             arguments = sum(_words(v) for k, v in image.arrays.items() if k == POINTERS or k.endswith(NUMBERS))
             steps.setdefault(own_function(called[0]), STEP + arguments)
         else:  # one step alone is called without a loop
+            for use in called:  # of what runs in loops alone
+                numbers = image.arrays.get(f"{identifier(use.name)}{NUMBERS}")
+                if use.operator.loops is not None and numbers is not None:
+                    steps.setdefault(own_function(use), STEP + POINTER * POINTERS_OF_TWO + _words(numbers))
             rest = image.flash_bytes - sum(map(_words, image.arrays.values())) - sum(own.values())
-            bases.append(rest + image.arrays["vectors"])
+            count = len({use.loop for use in uses if use.loop})
+            if count:
+                loops.append((rest + image.arrays["vectors"], count))
+            else:
+                bases.append(rest + image.arrays["vectors"])
     base = int(np.median(bases))
+    if loops:
+        functions[LOOP] = _words(
+            max(0, round(min((rest - base) / count for rest, count in loops)))
+        )  # others have more helpers
     return Code({"base": base, **functions}, steps, max(image.stack_bytes for _, image in built))
 
 

@@ -36,6 +36,7 @@ WORD = 4  # bytes, to which arrays are aligned
 ROWS = 36  # bytes of what describes the rows of one width of a layer
 END = 24  # and of what says what becomes of its sums, which layers with rectified outputs share
 BASE = "base"  # the key of what every image has
+LOOP = "loop"  # and of what runs a loop
 
 
 def _words(x: Tensor) -> Tensor:
@@ -113,6 +114,8 @@ class ImageFlash:
             for function, count in ((own, 1.0), *kernels(layer)):
                 self._bytes("code_bytes", function, layer)
                 users[function].append(network.weighed(layer, count))
+        for loop in {layer.loop: layer for layer in network.layers if layer.loop}.values():
+            terms.append(network.weighed(loop, self._bytes("code_bytes", LOOP, loop)))
         terms += [weights(layer) * network.stored(layer) for layer in network.weight_owners]
         terms += [self.target.code_bytes[function] * used(total(counts)) for function, counts in users.items()]
         return total(terms)

@@ -10,7 +10,7 @@ import numpy as np
 from search.integer.graph import Array, Node
 from search.integer.memory import Arena, Schedule, Use, in_place, lifetimes, planned
 from search.integer.program import Program, TensorInfo
-from search.integer.traits import Channels, Work
+from search.integer.traits import Border, Channels, Work
 
 ALIGNMENT = 4  # bytes, of what is read by words
 AS_INPUT = (Channels.SAME, Channels.STACKED, Channels.TAKEN, Channels.REDUCED)
@@ -67,6 +67,11 @@ class Stored:
         codes[:, self.places] = lying
         return codes.reshape(len(lying), *self.shape)
 
+    def at_a_place(self, name: str, info: TensorInfo) -> "Stored":
+        """A place of the sequence, along the last factor."""
+        axis = len(self.factors) - 1
+        return Stored(name, info, self.factors[:-1], tuple(each for each in self.order if each != axis))
+
     def reshaped(self, name: str, info: TensorInfo, last: bool) -> "Stored | None":
         """The same memory as a tensor of another shape; None where no order of its own axes describes it.
 
@@ -89,11 +94,16 @@ def stored(program: Program) -> dict[str, Stored]:
     for node in program.nodes:
         name = node.output
         found[name] = _plain(program, name, name in last, node.operator.stored)
+        source_of_place = found[node.inputs[0]] if node.operator.loops is Border.READ else None
+        if source_of_place is not None and _is_free(source_of_place):
+            found[name] = source_of_place.at_a_place(name, program.tensors[name])
         if node.operator.aliases:
             source, info = found[node.inputs[0]], program.tensors[name]
             free = Stored(name, info, source.factors, source.order, source.constant)
-            if len(info.shape) == 1 and name not in program.outputs and _only_multiplied(program, name):
-                found[name] = free  # what multiplies it has its columns in that order
+            rows = len(info.shape) == 1 and _only_multiplied(program, name)
+            places = len(info.shape) == 2 and source.factors[-1] == info.shape[-1] and _only_by_places(program, name)
+            if name not in program.outputs and (rows or places):
+                found[name] = free  # what multiplies it, or a place of it, has its columns in that order
             else:
                 found[name] = source.reshaped(name, info, name in last) or found[name]
     return found
@@ -116,8 +126,19 @@ def _slid_over(program: Program) -> set[str]:
 
 
 def _only_multiplied(program: Program, name: str) -> bool:
-    readers = [node for node in program.nodes if name in node.inputs]
+    readers = [node for node in program.nodes if name in node.reads]
     return all(node.operator.weighted and not node.operator.convolves for node in readers)
+
+
+def _only_by_places(program: Program, name: str) -> bool:
+    """Whether what reads a sequence reads a place of it, which is then multiplied alone."""
+    readers = [node for node in program.nodes if name in node.reads]
+    return all(node.operator.loops is Border.READ and _only_multiplied(program, node.output) for node in readers)
+
+
+def _is_free(x: Stored) -> bool:
+    """Whether it lies as another tensor, whose axes are not its own."""
+    return x.factors != x.shape
 
 
 def _plain(program: Program, name: str, last: bool, constant: bool = False) -> Stored:

@@ -59,7 +59,7 @@ def step(operation: Operation) -> Call:
     """A place of a sequence, along its last axis."""
     x, y = operation.inputs[0], operation.output
     lines = nested(
-        y.shape,
+        y.factors,
         [x.strides[:-1], y.strides],
         lambda at: [f"y[{at[1]}] = x0[{number(x.strides[-1])} * {PLACE} + {at[0]}];"],
     )
