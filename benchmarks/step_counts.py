@@ -3,8 +3,8 @@
     python -m benchmarks.step_counts [network ...]
 
 One JSON object a line: means over a round of steps, learning and held ones, after which the work of a search repeats.
-Views are left out, since no code of theirs runs on a device. Reads wait for it: `.item()`, `.tolist()`, a comparison that
-Python decides by. The plain network is the user's own module in the usual loop. See benchmarks.step_time for what is
+Views are left out, since no code of theirs runs on a device. Reads wait for it: `.item()`, `.tolist()`, and comparisons
+that Python decides by. The plain network is the user's own module in the usual loop; benchmarks.step_time says what is
 trained.
 """
 

@@ -2,7 +2,8 @@
 
 What runs over a sequence runs over the places that are new. A window that reaches back reads what it needs of the past
 from a state, and a loop runs once. The codes are those that the whole Program has at that place: states begin as what
-the Program puts before a sequence.
+the Program puts before a sequence. Where a window has nothing put before it, as that of a network for a whole number of
+frames, states begin as zero, and codes are those of the whole Program as soon as the window is full.
 """
 
 from collections.abc import Sequence
@@ -47,7 +48,10 @@ def stepped(program: Program) -> Program:
             return _Step(program, places).program()
         except _Uneven:
             continue
-    raise NoStep(f"strides along time take more than {MOST_PLACES} places at a time. Give it smaller ones.")
+    raise NoStep(
+        f"no number of new places, up to {MOST_PLACES}, is what all of it takes at a time: a loop takes one, and a "
+        "window as many as its stride. Put strides along time before recurrent layers, or make them smaller."
+    )
 
 
 def first_states(program: Program) -> dict[str, Array]:
@@ -118,6 +122,9 @@ class _Step:
         counts = {self.fresh[name] for name in node.inputs if name in self.fresh}
         (count,) = counts if len(counts) == 1 else (0,)
         length = self.whole.tensors[next(name for name in node.inputs if name in self.fresh)].shape[-1]
+        if length == count == 1 and channels is Channels.RESHAPED:  # all that there is
+            self._node(node, info)
+            return
         attributes: dict[str, Any] = {**node.attributes}
         if channels is Channels.TAKEN:
             *others, last = attributes["indices"]
@@ -151,12 +158,15 @@ class _Step:
         source, count = self.whole.tensors[name], self.fresh[name]
         (before, behind), kernel, stride = (attributes[key][-1] for key in ("padding", "kernel", "stride"))
         reach = attributes.get("dilation", [1] * len(attributes["kernel"]))[-1] * (kernel - 1)
-        if behind or before > reach or before < reach - stride + 1:
+        least = max(0, reach - stride + 1)  # places of the past that a step needs
+        slides = not before and (reach + 1) % stride == 0
+        if behind or not (slides or least <= before <= reach):
             raise self._refused(
                 node,
                 f"looks ahead: of {reach + 1} places, {before} are padded before the sequence and {behind} behind it; "
-                f"{max(0, reach - stride + 1)} to {reach} before and none behind are allowed",
+                f"none, or {least} to {reach} before and none behind are allowed",
             )
+        before = before or least
         if count % stride:
             raise _Uneven
         here = name
@@ -199,7 +209,7 @@ class _Step:
     def _refused(self, node: Node, what: str) -> NoStep:
         return NoStep(
             f"node '{node.name}' ({node.op}): {what}. A step sees the past alone: pad convolutions before the sequence "
-            "(ConstantPadNd), and read the last place, or a recurrent layer's state, instead of a mean."
+            "(ConstantPadNd), or nothing."
         )
 
 

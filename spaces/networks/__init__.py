@@ -14,6 +14,7 @@ from spaces.networks.tc_resnet import TCResNet
 from spaces.networks.temponet import TEMPONet
 from spaces.networks.tiny_transformer import TinyTransformer
 from spaces.networks.unet_1d import UNet1d
+from spaces.networks.wake_word import WakeWord
 
 NETWORKS: dict[str, type[nn.Module]] = {
     "autoencoder": Autoencoder,
@@ -28,4 +29,5 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "temponet": TEMPONet,
     "tiny_transformer": TinyTransformer,
     "unet_1d": UNet1d,
+    "wake_word": WakeWord,
 }

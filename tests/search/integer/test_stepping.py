@@ -6,7 +6,6 @@ from search.integer.executor import Executor
 from search.integer.program import Program
 from search.integer.stepping import NoStep, first_states, stepped
 from tests.search.integer.agreement import codes_of
-from tests.search.integer.loops import recurrent
 from tests.search.integer.programs import Build
 
 LENGTH = 24
@@ -72,16 +71,33 @@ def test_a_state_that_is_missing_or_of_another_shape_is_refused() -> None:
         Executor(step)({**given, **states, absent: states[absent][..., :-1]})
 
 
+def test_windows_without_padding_slide() -> None:
+    """A network for so many frames gives, at each step, what it gives of the last ones."""
+    build = Build((3, 12))
+    build.conv(4, (3,))
+    build.conv(4, (4,), groups=4)
+    build.pool("avg_pool", (7,), stride=(1,))
+    build.reshape(4)
+    build.linear(3)
+    whole = build.program()
+    codes = np.random.default_rng(2).integers(0, 256, (2, 3, 20), np.uint8)
+    found = run_by_steps(stepped(whole), codes)
+    for end in range(12, 21):
+        expected = Executor(whole)(np.ascontiguousarray(codes[..., end - 12 : end]), intermediate=True)
+        np.testing.assert_array_equal(found[end - 1][whole.outputs[0]], expected[whole.outputs[0]])
+
+
 def test_a_window_that_looks_ahead_is_refused_by_name() -> None:
-    with pytest.raises(NoStep, match=r"node 'conv9' \(conv\): looks ahead"):
-        stepped(recurrent())
-
-
-def test_a_mean_over_all_places_is_refused_by_name() -> None:
     build = Build((3, 8))
-    build.conv(4, (3,), padding=((2, 0),))
-    build.pool("avg_pool", (8,), stride=(1,))
-    with pytest.raises(NoStep, match=r"node 'avg_pool1' \(avg_pool\): looks ahead"):
+    build.conv(4, (3,), padding=((1, 1),))
+    with pytest.raises(NoStep, match=r"node 'conv0' \(conv\): looks ahead"):
+        stepped(build.program())
+
+
+def test_what_needs_all_places_at_once_is_refused_by_name() -> None:
+    build = Build((3, 8))
+    build.reshape(24)
+    with pytest.raises(NoStep, match=r"node 'reshape0' \(reshape\): needs all places"):
         stepped(build.program())
 
 

@@ -25,6 +25,8 @@ FIGURES = [
     ("tc_resnet", {}, (40, 98), 64_512, 1_522_560),
     # Weights as in the code of Risso et al. (arXiv 2203.14768); MACs are a count, for the last padding is smaller here.
     ("temponet", {}, (4, 256), 423_424, 13_238_400),
+    # MLPerf Tiny, streaming wake word: a count of the reference, github.com/mlcommons/tiny, keras_model.py.
+    ("wake_word", {}, (40, 30), 21_912, 432_832),
     # LeCun et al., 1998: 60,000 parameters. A count of the paper's layers, where the second reads all maps.
     ("lenet5", {}, (1, 32, 32), 61_470, 416_520),
 ]
