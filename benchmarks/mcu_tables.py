@@ -3,7 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -20,6 +20,7 @@ KINDS = ("conv", "pointwise", "depthwise", "linear")
 CYCLES = ("cycles_per_mac", "overhead_cycles", "cycles_per_element")
 CODE = ("code_bytes", "step_bytes")
 NOT_ELEMENTS = (Work.NOTHING, Work.PAIRS)  # what is not priced by the element
+PAIRED = "linear/a8w8"  # the row that prices products of two activations; see cost_models.latency
 POINTER, POINTERS_OF_TWO = 4, 2  # bytes; of an input and an output
 POINTERS, NUMBERS, STEP = "pointers", "_numbers", 12  # arrays of arguments, and bytes of what says which they are
 
@@ -29,13 +30,26 @@ class Tables:
     """Cycles, which are executed instructions: of a product by kind and width, and so on; see cost_models.target.
 
     Attributes:
-        error: mean relative error of the layers that they are fitted to.
+        layers: how many they are fitted to.
+        error: mean relative error of these; None where there are none.
     """
 
     per_mac: Mapping[str, float]
     overheads: Mapping[str, float]
     per_element: Mapping[str, float]
-    error: float
+    layers: int = 0
+    error: float | None = None
+
+    def missing(self, use: LayerUse) -> list[str]:
+        """The rows that a layer needs and that are not there."""
+        if not use.operator.weighted and use.operator.work is not Work.PAIRS:
+            known = use.operator.work is Work.NOTHING or _key(use) in self.per_element
+            return [] if known else [_key(use)]
+        if not use.operator.weighted:
+            return [] if PAIRED in self.per_mac else [PAIRED]
+        widths = zip(use.weight_bits, use.out_per_width.tolist(), strict=True)
+        keys = [f"{kernel_kind(use)}/a8w{bits}" for bits, count in widths if count]
+        return [key for key in keys if key not in self.per_mac]
 
     def predicted(self, use: LayerUse) -> float:
         """Instructions of a layer, as often as it runs."""
@@ -44,6 +58,8 @@ class Tables:
     def _once(self, use: LayerUse) -> float:
         if use.operator.work is Work.NOTHING:
             return 0.0
+        if use.operator.work is Work.PAIRS:
+            return _elements(use) * self.per_mac[PAIRED]
         if not use.operator.weighted:
             return _elements(use) * self.per_element[_key(use)]
         kind = kernel_kind(use)
@@ -69,10 +85,10 @@ def fitted(measured: Sequence[tuple[LayerUse, int]]) -> Tables:
         for name, rate in zip(names, rates.tolist(), strict=True):
             (per_mac if name.startswith("a8w") else overheads_)[f"{kind}/{name}"] = round(rate, 3)
     per_element = {key: round(float(np.exp(np.mean(np.log(rates)))), 2) for key, rates in others.items()}
-    tables = Tables(per_mac, overheads_, per_element, 0.0)
+    tables = Tables(per_mac, overheads_, per_element)
     counted = [(u, n) for u, n in measured if u.operator.work not in NOT_ELEMENTS and not _is_special(u)]
     errors = [abs(tables.predicted(use) / instructions - 1) for use, instructions in counted]
-    return Tables(per_mac, overheads_, per_element, float(np.mean(errors)))
+    return replace(tables, layers=len(errors), error=float(np.mean(errors)) if errors else None)
 
 
 def _is_special(use: LayerUse) -> bool:
@@ -148,14 +164,14 @@ def written(text: str, tables: Tables, code: Code | None = None) -> str:
 def _counts(use: LayerUse) -> dict[str, float]:
     """Products at each width, and overheads."""
     found = {
-        f"a8w{bits}": float(use.fan_in * count * use.positions)
+        f"a8w{bits}": (use.fan_in * count * use.positions).item()
         for bits, count in zip(use.weight_bits, use.out_per_width, strict=True)
     }
-    return found | {name: float(count) for name, count in overheads(use).items()}
+    return found | {name: count.item() for name, count in overheads(use).items()}
 
 
 def _elements(use: LayerUse) -> float:
-    return float(use.out_elements) * prod(use.kernel)
+    return use.out_elements.item() * prod(use.kernel)
 
 
 def _key(use: LayerUse) -> str:

@@ -3,9 +3,9 @@
     python -m benchmarks.step_counts [network ...]
 
 One JSON object a line: means over a round of steps, learning and held ones, after which the work of a search repeats.
-Views are left out, since no code of theirs runs on a device. Reads wait for it: `.item()`, `.tolist()`, a comparison that
-Python decides by. The plain network is the user's own module in the usual loop. See benchmarks.step_time for what is
-trained.
+Views are left out, since no code of theirs runs on a device. Reads wait for it: `.item()`, `.tolist()`, a comparison
+that Python decides by. The plain network is the user's own module in the usual loop. See benchmarks.step_time for what
+is trained.
 """
 
 import json
