@@ -2,11 +2,13 @@
 
     python -m benchmarks.mcu
     python -m benchmarks.mcu --table conf/target/cortex_m4.yaml
+    python -m benchmarks.mcu --kinds transposed grouped --table conf/target/cortex_m4.yaml
 
 The first prints a JSON object for each layer and each whole network, then how far the tables are off. The second writes
-the tables that it fits into the file of the target as well, of C that is written for what that file says. It needs `pip
-install 'picojoule[mcu]'` and a compiler for the core (gcc-arm-none-eabi, or the package ziglang). The emulator executes
-instructions and has no model of cycles: wait states and stalls are missing.
+the tables that it fits into the file of the target as well, of C that is written for what that file says. The third
+measures layers of some kinds alone, and writes their rows alone. It needs `pip install 'picojoule[mcu]'` and a compiler
+for the core (gcc-arm-none-eabi, or the package ziglang). The emulator executes instructions and has no model of cycles:
+wait states and stalls are missing.
 
 Of a layer with weights, instructions = products * a + the sum of counts * b, where the counts are those of
 cost_models.kernels.overheads, a and b depend on its kind, and a on the width of its weights too. Of other operators,
@@ -27,7 +29,8 @@ from typing import Any
 import torch
 
 from benchmarks.mcu_layers import LAYERS, NETWORKS, Bits, Case
-from benchmarks.mcu_tables import Tables, code_of, fitted, written
+from benchmarks.mcu_tables import Tables, code_of, fitted, with_kinds, written
+from cost_models.kernels import SPECIAL
 from cost_models.layer import LayerUse
 from search.deploy.backends import SIZE, SPEED, backend, drawn_inputs
 from search.deploy.backends import Options as Written
@@ -109,10 +112,11 @@ def measured(case: Case, bits: Bits, core: str, optimize: str = SPEED) -> Measur
     )
 
 
-def measurements(core: str, only: str, optimize: str) -> Iterator[Measured]:
-    """The layers and networks whose name has `only` in it, in each precision."""
+def measurements(core: str, only: str, kinds: Sequence[str], optimize: str) -> Iterator[Measured]:
+    """The layers and networks whose name has `only` in it, in each precision; of some kinds the layers alone."""
     for case in (*LAYERS, *NETWORKS):
-        for bits in case.bits if only in case.name else ():
+        chosen = only in case.name and (not kinds or case.kind in kinds)
+        for bits in case.bits if chosen else ():
             yield measured(case, bits, core, optimize)
 
 
@@ -154,8 +158,8 @@ def written_for(table: Path | None, text: str, optimize: str | None, only: str) 
         return optimize or SPEED
     if only:
         raise UsageError(
-            f"--only '{only}' found with --table {table}: all of its tables are written anew, which needs all layers "
-            "and networks. Leave --only out to write them, or --table to measure a part."
+            f"--only '{only}' found with --table {table}: its tables are written anew, which needs all layers and "
+            "networks. Leave --only out to write them, or --table to measure a part."
         )
     said = re.search(r"^optimize: *(\w+)", text, re.MULTILINE)
     own = said[1] if said else SPEED
@@ -175,6 +179,8 @@ def main() -> None:
         "--optimize", choices=(SPEED, SIZE), help="what the C is written for; speed, or as --table says"
     )
     parser.add_argument("--table", type=Path, help="file of the target, whose tables are written anew")
+    about = "measure layers of these kinds alone; with --table their rows are written, and all others stay"
+    parser.add_argument("--kinds", nargs="+", default=[], choices=SPECIAL, help=about)
     arguments = parser.parse_args()
     text = "" if arguments.table is None else arguments.table.read_text()
     try:
@@ -182,13 +188,15 @@ def main() -> None:
     except UsageError as error:
         parser.error(str(error))
     found = []
-    for one in measurements(arguments.core, arguments.only, optimize):
+    for one in measurements(arguments.core, arguments.only, arguments.kinds, optimize):
         found.append(one)
         print(json.dumps(one.line(CORES[arguments.core].cpu)), flush=True)
     tables = tables_of(found)
     for line in compared(found, tables):
         print(json.dumps(line), flush=True)
-    if arguments.table is not None:
+    if arguments.table is not None and arguments.kinds:
+        arguments.table.write_text(with_kinds(text, tables, arguments.kinds))
+    elif arguments.table is not None:
         code = code_of([([use for use, _ in one.uses], one.image) for one in found]) if optimize == SIZE else None
         arguments.table.write_text(written(text, tables, code))
 

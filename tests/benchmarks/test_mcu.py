@@ -9,7 +9,8 @@ import pytest
 from benchmarks import mcu
 from benchmarks.mcu import compared, tables_of, written_for
 from benchmarks.mcu_layers import LAYERS, NETWORKS
-from benchmarks.mcu_tables import fitted
+from benchmarks.mcu_tables import fitted, with_kinds
+from cost_models.kernels import SPECIAL
 from search.deploy.backends import SIZE, SPEED
 from search.errors import UsageError
 from tests.cost_models.networks import layer, scalar, vector
@@ -94,3 +95,27 @@ def test_a_part_of_the_layers_cannot_write_the_tables(tmp_path, monkeypatch, cap
         mcu.main()
     assert "--only 'conv' found with --table" in capsys.readouterr().err
     assert file.read_text() == "name: chip\n"
+
+
+def test_rows_of_a_kind_are_written_behind_others_which_stay():
+    grouped = {"in_channels": scalar(8), "out_channels": scalar(4), "out_per_width": vector(4), "groups": 2}
+    uses = [
+        (layer("g", "conv", "x", "y", kernel=(3,), out_size=(size,), in_size=(size,), **grouped), 480 * size)
+        for size in (4, 16)
+    ]
+    tables = fitted(uses)
+    assert set(tables.per_mac) == {"grouped/a8w8"} and tables.error == pytest.approx(0, abs=1e-3)
+    text = "cycles_per_mac:\n  conv/a8w8: 1.50\n  grouped/a8w8: 9\noverhead_cycles:\n  conv/output: 13.10\nend: 1\n"
+    found = with_kinds(text, tables, SPECIAL)
+    rows = "".join(f"  {key}: {value:g}\n" for key, value in tables.overheads.items())
+    assert found.replace(f"  grouped/a8w8: {tables.per_mac['grouped/a8w8']:g}\n", "").replace(rows, "") == text.replace(
+        "  grouped/a8w8: 9\n", ""
+    )
+    assert found.index("conv/a8w8") < found.index("grouped/a8w8") < found.index("overhead_cycles")
+    assert with_kinds(found, tables, SPECIAL) == found
+    assert with_kinds(text, tables, ["transposed"]) == text
+
+
+def test_each_kind_has_layers_that_it_is_fitted_to():
+    assert {case.kind for case in LAYERS} == {"", *SPECIAL}
+    assert all(len([case for case in LAYERS if case.kind == kind]) >= 10 for kind in SPECIAL)
