@@ -110,17 +110,15 @@ def kernel_kind(layer: LayerUse, known: Container[str] = ()) -> str:
     """
     if layer.runs_depthwise:
         return "depthwise"
-    special = special_kind(layer)
+    special = _special_kind(layer)
     if special in known:
         return special
     plain = layer.kernel and (layer.groups == 1 or layer.depthwise)
     return "pointwise" if plain and bool(taps(layer) == 1) else layer.operator.priced_as or layer.op
 
 
-def special_kind(layer: LayerUse) -> str:
-    """The one of SPECIAL that a layer is; "": none. A depthwise layer reads in place, transposed or not."""
-    if layer.runs_depthwise or not layer.operator.weighted:
-        return ""
+def _special_kind(layer: LayerUse) -> str:
+    """The one of SPECIAL that a layer is which does not run as a depthwise one; "": none."""
     if layer.operator.spreads:
         return TRANSPOSED
     return GROUPED if groups_left(layer) > 1 else ""
