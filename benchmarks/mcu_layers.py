@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cost_models.kernels import GROUPED, TRANSPOSED
 from spaces.networks import NETWORKS as SEEDS
 
 Shape = tuple[int, ...]
@@ -22,12 +23,14 @@ class Case:
     Attributes:
         shapes: of its inputs, without the batch.
         bits: of its weights, with which it is measured one after another.
+        kind: of cost_models.kernels.SPECIAL, where it is a single layer that is measured for the rows of that kind.
     """
 
     name: str
     make: Callable[[], nn.Module]
     shapes: tuple[Shape, ...]
     bits: tuple[Bits, ...] = (8,)
+    kind: str = ""
 
 
 class Call(nn.Module):
@@ -53,6 +56,28 @@ class Tcn(nn.Sequential):
         super().__init__(*layers, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(48, 8))
 
 
+class UNet(nn.Module):
+    """Down twice by grouped convolutions, up twice by transposed ones, with what was there before beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = _normed(nn.Conv2d(3, 16, 3, padding=1), 16)
+        self.down = _normed(nn.Conv2d(16, 32, 3, 2, 1, groups=4), 32)
+        self.deep = _normed(nn.Conv2d(32, 64, 3, 2, 1, groups=8), 64)
+        self.mixed = _normed(nn.Conv2d(64, 64, 1, groups=2), 64)
+        self.up = _normed(nn.ConvTranspose2d(64, 32, 2, 2), 32)
+        self.joined = _normed(nn.Conv2d(64, 32, 3, padding=1, groups=2), 32)
+        self.top = _normed(nn.ConvTranspose2d(32, 16, 4, 2, 1), 16)
+        self.head = nn.Conv2d(32, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        whole = self.stem(x)
+        half = self.down(whole)
+        up = self.joined(torch.cat([half, self.up(self.mixed(self.deep(half)))], 1))
+        y: Tensor = self.head(torch.cat([whole, self.top(up)], 1))
+        return y
+
+
 class Lstm(nn.Module):
     """Two layers over time, and what the second ends in."""
 
@@ -66,8 +91,49 @@ class Lstm(nn.Module):
         return y
 
 
+def _normed(convolution: nn.Module, channels: int) -> nn.Module:
+    return nn.Sequential(convolution, nn.BatchNorm2d(channels), nn.ReLU())
+
+
 def _pointwise(channels: int, out: int) -> Callable[[], nn.Module]:
     return lambda: nn.Conv2d(channels, out, 1)
+
+
+def _special(bits: tuple[Bits, ...]) -> Iterator[Case]:
+    """Transposed and grouped convolutions."""
+
+    def transposed(name: str, shape: Shape, *given: int, **more: int) -> Case:
+        layer = {2: nn.ConvTranspose1d, 3: nn.ConvTranspose2d}[len(shape)]
+        return Case(f"conv_transpose {name}", lambda: layer(*given, **more), (shape,), bits, TRANSPOSED)
+
+    def grouped(name: str, shape: Shape, out: int, kernel: int, groups: int, **more: int) -> Case:
+        layer = {2: nn.Conv1d, 3: nn.Conv2d}[len(shape)]
+        make = lambda: layer(shape[0], out, kernel, padding=kernel // 2, groups=groups, **more)  # noqa: E731
+        return Case(f"conv {name}, groups", make, (shape,), bits, GROUPED)
+
+    yield transposed("2x2", (16, 16, 16), 16, 8, 2, 2)
+    yield transposed("2x2", (32, 8, 8), 32, 16, 2, 2)
+    yield transposed("2x2", (64, 4, 4), 64, 32, 2, 2)
+    yield transposed("2x2", (13, 9, 9), 13, 7, 2, 2)
+    yield transposed("3x3 stride 2", (16, 8, 8), 16, 16, 3, 2, 1, 1)
+    yield transposed("3x3 stride 2", (6, 7, 7), 6, 9, 3, 2, 1, 1)
+    yield transposed("3x3", (8, 10, 10), 8, 16, 3, 1, 1)
+    yield transposed("4x4 stride 2", (24, 6, 6), 24, 12, 4, 2, 1)
+    yield transposed("4 stride 2", (16, 32), 16, 16, 4, 2, 1)
+    yield transposed("8 stride 4", (32, 16), 32, 16, 8, 4, 2)
+    yield transposed("3x3 stride 2, groups", (16, 8, 8), 16, 16, 3, 2, 1, 1, groups=2)
+    yield grouped("3x3", (32, 12, 12), 32, 3, 4)
+    yield grouped("3x3", (16, 8, 8), 32, 3, 2)
+    yield grouped("3x3", (16, 10, 10), 24, 3, 8)
+    yield grouped("3x3", (64, 6, 6), 64, 3, 16)
+    yield grouped("3x3", (18, 7, 7), 27, 3, 3)
+    yield grouped("3x3", (26, 7, 7), 14, 3, 2)
+    yield grouped("3x3 stride 2", (32, 12, 12), 64, 3, 8, stride=2)
+    yield grouped("5x5", (12, 9, 9), 10, 5, 2)
+    yield grouped("5", (32, 64), 32, 5, 4)
+    yield grouped("pointwise", (64, 8, 8), 64, 1, 4)
+    yield grouped("pointwise", (32, 10, 10), 48, 1, 2)
+    yield grouped("pointwise", (14, 9, 9), 22, 1, 2)
 
 
 def _layers() -> Iterator[Case]:
@@ -108,13 +174,12 @@ def _layers() -> Iterator[Case]:
         yield conv("depthwise 3x3", (channels, size, size), channels, channels, 3, stride, 1, groups=channels)
     yield conv("depthwise 9", (32, 64), 32, 32, 9, padding=4, groups=32)
     yield conv("depthwise 3x3, two outputs a channel", (16, 12, 12), 16, 32, 3, padding=1, groups=16)
-    yield conv("conv 3x3, groups", (32, 12, 12), 32, 32, 3, padding=1, groups=4)
+    yield from _special(every)
     for features, out in ((64, 10), (256, 64), (640, 128), (128, 128), (61, 9)):
         yield Case("linear", lambda features=features, out=out: nn.Linear(features, out), ((features,),), every)  # type: ignore[misc]
     maps = (16, 16, 16)
     others: dict[str, tuple[Callable[[], nn.Module], tuple[Shape, ...]]] = {
         "add": (lambda: Call(torch.add), (maps, maps)),
-        "conv_transpose 2x2": (lambda: nn.ConvTranspose2d(16, 8, 2, 2), (maps,)),
         "resample": (lambda: nn.Upsample(scale_factor=2, mode="bilinear"), (maps,)),
         "matmul": (lambda: Call(torch.matmul), ((4, 16, 16), (4, 16, 16))),
         "permute": (lambda: Call(lambda x: x.permute(0, 2, 1)), ((16, 64),)),
@@ -145,4 +210,5 @@ NETWORKS = (
     Case("lstm", Lstm, ((40, 8),), (8, MIXED)),
     Case("crnn", lambda: SEEDS["crnn"](in_channels=1), ((1, 10, 49),), (8, MIXED)),
     Case("autoencoder", SEEDS["autoencoder"], ((640,),), (8,)),
+    Case("unet", UNet, ((3, 32, 32),), (8, 4, MIXED)),
 )

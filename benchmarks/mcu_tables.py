@@ -3,23 +3,32 @@
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 from scipy.optimize import nnls
 
 from cost_models.image import LOOP
-from cost_models.kernels import is_alone, is_called, kernel_kind, kernels, overheads, own_function
+from cost_models.kernels import (
+    SPECIAL,
+    is_alone,
+    is_called,
+    kernel_kind,
+    kernels,
+    overheads,
+    own_function,
+    products_by_width,
+)
 from cost_models.layer import LayerUse
 from search.deploy.c.source import identifier
 from search.deploy.cortex_m.image import Image
 from search.integer.traits import Work
 
-KINDS = ("conv", "pointwise", "depthwise", "linear")
 CYCLES = ("cycles_per_mac", "overhead_cycles", "cycles_per_element")
 CODE = ("code_bytes", "step_bytes")
 NOT_ELEMENTS = (Work.NOTHING, Work.PAIRS)  # what is not priced by the element
+PAIRED = "linear/a8w8"  # the row that prices products of two activations; see cost_models.latency
 POINTER, POINTERS_OF_TWO = 4, 2  # bytes; of an input and an output
 POINTERS, NUMBERS, STEP = "pointers", "_numbers", 12  # arrays of arguments, and bytes of what says which they are
 
@@ -29,13 +38,26 @@ class Tables:
     """Cycles, which are executed instructions: of a product by kind and width, and so on; see cost_models.target.
 
     Attributes:
-        error: mean relative error of the layers that they are fitted to.
+        layers: how many they are fitted to.
+        error: mean relative error of these; None where there are none.
     """
 
     per_mac: Mapping[str, float]
     overheads: Mapping[str, float]
     per_element: Mapping[str, float]
-    error: float
+    layers: int = 0
+    error: float | None = None
+
+    def missing(self, use: LayerUse) -> list[str]:
+        """The rows that a layer needs and that are not there."""
+        if not use.operator.weighted and use.operator.work is not Work.PAIRS:
+            known = use.operator.work is Work.NOTHING or _key(use) in self.per_element
+            return [] if known else [_key(use)]
+        if not use.operator.weighted:
+            return [] if PAIRED in self.per_mac else [PAIRED]
+        widths = zip(use.weight_bits, use.out_per_width.tolist(), strict=True)
+        keys = [f"{_kind(use)}/a8w{bits}" for bits, count in widths if count]
+        return [key for key in keys if key not in self.per_mac]
 
     def predicted(self, use: LayerUse) -> float:
         """Instructions of a layer, as often as it runs."""
@@ -44,9 +66,11 @@ class Tables:
     def _once(self, use: LayerUse) -> float:
         if use.operator.work is Work.NOTHING:
             return 0.0
+        if use.operator.work is Work.PAIRS:
+            return _elements(use) * self.per_mac[PAIRED]
         if not use.operator.weighted:
             return _elements(use) * self.per_element[_key(use)]
-        kind = kernel_kind(use)
+        kind = _kind(use)
         rates = {**self.per_mac, **self.overheads}
         return sum(rates.get(f"{kind}/{name}", 0.0) * count for name, count in _counts(use).items())
 
@@ -57,7 +81,7 @@ def fitted(measured: Sequence[tuple[LayerUse, int]]) -> Tables:
     others: dict[str, list[float]] = defaultdict(list)
     for use, instructions in measured:
         if use.operator.weighted and not _is_special(use):
-            weighted[kernel_kind(use)].append((use, instructions))
+            weighted[_kind(use)].append((use, instructions))
         elif not use.operator.weighted and use.operator.work not in NOT_ELEMENTS:
             others[_key(use)].append(instructions / _elements(use))
     per_mac, overheads_ = dict[str, float](), dict[str, float]()
@@ -69,20 +93,24 @@ def fitted(measured: Sequence[tuple[LayerUse, int]]) -> Tables:
         for name, rate in zip(names, rates.tolist(), strict=True):
             (per_mac if name.startswith("a8w") else overheads_)[f"{kind}/{name}"] = round(rate, 3)
     per_element = {key: round(float(np.exp(np.mean(np.log(rates)))), 2) for key, rates in others.items()}
-    tables = Tables(per_mac, overheads_, per_element, 0.0)
+    tables = Tables(per_mac, overheads_, per_element)
     counted = [(u, n) for u, n in measured if u.operator.work not in NOT_ELEMENTS and not _is_special(u)]
     errors = [abs(tables.predicted(use) / instructions - 1) for use, instructions in counted]
-    return Tables(per_mac, overheads_, per_element, float(np.mean(errors)))
+    return replace(tables, layers=len(errors), error=float(np.mean(errors)) if errors else None)
+
+
+def _kind(use: LayerUse) -> str:
+    return kernel_kind(use, SPECIAL)
 
 
 def _is_special(use: LayerUse) -> bool:
     """Whether a kernel runs it that is not the one of its kind.
 
-    It is transposed, in groups, a convolution at one place, or depthwise with several outputs a channel.
+    It is a convolution at one place, or depthwise and transposed, or with several outputs a channel.
     """
-    grouped = use.groups > 1 and not use.runs_depthwise
     several = use.runs_depthwise and bool(use.out_channels != use.in_channels)
-    return use.operator.spreads or grouped or several or (use.operator.convolves and is_alone(use))
+    spread = use.runs_depthwise and use.operator.spreads
+    return spread or several or (use.operator.convolves and is_alone(use))
 
 
 @dataclass(frozen=True)
@@ -133,29 +161,43 @@ def _words(size: int) -> int:
 
 def written(text: str, tables: Tables, code: Code | None = None) -> str:
     """The file of a target, with these tables in the place of its own."""
-    each: list[tuple[str, Mapping[str, float]]] = list(
-        zip(CYCLES, (tables.per_mac, tables.overheads, tables.per_element), strict=True)
-    )
+    each = _cycles(tables)
     if code is not None:
-        each += zip(CODE, (code.functions, code.steps), strict=True)
+        each |= zip(CODE, (code.functions, code.steps), strict=True)
         text = re.sub(r"^stack_bytes: .*$", f"stack_bytes: {code.stack}", text, flags=re.MULTILINE)
-    for name, values in each:
-        block = "".join(f"  {key}: {value:g}\n" for key, value in values.items())
-        text = re.sub(rf"^{name}:\n(  .*\n)*", f"{name}:\n{block}", text, flags=re.MULTILINE)
+    for name, values in each.items():
+        text = re.sub(rf"^{name}:\n(  .*\n)*", f"{name}:\n{_rows(values)}", text, flags=re.MULTILINE)
     return text
+
+
+def with_kinds(text: str, tables: Tables, kinds: Sequence[str]) -> str:
+    """The file of a target, with the rows of these kinds behind its own. All others stay as they are."""
+    text = re.sub(rf"^  ({'|'.join(kinds)})/\w+: .*\n", "", text, flags=re.MULTILINE)
+    for name, values in _cycles(tables).items():
+        own = {key: value for key, value in values.items() if key.partition("/")[0] in kinds}
+        if own:
+            text = re.sub(rf"^({name}:\n(?:  .*\n)*)", rf"\g<1>{_rows(own)}", text, flags=re.MULTILINE)
+    return text
+
+
+def _cycles(tables: Tables) -> dict[str, Mapping[str, float]]:
+    return dict(zip(CYCLES, (tables.per_mac, tables.overheads, tables.per_element), strict=True))
+
+
+def _rows(values: Mapping[str, float]) -> str:
+    return "".join(f"  {key}: {value:g}\n" for key, value in values.items())
 
 
 def _counts(use: LayerUse) -> dict[str, float]:
     """Products at each width, and overheads."""
-    found = {
-        f"a8w{bits}": float(use.fan_in * count * use.positions)
-        for bits, count in zip(use.weight_bits, use.out_per_width, strict=True)
-    }
-    return found | {name: float(count) for name, count in overheads(use).items()}
+    kind = _kind(use)
+    counts = zip(use.weight_bits, products_by_width(use, kind).tolist(), strict=True)
+    found = {f"a8w{bits}": count for bits, count in counts}
+    return found | {name: count.item() for name, count in overheads(use, kind).items()}
 
 
 def _elements(use: LayerUse) -> float:
-    return float(use.out_elements) * prod(use.kernel)
+    return use.out_elements.item() * prod(use.kernel)
 
 
 def _key(use: LayerUse) -> str:

@@ -32,6 +32,14 @@ TARGET_COST_MODELS: dict[str, Callable[[Target], CostModel]] = {
     "image_ram_bytes": ImageRam,
 }
 
+IMAGE_COSTS = frozenset((ImageFlash.name, ImageRam.name))  # what is linked, and may be measured on a built image
+HELD_BY = {  # bytes that lie in the memory of a chip -> the field of a Target that says how many it holds
+    Flash.name: "flash_bytes",
+    ImageFlash.name: "flash_bytes",
+    PeakRam.name: "ram_bytes",
+    ImageRam.name: "ram_bytes",
+}
+
 
 def cost_model(name: str, target: Target | None = None) -> CostModel:
     """The cost model of that name.

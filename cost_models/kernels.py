@@ -1,15 +1,18 @@
 """Which functions of the generated C run a layer, and how much of it they take at once."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from math import prod
 
+import torch
 from torch import Tensor
 
 from cost_models.layer import LayerUse
-from cost_models.steps import used
+from cost_models.steps import ceil, used
 from search.integer.traits import Work
 
 STORED = (2, 4, 8)  # bits of a weight in the image; other widths take the next
+TRANSPOSED, GROUPED = SPECIAL = "transposed", "grouped"  # kinds that a target's table may have rows for
+WORD_BITS = 32
 COLUMNS = 4  # places that meet two channels at once, and channels of a depthwise layer that do
 
 
@@ -30,7 +33,7 @@ def taps(layer: LayerUse) -> Tensor | int:
     return prod(layer.kernel) if layer.taps is None else layer.taps
 
 
-def overheads(layer: LayerUse) -> dict[str, Tensor]:
+def overheads(layer: LayerUse, kind: str = "") -> dict[str, Tensor]:
     """(), what a layer takes cycles for beside its products. Each is a count over all places of the output.
 
     output: elements of the output, each requantized, clipped and stored.
@@ -40,7 +43,12 @@ def overheads(layer: LayerUse) -> dict[str, Tensor]:
     alone: products of channels or places that are left when the others have met in blocks.
     call: calls of kernels: one for each width, and each block of places.
     unpacked: weights of a depthwise layer that are widened to bytes before it begins.
+
+    Args:
+        kind: that the layer is priced as, see `kernel_kind`.
     """
+    if kind in SPECIAL:
+        return _overheads_in_groups(layer, kind)
     channels, positions, none = layer.out_channels, layer.positions, layer.out_channels.new_zeros(())
     brought = gathered(layer)
     found = {"output": channels * positions, "gathered": brought, "alone": none, "call": none}
@@ -57,12 +65,63 @@ def overheads(layer: LayerUse) -> dict[str, Tensor]:
     return found | {"copies": copies, "uneven": brought if bool(layer.in_channels % COLUMNS > 0) else none}
 
 
-def kernel_kind(layer: LayerUse) -> str:
-    """The kernel that runs a layer with weights: depthwise, pointwise (every tap count 1), conv or linear."""
+def _overheads_in_groups(layer: LayerUse, kind: str) -> dict[str, Tensor]:
+    """Of a transposed or grouped layer: each group brings its own windows, a tap at a time, and has its own calls."""
+    groups, positions, none = groups_left(layer), places(layer, kind), layer.out_channels.new_zeros(())
+    brought = layer.in_channels * taps(layer) * positions
+    found = {"output": layer.out_channels * positions, "gathered": brought, "alone": none, "call": none}
+    blocks, rest = -(-positions // COLUMNS), positions % COLUMNS if positions > 1 else 0
+    for width, count in by_stored_width(layer).items():
+        odd = (count / groups % 2).detach() * groups
+        left = odd * positions + (count - odd) * rest
+        found["alone"] = found["alone"] + row_codes(layer, width) * left
+        found["call"] = found["call"] + used(count) * (groups * blocks)
+    uneven = bool(layer.in_channels / groups % COLUMNS > 0)
+    copies = brought / layer.in_channels * groups
+    return found | {"copies": copies, "uneven": brought if uneven else none}
+
+
+def products_by_width(layer: LayerUse, kind: str) -> Tensor:
+    """(n_widths,), products at each width. Those of a special kind are of whole rows, as they are stored."""
+    if kind not in SPECIAL:
+        return layer.fan_in * layer.out_per_width * layer.positions
+    rows = torch.stack([row_codes(layer, stored_width(bits)) for bits in layer.weight_bits])
+    return rows * layer.out_per_width * places(layer, kind)
+
+
+def places(layer: LayerUse, kind: str) -> int:
+    """Places at which windows meet weights. Those of a transposed convolution are all of its output.
+
+    Its window meets zero points there too, which stand between the elements of its input.
+    """
+    return prod(layer.out_size) if kind == TRANSPOSED else layer.positions
+
+
+def row_codes(layer: LayerUse, width: int) -> Tensor:
+    """(), codes of a row of weights of a stored width, which fills whole words of 32 bits."""
+    return ceil(layer.fan_in * width / WORD_BITS) * (WORD_BITS / width)
+
+
+def kernel_kind(layer: LayerUse, known: Container[str] = ()) -> str:
+    """What a layer with weights is priced as: depthwise, pointwise (every tap count 1), conv or linear.
+
+    Args:
+        known: kinds of SPECIAL that have prices of their own; others have those of plain layers.
+    """
     if layer.runs_depthwise:
         return "depthwise"
+    special = _special_kind(layer)
+    if special in known:
+        return special
     plain = layer.kernel and (layer.groups == 1 or layer.depthwise)
     return "pointwise" if plain and bool(taps(layer) == 1) else layer.operator.priced_as or layer.op
+
+
+def _special_kind(layer: LayerUse) -> str:
+    """The one of SPECIAL that a layer is which does not run as a depthwise one; "": none."""
+    if layer.operator.spreads:
+        return TRANSPOSED
+    return GROUPED if groups_left(layer) > 1 else ""
 
 
 def groups_left(layer: LayerUse) -> int:
@@ -70,11 +129,16 @@ def groups_left(layer: LayerUse) -> int:
     return 1 if layer.depthwise else layer.groups
 
 
+def stored_width(bits: int) -> int:
+    """Bits of a weight in the image."""
+    return min(each for each in STORED if each >= bits)
+
+
 def by_stored_width(layer: LayerUse) -> dict[int, Tensor]:
     """(), channels of each width in the image, of those on offer."""
     found: dict[int, Tensor] = {}
     for bits, count in zip(layer.weight_bits, layer.out_per_width, strict=True):
-        width = min(each for each in STORED if each >= bits)
+        width = stored_width(bits)
         found[width] = found[width] + count if width in found else count
     return found
 

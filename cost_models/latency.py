@@ -4,7 +4,7 @@ from math import prod
 
 from torch import Tensor
 
-from cost_models.kernels import kernel_kind, overheads
+from cost_models.kernels import SPECIAL, kernel_kind, overheads, products_by_width
 from cost_models.layer import LayerUse, Network, UnsupportedLayer
 from cost_models.rules import Rules, nothing, summed
 from cost_models.target import Target
@@ -23,6 +23,7 @@ class Latency:
         self.source = f"{target.cycles_per_mac_source}; {target.cycles_per_element_source}"
         by_element: Rules = dict.fromkeys((*ELEMENTWISE, Work.WINDOW, Work.REDUCTION, Work.COPY), self.element_cycles)
         products: Rules = {Work.PRODUCTS: self.mac_cycles, Work.PAIRS: self.pair_cycles}
+        self._kinds = {key.partition("/")[0] for key in target.cycles_per_mac}
         self._overheads: dict[str, dict[str, float]] = {}
         for key, rate in target.overhead_cycles.items():
             kind, _, name = key.partition("/")
@@ -40,12 +41,15 @@ class Latency:
 
     def mac_cycles(self, layer: LayerUse, network: Network) -> Tensor:
         """(), share * MACs * cycles a MAC, over all widths, and the overheads of its kind."""
-        kind = kernel_kind(layer)
+        kind = kernel_kind(layer, self._kinds)
         rows = [[self._cycles_a_mac(layer, f"{kind}/a{a}w{w}") for w in layer.weight_bits] for a in layer.in_bits]
-        a_product = layer.in_share @ layer.in_share.new_tensor(rows) @ layer.out_per_width
-        cycles = layer.fan_in * a_product * layer.positions
+        a_product = layer.in_share @ layer.in_share.new_tensor(rows)  # (n_widths,)
+        if kind in SPECIAL:
+            cycles = a_product @ products_by_width(layer, kind)
+        else:
+            cycles = layer.fan_in * (a_product @ layer.out_per_width) * layer.positions
         rates = self._overheads.get(kind, {})
-        counts = overheads(layer) if rates else {}  # a target without these has none of their work in a step
+        counts = overheads(layer, kind) if rates else {}  # a target without these has none of their work in a step
         for name, rate in rates.items():
             cycles = cycles + rate * counts[name] if name in counts else cycles
         return cycles

@@ -25,7 +25,8 @@ class Target:
         granularity: "channel": the channels of one layer may differ in width; "layer": they may not.
         channel_multiple: that the kernels want; the last weighted layer, whose outputs are the classes, is exempt.
         cycles_per_mac: of kinds of layers and widths. "conv/a8w4" has activations at 8 bits and weights at 4; others
-            are pointwise, depthwise and linear.
+            are pointwise, depthwise and linear. Where there are rows of transposed or grouped ones, these are not
+            priced as conv or pointwise; products of a transposed one are counted at each place of its output.
         overhead_cycles: of kinds of layers with weights, beside their products: "conv/output" for each element of the
             output of a convolution; cost_models.kernels.overheads says what else is counted. What is not there takes
             none.

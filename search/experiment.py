@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cost_models import cost_model
+from cost_models import HELD_BY, cost_model
 from cost_models.rules import CostModel
 from cost_models.target import Target
 from search import data as data_sets
@@ -231,8 +231,7 @@ def feasible_points(
 
 def refuse_more_than_the_target_holds(target: Target, points: tuple[Point, ...]) -> None:
     """Raises BudgetError for a budget over the target's own memory."""
-    holds = dict.fromkeys(("flash_bytes", "image_flash_bytes"), target.flash_bytes)
-    holds |= dict.fromkeys(("peak_ram_bytes", "image_ram_bytes"), target.ram_bytes)
+    holds = {cost: getattr(target, memory) for cost, memory in HELD_BY.items()}
     limits = [(name, limit) for point in points for name, limit in point.budgets.items()]
     beyond = {name: limit for name, limit in limits if limit > holds.get(name, limit)}
     if beyond:

@@ -90,16 +90,6 @@ class Backend(Protocol):
         """
         ...
 
-    def linked(self, file: Path) -> Mapping[str, int]:
-        """Bytes of the image that is built of it, by the name of the cost that foretells them; {} where none is built.
-
-        Raises:
-            MissingTool: what builds it is not installed.
-            BuildFailed: it cannot be built.
-            UsageError: it is more than there may be.
-        """
-        ...
-
     def opened(self, file: Path) -> Mapping[str, Runner]:
         """What runs the file, for each way to run it, in words.
 
@@ -108,6 +98,26 @@ class Backend(Protocol):
             BuildFailed: it cannot be built.
         """
         ...
+
+
+@runtime_checkable
+class ImageBuilder(Protocol):
+    """A backend that builds an image of a chip of what it wrote."""
+
+    def linked(self, file: Path) -> Mapping[str, int]:
+        """Bytes of the image, by the name of the cost that foretells them: those of cost_models.IMAGE_COSTS.
+
+        Raises:
+            MissingTool: what builds it is not installed.
+            BuildFailed: it cannot be built.
+            UsageError: it is more than there may be.
+        """
+        ...
+
+
+def linked(found: Backend, file: Path) -> Mapping[str, int]:
+    """Bytes of the image that a backend builds, see `ImageBuilder`; {} where it builds none."""
+    return found.linked(file) if isinstance(found, ImageBuilder) else {}
 
 
 class MissingTool(UsageError):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cost_models import IMAGE_COSTS
 from cost_models.rules import CostModel
 from cost_models.target import Target
 from search.atomic import write_text
@@ -14,7 +15,7 @@ from search.budgets.layer_costs import rows
 from search.budgets.pareto import front_knee, front_volume
 from search.data.batches import Batches
 from search.data.data import Data
-from search.deploy.backends import BACKENDS, DEFAULTS, BuildFailed, MissingTool, Options, Runner, backend
+from search.deploy.backends import BACKENDS, DEFAULTS, BuildFailed, MissingTool, Options, Runner, backend, linked
 from search.deploy.counted import Counted
 from search.deploy.lower import lower
 from search.deploy.verify import scores_of_program, verify
@@ -83,9 +84,9 @@ class Exporter:
             network.save(folder / "model.safetensors")
             write_text(folder / "architecture.json", best.architecture.to_json())
             files, ways = self._written(folder, program)
-            linked = self._linked(folder, program)
+            built = self._linked(folder, program)
         self.monitor.table(*rows(self.space, network))
-        found = self._summary_of(point, best, network, program, ways, linked)
+        found = self._summary_of(point, best, network, program, ways, built)
         names = ("program.safetensors", "model.safetensors", *(str(file.relative_to(folder)) for file in files))
         return found | {"files": {name: (folder / name).stat().st_size for name in names}}
 
@@ -115,12 +116,12 @@ class Exporter:
 
     def _linked(self, folder: Path, program: Program) -> Mapping[str, int]:
         """Costs of the image, measured on it; {} where none of them is asked for, or no image can be built."""
-        if not self.target.core or not any(name.startswith("image_") for name in self.models):
+        if not self.target.core or IMAGE_COSTS.isdisjoint(self.models):
             return {}
         try:
             builder = backend(IMAGE)
             (folder / IMAGE).mkdir(exist_ok=True)
-            return builder.linked(builder.write(program, folder / IMAGE, self._options))
+            return linked(builder, builder.write(program, folder / IMAGE, self._options))
         except (MissingTool, BuildFailed) as error:
             self._note(f"the image is not built, and its costs are what the model says: {error}")
             return {}
@@ -137,15 +138,15 @@ class Exporter:
         network: Space,
         program: Program,
         ways: Mapping[str, Mapping[str, Runner]],
-        linked: Mapping[str, int],
+        built: Mapping[str, int],
     ) -> dict[str, Any]:
         costs: dict[str, dict[str, Any]] = {
             name: {"seed_network": _number(self.seed_costs[name]), "found": _number(best.costs[name]), "unit": m.unit}
             for name, m in self.models.items()
         }
         _check_program(program, costs)
-        for name in costs.keys() & linked.keys():  # a promise is of the image
-            costs[name] |= {"found": linked[name], "foretold": costs[name]["found"]}
+        for name in costs.keys() & built.keys():  # a promise is of the image
+            costs[name] |= {"found": built[name], "foretold": costs[name]["found"]}
         budgets = {
             n: {
                 "limit": limit,

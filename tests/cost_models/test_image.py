@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cost_models import cost_model, kernels
+from cost_models import IMAGE_COSTS, cost_model, kernels
 from cost_models.image import ImageFlash, ImageRam
 from cost_models.layer import UnsupportedLayer
 from search.config import composed
-from search.deploy.backends import SIZE, MissingTool, Options, backend
+from search.deploy.backends import SIZE, MissingTool, Options, backend, linked
 from search.deploy.c import weights
 from search.deploy.c.kernels import PIXELS
 from search.deploy.c.network import generated
@@ -163,7 +163,8 @@ def test_the_image_is_foretold(name: str, bits: tuple[int, ...], tmp_path: Path)
     except MissingTool as error:
         pytest.skip(str(error))
     space, program, network_ = drawn(name, bits)
-    built = backend("cortex_m").linked(backend("cortex_m").write(program, tmp_path, Options(optimize=SIZE)))
+    built = linked(backend("cortex_m"), backend("cortex_m").write(program, tmp_path, Options(optimize=SIZE)))
+    assert built.keys() == IMAGE_COSTS
     foretold = {cost: cost_model(cost, CHIP)(network_).item() for cost in built}
     assert foretold == pytest.approx(built, rel=0.02)
     assert {cost: cost_model(cost, CHIP)(space.describe()).item() for cost in built} == pytest.approx(foretold)

@@ -6,6 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from cost_models import cost_model
+from cost_models.kernels import SPECIAL
 from cost_models.target import IllegalLayer, Target
 from tests.cost_models.networks import ELEMENTS, layer, network, scalar, small_network, target, vector
 
@@ -25,7 +26,8 @@ def test_a_shipped_target_weighs_every_width_that_it_allows(path):
     assert chip.name == path.stem
     keys = {f"a{a}w{w}" for a in chip.activation_bits for w in chip.weight_bits}
     kinds = ("conv", "pointwise", "depthwise", "linear")
-    assert set(chip.cycles_per_mac) == {f"{kind}/{key}" for kind in kinds for key in keys}
+    special = [kind for kind in SPECIAL if f"{kind}/a8w8" in chip.cycles_per_mac]
+    assert set(chip.cycles_per_mac) == {f"{kind}/{key}" for kind in (*kinds, *special) for key in keys}
     assert set(chip.cycles_per_element) == set(ELEMENTS)
     chip.check(small_network())
     assert cost_model("latency_cycles", chip)(small_network()) > 0
@@ -36,6 +38,17 @@ def test_mpic_is_the_published_table():
     for a, row in MPIC_MACS_A_CYCLE.items():
         for w, macs in zip((2, 4, 8), row, strict=True):
             assert 1 / cycles[f"conv/a{a}w{w}"] == pytest.approx(macs, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["cortex_m4", "cortex_m4_size"])
+def test_on_a_cortex_m4_transposed_and_grouped_layers_have_rows_of_their_own(name):
+    chip = shipped(FOLDER / f"{name}.yaml")
+    overheads = {key.partition("/")[0] for key in chip.overhead_cycles}
+    assert set(SPECIAL) <= overheads and all(f"{kind}/a8w2" in chip.cycles_per_mac for kind in SPECIAL)
+    window = {"in_channels": scalar(16), "out_channels": scalar(8), "kernel": (2, 2), "out_per_width": vector(8)}
+    up = layer("up", "conv_transpose", "x", "y", in_size=(8, 8), out_size=(16, 16), **window)
+    macs = 64 * 64 * 8
+    assert cost_model("latency_cycles", chip)(network(up)) > 4 * macs  # each place of the output meets all weights
 
 
 def test_on_a_cortex_m4_fewer_weight_bits_cost_time():

@@ -7,7 +7,7 @@ import pytest
 
 from cost_models.bops import Bops
 from cost_models.energy import Energy
-from cost_models.kernels import overheads
+from cost_models.kernels import SPECIAL, kernel_kind, overheads, products_by_width
 from cost_models.latency import Latency
 from cost_models.layer import UnsupportedLayer
 from tests.cost_models.networks import (
@@ -223,3 +223,81 @@ def test_overheads_of_a_depthwise_layer_are_its_last_channels_and_what_is_unpack
     found = overheads(use)
     assert found["alone"].item() == 9 * 3 * 25 and found["unpacked"].item() == 63
     assert overheads(replace(use, out_per_width=vector(0, 7)))["unpacked"].item() == 0
+
+
+@pytest.mark.parametrize(
+    "op, kernel, groups, kind",
+    [
+        ("conv_transpose", (3, 3), 1, "transposed"),
+        ("conv_transpose", (1, 1), 1, "transposed"),
+        ("conv_transpose", (3, 3), 2, "transposed"),
+        ("conv_transpose", (3, 3), 4, "depthwise"),
+        ("conv", (1, 1), 2, "grouped"),
+        ("conv", (3, 3), 2, "grouped"),
+        ("conv", (3, 3), 4, "depthwise"),
+        ("conv", (3, 3), 1, "conv"),
+        ("conv", (1, 1), 1, "pointwise"),
+        ("linear", (), 1, "linear"),
+    ],
+)
+def test_a_target_may_price_transposed_and_grouped_layers_apart(op, kernel, groups, kind):
+    use = layer("l", op, "x", "y", in_channels=scalar(4), kernel=kernel, groups=groups)
+    assert kernel_kind(use, SPECIAL) == kind
+    plain = {"conv/a8w8": 2.0, "pointwise/a8w8": 2.0, "depthwise/a8w8": 2.0, "linear/a8w8": 2.0}
+    rows = {key: 1.0 for key in (f"{each}/a8w8" for each in SPECIAL)}
+    apart, together = (Latency(target(cycles_per_mac=rates))(network(use)).item() for rates in (plain | rows, plain))
+    assert together == 2 * use.fan_in.item()
+    words = -(-use.fan_in.item() // 4) * 4
+    assert apart == (words if kind in SPECIAL else together)
+
+
+def test_a_depthwise_layer_with_one_channel_left_is_in_no_groups():
+    use = layer("l", "conv", "x", "y", kernel=(3, 3), groups=8, depthwise=True)
+    assert kernel_kind(use, SPECIAL) == "conv"
+
+
+def test_latency_of_a_transposed_layer_by_hand():
+    """4 inputs, 6 outputs of two widths, 2x2 taps, 3x3 to 6x6 places: all of the output's meet all weights."""
+    use = layer(
+        "up", "conv_transpose", "x", "y", in_channels=scalar(4), out_channels=scalar(6), kernel=(2, 2), in_size=(3, 3),
+        out_size=(6, 6), weight_bits=(2, 8), out_per_width=vector(4, 2),
+    )  # fmt: skip
+    chip = target(
+        cycles_per_mac={"transposed/a8w2": 1.0, "transposed/a8w8": 3.0, "conv/a8w2": 0.1, "conv/a8w8": 0.1},
+        overhead_cycles={f"transposed/{name}": rate for name, rate in
+                         {"output": 2.0, "copies": 5.0, "call": 7.0, "gathered": 0.5}.items()},
+    )  # fmt: skip
+    products, calls = 36 * 16 * (4 * 1.0 + 2 * 3.0), 2 * 9
+    assert Latency(chip)(network(use)).item() == products + 2 * 216 + 5 * (4 * 36) + 7 * calls + 0.5 * (16 * 36)
+
+
+def test_overheads_of_groups_by_hand():
+    """6 inputs and 6 outputs of 8 bits in 2 groups, 3 taps, 5 places: one block of four, and one place."""
+    use = layer(
+        "g", "conv", "x", "y", in_channels=scalar(6), out_channels=scalar(6), kernel=(3,), groups=2, in_size=(5,),
+        out_size=(5,), weight_bits=(4, 8), out_per_width=vector(0, 6),
+    )  # fmt: skip
+    found = {name: count.item() for name, count in overheads(use, "grouped").items()}
+    alone = 2 * 12 * (5 + 2 * 1)  # of three channels of a group one, and two at the last place; 9 weights fill 12 bytes
+    gathered = 6 * 3 * 5
+    assert found == {
+        "output": 30, "gathered": gathered, "copies": 2 * 3 * 5, "uneven": gathered, "alone": alone, "call": 2 * 2,
+    }  # fmt: skip
+    assert products_by_width(use, "grouped").tolist() == [0, 12 * 6 * 5]
+    narrow = replace(use, out_per_width=vector(2, 4))
+    assert products_by_width(narrow, "grouped").tolist() == [16 * 2 * 5, 12 * 4 * 5]  # 9 of 4 bits fill two words
+    assert products_by_width(narrow, "conv").tolist() == [9 * 2 * 5, 9 * 4 * 5]
+    assert overheads(narrow, "grouped")["call"].item() == 2 * 2 * 2
+
+
+def test_latency_of_special_layers_is_differentiable():
+    inputs, per_width = scalar(8), vector(2, 4)
+    use = layer(
+        "g", "conv", "x", "y", in_channels=inputs, out_channels=scalar(6), kernel=(3,), groups=2, in_size=(5,),
+        out_size=(5,), weight_bits=(4, 8), out_per_width=per_width,
+    )  # fmt: skip
+    Latency(target(cycles_per_mac={"grouped/a8w4": 2.0, "grouped/a8w8": 3.0}))(network(use)).backward()
+    assert per_width.grad.tolist() == [5 * 16 * 2, 5 * 12 * 3]
+    assert (
+        inputs.grad.item() == 5 * (2 * 2.0 + 4 * 3.0) * 3 / 2
+    )  # rows that are filled up have the slope of what is in them

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cost_models import COST_MODELS, TARGET_COST_MODELS, cost_model
+from cost_models import COST_MODELS, HELD_BY, IMAGE_COSTS, TARGET_COST_MODELS, cost_model
 from cost_models.layer import UnsupportedLayer
 from search.integer.operators import OPERATORS
 from tests.cost_models.networks import layer, network, residual_network, scalar, small_network, target, vector
@@ -41,6 +41,12 @@ def test_is_listed_under_its_own_name_with_unit_and_source(name):
     model = cost_model(name, target())
     assert model.name == name
     assert model.unit and model.source
+
+
+def test_bytes_of_a_chip_s_memory_have_the_field_that_holds_them(name):
+    assert name not in IMAGE_COSTS or name in HELD_BY
+    if name in HELD_BY:
+        assert cost_model(name, target()).unit == "B" and getattr(target(), HELD_BY[name]) > 0
 
 
 @pytest.mark.parametrize("build", [small_network, residual_network, lambda: pair()[0]])

@@ -7,14 +7,17 @@ import pytest
 import torch
 from torch import nn
 
+from cost_models import HELD_BY
 from search import experiment
 from search.budgets.feasibility import BudgetError
 from search.data import DataError
 from search.data.augment import Augment
 from search.errors import PicojouleError, UsageError
 from search.run import run as run_in_folder
+from search.settings.front import Point
 from search.settings.run import WarmupSettings
 from spaces.graph.errors import UnsupportedNetwork
+from tests.cost_models.networks import target
 from tests.search.small import prepared, prepared_and_run, run, settings, write_stripes
 
 
@@ -135,3 +138,12 @@ def test_batches_in_which_a_norm_sees_one_value_a_channel_are_refused_before_any
     with pytest.raises(UsageError, match=message):
         run_in_folder(chosen, network, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("cost", "memory"), [(cost, memory) for cost, memory in HELD_BY.items()], ids=list(HELD_BY))
+def test_a_budget_over_the_memory_of_the_target_is_refused(cost, memory):
+    chip = target()
+    holds = getattr(chip, memory)
+    experiment.refuse_more_than_the_target_holds(chip, (Point("", {cost: holds, "macs": 1e9}, {}),))
+    with pytest.raises(BudgetError, match=rf"budgets {{'{cost}': .*}}: more than target 'bench' holds, .*Lower them"):
+        experiment.refuse_more_than_the_target_holds(chip, (Point("", {cost: holds + 1}, {}),))

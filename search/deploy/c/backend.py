@@ -30,11 +30,6 @@ def about(file: Path) -> str:
     return f"{manifest.arena_bytes:,} bytes of RAM for tensors, of which {manifest.arena_bound:,} are live at once"
 
 
-def linked(file: Path) -> dict[str, int]:
-    """Nothing is. See `search.deploy.backends.Backend`."""
-    return {}
-
-
 def opened(file: Path) -> dict[str, Runner]:
     """The program that a compiler of this computer makes. See `search.deploy.backends.Backend`."""
     command = compiler()

@@ -37,7 +37,7 @@ def about(file: Path) -> str:
 
 
 def linked(file: Path) -> dict[str, int]:
-    """Flash and RAM of the image. See `search.deploy.backends.Backend`."""
+    """Flash and RAM of the image. See `search.deploy.backends.ImageBuilder`."""
     image = built(file)
     return {"image_flash_bytes": image.flash_bytes, "image_ram_bytes": image.ram_bytes}
 

@@ -32,11 +32,6 @@ def about(file: Path) -> str:
     return kilobytes(file)
 
 
-def linked(file: Path) -> dict[str, int]:
-    """Nothing is. See `search.deploy.backends.Backend`."""
-    return {}
-
-
 def opened(file: Path) -> dict[str, Runner]:
     """The executor. See `search.deploy.backends.Backend`."""
     return {"NumPy": _Run(Program.load(file))}

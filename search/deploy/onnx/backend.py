@@ -33,11 +33,6 @@ def about(file: Path) -> str:
     return f"{said}; {QDQ}: {kilobytes(other)}, {wrong:,} of {total:,} elements differ ({100 * wrong / total:.3f}%)"
 
 
-def linked(file: Path) -> dict[str, int]:
-    """Nothing is. See `search.deploy.backends.Backend`."""
-    return {}
-
-
 def opened(file: Path) -> dict[str, Runner]:
     """onnxruntime, with its changes of the graph and without. See `search.deploy.backends.Backend`."""
     name, loaded = f"onnxruntime {onnxruntime.__version__}", model.load(file)

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from cost_models import IMAGE_COSTS
 from search.deploy import backends
-from search.deploy.backends import BACKENDS, agreements, backend, drawn_inputs
+from search.deploy.backends import BACKENDS, agreements, backend, drawn_inputs, linked
 from search.errors import UsageError
 from search.integer.executor import Executor
 from tests.search.integer.programs import attention_network, residual_network
@@ -23,6 +24,16 @@ def test_a_backend_computes_every_tensor_from_its_own_file(name: str, network, t
     found = agreements(program, backend(name).opened(file), *inputs)
     assert found and all(each.mismatches == 0 and each.first is None for each in found)
     assert {each.tensors for each in found} == {len(program.tensors)}
+
+
+@pytest.mark.parametrize("name", sorted(BACKENDS.keys() - {"cortex_m"}))
+def test_a_backend_that_builds_no_image_has_none_linked(name: str, tmp_path: Path):
+    assert linked(backend(name), tmp_path / "none") == {}
+
+
+def test_what_a_backend_links_is_by_the_costs_of_an_image(tmp_path: Path):
+    sizes = {"image_flash_bytes": 10, "image_ram_bytes": 5}
+    assert linked(SimpleNamespace(linked=lambda file: sizes), tmp_path) == sizes and sizes.keys() == IMAGE_COSTS
 
 
 def test_the_first_element_that_differs_is_named():

@@ -81,7 +81,11 @@ def state(operation: Operation) -> Call:
     """What was carried; zero at the first place."""
     x, y = operation.inputs[0], operation.output
     zero = number(y.info.zero_point)
-    lines = nested(y.shape, [x.strides, y.strides], lambda at: [f"y[{at[1]}] = {PLACE} ? x0[{at[0]}] : {zero};"])
+    lines = nested(
+        y.shape,
+        [x.strides, y.strides],
+        lambda at: [f"y[{at[1]}] = ({y.ctype})({PLACE} ? x0[{at[0]}] : {zero});"],
+    )
     return Call(operation.function(lines))
 
 
