@@ -15,49 +15,75 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.step_time import MODES, ROUND, SHAPES, ours, plain
 
-READS = ("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select")
-NO_WORK = ("detach", "alias", "lift_fresh", "_unsafe_view", "empty", "empty_like", "empty_strided", "new_empty")
+READS = ("item", "tolist", "numpy", "__bool__", "__float__", "__int__", "__index__", "equal", "nonzero")  # of a tensor
+NO_WORK = (
+    "detach",
+    "alias",
+    "lift_fresh",
+    "_unsafe_view",
+    "empty",
+    "empty_like",
+    "empty_strided",
+    "new_empty",
+    "_local_scalar_dense",
+)
 
 
-class Counted(TorchDispatchMode):
+class Operators(TorchDispatchMode):
     """Counts what is dispatched inside it.
 
     Attributes:
-        operators: name -> how often, views left out.
-        reads: name -> how often a number was read.
+        each: name -> how often, views left out.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.operators: Counter[str] = Counter()
-        self.reads: Counter[str] = Counter()
+        self.each: Counter[str] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func._schema.name.partition("::")[2]
-        if name in READS:
-            self.reads[name] += 1
-        elif not func.is_view and name not in NO_WORK:
-            self.operators[name] += 1
+        if not func.is_view and name not in NO_WORK:
+            self.each[name] += 1
         return func(*args, **(kwargs or {}))
 
 
-def counted(step: Callable[[], None], steps: int) -> Counted:
-    """What some steps ask for, after as many that prepare something."""
+class Reads(TorchFunctionMode):
+    """Counts what Python reads of tensors inside it.
+
+    Attributes:
+        each: name -> how often.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.each: Counter[str] = Counter()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in READS:
+            self.each[func.__name__] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def counted(step: Callable[[], None], steps: int) -> tuple[float, float]:
+    """Operators and reads of a step, means over some steps, after as many that prepare something."""
     for _ in range(steps):
         step()
-    with Counted() as found:
+    with Operators() as operators:
         for _ in range(steps):
             step()
-    return found
+    with Reads() as reads:
+        for _ in range(steps):
+            step()
+    return operators.each.total() / steps, reads.each.total() / steps
 
 
 def compare(name: str, mode: str) -> dict[str, str | float]:
-    base, other = counted(plain(name).step, ROUND), counted(ours(name, mode).step, ROUND)
-    own, before = other.operators.total() / ROUND, base.operators.total() / ROUND
+    (before, _), (own, reads) = counted(plain(name).step, ROUND), counted(ours(name, mode).step, ROUND)
     return {
         "benchmark": "step_counts",
         "network": name,
@@ -65,7 +91,7 @@ def compare(name: str, mode: str) -> dict[str, str | float]:
         "operators_ratio": round(own / before, 2),
         "plain_operators": round(before, 1),
         "operators": round(own, 1),
-        "reads": round(other.reads.total() / ROUND, 1),
+        "reads": round(reads, 2),
     }
 
 

@@ -116,7 +116,7 @@ class Ours(Trainer):
         self.steps, self.optimizers = run.steps, run.steps.optimizers
 
     def step(self) -> None:
-        self.steps.step(self.images, self.targets, progress=0.5, where="benchmark")
+        self.steps.step(self.images, self.targets, progress=0.5)
 
 
 def _objective(space: Space) -> Objective:

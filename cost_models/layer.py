@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 
+import torch
 from torch import Tensor
 
 from search.errors import PicojouleError, UsageError
@@ -199,7 +200,10 @@ class Network:
 
     def picks(self) -> dict[str, int]:
         """The likeliest option of each choice of branches."""
-        return {choice: int(share.argmax()) for choice, share in self.branches.items()}
+        if not self.branches:
+            return {}
+        likeliest = torch.stack([share.argmax() for share in self.branches.values()]).tolist()  # read at once
+        return dict(zip(self.branches, likeliest, strict=True))
 
     @cached_property
     def weight_owners(self) -> tuple[LayerUse, ...]:

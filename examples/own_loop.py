@@ -74,8 +74,8 @@ def search(space: Space, data: list[Batch], objective: Objective) -> None:
         loss = loss_of(space(images))
         objective.watch(space)
         loss.backward()
-        objective.observe(space, images, loss_of, loss.item())
-        objective.steer(space, loss.item(), progress=step / len(data))
+        objective.observe(space, images, loss_of, loss.detach())
+        objective.steer(space, loss.detach(), progress=step / len(data))
         weights.step()
         before = [parameter.detach().clone() for parameter in space.decision_parameters()]
         decisions.step()

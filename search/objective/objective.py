@@ -17,7 +17,7 @@ from search.objective.fisher import FisherInformation
 from search.objective.menu import Leaves
 from search.objective.tried_options import STATE as TRIED_STATE
 from search.objective.tried_options import Loss, TriedOptions
-from spaces.decisions.decision import likeliest
+from spaces.decisions.decision import are_open, likeliest
 from spaces.decisions.selection import GATES, Selection
 from spaces.space import FAKE, Space
 
@@ -90,25 +90,25 @@ class Objective:
         """To be called between a forward pass in training and its backward pass."""
         self.fisher.watch(space.selection)
 
-    def observe(self, space: Space, images: Tensor, loss: Loss, reached: float) -> None:
+    def observe(self, space: Space, images: Tensor, loss: Loss, reached: Tensor | float) -> None:
         """Learns what changes would do to the loss of this batch. To be called after the backward pass.
 
         Args:
             loss: gives the loss of the batch's logits.
-            reached: the loss of this pass, a mean over all processes.
+            reached: (), the loss of this pass in this process.
         """
         self.fisher.observe(len(images) * distributed.world_size())
         self.tried.observe(space, images, loss, reached)
 
-    def steer(self, space: Space, task_loss: float, progress: float) -> None:
+    def steer(self, space: Space, task_loss: Tensor | float, progress: float) -> None:
         """Sets the gradients of the decisions' parameters to where they should move. To be called after `observe`.
 
         Args:
-            task_loss: of this step.
+            task_loss: (), of this step in this process.
             progress: share of the search that is done, 0 to 1.
         """
         if self._steps % REFRESH == 0:
-            self._refresh(space, task_loss, progress)
+            self._refresh(space, torch.as_tensor(task_loss), progress)
         self._steps += 1
         losses = self._losses()
         if space.gates and GATES in losses:
@@ -163,7 +163,7 @@ class Objective:
         """Leaf of a selection -> what its options add to the task's loss; of GATES what closing adds."""
         return self.fisher.loss_increases() | self.tried.loss_increases()
 
-    def _refresh(self, space: Space, task_loss: float, progress: float) -> None:
+    def _refresh(self, space: Space, task_loss: Tensor, progress: float) -> None:
         """Evaluates the costs, the forces on them, and d (forces * costs) / d each leaf of the selection."""
         selection = space.selection
         # Costs of branches are expected ones: those of the paths that happen to be drawn would jump about.
@@ -172,7 +172,10 @@ class Objective:
         leaves = {name: value.detach().clone().requires_grad_() for name, value in values.items()}
         network = space.describe(Selection.of(selection.mode, leaves))
         costs = {name: model(network) for name, model in self.models.items()}
-        self.costs = {name: cost.item() for name, cost in costs.items()}
+        *found, own_loss = torch.stack(
+            [cost.double().to(task_loss.device) for cost in (*costs.values(), task_loss)]
+        ).tolist()
+        self.costs = dict(zip(costs, found, strict=True))
         slopes = {name: _slopes(costs[name], leaves) for name in {**self.lambdas, **self.budgets}}
         outlook = Outlook(
             costs=self.costs,
@@ -180,7 +183,7 @@ class Objective:
             leaves=leaves,
             losses={name: loss for name, loss in self._losses().items() if name in leaves},
             costs_of=lambda others: self._costs_of(space, others),
-            task_loss=task_loss,
+            task_loss=distributed.summed([own_loss], task_loss.device)[0] / distributed.world_size(),
             progress=progress,
         )
         self.forces = self._pulls(outlook)
@@ -242,7 +245,7 @@ def _leaves_of(space: Space) -> dict[str, Tensor]:
     choices = list(space.choices.values())
     leaves = dict(zip(space.choices, likeliest(choices), strict=True))
     if space.gates:
-        opened = torch.cat([gate.is_open() for gate in space.gates.values()])
+        opened = are_open(list(space.gates.values()))
         leaves[GATES] = torch.cat([torch.ones_like(opened[:1]), opened]).float()
     return leaves
 

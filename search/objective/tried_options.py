@@ -45,8 +45,8 @@ class TriedOptions:
         whole = [name for name, values in self.values.items() if len(self._known[name]) == len(values)]
         return {name: self.values[name][None] for name in whole}
 
-    def observe(self, space: Space, images: Tensor, loss: Loss, reached: float) -> None:
-        """Makes one trial after a pass that reached a loss. At first it tries all options that it does not know."""
+    def observe(self, space: Space, images: Tensor, loss: Loss, reached: Tensor | float) -> None:
+        """Makes one trial after a pass that reached a loss, (). At first it tries all options that it does not know."""
         whole = [name for name in sorted(space.selection.whole) if in_use(space, name)]
         options = [(name, i) for name in whole for i in range(len(space.choices[name].options))]
         options = [(name, i) for name, i in options if i != self._now(space, name)]
@@ -56,9 +56,11 @@ class TriedOptions:
         self._next += not new
 
     def _now(self, space: Space, name: str) -> int:
-        return int(space.selection.share[name][0].argmax())
+        selection = space.selection
+        known = selection.picked.get(name, selection.paths.get(name))
+        return int(selection.share[name][0].argmax()) if known is None else known
 
-    def _try(self, space: Space, images: Tensor, loss: Loss, reached: float, name: str, option: int) -> None:
+    def _try(self, space: Space, images: Tensor, loss: Loss, reached: Tensor | float, name: str, option: int) -> None:
         difference = difference_of(space, images, loss, reached, name, option)
         self.passes += 1
         values = self.values.setdefault(name, torch.zeros(len(space.choices[name].options), dtype=torch.float64))
@@ -75,11 +77,11 @@ class TriedOptions:
         self.passes = state["passes"]
 
 
-def difference_of(space: Space, images: Tensor, loss: Loss, reached: float, name: str, option: int) -> float:
+def difference_of(space: Space, images: Tensor, loss: Loss, reached: Tensor | float, name: str, option: int) -> float:
     """The loss of the last batch with another option, minus the loss that it reached; a mean over all processes."""
     with torch.no_grad():
-        found = loss(tried(space, images, name, option)).item()
-    return distributed.summed([found], images.device)[0] / distributed.world_size() - reached
+        found = loss(tried(space, images, name, option)).double() - reached
+    return distributed.summed([found.item()], images.device)[0] / distributed.world_size()
 
 
 def in_use(space: Space, choice: str) -> bool:

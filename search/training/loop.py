@@ -5,11 +5,12 @@ from pathlib import Path
 
 from search.training.checkpoint import checkpoint_file
 from search.training.comparison import Comparison
+from search.training.losses import Losses, TrainingDiverged
 from search.training.phase import Phase
 from search.training.phase_state import PhaseCheckpoint, PhaseState
 from search.training.reporting import Reporter
 from search.training.runtime import Runtime
-from search.training.step import Steps, TrainingDiverged
+from search.training.step import Steps
 from search.training.time_budget import TimeBudget
 from spaces.decisions.decision import Choice
 from spaces.space import INTEGER, Space
@@ -117,20 +118,24 @@ class PhaseRun:
 
     def run_epoch(self) -> dict[str, float]:
         """Trains one epoch, or less where the seconds of the phase, or of its part before integers, run out."""
-        loss_sum, scores, schedule = 0.0, self.runtime.task.scores(), self.phase.schedule
+        losses, scores, schedule = Losses(self.runtime.device), self.runtime.task.scores(), self.phase.schedule
         batches, epoch, metric = self.runtime.train, self.state.epoch, self.runtime.task.metric.of("train")
         steps = len(batches)
         end = schedule.epochs if self._in_integers() else schedule.integers_from
         for step, (images, targets) in enumerate(batches.epoch(self.runtime.ledger.epochs_begun + epoch)):
             place = self._place(step / steps, time.perf_counter() - self._began)
             if step and place >= end:
-                return {"loss/train": loss_sum / step, metric: scores.own_value}
-            where = f"phase '{self.phase.label}', epoch {epoch + 1}, step {step + 1}"
-            loss, outputs = self.steps.step(images, targets, place / schedule.epochs, where)
-            loss_sum += loss
+                break
+            try:
+                loss, outputs = self.steps.step(images, targets, place / schedule.epochs)
+            except Exception:
+                losses.read()  # what a loss that is not finite leads to is no error of its own
+                raise
+            losses.add(loss, f"phase '{self.phase.label}', epoch {epoch + 1}, step {step + 1}")
             scores.add(outputs, targets, images)
-            self.reporter.tick(epoch, step, steps, loss_sum / (step + 1), scores.own_value)
-        return {"loss/train": loss_sum / steps, metric: scores.own_value}
+            if self.reporter.is_due(step, steps):
+                self.reporter.tick(epoch, step, steps, losses.shown, scores.own_value)
+        return {"loss/train": losses.mean, metric: scores.own_value}
 
     def validate(self) -> float:
         """The metric on validation data. Where epochs are compared by it, the best one so far is noted."""

@@ -1,4 +1,6 @@
-"""What a phase tells its monitor: its state after every step, and its figures after every epoch."""
+"""What a phase tells its monitor: its state in an epoch, several times a second, and its figures after every epoch."""
+
+import time
 
 from search.budgets.layer_costs import bit_counts
 from search.monitor.events import EpochEnd, Monitor, Tick
@@ -7,18 +9,28 @@ from search.training.phase import Phase
 from search.training.phase_state import PhaseState
 from spaces.decisions.decision import Choice, Gate
 
+TICK_SECONDS = 0.1  # figures are read of the device for a tick
+
 
 class Reporter:
     """Tells a monitor of one phase."""
 
     def __init__(self, phase: Phase, monitor: Monitor, ledger: Ledger) -> None:
         self.phase, self.monitor, self.ledger = phase, monitor, ledger
+        self._last_tick = 0.0
 
     def resumed(self, epoch: int) -> None:
         self.monitor.note(f"{self.phase.label}: resumed after epoch {epoch} of {self.phase.schedule.epochs}")
 
+    def is_due(self, step: int, steps: int) -> bool:
+        """Whether a tick is due: some time after the last one, and after the last step of an epoch."""
+        return step + 1 == steps or time.monotonic() - self._last_tick >= TICK_SECONDS
+
     def tick(self, epoch: int, step: int, steps: int, loss: float, value: float) -> None:
-        """To be called after a training step. Loss and value (the metric) are of this epoch so far, in training."""
+        """To be called after a training step where it is due. Loss and value (the metric) are of this
+        epoch so far, in training.
+        """
+        self._last_tick = time.monotonic()
         objective, epochs = self.phase.learning.objective, self.phase.schedule.epochs
         limits = {} if objective is None else objective.budgets
         self.monitor.tick(

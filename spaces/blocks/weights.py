@@ -142,7 +142,9 @@ def weights_in_use(
         if w.quantizer is not None:
             bits = w.spec.bits or ""
             probability = None if selection.held else selection.probability.get(bits)
-            uses[name] = WeightUse(w.quantizer, used.get(name, w.weight), selection.share.get(bits), probability)
+            uses[name] = WeightUse(
+                w.quantizer, used.get(name, w.weight), selection.share.get(bits), probability, bits in selection.soft
+            )
     used |= dict(zip(uses, quantized(list(uses.values())), strict=True))
     for name, w in weights.items():
         mask = w.tap_mask(selection.share)

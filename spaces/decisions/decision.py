@@ -1,7 +1,8 @@
 """Decisions: what a search may choose, and how gradients reach the choice (docs/methods.md, sections 1 and 3)."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -125,11 +126,7 @@ class Gate(Decision):
 
         A closed gate opens above threshold + hysteresis, and an open one closes below threshold - hysteresis.
         """
-        margin = torch.where(self.was_open, -self.hysteresis, self.hysteresis) if self.hysteresis else 0.0
-        is_open = self.shadow > self.threshold + margin
-        if not is_open.any():
-            is_open[self.shadow.argmax()] = True
-        return is_open
+        return are_open([self])
 
     def keep(self) -> Tensor:
         """(groups,) of zeros and ones with the straight-through gradient."""
@@ -172,12 +169,50 @@ class Gate(Decision):
 
 def keeps(gates: Sequence[Gate]) -> Tensor:
     """`g.keep()` of all gates, one gate after another, in one pass."""
-    opened = [gate.is_open() for gate in gates]
-    for gate, is_open in zip(gates, opened, strict=True):
+    opened = are_open(gates)
+    for gate, is_open in zip(gates, opened.split([gate.groups for gate in gates]), strict=True):
         if gate.training and gate.hysteresis:
             gate.was_open.copy_(is_open)
     thresholds = torch.cat([gate.threshold.expand(gate.groups) for gate in gates])
-    return applied(_Heaviside, torch.cat([gate.shadow for gate in gates]), thresholds, torch.cat(opened))
+    return applied(_Heaviside, torch.cat([gate.shadow for gate in gates]), thresholds, opened)
+
+
+@torch.no_grad()
+def are_open(gates: Sequence[Gate]) -> Tensor:
+    """`g.is_open()` of all gates, one gate after another, in one pass that reads nothing of the device."""
+    shadows = torch.cat([gate.shadow for gate in gates])
+    limits = torch.cat([gate.threshold.expand(gate.groups) for gate in gates])
+    if any(gate.hysteresis for gate in gates):
+        margins = [torch.where(gate.was_open, -gate.hysteresis, gate.hysteresis) for gate in gates]
+        limits = limits + torch.cat(margins)
+    places = _in_rows(tuple(gate.groups for gate in gates), shadows.device)
+    rows = torch.nn.functional.pad(shadows, (0, 1), value=-torch.inf)[places.rows]
+    opened = torch.nn.functional.pad(shadows > limits, (0, 1))[places.rows]
+    highest = places.columns == rows.argmax(1, keepdim=True)
+    return (opened | (highest & ~opened.any(1, keepdim=True))).flatten()[places.back]
+
+
+class _Rows(NamedTuple):
+    """Where numbers that lie one gate after another stand in rows, one a gate.
+
+    Attributes:
+        rows: (gates, most), the place of each; behind the last of a gate one behind all.
+        columns: (most,), 0, 1, ...
+        back: (n,), the place of each number in the rows, flattened.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    back: Tensor
+
+
+@lru_cache(maxsize=256)
+def _in_rows(sizes: tuple[int, ...], device: torch.device) -> _Rows:
+    columns = torch.arange(max(sizes))
+    counts = torch.tensor(sizes)[:, None]
+    inside = columns < counts
+    rows = torch.where(inside, columns + (counts.cumsum(0) - counts), sum(sizes))
+    return _Rows(rows.to(device), columns.to(device), inside.flatten().nonzero()[:, 0].to(device))
 
 
 def select(logits: Tensor, mode: str, temperature: float) -> Tensor:
@@ -193,7 +228,7 @@ def select(logits: Tensor, mode: str, temperature: float) -> Tensor:
     if mode == "soft":
         return soft
     index = torch.multinomial(soft.detach(), 1)[:, 0] if mode == "sampled" else logits.argmax(-1)
-    hard = nn.functional.one_hot(index, logits.shape[-1]).to(soft.dtype)
+    hard = torch.zeros_like(soft).scatter_(-1, index[..., None], 1.0)
     return applied(_Straight, soft, hard)
 
 

@@ -101,10 +101,13 @@ class Selector:
 
     def _draw(self, selection: Selection, draw: bool) -> None:
         """Which branches run in this pass."""
-        for name in self.schedule.branches:
-            if not draw:
-                selection.paths[name] = int(self.choices[name].logits[0].argmax())
-            elif selection.held:
-                selection.paths[name] = int(torch.multinomial(selection.probability[name][0], 1))
-            else:
-                selection.paths[name] = int(selection.share[name][0].argmax())
+        names = self.schedule.branches
+        if not names:
+            return
+        if not draw:
+            drawn = [self.choices[name].logits[0].argmax() for name in names]
+        elif selection.held:
+            drawn = [torch.multinomial(selection.probability[name][0], 1)[0] for name in names]
+        else:
+            drawn = [selection.share[name][0].argmax() for name in names]
+        selection.paths |= dict(zip(names, torch.stack(drawn).tolist(), strict=True))  # read at once

@@ -132,9 +132,9 @@ class WeightQuantizer(nn.Module):
         self.one_bit = 1 in (self.widths if assigned is None else assigned)
         self.log_step = nn.Parameter(torch.full(bits.shape, -4.0))
 
-    def forward(self, w: Tensor, share: Tensor | None, probability: Tensor | None) -> Tensor:
+    def forward(self, w: Tensor, share: Tensor | None, probability: Tensor | None, soft: bool = False) -> Tensor:
         """Fake-quantized weights, of the shape of w. WeightUse says what the arguments are."""
-        return quantized([WeightUse(self, w, share, probability)])[0]
+        return quantized([WeightUse(self, w, share, probability, soft)])[0]
 
     @torch.no_grad()
     def calibrate(self, w: Tensor, method: str) -> None:
@@ -170,20 +170,22 @@ class WeightUse(NamedTuple):
         weight: (C, ...).
         share: (C, P) or (1, P), whose rows sum to 1; None where there is one precision.
         probability: the softmax behind the share, without gradient; None: only steps that are in use learn.
+        soft: whether shares are mixtures. Otherwise each row has a 1.
     """
 
     quantizer: WeightQuantizer
     weight: Tensor
     share: Tensor | None
     probability: Tensor | None
+    soft: bool = False
 
 
 def quantized(layers: Sequence[WeightUse]) -> list[Tensor]:
     """Fake-quantized weights of each layer, in one pass over all with the same fan-in and number of precisions."""
     out: dict[int, Tensor] = {}
-    forms: dict[tuple[int, int, bool], list[int]] = {}
+    forms: dict[tuple[int, int, bool, bool], list[int]] = {}
     for i, layer in enumerate(layers):
-        form = (layer.weight[0].numel(), len(layer.quantizer.bound), layer.share is None)
+        form = (layer.weight[0].numel(), len(layer.quantizer.bound), layer.share is None, layer.soft)
         forms.setdefault(form, []).append(i)
     for members in forms.values():
         alike = [layers[i] for i in members]
@@ -201,7 +203,7 @@ def _quantized_rows(layers: Sequence[WeightUse]) -> Tensor:
     if layers[0].share is None:
         return applied(_Single, rows, log_step, bound, one_bit)
     share = _by_channel([layer.share for layer in layers if layer.share is not None], layers)
-    if share.amax(1).min() < 1:  # soft mixture
+    if layers[0].soft:
         each = [applied(_Single, rows, s[None], b[None], one_bit) for s, b in zip(log_step, bound, strict=True)]
         return sum((q * share[:, p, None] for p, q in enumerate(each)), torch.zeros(()))
     probabilities = [layer.probability for layer in layers if layer.probability is not None]

@@ -16,7 +16,8 @@ from search.integer.program import Program
 from search.tasks.class_scores import ClassScores
 from search.training import checkpoint
 from search.training.loop import PhaseRun
-from search.training.step import Steps, TrainingDiverged
+from search.training.losses import TrainingDiverged
+from search.training.step import Steps
 from spaces.architecture import Architecture
 from spaces.graph.errors import UnsupportedNetwork
 from spaces.space import INTEGER, Space

@@ -257,7 +257,7 @@ def _of_batch(space: Space, images: Tensor, targets: Tensor, loss: Loss) -> dict
     changes = {}
     for (name, leaf), gradient in zip(leaves.items(), found, strict=True):
         if name in space.selection.whole:
-            changes[name] = _tried(space, images, lambda outputs: loss(outputs, targets, images), value.item(), name)
+            changes[name] = _tried(space, images, lambda outputs: loss(outputs, targets, images), value.detach(), name)
             continue
         gradient = torch.zeros_like(leaf) if gradient is None else gradient
         change = -gradient if name == GATES else gradient - (gradient * leaf.detach()).sum(1, keepdim=True)
@@ -265,7 +265,7 @@ def _of_batch(space: Space, images: Tensor, targets: Tensor, loss: Loss) -> dict
     return changes
 
 
-def _tried(space: Space, images: Tensor, loss: Callable[[Tensor], Tensor], reached: float, name: str) -> Tensor:
+def _tried(space: Space, images: Tensor, loss: Callable[[Tensor], Tensor], reached: Tensor, name: str) -> Tensor:
     """(1, options), the loss with each other option minus the loss that was reached."""
     now, options = int(space.selection.share[name][0].argmax()), range(len(space.choices[name].options))
     tried = [

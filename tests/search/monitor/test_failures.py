@@ -9,7 +9,7 @@ import pytest
 from search.budgets.feasibility import BudgetError
 from search.errors import FileError, UsageError
 from search.monitor.failures import ending
-from search.training.step import TrainingDiverged
+from search.training.losses import TrainingDiverged
 
 URL = "postgresql://me:secret@host/db"
 KNOWN = [UsageError("no."), BudgetError("no."), TrainingDiverged("no."), FileError(28, "no.")]

@@ -8,7 +8,8 @@ import torch
 from search.settings.run import Settings
 from search.training import checkpoint
 from search.training.loop import PhaseRun
-from search.training.step import Steps, TrainingDiverged
+from search.training.losses import TrainingDiverged
+from search.training.step import Steps
 from tests.search.kills import killed_run, same_outputs
 from tests.search.small import run, settings
 
