@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from search.integer.executor import Executor
@@ -12,6 +13,12 @@ from tests.search.integer.loops import STEPS, recurrent
 @pytest.mark.parametrize("bits", [8, 12])
 def test_a_loop_is_what_plain_loops_over_its_places_compute(bits: int) -> None:
     assert_equals_reference(recurrent(bits))
+
+
+def test_every_tensor_of_the_loop_varies() -> None:
+    """A state that is always its zero point would let any fault in what is carried pass."""
+    codes = Executor(recurrent())(codes_of(recurrent(), 40), intermediate=True)
+    assert min(len(np.unique(each)) for each in codes.values()) > 8
 
 
 def test_threads_and_chunks_do_not_mix_states() -> None:
