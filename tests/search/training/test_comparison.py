@@ -1,5 +1,6 @@
 """What fine-tuning keeps, what it goes back from, and what it says of both."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from search.settings.run import Settings
 from search.training import checkpoint
 from search.training.loop import PhaseRun
-from search.training.losses import TrainingDiverged
+from search.training.losses import Losses, TrainingDiverged
 from search.training.step import Steps
 from tests.search.kills import killed_run, same_outputs
 from tests.search.small import run, settings
@@ -94,20 +95,30 @@ def test_a_run_that_went_back_resumes_to_the_same_bytes(ruined, more_data, tmp_p
     assert same_outputs(tmp_path / "whole", tmp_path / "run")
 
 
+def not_finite(monkeypatch, spoils: Callable[[str, float], bool], place: str) -> list[float]:
+    """Losses of a step, or of some, are not finite. The rates that they had are added to what is returned."""
+    step, add, rates, now = Steps.step, Losses.add, [], []
+
+    def noted(self, *arguments):
+        now[:] = [self.rate]
+        return step(self, *arguments)
+
+    def spoilt(self, loss, where):
+        if place in where:
+            rates.append(now[0])
+            loss = loss * torch.nan if spoils(where, now[0]) else loss
+        add(self, loss, where)
+
+    monkeypatch.setattr(Steps, "step", noted)
+    monkeypatch.setattr(Losses, "add", spoilt)
+    return rates
+
+
 @pytest.mark.parametrize("epoch", [1, 4])
 def test_an_epoch_whose_loss_is_not_finite_is_repeated_with_a_smaller_rate(
     more_data, tmp_path, capsys, monkeypatch, epoch
 ):
-    original, rates = Steps.step, []
-
-    def step(self, images, targets, progress, where):
-        if f"'finetune', epoch {epoch}, step 3" in where:
-            rates.append(self.rate)
-            if self.rate == 1:
-                raise TrainingDiverged(f"{where}: the loss is nan.")
-        return original(self, images, targets, progress, where)
-
-    monkeypatch.setattr(Steps, "step", step)
+    rates = not_finite(monkeypatch, lambda where, rate: rate == 1, f"'finetune', epoch {epoch}, step 3")
     run(tmp_path / "run", config(more_data))
     assert rates == [1, 0.25] and finetuned(tmp_path / "run")["epoch"] == 5
     text = " ".join(capsys.readouterr().out.split())
@@ -115,16 +126,8 @@ def test_an_epoch_whose_loss_is_not_finite_is_repeated_with_a_smaller_rate(
 
 
 def test_a_phase_that_diverges_again_and_again_ends_the_run(more_data, tmp_path, monkeypatch):
-    original, rates = Steps.step, []
-
-    def step(self, images, targets, progress, where):
-        if "'finetune'" in where:
-            rates.append(self.rate)
-            raise TrainingDiverged(f"{where}: the loss is nan.")
-        return original(self, images, targets, progress, where)
-
-    monkeypatch.setattr(Steps, "step", step)
-    with pytest.raises(TrainingDiverged, match="the loss is nan"):
+    rates = not_finite(monkeypatch, lambda where, rate: True, "'finetune', epoch 1, step 2")
+    with pytest.raises(TrainingDiverged, match="epoch 1, step 2: the loss is nan"):
         run(tmp_path / "run", config(more_data))
     assert rates == [1, 1 / 4, 1 / 16, 1 / 64]
 

@@ -81,7 +81,7 @@ def test_a_soft_mixture_is_the_weighted_sum_with_its_gradients():
     made, w, grad = quantizer()
     logits = torch.randn(3, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     share = torch.softmax(logits, 1).requires_grad_()
-    found = made(w, share, share.detach())
+    found = made(w, share, share.detach(), soft=True)
     each = torch.stack([plain(w, made.log_step[p], made.bound[p]) for p in range(3)], 1)
     expected = (each * share[..., None, None, None]).sum(1)
     torch.testing.assert_close(found, expected)
