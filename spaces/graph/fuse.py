@@ -1,7 +1,7 @@
 """Operators to blocks: a norm and an activation join the operator before them if nothing else reads its result."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import inf, prod
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from search.integer.traits import Channels
+from search.integer.traits import Border, Channels
 from spaces.blocks.activations import CLAMPS
 from spaces.graph.compose import composed, in_turn
 from spaces.graph.ending import LEFT_OUT, without_softmax
@@ -62,16 +62,30 @@ def operators(trace: Trace, drop_softmax: bool = False) -> Operators:
     if drop_softmax:
         outputs, left_out = without_softmax(ops, outputs)
     masks = bounded(ops, outputs)
-    needed, kept, notes = set(outputs), [], dict[str, str]()
-    for op in reversed(ops):
+    needed, notes = _needed(ops, outputs), dict[str, str]()
+    for op in ops:
         if op.name in needed:
-            needed.update(op.inputs)
-            kept.append(op)
             notes |= {f"{op.name}/parameters": op.note} if op.note else {}
         elif op.weighted:
             notes[op.name] = IDLE
-    notes = dict(reversed(notes.items())) | masks | {ending: LEFT_OUT for ending in left_out if ending}
-    return Operators(kept[::-1], outputs, notes, left_out)
+    kept = [op for op in ops if op.name in needed]
+    notes = notes | masks | {ending: LEFT_OUT for ending in left_out if ending}
+    return Operators(kept, outputs, notes, left_out)
+
+
+def _needed(ops: Sequence[Op], outputs: Collection[str]) -> set[str]:
+    """All that outputs are made of, what is carried from one place of a sequence to the next included."""
+    by_name, found, left = {op.name: op for op in ops}, set[str](), list(outputs)
+    while left:
+        name = left.pop()
+        if name in found or name not in by_name:
+            continue
+        found.add(name)
+        op = by_name[name]
+        left += op.inputs
+        if op.operator is not None and op.operator.loops is Border.CARRY:
+            left.append(op.attributes["next"])
+    return found
 
 
 def _whole(forms: Forms, output: Value) -> str:

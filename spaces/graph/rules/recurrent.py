@@ -16,6 +16,7 @@ from spaces.graph.trace import Call
 from spaces.graph.value import Value
 from spaces.graph.view import SAMPLES, View
 
+STATES = ("last", "last_cell")  # what layers end in, as it is called
 CELL_BITS = 16  # of what a cell adds up over time
 NONE: Activation = ("none", {})
 SIGMOID: Activation = ("sigmoid", {})
@@ -79,7 +80,10 @@ def _part(values: Tensor, rows: slice) -> Tensor:
     return nn.Parameter(part, requires_grad=values.requires_grad) if isinstance(values, nn.Parameter) else part
 
 
-def _gru(layer: _Layer, x: str) -> str:
+Cell = Callable[[_Layer, str], tuple[str, ...]]  # adds what runs at one place, and returns its states, hidden first
+
+
+def _gru(layer: _Layer, x: str) -> tuple[str]:
     """h' = z * h + (1 - z) * n, n = tanh(W x + r * (U h))"""
     h = layer.state("state", "hidden")
     r, z = (layer.gate(name, x, h, gate, SIGMOID) for gate, name in enumerate(("reset", "update")))
@@ -87,10 +91,10 @@ def _gru(layer: _Layer, x: str) -> str:
     n = layer.op("add", "new", [new_x, layer.op("mul", "new_reset", [r, new_h])], activation=TANH)
     rest = layer.op(ACTIVATION, "rest", [z], activation=REST)
     kept, made = layer.op("mul", "kept", [z, h]), layer.op("mul", "made", [rest, n])
-    return layer.op("add", "hidden", [kept, made])
+    return (layer.op("add", "hidden", [kept, made]),)
 
 
-def _lstm(layer: _Layer, x: str) -> str:
+def _lstm(layer: _Layer, x: str) -> tuple[str, str]:
     """c' = f * c + i * g, h' = o * tanh(c')"""
     h, c = layer.state("state", "hidden"), layer.state("cell_state", "cell")
     i, f, g, o = (
@@ -101,38 +105,40 @@ def _lstm(layer: _Layer, x: str) -> str:
     made = layer.op("mul", "made", [i, g], bits=CELL_BITS)
     cell = layer.op("add", "cell", [kept, made], bits=CELL_BITS)
     shown = layer.op("concat", "shown", [cell], attributes={"axis": 0}, activation=TANH)  # of 8 bits
-    return layer.op("mul", "hidden", [o, shown])
+    return layer.op("mul", "hidden", [o, shown]), cell
 
 
-def _plain(activation: Activation) -> Callable[[_Layer, str], str]:
-    def cell(layer: _Layer, x: str) -> str:
+def _plain(activation: Activation) -> Cell:
+    def cell(layer: _Layer, x: str) -> tuple[str]:
         """h' = activation(W x + U h)"""
-        return layer.gate("hidden", x, layer.state("state", "hidden"), 0, activation)
+        return (layer.gate("hidden", x, layer.state("state", "hidden"), 0, activation),)
 
     return cell
 
 
-def recurrent(cell: Callable[[_Layer, str], str], gates: int) -> Callable[[Call], tuple[Value, ...]]:
-    """A rule. Args: cell: adds what runs at one place, and returns the hidden state; gates: that it has."""
+def recurrent(cell: Cell, gates: int) -> Callable[[Call], tuple[Value, ...]]:
+    """A rule. Args: gates: that a cell has."""
 
     def rule(call: Call) -> tuple[Value, ...]:
         x, layers = _checked(call, gates), int(call.given["num_layers"])
-        hidden = list[Value]()
+        ends = list[tuple[Value, ...]]()  # of each layer its states at the last place
         sequence = call.forms.stored(x, (1, 0))
         each = 4 if call.given["has_biases"] else 2
         for place in range(layers):
             w, u, *biases = call.given["params"][place * each : (place + 1) * each]
             layer = _Layer(call, f"{call.name}.{place}", (w, u), (biases[0], biases[1]) if biases else (None, None))
             read = layer.op("step", "x", [sequence.name], shape=sequence.seen.stored[:-1])
-            h = cell(layer, read)
+            states = cell(layer, read)
             steps = sequence.seen.stored[-1]
-            layer.op("collect", "all", [h], shape=(layer.hidden, steps), attributes={"steps": steps})
-            hidden.append(Value(h, (SAMPLES, layer.hidden)))
+            layer.op("collect", "all", states[:1], shape=(layer.hidden, steps), attributes={"steps": steps})
+            ends.append(tuple(Value(name, (SAMPLES, layer.hidden)) for name in states))
             view = View.ordered((layer.hidden, steps), (1, 0), x.batch)
             shape = (*x.shape[:-1], layer.hidden)
             sequence = Value(f"{layer.name}.all", shape, view, label=f"{layer.name}.sequence")
-        last = _stacked(call, hidden)
-        return (sequence, last, last) if cell is _lstm else (sequence, last)
+        return (
+            sequence,
+            *(_stacked(call, each, name) for each, name in zip(zip(*ends, strict=True), STATES, strict=False)),
+        )
 
     return rule
 
@@ -156,16 +162,16 @@ def _checked(call: Call, gates: int) -> Value:
     return x
 
 
-def _stacked(call: Call, hidden: Sequence[Value]) -> Value:
+def _stacked(call: Call, hidden: Sequence[Value], name: str) -> Value:
     """(layers, N, hidden)"""
     count, size = len(hidden), hidden[0].shape[-1]
     view = View((SAMPLES, count, size), (1, 2), ((1,), (0,), (2,)))
     if count == 1:
         view = View((SAMPLES, size), (1, 1), ((), (0,), (1,)))
-        return Value(hidden[0].name, (1, SAMPLES, size), view, label=f"{call.name}.last")
+        return Value(hidden[0].name, (1, SAMPLES, size), view, label=f"{call.name}.{name}")
     op = Op(
         "concat",
-        f"{call.name}.last",
+        f"{call.name}.{name}",
         call.where,
         [each.name for each in hidden],
         (count * size,),

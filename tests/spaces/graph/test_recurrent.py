@@ -18,6 +18,8 @@ class Net(nn.Module):
         hidden = last[0] if isinstance(last, tuple) else last
         if self.reads == "steps":
             return self.head(every)
+        if self.reads == "cell":
+            return self.head(last[1][-1])
         y = {"last": every[:, -1], "state": hidden[-1], "first layer": hidden[0], "mean": every.mean(1)}
         return self.head(y[self.reads])
 
@@ -38,6 +40,13 @@ def test_what_is_read_of_it_is_what_torch_computes(kind: type[nn.RNNBase], layer
     space = searchable(net, x).eval()
     with torch.no_grad():
         torch.testing.assert_close(space(x), net(x))
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_the_cell_of_an_lstm_may_be_read(layers: int) -> None:
+    net, x = Net(layer(nn.LSTM, layers), "cell").eval(), torch.randn(3, 7, 6)
+    with torch.no_grad():
+        torch.testing.assert_close(searchable(net, x).eval()(x), net(x))
 
 
 def test_the_last_place_and_a_state_need_no_sequence() -> None:
