@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from search.deploy.c.operation import Operation
 from search.deploy.c.source import number
 
+PLACES = 32  # columns that are multiplied together where the compiler has vectors, at most
+LARGEST = 1 << 14  # codes of these, at most
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -46,10 +49,34 @@ class Columns:
         """Of the working memory."""
         return 2 * self.pixels * self.depth + (self.depth if self.by_bytes else 0)
 
+    @property
+    def by_vectors(self) -> bool:
+        """Whether there is a kernel for compilers that have vectors."""
+        return self.pixels > 1 and not self.wide and not self.operation.small
+
+    @property
+    def together(self) -> str:
+        """How many columns are multiplied together."""
+        if not self.by_vectors:
+            return number(self.pixels)
+        return f"PLACES({self.pixels}, {self.places})"
+
+    @property
+    def places(self) -> int:
+        """The same, where the compiler has vectors."""
+        return max(self.pixels, min(PLACES, LARGEST // self.depth))
+
+    def own(self) -> list[str]:
+        """Room for columns where the compiler has vectors: more of them, each with a whole number of vectors."""
+        if not self.by_vectors:
+            return []
+        codes = f"{self.places} * PADDED({self.depth}) + {self.depth if self.by_bytes else 0}"
+        return ["#if NETWORK_VECTORS", f"static Column own[{codes}] NETWORK_ALIGNED;", "columns = own;", "#endif"]
+
     def begin(self) -> list[str]:
         """Of the column whose number is `ready`."""
         if self.by_bytes:
-            return [f"uint8_t *codes = (uint8_t *)(columns + {number(self.pixels * self.depth)});"]
+            return [f"uint8_t *codes = (uint8_t *)({self._behind});"]
         return [f"{self.ctype} *column = {self._column};"]
 
     def copy(self, place: str, count: str) -> list[str]:
@@ -74,8 +101,15 @@ class Columns:
         if not self.by_bytes:
             return self.fill(0, number(more))[:1] if more or small else []
         lines = [f"memset(codes, 0, (size_t)({number(more)}));"] if more or small else []
-        start = f"(const uint8_t *)(columns + {number(self.pixels * self.depth)})"
+        start = f"(const uint8_t *)({self._behind})"
         return [*lines, f"widened({start}, {self._column}, {number(self.depth)}, {self.pixels});"]
+
+    @property
+    def _behind(self) -> str:
+        """Where the columns end."""
+        if not self.by_vectors:
+            return f"columns + {number(self.pixels * self.depth)}"
+        return f"columns + {self.together} * PADDED({self.depth})"
 
     @property
     def _column(self) -> str:

@@ -162,13 +162,24 @@ static inline uint32_t odd_bytes(uint32_t four)
 }
 #endif
 """,
+    "PADDED": """\
+/* Codes of a row or a column with those that fill the last vector, and columns that are multiplied together. */
+#if NETWORK_VECTORS
+#define LANES ((int32_t)(32 / sizeof(Column)))
+#define PADDED(depth) (((depth) + LANES - 1) / LANES * LANES)
+#define PLACES(few, many) (many)
+#else
+#define PADDED(depth) (depth)
+#define PLACES(few, many) (few)
+#endif
+""",
     "COLUMN": """\
 /* Columns are interleaved, four codes of each, where multiply-adds take pairs; else they lie one behind another. */
 #if NETWORK_DSP
 #define COLUMN(depth) 4
 #define STEP(pixels) (pixels)
 #else
-#define COLUMN(depth) (depth)
+#define COLUMN(depth) PADDED(depth)
 #define STEP(pixels) 1
 #endif
 """,

@@ -7,6 +7,7 @@ from search.deploy.c.columns import Columns
 from search.deploy.c.finish import Finish
 from search.deploy.c.operation import Operation
 from search.deploy.c.source import PRODUCTS, block, literal
+from search.deploy.c.vectors import CHANNEL, by_vectors
 from search.deploy.c.weights import padded_depth
 
 BEGIN = ("const Column *next = columns;", "int32_t at = 0, left = pixels;")
@@ -33,8 +34,12 @@ class Kernel:
         elements from one column to the next, and what finishes sums."""
         small, first = self.operation.small, f"{self.step} * rows->first" if self.step > 1 else "rows->first"
         begin = [f"y += {first};"] if small or not self.apart else []
-        plain, pairs = self._plain(bits), [] if self.columns.wide else self._by_pairs(bits)
-        lines = [*begin, *(plain if self.columns.wide else ["#if NETWORK_DSP", *pairs, "#else", *plain, "#endif"])]
+        plain, pairs, vectors = self._plain(bits), [] if self.columns.wide else self._by_pairs(bits), []
+        if self.columns.by_vectors:
+            place = self._channel(CHANNEL) if self.apart or self.step > 1 else CHANNEL
+            vectors = ["#elif NETWORK_VECTORS", *by_vectors(bits, self.columns, self.finish, place)]
+        ways = ["#if NETWORK_DSP", *pairs, *vectors, "#else", *plain, "#endif"]
+        lines = [*begin, *(plain if self.columns.wide else ways)]
         if small:
             return self._small(f"{'products' if self.columns.pixels > 1 else 'single'}_{bits}", lines)
         parameters = [

@@ -35,7 +35,7 @@ void *memset(void *to, int byte, size_t bytes);
 #else
 #define NETWORK_DSP 0
 #endif
-
+%(vectors)s
 /* Kernels keep their sums in registers if they are compiled by themselves, and loads stay where they are written. */
 #if NETWORK_DSP && defined(__GNUC__) && !defined(__clang__)
 #define KERNEL __attribute__((noinline, %(shared)soptimize("no-schedule-insns")))
@@ -48,8 +48,10 @@ void *memset(void *to, int byte, size_t bytes);
 /* Codes of a column: those of 8 bits are widened to 16 unless the processor multiplies bytes of both kinds. */
 #if defined(__AVXVNNI__) || defined(__AVX512VNNI__)
 typedef uint8_t Column;
+typedef int8_t Weight;
 #else
 typedef int16_t Column;
+typedef int16_t Weight;
 #endif
 
 #ifdef NETWORK_TRACE
@@ -60,6 +62,14 @@ typedef int16_t Column;
 
 /* Requantization shifts negative numbers to the right, which has to round down. */
 typedef char network_shifts_round_down[(-3 >> 1) == -2 ? 1 : -1];
+"""
+VECTORS = """
+/* Whether the compiler has vectors, which take many channels at once. */
+#if !NETWORK_DSP && (defined(__SSE2__) || defined(__ARM_NEON))
+#define NETWORK_VECTORS 1
+#else
+#define NETWORK_VECTORS 0
+#endif
 """
 
 
@@ -112,7 +122,7 @@ def generated(program: Program, small: bool = False) -> Generated:
     if any(node.loop for node in program.nodes):
         variables.append(f"/* Of a sequence, in a loop. */\nstatic int32_t {PLACE};\n")
     body = "\n".join([*variables, source.declared(), text])
-    head, tables = HEAD % {"shared": "noclone, " if small else ""}, source.tables()
+    head, tables = HEAD % {"shared": "noclone, " if small else "", "vectors": "" if small else VECTORS}, source.tables()
     files = {
         "network.h": _header(program, tensors, plan),
         "network.c": "\n".join(
@@ -179,7 +189,9 @@ def _described(tensor: Stored, prefix: str) -> list[str]:
 
 def _weights_header(declarations: list[str]) -> str:
     aligned = """\
-#ifdef __GNUC__
+#if defined(__GNUC__) && (defined(__SSE2__) || defined(__ARM_NEON))
+#define NETWORK_ALIGNED __attribute__((aligned(64)))
+#elif defined(__GNUC__)
 #define NETWORK_ALIGNED __attribute__((aligned(4)))
 #else
 #define NETWORK_ALIGNED

@@ -4,6 +4,7 @@ Weights lie in pairs of taps and pairs of channels: of taps 2 i and 2 i + 1, and
 hold both channels of the first tap, then both of the second. So a multiply-add of pairs takes two taps of a channel.
 """
 
+from collections.abc import Callable
 from math import prod
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from search.deploy.c.weights import stored_widths
 from search.integer.graph import Array
 
 AT_ONCE = 4  # channels
+BY_VECTORS = 32  # channels at once where the compiler has vectors
 
 
 def depthwise(operation: Operation, spread: bool) -> Call:
@@ -100,7 +102,9 @@ def _kernel(operation: Operation, finish: Finish, taps: int) -> str:
     if each == 1 and x.info.bits <= 8 and (operation.small or outputs >= AT_ONCE):
         rest = plain(f"{numbers.outputs} / {AT_ONCE} * {AT_ONCE}") if operation.small or outputs % AT_ONCE else []
         pairs = [*_by_pairs(finish, numbers, row, operation.small), *rest]
-        lines = ["#if NETWORK_DSP", *pairs, "#else", *lines, "#endif"]
+        vectors = [] if operation.small or outputs < BY_VECTORS else _by_vectors(finish, outputs, -(-taps // 2), plain)
+        vectors = ["#elif NETWORK_VECTORS", *vectors] if vectors else []
+        lines = ["#if NETWORK_DSP", *pairs, *vectors, "#else", *lines, "#endif"]
     parameters = [
         f"const {x.ctype} *const *taps",
         "const int8_t *weights",
@@ -151,6 +155,32 @@ def _by_pairs(finish: Finish, numbers: _Numbers, row: str, small: bool) -> list[
     else:
         lines += ended
     return block(f"for (int32_t c = 0; c + {AT_ONCE} <= {numbers.outputs}; c += {AT_ONCE})", lines)
+
+
+def _by_vectors(finish: Finish, outputs: int, pairs: int, rest: Callable[[str], list[str]]) -> list[str]:
+    """Many channels at once, in loops of which each takes vectors: weights of two taps, their products, and codes.
+
+    Args:
+        rest: the lines for the channels from a number on.
+    """
+    row, whole = 2 * (outputs + outputs % 2), outputs // BY_VECTORS * BY_VECTORS
+    apart = ["memcpy(first + 2 * j, w + 4 * j, 2);", "memcpy(second + 2 * j, w + 4 * j + 2, 2);"]
+    taps = [
+        f"const int8_t *w = weights + {row} * i + 2 * c;",
+        "const uint8_t *a = taps[2 * i] + c, *b = taps[2 * i + 1] + c;",
+        f"int8_t first[{BY_VECTORS}], second[{BY_VECTORS}];",
+        *block(f"for (int32_t j = 0; j < {BY_VECTORS // 2}; ++j)", apart),
+        *block(f"for (int32_t j = 0; j < {BY_VECTORS}; ++j)", ["sums[j] += a[j] * first[j] + b[j] * second[j];"]),
+    ]
+    ended = finish.line("y[c + j]", "sums[j]", "multiplier[c + j]", "shift[c + j]")
+    lines = [
+        f"int32_t sums[{BY_VECTORS}];",
+        *block(f"for (int32_t j = 0; j < {BY_VECTORS}; ++j)", ["sums[j] = bias[c + j];"]),
+        *block(f"for (int32_t i = 0; i < {pairs}; ++i)", taps),
+        *block(f"for (int32_t j = 0; j < {BY_VECTORS}; ++j)", [ended]),
+    ]
+    head = f"for (int32_t c = 0; c < {whole}; c += {BY_VECTORS})"
+    return [*block(head, lines), *(rest(str(whole)) if whole < outputs else [])]
 
 
 def _packed(weights: Array, widths: Array) -> Array:

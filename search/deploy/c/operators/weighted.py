@@ -145,11 +145,17 @@ class _Product:
     def blocks(self, column: Sequence[str], count: int, over: Callable[[list[str]], list[str]]) -> list[str]:
         """Columns one after another, `over` whose places it loops, and some of them at a time times the weights."""
         pixels, channels = self.columns.pixels, self.operation.output.shape[self.operation.node.operator.channel_axis]
-        full = [*self.calls(str(pixels), "out", number(channels)), f"out += {number(pixels * channels)};", "ready = 0;"]
-        inner = [*column, *block(f"if (++ready == {pixels})", full)]
-        lines = ["int32_t ready = 0;", f"{self.operation.output.ctype} *out = y;", *over(inner)]
-        parts = count % pixels if not self.operation.small else pixels > 1
-        return [*lines, *(block("if (ready != 0)", self.calls("ready", "out", number(channels))) if parts else [])]
+        together, small = self.columns.together, self.operation.small
+        step = f"{together} * {channels}" if self.columns.by_vectors else number(pixels * channels)
+        full = [*self.calls(together, "out", number(channels)), f"out += {step};", "ready = 0;"]
+        inner = [*column, *block(f"if (++ready == {together})", full)]
+        lines = [*self.columns.own(), "int32_t ready = 0;", f"{self.operation.output.ctype} *out = y;", *over(inner)]
+        rest = block("if (ready != 0)", self.calls("ready", "out", number(channels)))
+        if pixels > 1 if small else count % pixels:
+            return [*lines, *rest]
+        if self.columns.by_vectors and count % self.columns.places:
+            return [*lines, "#if NETWORK_VECTORS", *rest, "#endif"]
+        return lines
 
     def calls(self, pixels: str, target: str, stride: str) -> list[str]:
         """Of the kernels of each width."""
