@@ -3,16 +3,19 @@
     python -m benchmarks.executor
 
 One JSON object a line. Backends: the NumPy executor, onnxruntime with the exact model and with the QDQ model, whose
-layers it fuses to products of bytes ("onnx_qdq"), and the generated C by gcc -O3 -march=native. Torch has two threads,
-all others one. Each takes turns with torch, batch by batch; the speed ratio is torch's median time over the other's. C
-runs one image at a time: its time is that of a loop in C. Memory is the peak of all that NumPy holds for the executor,
-its unpacked weights included, over the live tensors: peak RAM of the program times the batch.
+layers it fuses to products of bytes ("onnx_qdq"), and the generated C by gcc -O3 -march=native ("c") and by gcc -O3
+alone ("c_plain"). Torch has OMP_NUM_THREADS threads, or two; all others have one. Set it to 1 where other programs keep
+a core busy: threads of torch that wait for each other then cost a hundred times what they compute. Each takes turns
+with torch, batch by batch; the speed ratio is torch's median time over the other's. C runs one image at a time, and its
+time is that of a loop in C. It takes turns with the QDQ model too: "qdq_ratio" is that one's median time over C's.
+Memory is the peak of all that NumPy holds for the executor, its unpacked weights included, over the live tensors: peak
+RAM of the program times the batch.
 """
 
 import json
 import os
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -33,12 +36,14 @@ from search.integer.program import Program
 from spaces.networks import NETWORKS
 from spaces.searchable import Options, searchable
 
-THREADS = 2
+THREADS = int(os.environ.get("OMP_NUM_THREADS", "2"))  # of torch
 ROUNDS = 15
 BATCHES = (1, 32)
 SHAPES = {"mobilenet_v1": (3, 96, 96), "resnet8": (3, 32, 32), "ds_cnn": (1, 49, 10)}
 MODE = "w8a8"
-FLAGS = ("-O3", "-march=native", "-mprefer-vector-width=256")  # which 144 codes of a 3x3 window fill better than 512
+# 256 bits, which 144 codes of a 3x3 window fill better than 512.
+FLAGS = {"c": ("-O3", "-march=native", "-mprefer-vector-width=256"), "c_plain": ("-O3",)}
+STEPS = 20  # of the QDQ model in a turn
 
 
 def programs() -> Iterator[tuple[str, nn.Module, Program]]:
@@ -82,32 +87,47 @@ def compare(network: nn.Module, run: Callable[[np.ndarray], object], images: tor
     return {"images_per_second": round(len(images) / after * 1e3, 1), "speed_ratio": round(before / after, 3)}
 
 
-def of_c(network: nn.Module, program: Program, images: torch.Tensor) -> dict[str, float]:
-    """The C on the first image, in turns with torch."""
+def of_c(
+    network: nn.Module,
+    program: Program,
+    images: torch.Tensor,
+    flags: Sequence[str],
+    qdq: Callable[[np.ndarray], object] | None,
+) -> dict[str, float]:
+    """The C on the first image, in turns with torch, and with the QDQ model where onnxruntime is installed."""
+    array = images.numpy()
     with TemporaryDirectory() as folder:
         file = backend("c").write(program, Path(folder))
-        traced = Traced(Path(folder), Manifest.read(file), compiler(), FLAGS)
-        seconds, times = [], []
+        traced = Traced(Path(folder), Manifest.read(file), compiler(), flags)
+        own, torch_times, qdq_times = [], [], []
         with torch.no_grad():
             for _ in range(ROUNDS):
-                times.append(in_turns(lambda: network(images), lambda: None, 1)[0])
-                seconds.append(traced.seconds(images.numpy()))
-    after = float(np.median(seconds)) * 1e3
-    return {"images_per_second": round(1e3 / after, 1), "speed_ratio": round(float(np.median(times)) / after, 3)}
+                own.append(traced.seconds(array) * 1e3)
+                torch_times.append(in_turns(lambda: network(images), lambda: None, 1)[0])
+                if qdq is not None:
+                    qdq_times.append(in_turns(lambda: qdq(array), lambda: None, 1, STEPS)[0])
+    after = float(np.median(own))
+    line = {
+        "images_per_second": round(1e3 / after, 1),
+        "speed_ratio": round(float(np.median(torch_times)) / after, 3),
+    }
+    return line | ({"qdq_ratio": round(float(np.median(qdq_times)) / after, 3)} if qdq_times else {})
 
 
 def main() -> None:
     torch.set_num_threads(THREADS)
     for name, network, program in programs():
-        row = {"benchmark": "executor", "network": name, "mode": MODE}
+        row = {"benchmark": "executor", "network": name, "mode": MODE, "torch_threads": THREADS}
         for batch in BATCHES:
             images = torch.randn(batch, *program.tensors[program.inputs[0]].shape)
-            for rival, run in rivals(program):
+            runs = dict(rivals(program))
+            for rival, run in runs.items():
                 line = row | {"backend": rival, "batch": batch} | compare(network, run, images)
                 line |= {"memory_ratio": round(memory_ratio(program, images.numpy()), 3)} if rival == "numpy" else {}
                 print(json.dumps(line), flush=True)
-            if batch == 1:
-                print(json.dumps(row | {"backend": "c", "batch": 1} | of_c(network, program, images)), flush=True)
+            for rival, flags in FLAGS.items() if batch == 1 else ():
+                line = row | {"backend": rival, "batch": 1}
+                print(json.dumps(line | of_c(network, program, images, flags, runs.get("onnx_qdq"))), flush=True)
 
 
 if __name__ == "__main__":

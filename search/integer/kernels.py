@@ -24,7 +24,7 @@ from search.errors import UsageError
 
 EXACT_FLOAT32 = 1 << 24  # every integer of at most this magnitude is a float32
 PERIOD = 1024  # elements over which a requantization's constants are repeated
-BLOCK = 1 << 16  # elements requantized at a time: a total takes eight bytes each
+BLOCK = 1 << 15  # elements requantized at a time: a total takes eight bytes each
 
 Array = NDArray[Any]
 Attributes = dict[str, Any]

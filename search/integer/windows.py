@@ -14,7 +14,7 @@ import numpy as np
 from search.integer.kernels import Array, Repeated, Scratch
 
 SHORT_RUN = 8  # channels: with fewer, a copy pixel by pixel is slow
-FILTER_PERIOD = 512  # elements over which the filters of a depthwise convolution are repeated
+FILTER_PERIOD = 1024  # elements over which the filters of a depthwise convolution are repeated
 
 Attributes = dict[str, Any]
 
@@ -42,12 +42,14 @@ def load(codes: Array, lines: range, attributes: Attributes, value: int, buffer:
     if codes.dtype == dtype and not any(map(any, padding)):
         return codes[first:last]
     strip = scratch.take("strip", (last - first, *padded, *codes.shape[-2:]), dtype)
-    if any(map(any, padding)):
-        strip.fill(value)
     start = max(first, 0)
     stop = max(start, min(last, len(codes)))
     inside = [slice(pair[0], pair[0] + size) for size, pair in zip(inner, padding[1:], strict=True)]
-    strip[(slice(start - first, stop - first), *inside)] = codes[start:stop]
+    inside = [slice(start - first, stop - first), *inside]
+    for axis, part in enumerate(inside):  # the border alone: filling all of it would write most of it twice
+        strip[(slice(None),) * axis + (slice(part.start),)] = value
+        strip[(slice(None),) * axis + (slice(part.stop, None),)] = value
+    strip[tuple(inside)] = codes[start:stop]
     return strip
 
 

@@ -20,7 +20,14 @@ from tests.search.integer.programs import Build, attention_network, residual_net
 
 NETWORKS = {"residual": residual_network, "attention": attention_network, "resized": resized_network}
 SANITIZED = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-COMPILERS = {"gcc": ("gcc", "-O2"), "clang": ("clang", "-O2"), "sanitized": ("gcc", *SANITIZED)}
+COMPILERS = {
+    "gcc": ("gcc", "-O2"),
+    "clang": ("clang", "-O2"),
+    "sanitized": ("gcc", *SANITIZED),
+    "vectors": ("gcc", "-O3"),
+    "native": ("gcc", "-O3", "-march=native"),
+    "no_vectors": ("gcc", "-O2", "-U__SSE2__", "-U__ARM_NEON"),
+}
 
 
 def assert_same(program: Program, folder: Path, command: tuple[str, ...] = ("gcc", "-O1"), optimize: str = SPEED):
@@ -70,15 +77,18 @@ def test_convolutions_of_one_channel_a_group(channels, outputs, widths, optimize
     assert_same(build.program(), tmp_path, optimize=optimize)
 
 
-@pytest.mark.parametrize("channels", [1, 2, 3, 5, 64])
-def test_any_number_of_channels_and_places(channels: int, tmp_path: Path):
+@pytest.mark.parametrize("compiler", ["gcc", "sanitized", "native", "no_vectors"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 5, 64, 70])
+def test_any_number_of_channels_and_places(channels: int, compiler: str, tmp_path: Path):
     """Kernels take several of both at once; what is left is done one by one."""
-    build = Build((3, 5, 1 + channels % 4))
+    width = 9 + channels % 4
+    build = Build((3, 5, width))
     build.conv(channels, (1, 1), widths=4)
     build.conv(channels + 1, (2, 1), widths=8)
-    build.reshape((channels + 1) * 4 * (1 + channels % 4))
+    build.conv(channels + 1, (2, 1), groups=channels + 1, widths=8, padding=[[1, 0], [0, 0]])
+    build.reshape((channels + 1) * 4 * width)
     build.linear(channels, widths=2)
-    assert_same(build.program(), tmp_path)
+    assert_same(build.program(), tmp_path, COMPILERS[compiler])
 
 
 def test_tokens_moves_and_sums(tmp_path: Path):
