@@ -29,7 +29,7 @@ KERNELS = (
 )
 CODE = {
     "code_bytes_source": "made up",
-    "code_bytes": {name: 100.0 + place for place, name in enumerate(("base", *KERNELS, *FUNCTIONS))},
+    "code_bytes": {name: 100.0 + place for place, name in enumerate(("base", "loop", *KERNELS, *FUNCTIONS))},
     "step_bytes": {name: 40.0 + place for place, name in enumerate(FUNCTIONS)},
 }
 ELEMENTS = ("add", "mul", "concat", "max_pool", "avg_pool", "table", "softmax", "normalize")
