@@ -3,7 +3,8 @@
 What runs over a sequence runs over the places that are new. A window that reaches back reads what it needs of the past
 from a state, and a loop runs once. The codes are those that the whole Program has at that place: states begin as what
 the Program puts before a sequence. Where a window has nothing put before it, as that of a network for a whole number of
-frames, states begin as zero, and codes are those of the whole Program as soon as the window is full.
+frames, states begin as zero, and codes are those of the whole Program on the last places as soon as all windows are
+full. No state may read what such a window gives before: it would never forget it.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from search.errors import UsageError
 from search.integer.graph import Array, Node, State, TensorInfo
 from search.integer.program import Program
 from search.integer.shapes import window_shape
-from search.integer.traits import Border, Channels
+from search.integer.traits import Border, Channels, Work
 
 MOST_PLACES = 64  # of a step
 UNIT, UNIT_SHIFT = 1 << 14, 14  # a multiplier and a shift that keep codes
@@ -27,8 +28,12 @@ class NoStep(UsageError):
     """A Program needs more of a sequence than its past."""
 
 
+PADDING = "Pad convolutions before the sequence (ConstantPadNd), or not at all."
+LAST_AXIS = "Time is the last axis of what a step hears: feed (N, features, T), and transpose in the network."
+
+
 class _Uneven(Exception):
-    """A step has another number of places than a window's stride takes."""
+    """A step has another number of places than a node takes, which is named."""
 
 
 def stepped(program: Program) -> Program:
@@ -43,14 +48,15 @@ def stepped(program: Program) -> Program:
     """
     if len(program.inputs) > 1 or len(program.tensors[program.inputs[0]].shape) < 2:
         raise NoStep(f"inputs {list(program.inputs)}: a step has one sequence, (C, .., T), and no other input.")
+    names: dict[str, None] = {}
     for places in (1 << power for power in range(MOST_PLACES.bit_length())):
         try:
             return _Step(program, places).program()
-        except _Uneven:
-            continue
+        except _Uneven as uneven:
+            names[str(uneven)] = None
     raise NoStep(
-        f"no number of new places, up to {MOST_PLACES}, is what all of it takes at a time: a loop takes one, and a "
-        "window as many as its stride. Put strides along time before recurrent layers, or make them smaller."
+        f"no number of new places, up to {MOST_PLACES}, is what all of it takes at a time ({', '.join(names)}): a loop "
+        "takes one, and a window as many as its stride. Put strides along time before recurrent layers."
     )
 
 
@@ -66,6 +72,7 @@ class _Step:
 
     Attributes:
         fresh: tensor -> how many of its places are new in a step, of sequences; others are of now.
+        filling: sequences that are not yet those of the whole until windows are full.
     """
 
     whole: Program
@@ -74,6 +81,7 @@ class _Step:
     nodes: list[Node] = field(default_factory=list)
     constants: dict[str, Array] = field(default_factory=dict)
     fresh: dict[str, int] = field(default_factory=dict)
+    filling: set[str] = field(default_factory=set)
     states: dict[str, State] = field(default_factory=dict)
 
     def program(self) -> Program:
@@ -103,8 +111,10 @@ class _Step:
             self.tensors[node.output] = info
             self.states[node.output] = State(node.attributes["next"], info.zero_point)
         elif border is not None:
-            if border is Border.READ and self._fresh(node, node.inputs[0]) != 1:
-                raise _Uneven
+            if border is Border.READ:
+                if self._fresh(node, node.inputs[0]) != 1:
+                    raise _Uneven(node.name)
+                self._refuse_filling(node)
             shape = info.shape if border is Border.READ else (*info.shape[:-1], 1)
             self._node(replace(plain, op="reshape", attributes={"shape": list(shape)}), replace(info, shape=shape))
             if border is Border.GATHER:
@@ -116,6 +126,7 @@ class _Step:
 
     def _of_sequence(self, node: Node, info: TensorInfo) -> None:
         operator, channels = node.operator, node.operator.channels
+        self.filling |= {node.output} if self.filling & set(node.inputs) else set()
         if operator.border is not None and not operator.spreads:
             self._window(node, info)
             return
@@ -129,7 +140,7 @@ class _Step:
         if channels is Channels.TAKEN:
             *others, last = attributes["indices"]
             if last and list(last) != [length - 1]:
-                raise self._refused(node, "takes places other than the last")
+                raise self._refused(node, "takes places other than the last", "Read the last place, or all.")
             attributes["indices"] = [*others, [count - 1] if last else []]
             self._node(replace(node, attributes=attributes), _resized(info, 1 if last else count))
             if not last:
@@ -138,7 +149,7 @@ class _Step:
         if channels is Channels.RESHAPED and info.shape[-1] == length:
             attributes["shape"] = [*info.shape[:-1], count]
         elif not self._keeps_time(node, info, length) or not count:
-            raise self._refused(node, "needs all places of its input at once")
+            raise self._refused(node, "needs all places of its input at once, or moves time to another axis", LAST_AXIS)
         self._node(replace(node, attributes=attributes), _resized(info, count))
         self.fresh[node.output] = count
 
@@ -149,6 +160,8 @@ class _Step:
             return bool(node.attributes["axes"][-1] == axis)
         if node.operator.channels is Channels.STACKED:
             return bool(node.attributes["axis"] != axis) and all(name in self.fresh for name in node.inputs)
+        if node.operator.work is Work.REDUCTION:
+            return axis not in [node.attributes.get("axis"), *node.attributes.get("axes", ())]
         others = (self.whole.tensors[name].shape[-1] for name in node.inputs if name not in self.fresh)
         return node.operator.elementwise and info.shape[-1] == length and all(size == 1 for size in others)
 
@@ -165,10 +178,15 @@ class _Step:
                 node,
                 f"looks ahead: of {reach + 1} places, {before} are padded before the sequence and {behind} behind it; "
                 f"none, or {least} to {reach} before and none behind are allowed",
+                PADDING,
             )
+        if before:
+            self._refuse_filling(node)
+        elif least:
+            self.filling.add(node.output)
         before = before or least
         if count % stride:
-            raise _Uneven
+            raise _Uneven(node.name)
         here = name
         if before:
             here, past = f"{node.name}.window", f"{node.name}.past"
@@ -203,14 +221,17 @@ class _Step:
 
     def _fresh(self, node: Node, name: str) -> int:
         if name not in self.fresh:
-            raise self._refused(node, f"reads '{name}', which is no sequence that is heard place by place")
+            raise self._refused(node, f"reads '{name}', which is no sequence that is heard place by place", LAST_AXIS)
         return self.fresh[name]
 
-    def _refused(self, node: Node, what: str) -> NoStep:
-        return NoStep(
-            f"node '{node.name}' ({node.op}): {what}. A step sees the past alone: pad convolutions before the sequence "
-            "(ConstantPadNd), or nothing."
-        )
+    def _refuse_filling(self, node: Node) -> None:
+        """Raises NoStep where a state would read what windows that are not full give."""
+        if self.filling & set(node.inputs):
+            what = "keeps of its input what a window without padding gives before it is full, which the whole never has"
+            raise self._refused(node, what, "Pad the windows before it, before the sequence (ConstantPadNd).")
+
+    def _refused(self, node: Node, what: str, way_out: str) -> NoStep:
+        return NoStep(f"node '{node.name}' ({node.op}): {what}. {way_out}")
 
 
 def _resized(info: TensorInfo, places: int) -> TensorInfo:

@@ -13,20 +13,21 @@ def shortened(ops: list[Op]) -> None:
         if op.operator is None or op.operator.channels is not Channels.TAKEN:
             continue
         whole = by_name.get(op.inputs[0])
-        part = _part(op, whole) if whole is not None and whole.operator is not None else None
+        known = whole is not None and whole.operator is not None and all(name in by_name for name in whole.inputs)
+        part = _part(op, whole, [by_name[name].shape[0] for name in whole.inputs]) if whole and known else None
         if part is not None:
             op.kind, op.inputs, op.attributes = "reshape", [part], {"shape": list(op.shape)}
 
 
-def _part(op: Op, whole: Op) -> str | None:
+def _part(op: Op, whole: Op, channels: list[int]) -> str | None:
+    """The input that is read. Args: channels: of each input of the whole."""
     *others, last = op.attributes["indices"]
     assert whole.operator is not None
     if whole.operator.loops is Border.GATHER:
         return whole.inputs[0] if not any(others) and list(last) == [whole.shape[-1] - 1] else None
     if whole.operator.channels is not Channels.STACKED or whole.activation[0] != "none" or len(whole.shape) > 1:
         return None
-    size = whole.shape[0] // len(whole.inputs)  # of parts that are alike, as states are
-    for name, (start, end) in zip(whole.inputs, pairwise(accumulate([0] + [size] * len(whole.inputs))), strict=True):
+    for name, (start, end) in zip(whole.inputs, pairwise(accumulate(channels, initial=0)), strict=True):
         if list(last) == list(range(start, end)):
             return name
     return None

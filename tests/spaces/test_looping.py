@@ -60,6 +60,34 @@ def test_closed_hidden_channels_compute_what_the_smaller_layer_does(kind: type[n
     assert small.weights["layer.0.new_state"].weight.shape == (4, 4) if kind is not nn.RNN else True
 
 
+class Masked(nn.Module):
+    """What is behind a recurrent layer masks its channels too, and a state reads them before that."""
+
+    def __init__(self, norm: bool) -> None:
+        super().__init__()
+        self.layer, self.norm = nn.GRU(3, 6), nn.BatchNorm1d(6) if norm else None
+        self.head = nn.Conv1d(6, 4, 3) if norm else nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        every, last = self.layer(x.permute(2, 0, 1))
+        y: Tensor = self.head(self.norm(every.permute(1, 2, 0)) if self.norm is not None else last[-1].sigmoid())
+        return y
+
+
+@pytest.mark.parametrize("norm", [True, False])
+def test_a_state_reads_closed_channels_as_zero_whatever_masks_them_later(norm: bool) -> None:
+    torch.manual_seed(0)
+    space = searchable(Masked(norm).eval(), torch.randn(2, 3, 9), Options(weight_bits=(0,), activation_bits=None))
+    (gate,) = (gate for gate in space.gates.values() if gate.groups == 6)
+    gate.fix((0, 0, 1, 1, 1, 1))
+    x, small = torch.randn(4, 3, 9), space.decide()
+    for each in (space, small):
+        each.eval()
+        each.set_mode(FAKE)
+    with torch.no_grad():
+        torch.testing.assert_close(space(x), small(x), atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_integers_of_training_are_those_of_the_program(kind: type[nn.RNNBase]) -> None:
     space, x = space_of(kind)

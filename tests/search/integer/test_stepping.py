@@ -94,6 +94,38 @@ def test_a_window_that_looks_ahead_is_refused_by_name() -> None:
         stepped(build.program())
 
 
+def test_a_state_of_windows_that_are_not_full_is_refused_by_name() -> None:
+    build = Build((3, 12))
+    read = build.conv(4, (3,))
+    build.loop = "cell"
+    build.last, state = build.step(read), build.state((4,))
+    following = build.add(build.linear(4), state)
+    build.carry(state, following)
+    build.loop = ""
+    build.linear(2)
+    with pytest.raises(NoStep, match=r"node 'step1' \(step\): keeps of its input what a window without padding"):
+        stepped(build.program())
+    padded = Build((3, 12))
+    padded.conv(4, (3,))
+    padded.conv(4, (3,), padding=((2, 0),))
+    with pytest.raises(NoStep, match=r"node 'conv1' \(conv\): keeps of its input"):
+        stepped(padded.program())
+
+
+def test_a_recurrent_layer_behind_a_stride_that_comes_too_late_is_named() -> None:
+    build = Build((3, 12))
+    build.loop = "cell"
+    build.last, state = build.step("x"), build.state((4,))
+    following = build.add(build.linear(4), state)
+    build.carry(state, following)
+    build.last = following
+    build.collect(12)
+    build.loop = ""
+    build.conv(2, (2,), stride=(2,), padding=((1, 0),))
+    with pytest.raises(NoStep, match=r"is what all of it takes at a time \(conv5, step0\)"):
+        stepped(build.program())
+
+
 def test_what_needs_all_places_at_once_is_refused_by_name() -> None:
     build = Build((3, 8))
     build.reshape(24)
