@@ -52,11 +52,15 @@ class BlockSpec:
         return operator(self.op)
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """Its inputs, and what it carries from one place of a sequence to the next."""
+        return (*self.inputs, self.attributes["next"]) if self.operator.loops is Border.CARRY else self.inputs
+
+    @property
     def use(self) -> Use:
         """The block as a step of a schedule."""
-        carried = {Border.CARRY: (self.attributes.get("next", ""),), Border.GATHER: (self.name,)}
-        loops = self.operator.loops
-        return Use(self.inputs, (self.name,), None, self.loop, () if loops is None else carried.get(loops, ()))
+        gathered = (self.name,) if self.operator.loops is Border.GATHER else ()
+        return Use(self.inputs, (self.name,), None, self.loop, gathered or self.reads[len(self.inputs) :])
 
 
 @dataclass

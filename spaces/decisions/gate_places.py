@@ -5,7 +5,7 @@ from collections.abc import Collection
 import torch
 from torch import Tensor, nn
 
-from search.integer.traits import Border, Channels, Work
+from search.integer.traits import Channels, Work
 from spaces.blocks.activations import moves_zero
 from spaces.spec import BlockSpec, SpaceSpec
 
@@ -61,15 +61,14 @@ def _masked_later(spec: SpaceSpec, gated: Collection[str]) -> set[str]:
     """Tensors of which every path meets another mask of the same channels, as that of a depthwise convolution.
 
     Of two masks in a row each would hide the gradient of the other where the gate is closed, and double it where the
-    gate is open. What a loop carries is read again before it meets any.
+    gate is open.
     """
     later: set[str] = set()
-    carried = {block.attributes["next"] for block in spec.blocks if block.operator.loops is Border.CARRY}
     for block in reversed(spec.blocks):
-        readers = [reader for reader in spec.blocks if block.name in reader.inputs]
+        readers = [reader for reader in spec.blocks if block.name in reader.reads]
         masked = [_keeps_channels(r) and (r.name in gated or r.name in later) for r in readers]
         must = not _keeps_channels(block) and block.weights is None  # it reads its mask itself
-        if masked and all(masked) and block.name not in spec.outputs and block.name not in carried and not must:
+        if masked and all(masked) and block.name not in spec.outputs and not must:
             later.add(block.name)
     return later
 

@@ -20,7 +20,7 @@ def composed(ops: list[Op], outputs: Sequence[str]) -> list[Op]:
 
     Differences that are left become sums, and quotients products.
     """
-    readers = Counter(name for op in ops for name in op.inputs) + Counter(outputs)
+    readers = Counter(name for op in ops for name in op.reads) + Counter(outputs)
     by_name = {op.name: op for op in ops}
     places = {op.name: place for place, op in enumerate(ops)}
     made: list[Op] = []

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from search.integer.traits import Border, Channels
+from search.integer.traits import Channels
 from spaces.blocks.activations import CLAMPS
 from spaces.graph.compose import composed, in_turn
 from spaces.graph.ending import LEFT_OUT, without_softmax
@@ -81,10 +81,7 @@ def _needed(ops: Sequence[Op], outputs: Collection[str]) -> set[str]:
         if name in found or name not in by_name:
             continue
         found.add(name)
-        op = by_name[name]
-        left += op.inputs
-        if op.operator is not None and op.operator.loops is Border.CARRY:
-            left.append(op.attributes["next"])
+        left += by_name[name].reads
     return found
 
 
@@ -219,7 +216,7 @@ def _resolved(call: Call, values: Mapping[str, Any], forms: Forms) -> Call:
 
 def fuse(ops: list[Op], outputs: tuple[str, ...]) -> tuple[list[Op], tuple[str, ...]]:
     """The blocks, each named by its first operator, and the names of the outputs."""
-    readers = Counter(name for op in ops for name in op.inputs) + Counter(outputs)
+    readers = Counter(name for op in ops for name in op.reads) + Counter(outputs)
     blocks: list[Op] = []
     renamed: dict[str, str] = {}
     by_name: dict[str, Op] = {}

@@ -56,7 +56,7 @@ def _is_sum(name: str, by_name: Mapping[str, Op]) -> bool:
 
 def _only_for(name: str, readers: Collection[str], ops: Sequence[Op], outputs: Collection[str]) -> bool:
     """Whether these operators read a tensor, perhaps in another shape, and nothing else does."""
-    found = [op for op in ops if name in op.inputs]
+    found = [op for op in ops if name in op.reads]
     alike = (op.name in readers or (_moves(op) and _only_for(op.name, readers, ops, outputs)) for op in found)
     return bool(found) and name not in outputs and all(alike)
 

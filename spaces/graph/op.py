@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from search.integer.operators import OPERATORS, Operator
+from search.integer.traits import Border
 from spaces.graph.view import View
 
 # Kinds of the graph pass that are no operators: fusing joins them to an operator or turns them into one.
@@ -94,6 +95,12 @@ class Op:
     def frozen(self) -> tuple[str, ...]:
         """Which of "weight" and "bias" are parameters that the model froze."""
         return ("weight",) if self.fixed else _frozen(self.weight, self.bias)
+
+    @property
+    def reads(self) -> list[str]:
+        """Its inputs, and what it carries from one place of a sequence to the next."""
+        carries = self.operator is not None and self.operator.loops is Border.CARRY
+        return [*self.inputs, self.attributes["next"]] if carries else self.inputs
 
     @property
     def operator(self) -> Operator | None:

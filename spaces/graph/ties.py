@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from search.integer.traits import Border
 from search.integer.traits import Channels as Where
 from spaces.graph.op import Op
 
@@ -77,8 +76,8 @@ def tie(ops: list[Op], inputs: Mapping[str, int], outputs: Collection[str]) -> t
                 ties.union(called.setdefault(f"{stored} in", read[0]), read[0])
             ties.union(called.setdefault(stored, ties.ids[op.name]), ties.ids[op.name])
     for op in ops:
-        if op.operator is not None and op.operator.loops is Border.CARRY:
-            ties.union(ties.ids[op.name], ties.ids[op.attributes["next"]])
+        for name in op.reads[len(op.inputs) :]:  # what is carried
+            ties.union(ties.ids[op.name], ties.ids[name])
     for name in outputs:
         ties.fix(ties.ids[name])
     for op in ops:

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -40,6 +42,30 @@ def test_what_is_read_of_it_is_what_torch_computes(kind: type[nn.RNNBase], layer
     space = searchable(net, x).eval()
     with torch.no_grad():
         torch.testing.assert_close(space(x), net(x))
+
+
+class Behind(nn.Module):
+    """A function of the last state, which nobody else reads but the next place."""
+
+    def __init__(self, kind: type[nn.RNNBase], function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.layer, self.function, self.head = layer(kind), function, nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        _, last = self.layer(x)
+        hidden = last[0] if isinstance(last, tuple) else last
+        y: Tensor = self.head(self.function(hidden.squeeze(0)))
+        return y
+
+
+@pytest.mark.parametrize("function", [torch.relu, torch.sigmoid, lambda h: 2 * h - 1], ids=["relu", "sigmoid", "scale"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_behind_the_last_state_does_not_join_it(
+    kind: type[nn.RNNBase], function: Callable[[Tensor], Tensor]
+) -> None:
+    net, x = Behind(kind, function).eval(), torch.randn(3, 7, 6)
+    with torch.no_grad():
+        torch.testing.assert_close(searchable(net, x).eval()(x), net(x))
 
 
 @pytest.mark.parametrize("layers", [1, 2])
