@@ -32,7 +32,7 @@ PADDING = "Pad convolutions before the sequence (ConstantPadNd), or not at all."
 LAST_AXIS = "Time is the last axis of what a step hears: feed (N, features, T), and transpose in the network."
 
 
-class _Uneven(Exception):
+class _Uneven(NoStep):
     """A step has another number of places than a node takes, which is named."""
 
 
