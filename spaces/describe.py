@@ -66,6 +66,7 @@ class _NetworkDescription:
         self.alpha = counts.new_ones(1) if gates is None else gates * space.selector.copies().double()
         self.channels = dict(zip(self.spec.slots, (counts @ self.alpha).unbind(), strict=True))
         self.shapes = self.spec.shapes
+        self._steps = {loop: self.spec.steps(loop) for loop in {block.loop for block in self.spec.blocks if block.loop}}
         self.in_flash = {block.name for block in self.spec.blocks if block.operator.stored}
         self.precisions = self._precisions(counts.new_ones(1))
 
@@ -139,7 +140,7 @@ class _NetworkDescription:
 
     def _times(self, spec: BlockSpec) -> int:
         """How often all elements of an output are computed."""
-        return self.spec.steps(spec.loop) if spec.loop and spec.operator.loops is not Border.GATHER else 1
+        return self._steps[spec.loop] if spec.loop and spec.operator.loops is not Border.GATHER else 1
 
     def _window(self, spec: BlockSpec) -> tuple[int, ...]:
         return spec.operator.window(spec.attributes, [self.shapes[name] for name in spec.inputs])

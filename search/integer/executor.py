@@ -64,7 +64,8 @@ class Executor:
 
         Returns:
             (n, *output shape), float32: scale * (code - zero_point). With several outputs it is a tuple, in their
-            order. With intermediate it is {tensor: codes (n, *shape)}, channels first.
+            order. With intermediate it is {tensor: codes (n, *shape)}, channels first; of what is inside a
+            loop at its last place.
 
         Raises:
             UsageError: an input is missing or unknown, has another shape, type or number of samples than expected, or

@@ -61,5 +61,5 @@ class Losses:
     @property
     def shown(self) -> float:
         """The same, but of those that are not read by all processes yet it takes this process's."""
-        own = [float(loss) for loss, _ in self._pending]
+        own: list[float] = torch.stack([loss for loss, _ in self._pending]).tolist() if self._pending else []
         return (self._sum + sum(own)) / (self._count + len(own))

@@ -41,7 +41,7 @@ def defined(program: Program, tensors: Mapping[str, Stored]) -> str:
         size = tensors[name].bytes // tensors[name].info.dtype.itemsize
         lines += [f"    for (int32_t i = 0; i < {size}; ++i)", f"        state->{fields[name]}[i] = {state.first};"]
         if tensors[name].order != tensors[state.next].order:
-            raise AssertionError(f"state '{name}' lies otherwise than what it becomes: a defect, report it.")
+            raise RuntimeError(f"state '{name}' lies otherwise than what it becomes: a defect, report it.")
     inputs, outputs = _ends(program)
     carried = [f"state->{field}" for field in fields.values()]
     lines += ["}", "", f"void network_step({_parameters(program, tensors)})", "{"]

@@ -54,6 +54,11 @@ class Builder:
             self.constants[key] = numpy_helper.from_array(array, f"constant_{len(self.constants)}")
         return self.constants[key].name
 
+    def for_each_sample(self, values: Array, of: str) -> str:
+        """As many copies of values, (*shape), as the network's input has samples: (n, *shape). of: that input."""
+        samples = self("Shape", of, start=0, end=1)
+        return self("Expand", values[None], self("Concat", samples, np.array(values.shape, np.int64), axis=0))
+
     def cast(self, x: str, to: int) -> str:
         return self("Cast", x, to=to)
 

@@ -247,9 +247,7 @@ def _reshape(q: Quantized, node: Node) -> str:
 
 def _constant(q: Quantized, node: Node) -> str:
     """As many copies as there are samples."""
-    codes = q.program.constant(node, "codes")[None]
-    samples = q.b("Shape", q.program.inputs[0], start=0, end=1)
-    return q.b("Expand", codes, q.b("Concat", samples, np.array(codes.shape[1:], np.int64), axis=0))
+    return q.b.for_each_sample(q.program.constant(node, "codes"), q.program.inputs[0])
 
 
 def _table(q: Quantized, node: Node) -> str:

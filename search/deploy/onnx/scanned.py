@@ -85,6 +85,5 @@ def scanned(
 def _zeros(b: Builder, program: Program, name: str, kind: int) -> str:
     """Zero, of as many samples as there are: (n, *shape)."""
     info = program.tensors[name]
-    samples = b("Shape", program.inputs[0], start=0, end=1)
-    zeros = np.full((1, *info.shape), info.zero_point, helper.tensor_dtype_to_np_dtype(kind))
-    return b("Expand", zeros, b("Concat", samples, np.array(info.shape, np.int64), axis=0))
+    zeros = np.full(info.shape, info.zero_point, helper.tensor_dtype_to_np_dtype(kind))
+    return b.for_each_sample(zeros, program.inputs[0])

@@ -190,9 +190,7 @@ def _reshape(b: Builder, program: Program, node: Node, inputs: Sequence[str]) ->
 
 def _constant(b: Builder, program: Program, node: Node, inputs: Sequence[str]) -> str:
     """As many copies as there are samples."""
-    codes = program.constant(node, "codes").astype(np.int32)[None]
-    samples = b("Shape", program.inputs[0], start=0, end=1)
-    return b("Expand", codes, b("Concat", samples, np.array(codes.shape[1:], np.int64), axis=0))
+    return b.for_each_sample(program.constant(node, "codes").astype(np.int32), program.inputs[0])
 
 
 def _table(b: Builder, program: Program, node: Node, inputs: Sequence[str]) -> str:
