@@ -10,3 +10,9 @@ def applied(function: type[Function], *arguments: Any) -> Tensor:
     """function.apply(*arguments)."""
     made: Tensor = function.apply(*arguments)
     return made
+
+
+def applied_for_many(function: type[Function], *arguments: Any) -> tuple[Tensor, ...]:
+    """function.apply(*arguments), where it returns several tensors."""
+    made: tuple[Tensor, ...] = function.apply(*arguments)
+    return made

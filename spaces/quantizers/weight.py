@@ -4,6 +4,7 @@ Codes of one bit are -1 and 1, the sign (XNOR-Net, arXiv 1603.05279). Their grad
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 
 from search.errors import UsageError
-from spaces.autograd import applied
+from spaces.autograd import applied_for_many
 from spaces.quantizers.calibrate import weight_steps
 from spaces.quantizers.tail import EDGE
 
@@ -24,15 +25,14 @@ def _rows(w: Tensor) -> Tensor:
     return w.flatten(1)
 
 
-def _codes(rows: Tensor, step: Tensor, bound: Tensor, one_bit: bool) -> Tensor:
-    """round(w / step) within the bound. rows (C, F); step, bound (C,).
+def _codes(w: Tensor, step: Tensor, bound: Tensor, one_bit: bool) -> Tensor:
+    """round(w / step) within the bound. w, step, bound: shapes that broadcast.
 
     Args:
-        one_bit: whether there are bounds of 1/2 among them. The codes of those rows are signs.
+        one_bit: whether there are bounds of 1/2 among them. The codes of these weights are signs.
     """
-    limit = bound[:, None]
-    codes = torch.minimum(torch.maximum((rows / step[:, None]).round_(), -limit), limit)
-    return torch.where(limit == ONE_BIT, _sign(rows), codes) if one_bit else codes
+    codes = torch.minimum(torch.maximum((w / step).round_(), -bound), bound)
+    return torch.where(bound == ONE_BIT, _sign(w), codes) if one_bit else codes
 
 
 def _sign(x: Tensor) -> Tensor:
@@ -40,67 +40,127 @@ def _sign(x: Tensor) -> Tensor:
     return torch.where(x < 0, -torch.ones_like(x), torch.ones_like(x))
 
 
-def _backward(rows: Tensor, g: Tensor, step: Tensor, bound: Tensor, one_bit: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """For Q_p(W) of each of P precisions: the gradient of W (P, C, F), <g, Q_p(W)> and d loss / d log step (P, C).
+class _Flat(NamedTuple):
+    """The weights of many layers as one flat tensor (N,), one layer after another, by ascending fan-in.
+
+    Attributes:
+        row: (N,), the channel of each weight, of the channels (C,) of all layers.
+        fan_in: (C,), weights of a channel.
+        runs: (channels, fan-in) of layers in a row that have the same fan-in.
+        by_layer: the places in (P, C), flattened, of the numbers of each layer (P, its channels), one behind another.
+    """
+
+    row: Tensor
+    fan_in: Tensor
+    runs: tuple[tuple[int, int], ...]
+    by_layer: Tensor
+
+    def spread(self, numbers: Tensor) -> Tensor:
+        """(..., C) -> (..., N). One number for all channels, (..., 1), stays as it is."""
+        return numbers if numbers.shape[-1] == 1 else numbers.index_select(-1, self.row)
+
+    def sums(self, numbers: Tensor) -> Tensor:
+        """(P, N) -> (P, C), sums over the weights of a channel."""
+        each = numbers.split([channels * fan_in for channels, fan_in in self.runs], 1)
+        rows = zip(each, self.runs, strict=True)
+        return torch.cat([part.unflatten(1, (channels, fan_in)).sum(-1) for part, (channels, fan_in) in rows], 1)
+
+
+@lru_cache(maxsize=256)
+def _flat(precisions: int, sizes: tuple[tuple[int, int], ...], device: torch.device) -> _Flat:
+    """Args: sizes: (channels, fan-in) of each layer."""
+    channels, fan_ins = torch.tensor(sizes).t()
+    fan_in = fan_ins.repeat_interleave(channels)
+    total, ends = int(channels.sum()), channels.cumsum(0).tolist()
+    runs = tuple((sum(c for c, f in sizes if f == fan_in), fan_in) for fan_in in sorted({f for _, f in sizes}))
+    places = torch.arange(precisions * total).view(precisions, total)
+    by_layer = torch.cat([part.flatten() for part in places.tensor_split(ends[:-1], 1)])
+    row = torch.arange(total).repeat_interleave(fan_in)
+    return _Flat(row.to(device), fan_in.float().to(device), runs, by_layer.to(device))
+
+
+def _backward(
+    flat: _Flat, w: Tensor, g: Tensor, step: Tensor, bound: Tensor, one_bit: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """For Q_p(W) of each of P precisions: the gradient of W (P, N), <g, Q_p(W)> and d loss / d log step (P, C).
 
     The last one (LSQ, arXiv 1902.08153, eq. 3) sums g times round(v) - v inside and the bound outside, of v = w / step.
 
     Args:
-        rows, g: (C, F). step, bound: (P, C).
+        w, g: (N,). step: (P, C). bound: (P, C) or (P, 1).
     """
     signs = bound == ONE_BIT if one_bit else None
     bound = bound.ceil() if one_bit else bound
-    limit = bound[..., None]
-    v = rows / (step * bound)[..., None]  # within -1 .. 1 inside
-    value = v.clamp(-1, 1).mul_(limit).round_()
+    v = w / flat.spread(step * bound)  # within -1 .. 1 inside
+    value = v.clamp(-1, 1).mul_(flat.spread(bound)).round_()
     if signs is not None:
-        value = torch.where(signs[..., None], _sign(v), value)
-    value = value.mul_(g).sum(-1)
+        value = torch.where(flat.spread(signs), _sign(v), value)
+    value = flat.sums(value.mul_(g))
     dw = aten.hardtanh_backward(g.expand_as(v), v, -1 - EDGE, 1 + EDGE)
-    slope = value - v.mul_(dw).sum(-1) * bound
-    return dw, value * step, slope * step * (rows.shape[1] * bound).rsqrt()
+    slope = value - flat.sums(v.mul_(dw)) * bound
+    return dw, value * step, slope * step * (flat.fan_in * bound).rsqrt()
 
 
-class _Mixed(Function):
-    """W^ = sum_p share_p Q_p(W) with a one-hot share. The forward pass computes the picked precision alone.
+class _Quantized(Function):
+    """Q(W) of many layers, where the share of each channel is one-hot. The picked precision alone is computed.
 
     The backward pass is that of docs/methods.md, section 6: d share_p = <g, Q_p(W)>; the step of every precision learns
-    in proportion to its probability, so a step is in tune when its precision is picked.
+    in proportion to its probability, so a step is in tune when its precision is picked. Without probabilities only the
+    steps of picked precisions learn.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, rows: Tensor, log_step: Tensor, bound: Tensor, share: Tensor, probability: Tensor, one_bit: bool
-    ) -> Tensor:
-        ctx.one_bit = one_bit
-        picked = share.argmax(1)[None]  # (1, C)
-        step = log_step.gather(0, picked)[0].exp()
-        ctx.save_for_backward(rows, log_step, bound, probability, picked)
-        return _codes(rows, step, bound.gather(0, picked)[0], one_bit).mul_(step[:, None])
+        ctx: Any,
+        flat: _Flat,
+        one_bit: bool,
+        bound: Tensor,
+        share: Tensor | None,
+        probability: Tensor | None,
+        *tensors: Tensor,
+    ) -> tuple[Tensor, ...]:
+        """Args:
+        bound: (P, C) or (P, 1). share, probability: (C, P); no share where there is one precision.
+        tensors: the weights of each layer, and then their log steps, (P, channels) each.
+        """
+        weights, log_steps = tensors[: len(tensors) // 2], tensors[len(tensors) // 2 :]
+        w, log_step = torch.cat([weight.reshape(-1) for weight in weights]), torch.cat(log_steps, 1)
+        picked = None if share is None else share.argmax(1)[None]  # (1, C)
+        step = (log_step if picked is None else log_step.gather(0, picked)).exp()
+        limit = bound if picked is None else bound.expand_as(log_step).gather(0, picked)
+        ctx.flat, ctx.one_bit, ctx.shapes = flat, one_bit, [weight.shape for weight in weights]
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(w, log_step, bound, probability, picked, step, limit)
+        spread = flat.spread(step)[0]
+        made = _codes(w, spread, flat.spread(limit)[0], one_bit).mul_(spread)
+        return _by_layer(made, ctx.shapes)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, Tensor, None, None]:
-        rows, log_step, bound, probability, picked = ctx.saved_tensors
-        each, d_share, d_log = _backward(rows, grad, log_step.exp(), bound, ctx.one_bit)
-        dw = each.gather(0, picked[..., None].expand(1, *rows.shape))[0]
-        return dw, d_log * probability.t(), None, d_share.t(), None, None
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
+        w, log_step, bound, probability, picked, step, limit = ctx.saved_tensors
+        flat: _Flat = ctx.flat
+        each = zip(grads, ctx.shapes, strict=True)
+        g = torch.cat([w.new_zeros(shape.numel()) if grad is None else grad.reshape(-1) for grad, shape in each])
+        d_share = None
+        if probability is not None:
+            dw, d_share, d_log = _backward(flat, w, g, log_step.exp(), bound, ctx.one_bit)
+            dw, d_share, d_log = (
+                dw.gather(0, flat.spread(picked).expand(1, len(w))),
+                d_share.t(),
+                d_log * probability.t(),
+            )
+        else:
+            dw, _, d_log = _backward(flat, w, g, step, limit, ctx.one_bit)
+            if picked is not None:
+                d_log = torch.zeros_like(log_step).scatter_(0, picked, d_log)
+        steps = d_log.reshape(-1).index_select(0, flat.by_layer)
+        d_steps = _by_layer(steps, [torch.Size((len(log_step), shape[0])) for shape in ctx.shapes])
+        return None, None, None, d_share, None, *_by_layer(dw[0], ctx.shapes), *d_steps
 
 
-class _Single(Function):
-    """Q(W) with one precision a channel."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, log_step: Tensor, bound: Tensor, one_bit: bool) -> Tensor:
-        ctx.one_bit = one_bit
-        ctx.save_for_backward(rows, log_step, bound)
-        step = log_step[0].exp()
-        return _codes(rows, step, bound[0], one_bit).mul_(step[:, None])
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        rows, log_step, bound = ctx.saved_tensors
-        dw, _, d_log = _backward(rows, grad, log_step.exp(), bound, ctx.one_bit)
-        return dw[0], d_log, None, None
+def _by_layer(numbers: Tensor, shapes: Sequence[torch.Size]) -> tuple[Tensor, ...]:
+    parts = numbers.split([shape.numel() for shape in shapes])
+    return tuple(part.view(shape) for part, shape in zip(parts, shapes, strict=True))
 
 
 class WeightQuantizer(nn.Module):
@@ -110,6 +170,9 @@ class WeightQuantizer(nn.Module):
         widths: precisions on offer, ascending, each with a row of steps.
         channels: number of output channels.
         assigned: bits of each channel of a decided layer, which has one row of steps.
+
+    Attributes:
+        open_widths: the precisions on offer; None of a decided layer.
     """
 
     bits: Tensor
@@ -130,6 +193,7 @@ class WeightQuantizer(nn.Module):
         levels: Tensor = 2.0 ** (self.bits - 1)
         self.register_buffer("bound", (levels - 1).clamp_min(ONE_BIT), persistent=False)
         self.one_bit = 1 in (self.widths if assigned is None else assigned)
+        self.open_widths = self.widths if assigned is None else None
         self.log_step = nn.Parameter(torch.full(bits.shape, -4.0))
 
     def forward(self, w: Tensor, share: Tensor | None, probability: Tensor | None, soft: bool = False) -> Tensor:
@@ -160,7 +224,7 @@ class WeightQuantizer(nn.Module):
         if len(self.log_step) != 1:
             raise RuntimeError("weights: integers() before the precisions were decided; call Space.decide first.")
         step = self.log_step[0].exp()
-        return _codes(_rows(w), step, self.bound[0], self.one_bit).view_as(w), step
+        return _codes(_rows(w), step[:, None], self.bound[0, :, None], self.one_bit).view_as(w), step
 
 
 class WeightUse(NamedTuple):
@@ -181,37 +245,47 @@ class WeightUse(NamedTuple):
 
 
 def quantized(layers: Sequence[WeightUse]) -> list[Tensor]:
-    """Fake-quantized weights of each layer, in one pass over all with the same fan-in and number of precisions."""
+    """Fake-quantized weights of each layer, in one pass over all layers that have the same precisions on offer."""
     out: dict[int, Tensor] = {}
-    forms: dict[tuple[int, int, bool, bool], list[int]] = {}
+    forms: dict[tuple[tuple[int, ...] | None, bool, bool], list[int]] = {}
     for i, layer in enumerate(layers):
-        form = (layer.weight[0].numel(), len(layer.quantizer.bound), layer.share is None, layer.soft)
+        form = (layer.quantizer.open_widths, layer.share is None, layer.soft)
         forms.setdefault(form, []).append(i)
     for members in forms.values():
+        members.sort(key=lambda i: layers[i].weight[0].numel())
         alike = [layers[i] for i in members]
-        parts = _quantized_rows(alike).split([len(layer.weight) for layer in alike])
-        for i, layer, part in zip(members, alike, parts, strict=True):
-            out[i] = part.view_as(layer.weight)
+        out |= dict(zip(members, _mixed(alike) if alike[0].soft else _quantized(alike), strict=True))
     return [out[i] for i in range(len(layers))]
 
 
-def _quantized_rows(layers: Sequence[WeightUse]) -> Tensor:
-    rows = torch.cat([_rows(layer.weight) for layer in layers])
-    log_step = torch.cat([layer.quantizer.log_step for layer in layers], 1)
-    bound = torch.cat([layer.quantizer.bound for layer in layers], 1)
-    one_bit = any(layer.quantizer.one_bit for layer in layers)
-    if layers[0].share is None:
-        return applied(_Single, rows, log_step, bound, one_bit)
-    share = _by_channel([layer.share for layer in layers if layer.share is not None], layers)
-    if layers[0].soft:
-        each = [applied(_Single, rows, s[None], b[None], one_bit) for s, b in zip(log_step, bound, strict=True)]
-        return sum((q * share[:, p, None] for p, q in enumerate(each)), torch.zeros(()))
-    probabilities = [layer.probability for layer in layers if layer.probability is not None]
-    if probabilities and torch.is_grad_enabled():
-        probability = _by_channel(probabilities, layers)
-        return applied(_Mixed, rows, log_step, bound, share, probability, one_bit)
-    picked = share.argmax(1)[None]
-    return applied(_Single, rows, log_step.gather(0, picked), bound.gather(0, picked), one_bit)
+def _quantized(layers: Sequence[WeightUse], precision: int | None = None) -> tuple[Tensor, ...]:
+    """All at once. Args: precision: the index of the only one that is used; None: it is by the shares."""
+    weights, quantizers = [layer.weight for layer in layers], [layer.quantizer for layer in layers]
+    bounds: list[Tensor] = [q.bound for q in quantizers]
+    log_steps: list[Tensor] = [q.log_step for q in quantizers]
+    share = probability = None
+    if precision is not None:
+        bounds, log_steps = [b[precision, None] for b in bounds], [s[precision, None] for s in log_steps]
+    elif layers[0].share is not None:
+        share = _by_channel([layer.share for layer in layers if layer.share is not None], layers)
+        probabilities = [layer.probability for layer in layers if layer.probability is not None]
+        probability = _by_channel(probabilities, layers) if probabilities else None
+    bound = bounds[0][:, :1] if quantizers[0].open_widths else torch.cat(bounds, 1)
+    one_bit = any(quantizer.one_bit for quantizer in quantizers)
+    sizes = tuple((len(weight), weight[0].numel()) for weight in weights)
+    flat = _flat(len(log_steps[0]), sizes, weights[0].device)
+    return applied_for_many(_Quantized, flat, one_bit, bound, share, probability, *weights, *log_steps)
+
+
+def _mixed(layers: Sequence[WeightUse]) -> list[Tensor]:
+    """sum_p share_p Q_p(W) of each layer."""
+    precisions = [_quantized(layers, p) for p in range(len(layers[0].quantizer.bound))]
+    made = []
+    for layer, *each in zip(layers, *precisions, strict=True):
+        assert layer.share is not None
+        rows = zip(map(_rows, each), layer.share.t()[..., None], strict=True)
+        made.append(sum((q * share for q, share in rows), torch.zeros(())).view_as(layer.weight))
+    return made
 
 
 def _by_channel(tensors: Sequence[Tensor], layers: Sequence[WeightUse]) -> Tensor:
