@@ -17,7 +17,7 @@ from spaces.architecture import Architecture
 from spaces.blocks import Block
 from spaces.blocks.weights import weights_in_use
 from spaces.deciding.decide import Decided, decided
-from spaces.decisions.decision import Decision, Gate
+from spaces.decisions.decision import Decision, Gate, project
 from spaces.decisions.gate_places import GatePlaces
 from spaces.decisions.selection import Selection
 from spaces.decisions.selector import Selector
@@ -29,6 +29,7 @@ from spaces.modes import FAKE, FLOAT, INTEGER, MODES
 from spaces.parts import blocks_of, choices_of, gates_of, norms_of, quantizers_of, registered, weights_of
 from spaces.quantizers.activation import ActivationQuantizer, Quantizer, observing
 from spaces.quantizers.calibrate import METHODS
+from spaces.quantizers.scales import scales_of
 from spaces.spec import SpaceSpec
 
 __all__ = ["FAKE", "FLOAT", "INTEGER", "Space"]
@@ -99,8 +100,7 @@ class Space(nn.Module):
 
     def project(self) -> None:
         """Brings the decisions' parameters back into their domain. To be called after each step of their optimizer."""
-        for decision in self.decisions.values():
-            decision.project()
+        project(list(self.gates.values()), list(self.choices.values()))
 
     def architecture(self) -> Architecture:
         """The outcome of all decisions as they stand."""
@@ -223,9 +223,7 @@ class Space(nn.Module):
         self.spec.refuse_inputs(inputs)
         schedule = self.selector.schedule
         if selection.mode != FLOAT:
-            lacking = schedule.weights(selection.paths) - selection.weight.keys()
-            weights = {name: w for name, w in self.weights.items() if name in lacking}
-            selection.weight |= weights_in_use(weights, selection, self.selector.open_inputs)
+            self._prepare(selection)
         each = zip(self.spec.inputs, inputs, strict=True)
         values = {name: entered(x, self.quantizer(name), selection, self.training) for name, x in each}
         for loop, blocks in parts(self.blocks):
@@ -239,6 +237,20 @@ class Space(nn.Module):
             for name in () if keep else [name for block in blocks for name in schedule.dead[block.name]]:
                 values.pop(name, None)
         return values
+
+    def _prepare(self, selection: Selection) -> None:
+        """Makes what blocks use, for all of them at once, as far as the selection has none from before."""
+        schedule, paths = self.selector.schedule, selection.paths
+        lacking = schedule.weights(paths) - selection.weight.keys()
+        weights = {name: w for name, w in self.weights.items() if name in lacking}
+        selection.weight |= weights_in_use(weights, selection, self.selector.open_inputs)
+        selection.add_grids(self._all_quantizers())
+        running = [b for b in self.blocks if b.name not in selection.scales and schedule.runs(b.spec, paths)]
+        each = [(b.name, use) for b in running if (use := b.norm_use(selection)) is not None]
+        selection.scales |= zip([name for name, _ in each], scales_of([use for _, use in each]), strict=True)
+
+    def _all_quantizers(self) -> list[Quantizer]:
+        return [*self.quantizers.values(), *(block.pre for block in self.blocks if block.pre is not None)]
 
     @torch.no_grad()
     def codes(self, *inputs: Tensor) -> dict[str, Tensor]:
@@ -256,7 +268,7 @@ class Space(nn.Module):
         """
         if method not in METHODS:
             raise UsageError(f"calibration '{method}' is not one of {METHODS}.")
-        quantizers = [*self.quantizers.values(), *(b.pre for b in self.blocks if b.pre is not None)]
+        quantizers = self._all_quantizers()
         everything = self.selector.schedule.all_branches()
         with self.running(FLOAT, training=False), observing(quantizers), everything:
             for x in batches:

@@ -52,21 +52,32 @@ class FisherInformation:
             batch: number of samples over which the loss is a mean.
         """
         self._batch = batch
+        forms: dict[torch.Size, dict[str, Tensor]] = {}
         for name, leaf in self._watched.items():
-            if leaf.grad is None:  # all that it bears on is in branches that did not run
-                continue
-            gradient = distributed.mean_(leaf.grad)
-            if name != GATES:
-                gradient = gradient - gradient[:, -1:]
-            square = self.squares.setdefault(name, torch.zeros_like(leaf))
-            square.lerp_(gradient.square(), 1 - MEMORY)
-            self._seen[name] = self._seen.get(name, 0) + 1
+            if leaf.grad is not None:  # else all that it bears on is in branches that did not run
+                forms.setdefault(leaf.shape[1:], {})[name] = leaf.grad
+        for gradients in forms.values():
+            self._take(gradients)
         self._watched = {}
+
+    def _take(self, gradients: Mapping[str, Tensor]) -> None:
+        """Takes the gradients of leaves with the same options into the mean."""
+        together = distributed.mean_(torch.cat(list(gradients.values())))
+        if GATES not in gradients:
+            together = together - together[:, -1:]
+        new = {name: torch.zeros_like(gradient) for name, gradient in gradients.items() if name not in self.squares}
+        self.squares |= new
+        squares = [self.squares[name] for name in gradients]
+        torch._foreach_lerp_(squares, together.square().split([len(square) for square in squares]), 1 - MEMORY)
+        self._seen |= {name: self._seen.get(name, 0) + 1 for name in gradients}
 
     def loss_increases(self) -> dict[str, Tensor]:
         """H / 2 of each leaf that was observed: the loss that closing each gate adds, or each option of a choice."""
+        if not self.squares:
+            return {}
         known = {name: 1 - MEMORY**seen for name, seen in self._seen.items()}  # the means began at 0
-        return {name: square * (0.5 * self._batch / known[name]) for name, square in self.squares.items()}
+        factors = [0.5 * self._batch / known[name] for name in self.squares]
+        return dict(zip(self.squares, torch._foreach_mul(list(self.squares.values()), factors), strict=True))
 
     def state(self) -> dict[str, Any]:
         return {"squares": self.squares, "batch": self._batch, "seen": self._seen}

@@ -17,7 +17,7 @@ from search.objective.fisher import FisherInformation
 from search.objective.menu import Leaves
 from search.objective.tried_options import STATE as TRIED_STATE
 from search.objective.tried_options import Loss, TriedOptions
-from spaces.decisions.decision import are_open, likeliest
+from spaces.decisions.decision import Choice, are_open, likeliest
 from spaces.decisions.selection import GATES, Selection
 from spaces.space import FAKE, Space
 
@@ -118,12 +118,19 @@ class Objective:
                 space.gates.values(), against.split([g.groups for g in space.gates.values()]), strict=True
             ):
                 gate.steer(part)
+        forms: dict[tuple[int, bool], list[Choice]] = {}
         for name, choice in space.choices.items():
             if name in losses:
-                loss, cost = losses[name].to(self._slopes[name]), self._slopes[name]
-                best = (loss + cost).argmin(1, keepdim=True)
-                least = TRIED if choice.whole else TINY
-                choice.steer(_against(loss - loss.gather(1, best), cost - cost.gather(1, best), least))
+                forms.setdefault((len(choice.options), choice.whole), []).append(choice)
+        for (_, whole), choices in forms.items():
+            slopes = [self._slopes[choice.name] for choice in choices]
+            cost = torch.cat(slopes)
+            loss = torch.cat([losses[choice.name].to(slope) for choice, slope in zip(choices, slopes, strict=True)])
+            best = (loss + cost).argmin(1, keepdim=True)
+            least = TRIED if whole else TINY
+            against = _against(loss - loss.gather(1, best), cost - cost.gather(1, best), least)
+            for choice, part in zip(choices, against.split([choice.groups for choice in choices]), strict=True):
+                choice.steer(part)
 
     @torch.no_grad()
     def hold_back(self, space: Space, before: Sequence[Tensor]) -> None:
@@ -191,8 +198,8 @@ class Objective:
         self.forces |= self.constraints.multipliers(self._outlook)
         self._slopes = {leaf: torch.zeros_like(value) for leaf, value in leaves.items()}
         for name, force in self.forces.items():
-            for leaf, slope in slopes[name].items():
-                self._slopes[leaf] += force * slope
+            pulls = torch._foreach_mul([slopes[name][leaf] for leaf in leaves], force)
+            torch._foreach_add_(list(self._slopes.values()), pulls)
 
     def _pulls(self, outlook: Outlook) -> dict[str, float]:
         """Cost -> its lambda a unit; at first less, where all of it would pull faster than weights can follow."""
@@ -202,12 +209,12 @@ class Objective:
 
     def _with_pulls(self, outlook: Outlook) -> dict[str, Tensor]:
         """The outlook's losses with what the forces, which are those of the lambdas, put on costs."""
-        losses = dict(outlook.losses)
-        for name, force in self.forces.items():
-            for leaf in losses:  # closing a gate saves what it costs
-                sign = -1.0 if leaf == GATES else 1.0
-                losses[leaf] = losses[leaf] + sign * force * outlook.slopes[name][leaf]
-        return losses
+        names, losses = list(outlook.losses), list(outlook.losses.values())
+        for cost, force in self.forces.items() if names else ():
+            signs = [-force if leaf == GATES else force for leaf in names]  # closing a gate saves what it costs
+            pulls = torch._foreach_mul([outlook.slopes[cost][leaf] for leaf in names], signs)
+            losses = list(torch._foreach_add(losses, pulls))
+        return dict(zip(names, losses, strict=True))
 
     @torch.no_grad()
     def _costs_of(self, space: Space, leaves: Leaves) -> dict[str, float]:

@@ -70,4 +70,4 @@ def decision_optimizer(space: Space, lr: float) -> torch.optim.Optimizer:
     """SGD along the directions that an objective sets, smoothed over some steps. No step is longer than lr."""
     parameters = space.decision_parameters()
     group = {"params": parameters, "initial_lr": lr, "decides": True}
-    return torch.optim.SGD([group], lr=lr, momentum=MOMENTUM, dampening=MOMENTUM)
+    return torch.optim.SGD([group], lr=lr, momentum=MOMENTUM, dampening=MOMENTUM, foreach=True)

@@ -1,5 +1,6 @@
 """One training step: the forward pass, the losses of the task and the costs, the backward pass, and the optimizers."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -82,7 +83,7 @@ class Steps:
             optimizer.zero_grad()
 
     def _move(self, objective: Objective | None) -> None:
-        before = [] if objective is None else [p.detach().clone() for p in self.space.decision_parameters()]
+        before = [] if objective is None else _copies(self.space.decision_parameters())
         for optimizer in self.optimizers:
             optimizer.step()
         if self.phase.learning.decision_lr and not self.space.held:
@@ -99,6 +100,12 @@ class Steps:
             taught = teacher.network(images)
         distance = task.distance(outputs, taught, teacher.temperature)
         return (1 - teacher.weight) * task.loss(outputs, targets, images) + teacher.weight * distance
+
+
+def _copies(parameters: Sequence[Tensor]) -> list[Tensor]:
+    """Of each, out of the graph, made at once."""
+    each = torch.cat([p.detach().reshape(-1) for p in parameters]).split([p.numel() for p in parameters])
+    return [copy.view(p.shape) for copy, p in zip(each, parameters, strict=True)]
 
 
 def detached(outputs: Any) -> Any:

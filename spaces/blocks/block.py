@@ -17,6 +17,7 @@ from spaces.decisions.decision import straight_through
 from spaces.decisions.selection import Selection
 from spaces.modes import FLOAT, INTEGER
 from spaces.quantizers.activation import ActivationQuantizer, Quantizer
+from spaces.quantizers.scales import NormUse
 from spaces.quantizers.tail import Codes, tail
 from spaces.spec import BlockSpec
 
@@ -97,6 +98,15 @@ class Block(nn.Module):
     @property
     def norm(self) -> Norm | None:
         return self._shared.norm
+
+    @property
+    def quantizer_of_sum(self) -> Quantizer | None:
+        """The quantizer right behind the sum, or its choice. Where there is a table it makes the index of the table."""
+        return self.pre if self.pre is not None else self.quantizer
+
+    def norm_use(self, selection: Selection) -> NormUse | None:
+        """How a pass uses its norm, where the norm and what follows it are one step."""
+        return None
 
     # Of a decided, quantized Space alone
 
@@ -207,8 +217,7 @@ class Block(nn.Module):
         return super().train(mode)
 
     def sum_quantizer(self) -> ActivationQuantizer:
-        """The quantizer right behind the sum. Where there is a table it makes the index of the table."""
-        return self.pre if self.pre is not None else self.output
+        return cast(ActivationQuantizer, self.quantizer_of_sum)
 
     def clip(self) -> tuple[int, int]:
         quantizer = self.sum_quantizer()

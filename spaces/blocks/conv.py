@@ -10,10 +10,11 @@ from torch.nn import functional as F
 
 from spaces.blocks.block import Block, Folded
 from spaces.blocks.fixed_point import exact_dtype, with_bias
-from spaces.blocks.norm import is_distributed, plain_norm, synchronized_norm
+from spaces.blocks.norm import Norm, is_distributed, plain_norm, synchronized_norm
 from spaces.blocks.weights import Weights
 from spaces.decisions.selection import Selection
 from spaces.modes import FLOAT, INTEGER
+from spaces.quantizers.scales import NormUse
 from spaces.quantizers.tail import Codes, norm_tail
 
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -49,17 +50,17 @@ class ConvBlock(Block):
         return y if bias is None else y + bias.view(1, -1, *(1,) * (y.dim() - 2))
 
     def fake(self, selection: Selection, *inputs: Tensor) -> Tensor:
-        weights, quantizer = self.weights, self.pre if self.pre is not None else self.quantizer
+        weights, quantizer = self.weights, self.quantizer_of_sum
         y = self.convolve(inputs[0], selection.weight.get(weights.name, weights.weight), weights.bias)
         keep = selection.keep.get(self.name)
         if self.norm is None:
             return self.finish(selection, y, keep)
         renormalized = selection.mode == INTEGER
-        if self.norm.training and not self.norm.frozen and is_distributed():
+        if self._is_synchronized(self.norm):
             return self.finish(selection, synchronized_norm(y, self.norm, keep, renormalized), None)
         if selection.mode == FLOAT:
             return self.finish(selection, plain_norm(y, self.norm), None)
-        onto = partial(norm_tail, y, self.norm, keep, renormalized=renormalized)
+        onto = partial(norm_tail, y, self.norm, selection.scales[self.name], keep, renormalized=renormalized)
         if quantizer is None:
             y = onto(None, self.real_bounds())
         elif selection.mixes(quantizer):
@@ -67,6 +68,18 @@ class ConvBlock(Block):
         else:
             y = selection.quantize(quantizer, onto)
         return y if self.clamped else self._after_table(selection, y, keep)
+
+    def norm_use(self, selection: Selection) -> NormUse | None:
+        if self.norm is None or selection.mode == FLOAT or self._is_synchronized(self.norm):
+            return None
+        quantizer, step = self.quantizer_of_sum, None
+        if quantizer is not None and not selection.mixes(quantizer):
+            step = selection.grids[selection.in_use(quantizer)].step
+        return NormUse(self.norm, selection.keep.get(self.name), step)
+
+    def _is_synchronized(self, norm: Norm) -> bool:
+        """Whether the norm measures the batches of several processes."""
+        return norm.training and not norm.frozen and is_distributed()
 
     def integers(self, x: Tensor) -> Tensor:
         folded = self.folded()

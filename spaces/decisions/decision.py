@@ -91,9 +91,6 @@ class Decision(nn.Module):
         """
         raise NotImplementedError
 
-    def project(self) -> None:
-        """Brings the parameters back into their domain. To be called after each step of the optimizer."""
-
 
 class Gate(Decision):
     """Keeps (1) or drops (0) channels. Each has a float shadow copy, which is binarized straight through.
@@ -160,11 +157,6 @@ class Gate(Decision):
         self.shadow.grad = against.to(self.shadow)
         if self.threshold.requires_grad:
             self.threshold.grad = -self.shadow.grad.mean()
-
-    @torch.no_grad()
-    def project(self) -> None:
-        self.shadow.clamp_(0, 1)  # outside [0, 1] no gradient comes back, so a gate there would be stuck
-        self.threshold.clamp_(0.01, 0.99)  # so that a shadow of 0 is closed and one of 1 is open
 
 
 def keeps(gates: Sequence[Gate]) -> Tensor:
@@ -298,13 +290,34 @@ class Choice(Decision):
         self.logits.grad = against.to(self.logits)
 
     @torch.no_grad()
-    def project(self) -> None:
-        self.logits.clamp_(min=self.logits.amax(1, keepdim=True) - self.reach)
-
-    @torch.no_grad()
     def _fix(self, pick: Sequence[int]) -> None:
         index = torch.tensor([self.options.index(p) for p in pick], device=self.logits.device)
         self.logits.copy_(nn.functional.one_hot(index, len(self.options)).to(self.logits.dtype) * self.reach)
+
+
+@torch.no_grad()
+def project(gates: Sequence[Gate], choices: Sequence[Choice]) -> None:
+    """Brings parameters of decisions back into their domain. To be called after each step of their optimizer.
+
+    A shadow outside [0, 1] would get no gradient, so a gate there would be stuck. A threshold inside of that leaves a
+    shadow of 0 closed and one of 1 open. Logits are within the reach of their choice.
+    """
+    if gates:
+        _clamp_([gate.shadow for gate in gates], 0.0, 1.0)
+        _clamp_([gate.threshold for gate in gates], 0.01, 0.99)
+    forms: dict[tuple[int, float], list[Choice]] = {}
+    for choice in choices:
+        forms.setdefault((len(choice.options), choice.reach), []).append(choice)
+    for (_, reach), alike in forms.items():
+        logits: list[Tensor] = [choice.logits for choice in alike]
+        least = torch.cat(logits).amax(1, keepdim=True) - reach
+        torch._foreach_maximum_(logits, least.split([choice.groups for choice in alike]))
+
+
+def _clamp_(tensors: list[Tensor], low: float, high: float) -> None:
+    """Each of them, in place."""
+    torch._foreach_maximum_(tensors, low)
+    torch._foreach_minimum_(tensors, high)
 
 
 def shares(choices: Sequence[Choice]) -> list[Tensor]:

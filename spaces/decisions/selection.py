@@ -1,13 +1,13 @@
 """What the decisions say in one forward pass."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from spaces.quantizers.activation import ActivationChoice, ActivationQuantizer, Quantizer
-from spaces.quantizers.tail import Codes
+from spaces.quantizers.activation import ActivationChoice, ActivationQuantizer, Grid, Quantizer, grids_of
+from spaces.quantizers.tail import Codes, Scales
 
 GATES = "gates"  # all gates, among what the decisions say; every choice has its own name, "stem/bits"
 
@@ -24,6 +24,8 @@ class Selection:
         whole: the choices of one group, whose other options are tried and not derived.
         learns: choice -> its share, differentiable.
         weight: weights name -> weights as they are used, where they are quantized or masked. The Space adds them.
+        grids: quantizer -> what it quantizes with. The Space adds them.
+        scales: block -> what its norm multiplies by, where it has one. The Space adds them.
         picked: choice -> index of the option in use, for the choices of activation precisions.
         paths: choice of branches -> the branch that runs.
         soft: choices whose shares are mixtures.
@@ -38,6 +40,8 @@ class Selection:
     whole: frozenset[str] = frozenset()
     learns: dict[str, Tensor] = field(default_factory=dict)
     weight: dict[str, Tensor] = field(default_factory=dict)
+    grids: dict[ActivationQuantizer, Grid] = field(default_factory=dict)
+    scales: dict[str, Scales] = field(default_factory=dict)
     picked: dict[str, int] = field(default_factory=dict)
     soft: frozenset[str] = frozenset()
     paths: dict[str, int] = field(default_factory=dict)
@@ -53,37 +57,51 @@ class Selection:
         return Selection(mode, leaves.get(GATES), share={n: t for n, t in leaves.items() if n != GATES})
 
     def hold(self) -> "Selection":
-        """The same selection as constants. Weights in use and paths have to be made anew."""
+        """The same selection as constants. Paths, and what the Space adds, have to be made anew."""
         if self.held:
-            return replace(self, weight={}, paths={})
+            return replace(self, weight={}, grids={}, scales={}, paths={})
         keep, share, probability = (_constant(part) for part in (self.keep, self.share, self.probability))
         alpha = None if self.alpha is None else self.alpha.detach()
         return Selection(self.mode, alpha, keep, share, probability, picked=self.picked, soft=self.soft, held=True)
 
     def having(self, choice: str, option: int) -> "Selection":
-        """The same with another option (an index) of one whole choice. Weights in use stay as they are."""
+        """The same with another option (an index) of one whole choice. What the Space added stays, but for scales."""
         one_hot = torch.zeros_like(self.share[choice])
         one_hot[0, option] = 1
         picked, paths = ({**part, choice: option} if choice in part else part for part in (self.picked, self.paths))
-        return replace(self, share={**self.share, choice: one_hot}, picked=picked, paths=paths)
+        return replace(self, share={**self.share, choice: one_hot}, picked=picked, paths=paths, scales={})
 
     def quantize(self, quantizer: Quantizer, onto: Callable[[Tensor, Codes], Tensor]) -> Tensor:
-        """What `onto(log_step, codes)` makes of a tensor, for the precision in use or the soft mixture."""
-        if isinstance(quantizer, ActivationQuantizer):
-            return onto(self._step(quantizer.log_step), quantizer.bounds())
-        if self.mixes(quantizer):
+        """What `onto(step, codes)` makes of a tensor, for the precision in use or the soft mixture."""
+        if isinstance(quantizer, ActivationChoice) and self.mixes(quantizer):
             share = self.share[quantizer.choice]
-            each = [onto(*quantizer.precision(p)) for p in range(len(quantizer.members))]
+            each = [onto(*self.grids[member]) for member in quantizer.members]
             return sum((share[0, p] * y for p, y in enumerate(each)), torch.zeros(()))
-        log_step, codes = quantizer.precision(self.picked[quantizer.choice])
-        return onto(self._step(log_step), codes)
+        return onto(*self.grids[self.in_use(quantizer)])
+
+    def in_use(self, quantizer: Quantizer) -> ActivationQuantizer:
+        """The quantizer itself, or the one of a choice that is picked."""
+        if isinstance(quantizer, ActivationQuantizer):
+            return quantizer
+        return quantizer.members[self.picked[quantizer.choice]]
 
     def mixes(self, quantizer: Quantizer) -> bool:
         """Whether a tensor is a mixture of precisions, each of which is computed."""
         return isinstance(quantizer, ActivationChoice) and quantizer.choice in self.soft
 
-    def _step(self, log_step: Tensor) -> Tensor:
-        return log_step.detach() if self.held else log_step
+    def add_grids(self, quantizers: Iterable[Quantizer]) -> None:
+        """Adds those of the quantizers' precisions that are in use."""
+        wanted: list[ActivationQuantizer] = []
+        drifts: list[Tensor | None] = []
+        for quantizer in quantizers:
+            members = [self.in_use(quantizer)]
+            if isinstance(quantizer, ActivationChoice) and self.mixes(quantizer):
+                members = list(reversed(quantizer.members))  # what comes back to the drift is summed from the last on
+            lacking = [member for member in members if member not in self.grids]
+            wanted += lacking
+            drifts += [quantizer.drift if isinstance(quantizer, ActivationChoice) else None] * len(lacking)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.held):
+            self.grids |= zip(wanted, grids_of(wanted, drifts), strict=True)
 
 
 def _constant(part: Mapping[str, Tensor]) -> dict[str, Tensor]:

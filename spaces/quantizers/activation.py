@@ -2,13 +2,14 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from search.errors import UsageError
 from spaces.quantizers.calibrate import Sample, activation_range
+from spaces.quantizers.scales import steps_of
 from spaces.quantizers.tail import Codes
 
 SAMPLES = 16_384  # values of a batch that are kept for calibration
@@ -65,12 +66,11 @@ class ActivationQuantizer(nn.Module):
         super()._load_from_state_dict(*args)
         self._zero_point = None
 
-    def bounds(self, log_step: Tensor | None = None) -> Codes:
+    def bounds(self, step: float | None = None) -> Codes:
         """Bounds of the codes relative to the zero point, for its own step or the step that is given."""
         low, high = -self.zero_point, 2**self.bits - 1 - self.zero_point
         if self.ceiling is not None:
-            step = self.step if log_step is None else log_step.detach().exp().item()
-            high = min(high, int(self.ceiling / step + 0.5))
+            high = min(high, int(self.ceiling / (self.step if step is None else step) + 0.5))
         return Codes(low, high)
 
     @torch.no_grad()
@@ -170,12 +170,6 @@ class ActivationChoice(nn.Module):
         self.members = cast("Sequence[ActivationQuantizer]", members)
         self.drift = nn.Parameter(torch.tensor(0.0))
 
-    def precision(self, index: int) -> tuple[Tensor, Codes]:
-        """Log step and bounds of the codes of one of the quantizers."""
-        member = self.members[index]
-        log_step = member.log_step + self.drift
-        return log_step, member.bounds(log_step)
-
     @property
     def widths(self) -> tuple[int, ...]:
         return tuple(member.bits for member in self.members)
@@ -204,6 +198,31 @@ class ActivationChoice(nn.Module):
 
 
 Quantizer = ActivationQuantizer | ActivationChoice
+
+
+class Grid(NamedTuple):
+    """What a pass quantizes with: a step, (), as spaces.quantizers.scales makes it, and the bounds of the codes."""
+
+    step: Tensor
+    codes: Codes
+
+
+def grids_of(quantizers: Sequence[ActivationQuantizer], drifts: Sequence[Tensor | None]) -> list[Grid]:
+    """The grids of quantizers, made at once. The step of a ceiling is read of the device, all of them at once.
+
+    Args:
+        drifts: (), of the choice to which a quantizer belongs; None: it belongs to none.
+    """
+    each = list(zip(quantizers, drifts, strict=True))
+    learned, offsets = [q.log_step if drift is None else drift for q, drift in each], None
+    if any(drift is not None for drift in drifts):
+        zero = torch.zeros_like(learned[0])
+        offsets = [zero if drift is None else q.log_step for q, drift in each]
+    steps = steps_of(learned, offsets)
+    bounded = [i for i, q in enumerate(quantizers) if q.ceiling is not None]
+    read = torch.stack([steps[i].detach() for i in bounded]).tolist() if bounded else []
+    known = dict(zip(bounded, read, strict=True))
+    return [Grid(steps[i], q.bounds(known.get(i))) for i, q in enumerate(quantizers)]
 
 
 @contextmanager

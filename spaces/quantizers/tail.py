@@ -38,6 +38,23 @@ class BatchNorm(Protocol):
     frozen: bool
 
 
+class Scales(NamedTuple):
+    """What a norm multiplies by and adds, (C,) each; spaces.quantizers.scales makes it.
+
+    Attributes:
+        scale, shift: of the normalised tensor in units of the step, 0 of closed channels. Their gradients are those of
+            gamma and beta of open channels.
+        open_scale, open_shift: the same as if all channels were open.
+        gain: gamma, 0 of closed channels.
+    """
+
+    scale: Tensor
+    shift: Tensor
+    open_scale: Tensor
+    open_shift: Tensor
+    gain: Tensor
+
+
 class Codes(NamedTuple):
     """Bounds of the codes relative to the zero point. Without quantization they are those of the value itself."""
 
@@ -92,8 +109,7 @@ def _channels(vector: Tensor, like: Tensor) -> Tensor:
 
 class _Tail(Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, keep: Tensor | None, log_step: Tensor | None, codes: Codes) -> Tensor:
-        step = log_step if log_step is None else log_step.exp()
+    def forward(ctx: Any, x: Tensor, keep: Tensor | None, step: Tensor | None, codes: Codes) -> Tensor:
         ctx.save_for_backward(x, keep, step)
         ctx.codes = codes
         y = x if keep is None else x * _channels(keep, x)
@@ -175,24 +191,24 @@ def _of_batch(x: Tensor, norm: BatchNorm) -> _Moments:
 Gradients = tuple[Tensor | None, Tensor, Tensor]  # of x, where it is needed, gamma and beta
 
 
-def _norm_gradients(ctx: Any, grad: Tensor, x: Tensor, gamma: Tensor, by: _Moments, of_batch: bool) -> Gradients:
-    """Where the moments are not those of the batch they are constants."""
+def _norm_gradients(
+    ctx: Any, grad: Tensor, x: Tensor, gain: Tensor, by: _Moments, variance: Tensor, of_batch: bool
+) -> Gradients:
+    """Where the moments are not those of the batch they are constants. variance: inverse^-2."""
     wanted = [ctx.needs_input_grad[0], True, True]
     gradients: Gradients = aten.native_batch_norm_backward(
-        grad, x, gamma, by.mean, by.inverse.pow(-2), by.mean, by.inverse, of_batch, 0.0, wanted
+        grad, x, gain, by.mean, variance, by.mean, by.inverse, of_batch, 0.0, wanted
     )
     return gradients
 
 
-def _renorm_gradients(
-    ctx: Any, grad: Tensor, x: Tensor, gamma: Tensor, running: _Moments, batch: _Moments
-) -> Gradients:
+def _renorm_gradients(ctx: Any, grad: Tensor, x: Tensor, gain: Tensor, running: _Moments, batch: _Moments) -> Gradients:
     """The gradients of batch renormalization (arXiv 1702.03275, section 3).
 
     (x - running mean) / running deviation = r * (x - batch mean) / batch deviation + d, where r and d are constants.
     """
     r, d = running.inverse / batch.inverse, (batch.mean - running.mean) * running.inverse
-    dx, d_scale, d_shift = _norm_gradients(ctx, grad, x, gamma * r, batch, of_batch=True)
+    dx, d_scale, d_shift = _norm_gradients(ctx, grad, x, gain * r, batch, batch.inverse.pow(-2), of_batch=True)
     return dx, r * d_scale + d * d_shift, d_shift
 
 
@@ -201,55 +217,55 @@ class _NormTail(Function):
     def forward(
         ctx: Any,
         x: Tensor,
-        gamma: Tensor,
-        beta: Tensor,
-        keep: Tensor | None,
-        log_step: Tensor | None,
+        scale: Tensor,
+        shift: Tensor,
+        step: Tensor | None,
+        scales: Scales,
         norm: BatchNorm,
         training: bool,
         renormalized: bool,
         codes: Codes,
+        keep: Tensor | None,
     ) -> Tensor:
         if training or renormalized:
             refuse_one_value(x)
-        step = None if log_step is None else log_step.exp()
-        scale, shift = (gamma, beta) if step is None else (gamma / step, beta / step)
-        masked = (scale, shift) if keep is None else (scale * keep, shift * keep)
-        v, mean, inverse = _normalize(x, norm, *masked, training)
+        v, mean, inverse = _normalize(x, norm, scale, shift, training)
         of_batch = _of_batch(x, norm) if renormalized else (None, None)
-        ctx.save_for_backward(x, gamma, beta, keep, step, mean, inverse, scale, shift, *of_batch)
+        ctx.save_for_backward(x, *scales[2:], keep, step, mean, inverse, *of_batch)
         ctx.training, ctx.codes = training, codes
         return _to_grid_(v, step, codes)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, gamma, beta, keep, step, mean, inverse, scale, shift, *of_batch = ctx.saved_tensors
+        x, scale, shift, gain, keep, step, mean, inverse, *of_batch = ctx.saved_tensors
         variance = inverse.pow(-2)  # eps included
         v = _apply(x, mean, variance, scale, shift, 0.0)
-        d_step = _step_gradient(grad, v, keep, step, ctx.codes) if ctx.needs_input_grad[4] else None
+        d_step = _step_gradient(grad, v, keep, step, ctx.codes) if ctx.needs_input_grad[3] else None
         cut = _cut(grad, v, ctx.codes, v)
-        masked = gamma if keep is None else gamma * keep
         moments = _Moments(mean, inverse)
         if of_batch[0] is None:
-            dx, d_scale, d_shift = _norm_gradients(ctx, cut, x, masked, moments, ctx.training)
+            dx, d_scale, d_shift = _norm_gradients(ctx, cut, x, gain, moments, variance, ctx.training)
         else:
-            dx, d_scale, d_shift = _renorm_gradients(ctx, cut, x, masked, moments, _Moments(*of_batch))
-        if keep is None:
-            return dx, d_scale, d_shift, None, d_step, None, None, None, None
-        d_keep = d_scale * gamma + d_shift * beta
-        return dx, d_scale * keep, d_shift * keep, d_keep, d_step, None, None, None, None
+            dx, d_scale, d_shift = _renorm_gradients(ctx, cut, x, gain, moments, _Moments(*of_batch))
+        return dx, d_scale, d_shift, d_step, *(None,) * 6
 
 
-def tail(x: Tensor, keep: Tensor | None, log_step: Tensor | None, codes: Codes) -> Tensor:
-    """Channel mask, clamp and quantization of x (N, C, ...)."""
-    return applied(_Tail, x, keep, log_step, codes)
+def tail(x: Tensor, keep: Tensor | None, step: Tensor | None, codes: Codes) -> Tensor:
+    """Channel mask, clamp and quantization of x (N, C, ...).
+
+    Args:
+        keep: (C,), or None.
+        step: (), whose gradient is that of its logarithm, see spaces.quantizers.scales; None leaves only the clamp.
+    """
+    return applied(_Tail, x, keep, step, codes)
 
 
 def norm_tail(
     x: Tensor,
     norm: BatchNorm,
+    scales: Scales,
     keep: Tensor | None,
-    log_step: Tensor | None,
+    step: Tensor | None,
     codes: Codes,
     *,
     renormalized: bool = False,
@@ -258,11 +274,12 @@ def norm_tail(
 
     Args:
         norm: a spaces.blocks.norm.Norm. Its statistics are updated where it is in training and not frozen.
-        keep: (C,), or None.
-        log_step: (), or None, which leaves only the clamp.
+        scales: those of the norm, the mask and the step.
+        keep, step: as in `tail`.
         renormalized: whether such a norm has the values of its running statistics and the gradients of those of the
             batch, see spaces.blocks.norm.
     """
     training = norm.training and not norm.frozen
     forms = training and not renormalized, training and renormalized
-    return applied(_NormTail, x, norm.weight, norm.bias, keep, log_step, norm, *forms, codes)
+    keep = None if keep is None else keep.detach()
+    return applied(_NormTail, x, scales.scale, scales.shift, step, scales, norm, *forms, codes, keep)

@@ -1,5 +1,6 @@
 """The Space itself: gradients on both sides of a channel, decisions, modes."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,8 @@ from torch import nn
 
 from cost_models import COST_MODELS
 from spaces.architecture import Architecture
-from spaces.quantizers import ActivationQuantizer
+from spaces.quantizers import ActivationChoice, ActivationQuantizer
+from spaces.quantizers.activation import grids_of
 from spaces.searchable import Options, searchable
 from tests.search.small import TARGET
 from tests.spaces.small import IMAGE, OPEN_BODY, OPEN_STEM, Plain, half_closed, images, space_of
@@ -118,6 +120,18 @@ def test_a_held_pass_computes_the_same_and_leaves_decisions_and_activation_steps
     activations = [m.log_step.grad for m in space.modules() if isinstance(m, ActivationQuantizer)]
     assert all(g is None for g in decisions) and all(g is None for g in activations)
     assert all(w.weight.grad.abs().sum() > 0 and w.quantizer.log_step.grad is not None for w in space.weights.values())
+
+
+@pytest.mark.parametrize("mode", ["hard", "soft"])
+def test_precisions_that_are_chosen_have_constant_steps_in_a_held_pass(mode):
+    space = space_of(Plain(), options=Options((8,), activation_bits=(4, 8), mode=mode)).train()
+    drifts = [q.drift for q in space.quantizers.values() if isinstance(q, ActivationChoice)]
+    space(images()).square().sum().backward()
+    assert drifts and all(drift.grad is not None for drift in drifts)
+    space.zero_grad()
+    space.held = True
+    space(images()).square().sum().backward()
+    assert all(drift.grad is None for drift in drifts)
 
 
 def test_weights_get_the_same_gradient_in_a_held_pass():
@@ -273,10 +287,11 @@ def test_the_precision_in_use_learns_for_all():
     space(images((8, 3, 6, 6))).square().sum().backward()
     stem = space.quantizer("stem")
     assert stem.drift.grad != 0 and all(m.log_step.grad is None for m in stem.members)
-    before = [stem.precision(p)[0].item() for p in range(3)]
+    before = [grid.step.item() for grid in grids_of(stem.members, [stem.drift] * 3)]
     with torch.no_grad():
-        stem.drift.add_(0.5)
-    assert [stem.precision(p)[0].item() for p in range(3)] == pytest.approx([b + 0.5 for b in before])
+        stem.drift.add_(math.log(2))
+    after = [grid.step.item() for grid in grids_of(stem.members, [stem.drift] * 3)]
+    assert after == pytest.approx([2 * step for step in before])
 
 
 def test_deciding_keeps_the_picked_precision_with_its_step_and_computes_the_same():
@@ -288,6 +303,7 @@ def test_deciding_keeps_the_picked_precision_with_its_step_and_computes_the_same
     decided = space.decide()
     decided.set_mode("fake")
     assert [decided.quantizer(t).bits for t in ("stem", "depthwise", "body", "mean.pool")] == [2, 4, 8, 4]
-    assert torch.equal(decided.quantizer("stem").log_step, space.quantizer("stem").precision(0)[0])
+    stem = space.quantizer("stem")
+    assert torch.equal(decided.quantizer("stem").log_step, stem.members[0].log_step + 0.25)
     with torch.no_grad():
         torch.testing.assert_close(decided(images()), space(images()))

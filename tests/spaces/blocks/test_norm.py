@@ -8,6 +8,7 @@ import torch
 from torch import distributed
 
 from spaces.blocks.norm import Norm, frozen, synchronized_norm, unmoved
+from spaces.quantizers.scales import NormUse, scales_of
 from spaces.quantizers.tail import Codes, norm_tail
 
 UNBOUNDED = Codes(float("-inf"), float("inf"))
@@ -37,7 +38,8 @@ def test_the_norm_of_several_processes_is_the_fused_one(one_process_group, renor
     x, grad = (torch.randn(6, 4, 3, 5, dtype=torch.float64) for _ in range(2))
     x.requires_grad_()
     found = synchronized_norm(x, ours, keep, renormalized)
-    expected = norm_tail(x, fused, keep, None, UNBOUNDED, renormalized=renormalized)
+    (scales,) = scales_of([NormUse(fused, keep, None)])
+    expected = norm_tail(x, fused, scales, keep, None, UNBOUNDED, renormalized=renormalized)
     torch.testing.assert_close(found, expected)
     found_gradients = torch.autograd.grad(found, (x, ours.weight, ours.bias), grad)
     gradients = torch.autograd.grad(expected, (x, fused.weight, fused.bias), grad)

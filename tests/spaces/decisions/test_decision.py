@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from spaces.decisions.decision import MODES, Choice, Gate, shares, straight_through
+from spaces.decisions.decision import MODES, Choice, Gate, project, shares, straight_through
 
 
 def gate(*shadow: float, **options) -> Gate:
@@ -82,7 +82,7 @@ def test_the_best_channel_stays_open_when_all_fall():
 
 def test_project_brings_shadows_back_where_gradients_reach_them():
     made = gate(-0.4, 0.6, 1.7)
-    made.project()
+    project([made], [])
     assert made.shadow.tolist() == pytest.approx([0.0, 0.6, 1.0])
 
 
@@ -92,7 +92,7 @@ def test_what_is_fixed_is_picked_wherever_the_threshold_went(threshold, hysteres
     made = gate(0.5, 0.5, 0.5, hysteresis=hysteresis, trainable_threshold=True)
     with torch.no_grad():
         made.threshold.fill_(threshold)
-    made.project()
+    project([made], [])
     made.fix((0, 1, 1))
     assert made.pick() == (0, 1, 1)
 

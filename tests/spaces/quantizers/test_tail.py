@@ -6,7 +6,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from spaces.blocks.norm import Norm
-from spaces.quantizers.tail import SLICE, Codes, norm_tail, tail
+from spaces.quantizers import tail as tails
+from spaces.quantizers.scales import NormUse, scales_of, steps_of
+from spaces.quantizers.tail import SLICE, Codes
 
 QUANTIZED = [Codes(0, 15), Codes(-128, 127), Codes(-3, 12)]
 PLAIN = [Codes(0.0, float("inf")), Codes(float("-inf"), float("inf")), Codes(0.0, 6.0)]
@@ -33,6 +35,22 @@ def leaves(shape: tuple, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     x, grad = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(2))
     return (3 * x).requires_grad_(), torch.tensor(-1.3, dtype=torch.float64, requires_grad=True), grad
+
+
+def step_of(log_step: Tensor | None) -> Tensor | None:
+    return None if log_step is None else steps_of([log_step])[0]
+
+
+def tail(x: Tensor, keep: Tensor | None, log_step: Tensor | None, codes: Codes) -> Tensor:
+    return tails.tail(x, keep, step_of(log_step), codes)
+
+
+def norm_tail(
+    x: Tensor, norm: Norm, keep: Tensor | None, log_step: Tensor | None, codes: Codes, renormalized: bool = False
+) -> Tensor:
+    step = step_of(log_step)
+    (scales,) = scales_of([NormUse(norm, keep, step)])
+    return tails.norm_tail(x, norm, scales, keep, step, codes, renormalized=renormalized)
 
 
 def norm(training: bool, seed: int = 1) -> Norm:
