@@ -15,6 +15,11 @@ from search.data.data import DataError
 SHIFT = 1 / 16  # where it is not set
 
 
+def sent(x: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the host on a device, to which it goes while the host goes on."""
+    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
+
+
 class Draws(NamedTuple):
     """What was drawn for each of N examples.
 
@@ -29,8 +34,8 @@ class Draws(NamedTuple):
 
     def part(self, first: int, last: int, device: torch.device) -> "Draws":
         """Those of examples first..last-1, on a device."""
-        noise = None if self.noise is None else self.noise[first:last].to(device)
-        return Draws(self.places[first:last].to(device), noise)
+        noise = None if self.noise is None else sent(self.noise[first:last], device)
+        return Draws(sent(self.places[first:last], device), noise)
 
 
 @dataclass

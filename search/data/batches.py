@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from search.data.augment import Augment
+from search.data.augment import Augment, sent
 from search.data.data import MASKS, Data, DataError
 
 
@@ -104,7 +104,7 @@ class Batches:
     def _part(self, batch: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """This process's part of the batch with these indices (n,). The changes of the whole batch are drawn."""
         first, last = (len(batch) * r // self._world_size for r in (self._rank, self._rank + 1))
-        index = batch[first:last].to(self._images.device)
+        index = sent(batch[first:last], self._images.device)
         images, targets = self._normalise(self._images[index]), self._targets[index]
         if self._augment is not None:
             draws = self._augment.draw(len(batch), tuple(images.shape[1:]), generator).part(first, last, images.device)

@@ -1,6 +1,6 @@
 """How well a network does, and the statistics of its norms."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -36,6 +36,17 @@ def scores_of(space: Space, batches: Examples, task: Task, mode: str, mixed: boo
         for images, targets in batches.epoch(0):
             scores.add(space(images), targets, images)
     return scores
+
+
+@torch.no_grad()
+def mean_loss(space: Space, batches: Sequence[tuple[Tensor, Tensor]], loss: Callable[..., Tensor]) -> float:
+    """The mean over batches, (images, targets) each. The device is waited for once.
+
+    Args:
+        loss: of outputs, targets and images, ().
+    """
+    each = [loss(space(images), targets, images) for images, targets in batches]
+    return float(sum(torch.stack(each).tolist()) / len(each))
 
 
 @torch.no_grad()

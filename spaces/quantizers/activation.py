@@ -46,7 +46,7 @@ class ActivationQuantizer(nn.Module):
             self.log_step.requires_grad_(False)
         self._zero_point: int | None = None
         self.observing = False
-        self._seen: list[Sample] = []
+        self._seen: list[tuple[Tensor, Tensor, Tensor]] = []  # rows, the lowest and the highest value of a batch
 
     @property
     def step(self) -> float:
@@ -103,7 +103,7 @@ class ActivationQuantizer(nn.Module):
             return
         rows = x.reshape(len(x), -1)
         stride = max(1, x.numel() // SAMPLES) | 1  # odd, or it would meet the same places in every line
-        self._seen.append(Sample([rows[:, ::stride].clone()], x.min().item(), x.max().item()))
+        self._seen.append((rows[:, ::stride].clone(), x.min(), x.max()))
 
     def forget(self) -> None:
         """Forgets what was observed."""
@@ -137,8 +137,9 @@ class ActivationQuantizer(nn.Module):
 
     def seen(self) -> Sample:
         """All that was observed."""
-        rows = [rows for sample in self._seen for rows in sample.rows]
-        return Sample(rows, min(s.low for s in self._seen), max(s.high for s in self._seen))
+        rows, lows, highs = zip(*self._seen, strict=True)
+        low, high = torch.stack([torch.stack(lows).min(), torch.stack(highs).max()]).tolist()
+        return Sample(rows, low, high)
 
     @torch.no_grad()
     def fit(self, sample: Sample, method: str) -> None:

@@ -86,11 +86,11 @@ class Sample:
         if low == high:  # no range at all
             return inf
         step, zero = _grid(low, high, top)
-        total = 0.0
+        each = []
         for rows in self.rows:
             found = _error(rows, rows.new_tensor(step), -zero, top - zero).sum(1)
-            total += (found / rows.square().sum(1)).nan_to_num_(0.0).sqrt_().sum().item()  # 0 / 0: nothing is lost
-        return total
+            each.append((found / rows.square().sum(1)).nan_to_num_(0.0).sqrt_().sum())  # 0 / 0: nothing is lost
+        return float(sum(torch.stack(each).tolist()))
 
 
 def activation_range(sample: Sample, bits: int, method: str, nonnegative: bool) -> tuple[float, int]:

@@ -19,6 +19,7 @@ from search.budgets.layer_costs import cost_by_layer
 from search.strategies.problem import FORWARD, Problem
 from search.strategies.pruning.parts import Parts
 from search.training.dry_run import watched
+from search.training.evaluation import mean_loss
 
 RANKING_BATCHES = 8  # of a score by gradient
 PROBE_BATCHES = 2  # of a loss in the order by energy
@@ -129,9 +130,7 @@ class Probe:
         began = time.perf_counter()
         self._parts.remove(gone.index_fill(0, more, True))
         with watched(space):
-            total = sum(
-                runtime.task.comparison_loss(space(images), targets, images).item() for images, targets in self._batches
-            )
+            found = mean_loss(space, self._batches, runtime.task.comparison_loss)
         epochs = FORWARD * len(self._batches) / len(runtime.whole)
         runtime.ledger.spend("prune", epochs, time.perf_counter() - began)
-        return total / len(self._batches)
+        return found

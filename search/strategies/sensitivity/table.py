@@ -20,6 +20,7 @@ from search.files.documents import check_format, json_object
 from search.kinds import FINITE, NUMBER, OBJECT, TEXT, WHOLE, listed, unlike
 from search.objective.tried_options import difference_of, in_use
 from search.training.dry_run import watched
+from search.training.evaluation import mean_loss
 from spaces.architecture import Architecture
 from spaces.decisions.decision import Decision, Gate
 from spaces.decisions.selection import GATES
@@ -203,7 +204,7 @@ def measured_table(
     seed, began = seed_architecture(space), time.perf_counter()
     increases = dict(known or {})
     with space.running(FAKE), decisions_as(space, seed):
-        reached = _mean_loss(space, batches, loss)
+        reached = mean_loss(space, batches, loss)
         left = [decision for name, decision in space.decisions.items() if name not in increases]
         expected = sum(map(_tries, left)) * (time.perf_counter() - began)
         if allowed is not None and expected > allowed:
@@ -212,7 +213,7 @@ def measured_table(
                 "take fewer strategy.batches, strategy.estimate=gradient, or the strategy.table of another run."
             )
         for decision in left:
-            increases[decision.name] = _increases(decision, lambda: _mean_loss(space, batches, loss) - reached)
+            increases[decision.name] = _increases(decision, lambda: mean_loss(space, batches, loss) - reached)
             keep(_table(space, increases, facts))
     return _table(space, increases, facts)
 
@@ -290,12 +291,8 @@ def _table(space: Space, increases: dict[str, Tensor], facts: Mapping[str, Any])
     return Table(fingerprint(space, facts), tuple(gate.name for gate in space.gates.values()), options, increases)
 
 
-def _mean_loss(space: Space, batches: list[Batch], loss: Loss) -> float:
-    return sum(loss(space(images), targets, images).item() for images, targets in batches) / len(batches)
-
-
 @torch.no_grad()
 def loss_at(space: Space, architecture: Architecture, batches: list[Batch], loss: Loss) -> float:
     """The mean loss with the architecture. Norms normalise by the batches, as if they had been estimated anew."""
     with decisions_as(space, architecture), watched(space):
-        return _mean_loss(space, batches, loss)
+        return mean_loss(space, batches, loss)
