@@ -4,14 +4,15 @@
 
 One JSON object a line. Ours is the step of search.training.loop, with the optimizers of a search: where decisions are
 open, the costs of flash and peak RAM are in the loss. The plain network is the user's own module in the usual loop,
-with the same SGD. A round is `ROUND` steps, after which the work of a search repeats; the two networks take turns, step
-by step, and the ratio is that of the medians over the rounds. Memory: `timing.peak_bytes` of the largest step of
-a round.
+with the same SGD, in the format of memory in which it is faster ("plain_format"). A round is `ROUND` steps, after which
+the work of a search repeats; the two networks take turns, step by step, and the ratio is that of the medians over the
+rounds. Memory: `timing.peak_bytes` of the largest step of a round.
 """
 
 import copy
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -36,6 +37,10 @@ THREADS = 2
 ROUNDS = 15
 ROUND = TURN * REFRESH  # steps after which the work of a search repeats
 RATE = 1e-3
+CPU = torch.device("cpu")
+DEFAULT = "contiguous"
+FORMATS = {DEFAULT: torch.contiguous_format, "channels_last": torch.channels_last}
+CHOOSING = 5  # rounds of each format, of which the faster one is taken
 COSTS = ("flash_bytes", "peak_ram_bytes")
 SHAPES = {"resnet8": (32, 3, 32, 32), "ds_cnn": (32, 1, 49, 10), "mobilenet_v1": (8, 3, 96, 96)}
 BRANCHES = 4
@@ -102,7 +107,7 @@ class Ours(Trainer):
         phase = Phase("search", Schedule(1, RATE), learning=learning)
         batches = [(images, labels)]
         runtime = Runtime(
-            device=torch.device("cpu"),
+            device=images.device,
             folder=Path(),
             monitor=Monitors([]),
             ledger=Ledger(),
@@ -126,16 +131,46 @@ def _objective(space: Space) -> Objective:
     return Objective(models, seed_costs, {}, dict.fromkeys(COSTS, 0.1))
 
 
-def plain(name: str) -> Plain:
-    return Plain(NETWORKS[name](in_channels=SHAPES[name][1]), *_batch(name))
+def plain(name: str, batch: int | None = None, device: torch.device = CPU, memory_format: str = DEFAULT) -> Plain:
+    """A network of SHAPES in float.
+
+    Args:
+        batch: None: that of SHAPES.
+        memory_format: a key of FORMATS.
+    """
+    images, labels = _batch(name, batch, device)
+    network = NETWORKS[name](in_channels=SHAPES[name][1]).to(device, memory_format=FORMATS[memory_format])
+    return Plain(network, images.to(memory_format=FORMATS[memory_format]), labels)
 
 
-def ours(name: str, mode: str) -> Ours:
-    images, labels = _batch(name)
+def fastest_plain(name: str, batch: int | None = None, device: torch.device = CPU) -> tuple[str, Plain]:
+    """The one of the formats that is faster, and which that is."""
+    each = {key: plain(name, batch, device, key) for key in FORMATS}
+    first, second = each
+    times = in_turns(*(rounds_of(each[key]) for key in FORMATS), CHOOSING)
+    faster = first if times[0] <= times[1] else second
+    return faster, each[faster]
+
+
+def rounds_of(trainer: Trainer) -> Callable[[], None]:
+    """A round of steps, after which the device has done all of them."""
+
+    def run() -> None:
+        for _ in range(ROUND):
+            trainer.step()
+        if trainer.images.is_cuda:
+            torch.cuda.synchronize()
+
+    return run
+
+
+def ours(name: str, mode: str, batch: int | None = None, device: torch.device = CPU) -> Ours:
+    """The same network with the decisions of one of MODES."""
+    images, labels = _batch(name, batch, device)
     network = NETWORKS[name](in_channels=SHAPES[name][1])
     if mode == "supernet":
         _branch(network, *BLOCKS[name])
-    space = searchable(network, images, MODES[mode])
+    space = searchable(network, images[: SHAPES[name][0]].cpu(), MODES[mode]).to(device)
     if space.spec.quantizers:
         space.calibrate([images])
     return Ours(space, images, labels)
@@ -152,13 +187,14 @@ def _branch(network: nn.Module, sequence: str, start: int, length: int) -> None:
     setattr(network, sequence, nn.Sequential(*made, *layers[start:]))
 
 
-def _batch(name: str) -> tuple[Tensor, Tensor]:
+def _batch(name: str, batch: int | None, device: torch.device) -> tuple[Tensor, Tensor]:
     torch.manual_seed(0)
-    return torch.randn(SHAPES[name]), torch.randint(0, 10, SHAPES[name][:1])
+    count = batch or SHAPES[name][0]
+    return torch.randn(count, *SHAPES[name][1:]).to(device), torch.randint(0, 10, (count,)).to(device)
 
 
 def compare(name: str, mode: str) -> dict[str, str | float]:
-    base, other = plain(name), ours(name, mode)
+    (memory_format, base), other = fastest_plain(name), ours(name, mode)
     before, after = in_turns(base.step, other.step, ROUNDS, ROUND)
     return {
         "benchmark": "step_time",
@@ -166,6 +202,7 @@ def compare(name: str, mode: str) -> dict[str, str | float]:
         "mode": mode,
         "time_ratio": round(after / before, 3),
         "memory_ratio": round(other.peak() / base.peak(), 3),
+        "plain_format": memory_format,
         "plain_ms": round(before, 2),
         "ours_ms": round(after, 2),
     }
