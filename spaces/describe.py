@@ -1,6 +1,7 @@
 """A Space as the cost models see it."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
 from typing import NamedTuple, Protocol
 
@@ -64,15 +65,18 @@ class _NetworkDescription:
         self.space, self.selection, self.spec = space, selection, space.spec
         counts, gates = space.gate_places.counts, selection.alpha
         self.alpha = counts.new_ones(1) if gates is None else gates * space.selector.copies().double()
-        self.channels = dict(zip(self.spec.slots, (counts @ self.alpha).unbind(), strict=True))
-        self.shapes = self.spec.shapes
+        self.shapes, channels = self.spec.shapes, counts @ self.alpha
+        sizes = channels * channels.new_tensor([prod(self.shapes[name][1:]) for name in self.spec.slots])
+        self.channels = dict(zip(self.spec.slots, channels.unbind(), strict=True))
+        self._elements = dict(zip(self.spec.slots, sizes.unbind(), strict=True))
+        self._widths = self._channels_of_each_width()
         self._steps = {loop: self.spec.steps(loop) for loop in {block.loop for block in self.spec.blocks if block.loop}}
         self.in_flash = {block.name for block in self.spec.blocks if block.operator.stored}
         self.precisions = self._precisions(counts.new_ones(1))
 
     def network(self) -> Network:
         layers = tuple(self._layer(block) for block in self.space.blocks)
-        tensors = {name: self._tensor(name, shape) for name, shape in self.shapes.items()}
+        tensors = {name: self._tensor(name) for name in self.shapes}
         share = self.selection.share
         branches = {name: share[name][0].double() for name, choice in self.spec.choices.items() if choice.branches}
         return Network(layers, tensors, self.spec.inputs, self.spec.outputs, branches)
@@ -95,11 +99,9 @@ class _NetworkDescription:
             return Precision(quantizer.widths, self.selection.share[quantizer.choice][0].double())
         return Precision((quantizer.bits if quantizer is not None else FLOAT_BITS,), one)
 
-    def _tensor(self, name: str, shape: tuple[int, ...]) -> TensorUse:
-        spatial = prod(shape[1:])
-        elements = self.channels[name] * spatial if spatial != 1 else self.channels[name]
+    def _tensor(self, name: str) -> TensorUse:
         precision = self.precisions[name]
-        return TensorUse(name, elements, precision.widths, precision.share, name in self.in_flash)
+        return TensorUse(name, self._elements[name], precision.widths, precision.share, name in self.in_flash)
 
     def _layer(self, block: Block) -> LayerUse:
         spec = block.spec
@@ -159,12 +161,38 @@ class _NetworkDescription:
         share = None if spec.bits is None else self.selection.share.get(spec.bits)
         if share is None:
             return ChannelWidths(spec.widths, out[None])
-        share = share.double()
-        if len(share) == 1:
-            return ChannelWidths(spec.widths, out * share[0])
-        places = self.space.gate_places.of(block.name)
-        keep = self.alpha.index_select(0, places) if places is not None else out.new_ones(len(share))
-        return ChannelWidths(spec.widths, keep @ share)
+        return ChannelWidths(spec.widths, self._widths[block.name] if len(share) > 1 else out * share[0].double())
+
+    def _channels_of_each_width(self) -> dict[str, Tensor]:
+        """Block -> (n_widths,), how many output channels have each, where each channel has a choice; all at once."""
+        forms: dict[int, dict[str, Tensor]] = {}
+        for block in self.space.blocks:
+            bits = (
+                block.weights.spec.bits if block.weights is not None and block.weights.quantizer is not None else None
+            )
+            share = None if bits is None else self.selection.share.get(bits)
+            if share is not None and len(share) > 1:
+                forms.setdefault(share.shape[1], {})[block.name] = share
+        found: dict[str, Tensor] = {}
+        for shares in forms.values():
+            each = [self.space.gate_places.of(name) for name in shares]
+            always = torch.zeros(max(map(len, shares.values())), dtype=torch.long, device=self.alpha.device)
+            places = [
+                always[: len(share)] if own is None else own for own, share in zip(each, shares.values(), strict=True)
+            ]
+            open_shares = (
+                self.alpha.index_select(0, torch.cat(places))[:, None] * torch.cat(list(shares.values())).double()
+            )
+            rows = _row_sums(tuple(map(len, shares.values())), self.alpha.device) @ open_shares
+            found |= zip(shares, rows.unbind(), strict=True)
+        return found
+
+
+@lru_cache(maxsize=64)
+def _row_sums(sizes: tuple[int, ...], device: torch.device) -> Tensor:
+    """(n, sum of sizes), float64: times rows that lie one part after another, it gives the sum of each of n parts."""
+    part = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+    return torch.nn.functional.one_hot(part, len(sizes)).t().double().to(device)
 
 
 def _mixture(parts: Sequence[Precision], share: Tensor) -> Precision:

@@ -176,7 +176,7 @@ class Objective:
         # Costs of branches are expected ones: those of the paths that happen to be drawn would jump about.
         expected = {name: selection.probability[name] for name in selection.paths}
         values = selection.leaves() | expected
-        leaves = {name: value.detach().clone().requires_grad_() for name, value in values.items()}
+        leaves = {name: value.detach().requires_grad_() for name, value in values.items()}
         network = space.describe(Selection.of(selection.mode, leaves))
         costs = {name: model(network) for name, model in self.models.items()}
         *found, own_loss = torch.stack(

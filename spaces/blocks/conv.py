@@ -1,13 +1,14 @@
 """A convolution of any dimension, or a linear layer, with its norm and activation, as one block."""
 
-from collections.abc import Sequence
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
 from torch.nn import functional as F
 
+from spaces.autograd import applied
 from spaces.blocks.block import Block, Folded
 from spaces.blocks.fixed_point import exact_dtype, with_bias
 from spaces.blocks.norm import Norm, is_distributed, plain_norm, synchronized_norm
@@ -21,11 +22,21 @@ CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 UNBOUNDED = Codes(float("-inf"), float("inf"))
 
 
-def _every(x: Tensor, stride: Sequence[int]) -> Tensor:
-    """The places of the input that a kernel of one tap reads."""
-    for dimension, step in enumerate(stride, start=2):
-        x = x[(slice(None),) * dimension + (slice(None, None, step),)]
-    return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x.contiguous()
+class _Every(Function):
+    """The places of the input that a kernel of one tap reads. The gradient of all others is 0, written once."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, places: tuple[slice, ...]) -> Tensor:
+        ctx.places, ctx.shape = places, x.shape
+        x = x[places]
+        return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x.contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        form = torch.channels_last if grad.dim() == 4 else torch.contiguous_format
+        dx = torch.empty(ctx.shape, dtype=grad.dtype, device=grad.device, memory_format=form).zero_()
+        dx[ctx.places] = grad
+        return dx, None
 
 
 class ConvBlock(Block):
@@ -45,7 +56,8 @@ class ConvBlock(Block):
         if any(low != high for low, high in pads) or (reads_places and any(padding)):
             x, padding = F.pad(x, [p for pair in reversed(pads) for p in pair]), [0] * len(padding)
         if reads_places:
-            x, stride = _every(x, stride), [1] * len(stride)
+            places = (slice(None), slice(None), *(slice(None, None, step) for step in stride))
+            x, stride = applied(_Every, x, places), [1] * len(stride)
         y = CONVOLUTIONS[len(stride)](x, weight, None, stride, padding, a["dilation"], a["groups"])
         return y if bias is None else y + bias.view(1, -1, *(1,) * (y.dim() - 2))
 

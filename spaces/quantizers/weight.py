@@ -60,10 +60,9 @@ class _Flat(NamedTuple):
         return numbers if numbers.shape[-1] == 1 else numbers.index_select(-1, self.row)
 
     def sums(self, numbers: Tensor) -> Tensor:
-        """(P, N) -> (P, C), sums over the weights of a channel."""
-        each = numbers.split([channels * fan_in for channels, fan_in in self.runs], 1)
-        rows = zip(each, self.runs, strict=True)
-        return torch.cat([part.unflatten(1, (channels, fan_in)).sum(-1) for part, (channels, fan_in) in rows], 1)
+        """(..., N) -> (..., C), sums over the weights of a channel."""
+        each = numbers.split([channels * fan_in for channels, fan_in in self.runs], -1)
+        return torch.cat([part.unflatten(-1, run).sum(-1) for part, run in zip(each, self.runs, strict=True)], -1)
 
 
 @lru_cache(maxsize=256)
@@ -95,10 +94,13 @@ def _backward(
     value = v.clamp(-1, 1).mul_(flat.spread(bound)).round_()
     if signs is not None:
         value = torch.where(flat.spread(signs), _sign(v), value)
-    value = flat.sums(value.mul_(g))
     dw = aten.hardtanh_backward(g.expand_as(v), v, -1 - EDGE, 1 + EDGE)
-    slope = value - flat.sums(v.mul_(dw)) * bound
-    return dw, value * step, slope * step * (flat.fan_in * bound).rsqrt()
+    products = v.new_empty(2, *v.shape)
+    torch.mul(value, g, out=products[0])
+    torch.mul(v, dw, out=products[1])
+    inside, outside = flat.sums(products)
+    slope = inside - outside * bound
+    return dw, inside * step, slope * step * (flat.fan_in * bound).rsqrt()
 
 
 class _Quantized(Function):
@@ -139,8 +141,9 @@ class _Quantized(Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
         w, log_step, bound, probability, picked, step, limit = ctx.saved_tensors
         flat: _Flat = ctx.flat
-        each = zip(grads, ctx.shapes, strict=True)
-        g = torch.cat([w.new_zeros(shape.numel()) if grad is None else grad.reshape(-1) for grad, shape in each])
+        g = torch.empty_like(w) if all(grad is not None for grad in grads) else torch.zeros_like(w)
+        each = [(part, grad) for part, grad in zip(_by_layer(g, ctx.shapes), grads, strict=True) if grad is not None]
+        torch._foreach_copy_([part for part, _ in each], [grad for _, grad in each])
         d_share = None
         if probability is not None:
             dw, d_share, d_log = _backward(flat, w, g, log_step.exp(), bound, ctx.one_bit)
