@@ -233,7 +233,7 @@ class Objective:
     def load(self, state: Mapping[str, Any], device: torch.device) -> None:
         self.costs = state["costs"]
         self.fisher.load(state["fisher"], device)
-        self.tried.load(state["tried"])
+        self.tried.load(state["tried"], device)
         self.constraints.load(state["constraints"])
         self._pace.load(state["pace"])
 

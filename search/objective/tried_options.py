@@ -30,7 +30,7 @@ class TriedOptions:
     """The losses of options, as far as they were tried.
 
     Attributes:
-        values: choice -> (n_options,), losses, of which only differences mean something.
+        values: choice -> (n_options,), losses, of which only differences mean something. They stay on the device.
         passes: number of forward passes that trials took so far.
     """
 
@@ -63,25 +63,27 @@ class TriedOptions:
     def _try(self, space: Space, images: Tensor, loss: Loss, reached: Tensor | float, name: str, option: int) -> None:
         difference = difference_of(space, images, loss, reached, name, option)
         self.passes += 1
-        values = self.values.setdefault(name, torch.zeros(len(space.choices[name].options), dtype=torch.float64))
-        known, now = self._known.setdefault(name, set()), self._now(space, name)
-        surprise = difference - float(values[option] - values[now])
+        if name not in self.values:
+            options = len(space.choices[name].options)
+            self.values[name] = torch.zeros(options, dtype=torch.float64, device=difference.device)
+        values, known, now = self.values[name], self._known.setdefault(name, set()), self._now(space, name)
+        surprise = difference - (values[option] - values[now])
         values[option] += surprise * (1.0 if option not in known else WEIGHT)
         known |= {option, now}
 
     def state(self) -> dict[str, Any]:
         return {"values": self.values, "known": self._known, "next": self._next, "passes": self.passes}
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        self.values, self._known, self._next = state["values"], state["known"], state["next"]
+    def load(self, state: Mapping[str, Any], device: torch.device) -> None:
+        self.values = {name: values.to(device) for name, values in state["values"].items()}
+        self._known, self._next = state["known"], state["next"]
         self.passes = state["passes"]
 
 
-def difference_of(space: Space, images: Tensor, loss: Loss, reached: Tensor | float, name: str, option: int) -> float:
-    """The loss of the last batch with another option, minus the loss that it reached; a mean over all processes."""
-    with torch.no_grad():
-        found = loss(tried(space, images, name, option)).double() - reached
-    return distributed.summed([found.item()], images.device)[0] / distributed.world_size()
+@torch.no_grad()
+def difference_of(space: Space, images: Tensor, loss: Loss, reached: Tensor | float, name: str, option: int) -> Tensor:
+    """(), the loss of the last batch with another option, minus the one that it reached; a mean over all processes."""
+    return distributed.mean_(loss(tried(space, images, name, option)).double() - reached)
 
 
 def in_use(space: Space, choice: str) -> bool:

@@ -269,11 +269,12 @@ def _of_batch(space: Space, images: Tensor, targets: Tensor, loss: Loss) -> dict
 def _tried(space: Space, images: Tensor, loss: Callable[[Tensor], Tensor], reached: Tensor, name: str) -> Tensor:
     """(1, options), the loss with each other option minus the loss that was reached."""
     now, options = int(space.selection.share[name][0].argmax()), range(len(space.choices[name].options))
+    nothing = torch.zeros((), dtype=torch.float64, device=images.device)
     tried = [
-        0.0 if i == now or not in_use(space, name) else difference_of(space, images, loss, reached, name, i)
+        nothing if i == now or not in_use(space, name) else difference_of(space, images, loss, reached, name, i)
         for i in options
     ]
-    return torch.tensor([tried], device=images.device)
+    return torch.stack(tried).float()[None]
 
 
 def passes(space: Space) -> int:

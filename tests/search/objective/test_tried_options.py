@@ -122,7 +122,7 @@ def test_what_was_tried_survives_a_checkpoint(space):
     trials, again = TriedOptions(), TriedOptions()
     for _ in range(3):
         trials.observe(space, IMAGES, loss, loss(space(IMAGES)).item())
-    again.load(trials.state())
+    again.load(trials.state(), torch.device("cpu"))
     for each in (trials, again):
         each.observe(space, IMAGES, loss, 1.0)
     assert all(torch.equal(values, again.values[name]) for name, values in trials.values.items())
