@@ -65,7 +65,7 @@ class _Flat(NamedTuple):
         return torch.cat([part.unflatten(-1, run).sum(-1) for part, run in zip(each, self.runs, strict=True)], -1)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _flat(precisions: int, sizes: tuple[tuple[int, int], ...], device: torch.device) -> _Flat:
     """Args: sizes: (channels, fan-in) of each layer."""
     channels, fan_ins = torch.tensor(sizes).t()
@@ -74,7 +74,7 @@ def _flat(precisions: int, sizes: tuple[tuple[int, int], ...], device: torch.dev
     runs = tuple((sum(c for c, f in sizes if f == fan_in), fan_in) for fan_in in sorted({f for _, f in sizes}))
     places = torch.arange(precisions * total).view(precisions, total)
     by_layer = torch.cat([part.flatten() for part in places.tensor_split(ends[:-1], 1)])
-    row = torch.arange(total).repeat_interleave(fan_in)
+    row = torch.arange(total, dtype=torch.int32).repeat_interleave(fan_in)
     return _Flat(row.to(device), fan_in.float().to(device), runs, by_layer.to(device))
 
 
@@ -146,12 +146,9 @@ class _Quantized(Function):
         torch._foreach_copy_([part for part, _ in each], [grad for _, grad in each])
         d_share = None
         if probability is not None:
-            dw, d_share, d_log = _backward(flat, w, g, log_step.exp(), bound, ctx.one_bit)
-            dw, d_share, d_log = (
-                dw.gather(0, flat.spread(picked).expand(1, len(w))),
-                d_share.t(),
-                d_log * probability.t(),
-            )
+            dw, products, d_log = _backward(flat, w, g, log_step.exp(), bound, ctx.one_bit)
+            dw, d_log = dw.gather(0, flat.spread(picked).expand(1, len(w))), d_log * probability.t()
+            d_share = products.t()
         else:
             dw, _, d_log = _backward(flat, w, g, step, limit, ctx.one_bit)
             if picked is not None:
