@@ -41,8 +41,7 @@ ROUNDS = 15
 BATCHES = (1, 32)
 SHAPES = {"mobilenet_v1": (3, 96, 96), "resnet8": (3, 32, 32), "ds_cnn": (1, 49, 10)}
 MODE = "w8a8"
-# 256 bits, which 144 codes of a 3x3 window fill better than 512.
-FLAGS = {"c": ("-O3", "-march=native", "-mprefer-vector-width=256"), "c_plain": ("-O3",)}
+FLAGS = {"c": ("-O3", "-march=native"), "c_plain": ("-O3",)}
 STEPS = 20  # of the QDQ model in a turn
 
 
