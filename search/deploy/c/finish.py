@@ -6,7 +6,7 @@ Where small code is wanted, a function that all layers share decides it for each
 """
 
 from search.deploy.c.operation import Operation
-from search.deploy.c.source import number
+from search.deploy.c.source import block, number
 from search.integer.graph import Array
 
 DROPPED = 16  # bits of a product that decide nothing
@@ -73,10 +73,29 @@ class Finish:
         rounded = rounding or self.rounding(shift)
         return self._stored(target, f"{self._how}({total}, {multiplier}, {rounded}, {shift})")
 
+    def lanes(self, target: str, total: str, multiplier: str, shift: str, rounded: str) -> list[str]:
+        """Lines that do what `line` does in each lane of vectors, and store what becomes of that.
+
+        Args:
+            target: a pointer to codes that lie side by side.
+            total: the sums; multiplier, shift, rounded: pointers to numbers of 32 bits.
+        """
+        if self._how == WIDE:
+            line = self.line(f"({target})[c]", "total[c]", f"({multiplier})[c]", f"({shift})[c]")
+            start = ["int32_t total[LANES] NETWORK_ALIGNED;", f"lanes_to(total, {total});"]
+            return [*start, *block("for (int32_t c = 0; c < LANES; ++c)", [line])]
+        ends = f"lanes_at({multiplier}), lanes_at({rounded}), lanes_at({shift})"
+        codes = f"clipped_lanes({self._how}_lanes({total}, {ends}), {self._low}, {self._high})"
+        if not self._table:
+            return [f"lanes_to_{self._bits}({target}, {codes});"]
+        line = f"({target})[c] = table[code[c]{_less(self._low)}];"
+        start = ["int32_t code[LANES] NETWORK_ALIGNED;", f"lanes_to(code, {codes});"]
+        return [*start, *block("for (int32_t c = 0; c < LANES; ++c)", [line])]
+
     def plain(self, target: str, total: str, multiplier: str, shift: str, rounding: str) -> str:
         """A line that stores the code of a sum of which `is_plain` holds."""
         scaled = f"scaled({total} * (1 << raised), {multiplier}, {rounding}, {shift})"
-        return f"{target} = ({self._operation.output.ctype})SATURATED({scaled}, 8);"
+        return f"{target} = ({self.ctype})SATURATED({scaled}, 8);"
 
     def is_plain(self, shift: str) -> str:
         """Where small code is wanted: a condition on a channel, under which `plain` ends its sums."""
@@ -100,11 +119,16 @@ class Finish:
         return self._wide(target, product.format(wide="(int64_t)"), number(shift))
 
     @property
+    def ctype(self) -> str:
+        """Of a code."""
+        return self._operation.output.ctype
+
+    @property
     def _bits(self) -> int:
         return 8 * self._operation.output.info.dtype.itemsize
 
     def _shared(self, target: str, code: str) -> str:
-        return f"{target} = ({self._operation.output.ctype}){code};"
+        return f"{target} = ({self.ctype}){code};"
 
     def _largest_fast(self) -> int:
         """The largest shift at which 32 bits hold what FAST adds up."""
@@ -126,7 +150,7 @@ class Finish:
     def _looked_up(self, target: str, clipped: str) -> str:
         if self._table:
             return f"{target} = table[{clipped}{_less(self._low)}];"
-        return f"{target} = ({self._operation.output.ctype}){clipped};"
+        return f"{target} = ({self.ctype}){clipped};"
 
 
 def _less(low: int) -> str:

@@ -1,14 +1,16 @@
 """Small functions of the generated C, which are written where something names them. What one calls stands before it."""
 
+from search.deploy.c.lanes import LANES
+
 HELPERS = {
     "clipped": """\
-static inline int32_t clipped(int32_t value, int32_t low, int32_t high)
+HELPER int32_t clipped(int32_t value, int32_t low, int32_t high)
 {
     return value < low ? low : value > high ? high : value;
 }
 """,
     "clipped_wide": """\
-static inline int32_t clipped_wide(int64_t value, int32_t low, int32_t high)
+HELPER int32_t clipped_wide(int64_t value, int32_t low, int32_t high)
 {
     return value < low ? low : value > high ? high : (int32_t)value;
 }
@@ -23,14 +25,14 @@ static inline int32_t clipped_wide(int64_t value, int32_t low, int32_t high)
 """,
     "rounding": """\
 /* What is added to a number so that a shift by shift - less rounds it half up, and moves it to the zero point. */
-static inline int32_t rounding(int32_t zero, int32_t shift, int32_t less)
+HELPER int32_t rounding(int32_t zero, int32_t shift, int32_t less)
 {
     return (2 * zero + 1) * (INT32_C(1) << (shift - (less + 1)));
 }
 """,
     "scaled": """\
 /* sum * multiplier / 2^shift + zero point. Shifts are 17 or more: the product's lower 16 bits decide nothing. */
-static inline int32_t scaled(int32_t sum, int32_t multiplier, int32_t rounded, int32_t shift)
+HELPER int32_t scaled(int32_t sum, int32_t multiplier, int32_t rounded, int32_t shift)
 {
 #if NETWORK_DSP
     return __smlawb(sum, multiplier, rounded) >> (shift - 16);
@@ -41,14 +43,14 @@ static inline int32_t scaled(int32_t sum, int32_t multiplier, int32_t rounded, i
 """,
     "scaled_narrow": """\
 /* The same, of a sum whose product has no more than 31 bits. */
-static inline int32_t scaled_narrow(int32_t sum, int32_t multiplier, int32_t rounded, int32_t shift)
+HELPER int32_t scaled_narrow(int32_t sum, int32_t multiplier, int32_t rounded, int32_t shift)
 {
     return (sum * multiplier + rounded) >> shift;
 }
 """,
     "scaled_wide": """\
 /* product / 2^shift, rounded half up, for shifts of 1 to 62 */
-static inline int64_t scaled_wide(int64_t product, int32_t shift)
+HELPER int64_t scaled_wide(int64_t product, int32_t shift)
 {
     return (product + (INT64_C(1) << (shift - 1))) >> shift;
 }
@@ -90,7 +92,7 @@ static KERNEL int32_t ended_16(int32_t sum, int32_t multiplier, int32_t shift, c
     "word": """\
 #if NETWORK_DSP
 /* Four bytes, or two numbers of 16 bits. */
-static inline uint32_t word(const void *from)
+HELPER uint32_t word(const void *from)
 {
     uint32_t read;
     memcpy(&read, from, 4);
@@ -101,7 +103,7 @@ static inline uint32_t word(const void *from)
     "even_codes": """\
 #if NETWORK_DSP
 /* Bytes 0 and 2, with their signs, as two numbers of 16 bits. */
-static inline uint32_t even_codes(uint32_t four)
+HELPER uint32_t even_codes(uint32_t four)
 {
     uint32_t two;
     __asm__("sxtb16 %0, %1" : "=r"(two) : "r"(four));
@@ -112,7 +114,7 @@ static inline uint32_t even_codes(uint32_t four)
     "odd_codes": """\
 #if NETWORK_DSP
 /* Bytes 1 and 3. */
-static inline uint32_t odd_codes(uint32_t four)
+HELPER uint32_t odd_codes(uint32_t four)
 {
     uint32_t two;
     __asm__("sxtb16 %0, %1, ror #8" : "=r"(two) : "r"(four));
@@ -122,7 +124,7 @@ static inline uint32_t odd_codes(uint32_t four)
 """,
     "lower_halves": """\
 #if NETWORK_DSP
-static inline uint32_t lower_halves(uint32_t a, uint32_t b)
+HELPER uint32_t lower_halves(uint32_t a, uint32_t b)
 {
     uint32_t both;
     __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(both) : "r"(a), "r"(b));
@@ -132,7 +134,7 @@ static inline uint32_t lower_halves(uint32_t a, uint32_t b)
 """,
     "upper_halves": """\
 #if NETWORK_DSP
-static inline uint32_t upper_halves(uint32_t a, uint32_t b)
+HELPER uint32_t upper_halves(uint32_t a, uint32_t b)
 {
     uint32_t both;
     __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(both) : "r"(b), "r"(a));
@@ -143,7 +145,7 @@ static inline uint32_t upper_halves(uint32_t a, uint32_t b)
     "even_bytes": """\
 #if NETWORK_DSP
 /* Bytes 0 and 2 without signs. */
-static inline uint32_t even_bytes(uint32_t four)
+HELPER uint32_t even_bytes(uint32_t four)
 {
     uint32_t two;
     __asm__("uxtb16 %0, %1" : "=r"(two) : "r"(four));
@@ -154,7 +156,7 @@ static inline uint32_t even_bytes(uint32_t four)
     "odd_bytes": """\
 #if NETWORK_DSP
 /* Bytes 1 and 3. */
-static inline uint32_t odd_bytes(uint32_t four)
+HELPER uint32_t odd_bytes(uint32_t four)
 {
     uint32_t two;
     __asm__("uxtb16 %0, %1, ror #8" : "=r"(two) : "r"(four));
@@ -165,14 +167,14 @@ static inline uint32_t odd_bytes(uint32_t four)
     "PADDED": """\
 /* Codes of a row or a column with those that fill the last vector, and columns that are multiplied together. */
 #if NETWORK_VECTORS
-#define LANES ((int32_t)(32 / sizeof(Column)))
-#define PADDED(depth) (((depth) + LANES - 1) / LANES * LANES)
+#define PADDED(depth) (((depth) + 15) / 16 * 16)
 #define PLACES(few, many) (many)
 #else
 #define PADDED(depth) (depth)
 #define PLACES(few, many) (few)
 #endif
 """,
+    "LANES": LANES,
     "COLUMN": """\
 /* Columns are interleaved, four codes of each, where multiply-adds take pairs; else they lie one behind another. */
 #if NETWORK_DSP
@@ -185,7 +187,7 @@ static inline uint32_t odd_bytes(uint32_t four)
 """,
     "widened": """\
 /* Codes of 8 bits to 16, a multiple of four of them. Multiply-adds of pairs want the order 0, 2, 1, 3 of each four. */
-static inline void widened(const uint8_t *from, Column *to, int32_t count, int32_t pixels)
+HELPER void widened(const uint8_t *from, Column *to, int32_t count, int32_t pixels)
 {
 #if NETWORK_DSP
     for (const uint8_t *end = from + count; from < end; from += 4, to += 4 * pixels) {
@@ -202,21 +204,21 @@ static inline void widened(const uint8_t *from, Column *to, int32_t count, int32
 """,
     "copied": """\
 /* Returns where the next codes go. */
-static inline uint8_t *copied(uint8_t *to, const uint8_t *from, int32_t count)
+HELPER uint8_t *copied(uint8_t *to, const uint8_t *from, int32_t count)
 {
     memcpy(to, from, (size_t)count);
     return to + count;
 }
 """,
     "filled_bytes": """\
-static inline uint8_t *filled_bytes(uint8_t *to, int32_t value, int32_t count)
+HELPER uint8_t *filled_bytes(uint8_t *to, int32_t value, int32_t count)
 {
     memset(to, value, (size_t)count);
     return to + count;
 }
 """,
     "filled_codes": """\
-static inline void filled_codes(uint8_t *to, int32_t value, int32_t count)
+HELPER void filled_codes(uint8_t *to, int32_t value, int32_t count)
 {
     for (int32_t i = 0; i < count; ++i)
         to[i] = (uint8_t)value;
@@ -224,7 +226,7 @@ static inline void filled_codes(uint8_t *to, int32_t value, int32_t count)
 """,
     "unpacked": """\
 /* Rows of codes of 2, 4 or 8 bits to the highest bits of bytes, which lie in pairs of taps and pairs of channels. */
-static inline void unpacked(const uint8_t *row, const uint8_t *widths, uint8_t *to, int32_t channels, int32_t pairs)
+HELPER void unpacked(const uint8_t *row, const uint8_t *widths, uint8_t *to, int32_t channels, int32_t pairs)
 {
     const int32_t step = 2 * (channels + (channels & 1));
     for (int32_t c = 0; c < channels; ++c) {
@@ -241,7 +243,7 @@ static inline void unpacked(const uint8_t *row, const uint8_t *widths, uint8_t *
 }
 """,
     "filled": """\
-static inline void filled(Column *to, int32_t value, int32_t count, int32_t pixels)
+HELPER void filled(Column *to, int32_t value, int32_t count, int32_t pixels)
 {
 #if NETWORK_DSP
     for (int32_t i = 0; i < count; i += 4, to += 4 * pixels)
@@ -254,7 +256,7 @@ static inline void filled(Column *to, int32_t value, int32_t count, int32_t pixe
 }
 """,
     "filled_wide": """\
-static inline void filled_wide(uint16_t *to, int32_t value, int32_t count)
+HELPER void filled_wide(uint16_t *to, int32_t value, int32_t count)
 {
     for (int32_t i = 0; i < count; ++i)
         to[i] = (uint16_t)value;
@@ -262,7 +264,7 @@ static inline void filled_wide(uint16_t *to, int32_t value, int32_t count)
 """,
     "root": """\
 /* The root of a number of 32 bits, rounded down. */
-static inline uint32_t root(uint32_t value)
+HELPER uint32_t root(uint32_t value)
 {
     uint32_t found = 0;
     for (uint32_t bit = UINT32_C(1) << 30; bit != 0; bit >>= 2) {
@@ -278,7 +280,7 @@ static inline uint32_t root(uint32_t value)
 """,
     "inverse_root": """\
 /* 2^31 / sqrt(w), w brought to 31 or 32 bits by an even shift, and half of that shift: docs/methods.md, section 5. */
-static inline uint32_t inverse_root(uint64_t w, int32_t *half)
+HELPER uint32_t inverse_root(uint64_t w, int32_t *half)
 {
     int32_t bits = 0;
     for (uint64_t rest = w; rest != 0; rest >>= 1)

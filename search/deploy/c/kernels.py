@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 from search.deploy.c.columns import Columns
 from search.deploy.c.finish import Finish
+from search.deploy.c.interleaved import by_bytes, interleaved_size
 from search.deploy.c.operation import Operation
 from search.deploy.c.source import PRODUCTS, block, literal
 from search.deploy.c.vectors import CHANNEL, by_vectors
 from search.deploy.c.weights import padded_depth
+from search.deploy.c.windows import Windows
 
 BEGIN = ("const Column *next = columns;", "int32_t at = 0, left = pixels;")
 PIXELS = 4  # that meet two channels together: fewest instructions on a Cortex-M4, of 2 to 6
@@ -19,6 +21,7 @@ class Kernel:
     """Sums of products of columns and rows of weights.
 
     Attributes:
+        windows: what takes the place of columns where the processor multiplies bytes.
         step: elements of the output from one channel to the next.
         apart: whether the channels of some rows do not lie side by side, so that a table numbers them.
     """
@@ -26,22 +29,48 @@ class Kernel:
     operation: Operation
     finish: Finish
     columns: Columns
+    windows: Windows
     step: int = 1
     apart: bool = False
+
+    @property
+    def windowed(self) -> bool:
+        """Whether there is a function for processors that multiply bytes."""
+        return not self.operation.small and not self.columns.wide
+
+    def interleaved(self, count: int) -> str:
+        """Words that some channels take for that function, or "" where there is none."""
+        return interleaved_size(count, self.windows.words) if self.windowed else ""
 
     def function(self, bits: int) -> str:
         """The function for rows of 2, 4 or 8 bits: columns, their number, rows, the output of the first column, its
         elements from one column to the next, and what finishes sums."""
-        small, first = self.operation.small, f"{self.step} * rows->first" if self.step > 1 else "rows->first"
-        begin = [f"y += {first};"] if small or not self.apart else []
-        plain, pairs, vectors = self._plain(bits), [] if self.columns.wide else self._by_pairs(bits), []
+        small, vectors = self.operation.small, list[str]()
+        plain, pairs = self._plain(bits), [] if self.columns.wide else self._by_pairs(bits)
         if self.columns.by_vectors:
-            place = self._channel(CHANNEL) if self.apart or self.step > 1 else CHANNEL
-            vectors = ["#elif NETWORK_VECTORS", *by_vectors(bits, self.columns, self.finish, place)]
+            vectors = ["#elif NETWORK_VECTORS", *by_vectors(bits, self.columns, self.finish, self._vector_place)]
         ways = ["#if NETWORK_DSP", *pairs, *vectors, "#else", *plain, "#endif"]
-        lines = [*begin, *(plain if self.columns.wide else ways)]
+        lines = [*self._begin, *(plain if self.columns.wide else ways)]
         if small:
             return self._small(f"{'products' if self.columns.pixels > 1 else 'single'}_{bits}", lines)
+        return self._fast(f"products_{bits}", lines, "!NETWORK_BYTES" if self.windowed else "")
+
+    def by_windows(self, bits: int) -> str:
+        """The same where the processor multiplies bytes, of windows in the place of columns."""
+        lines = by_bytes(bits, self.columns.fan_in, self.windows, self.finish, self._vector_place)
+        return self._fast(f"windows_{bits}", [*self._begin, *lines], "NETWORK_BYTES")
+
+    @property
+    def _begin(self) -> list[str]:
+        first = f"{self.step} * rows->first" if self.step > 1 else "rows->first"
+        return [f"y += {first};"] if self.operation.small or not self.apart else []
+
+    @property
+    def _vector_place(self) -> str:
+        """Where the output of a channel lies that is one of many."""
+        return self._channel(CHANNEL) if self.apart or self.step > 1 else CHANNEL
+
+    def _fast(self, name: str, lines: Sequence[str], only: str) -> str:
         parameters = [
             f"const {self.columns.ctype} *columns",
             "int32_t pixels",
@@ -50,9 +79,7 @@ class Kernel:
             "int32_t stride",
             *self.finish.parameters,
         ]
-        return self.operation.source.function(
-            f"products_{bits}", ", ".join(parameters), "\n".join(lines), "KERNEL void"
-        )
+        return self.operation.source.function(name, ", ".join(parameters), "\n".join(lines), "KERNEL void", only)
 
     def _small(self, name: str, lines: Sequence[str]) -> str:
         """The function that all layers share, whose parameters are those of all kernels."""

@@ -45,13 +45,18 @@ void *memset(void *to, int byte, size_t bytes);
 #define KERNEL
 #endif
 
-/* Codes of a column: those of 8 bits are widened to 16 unless the processor multiplies bytes of both kinds. */
-#if defined(__AVXVNNI__) || defined(__AVX512VNNI__)
+/* Small functions, which may stay unused. */
+#if defined(__GNUC__)
+#define HELPER static inline __attribute__((unused))
+#else
+#define HELPER static inline
+#endif
+
+/* Codes of a column: those of 8 bits are widened to 16 unless the processor multiplies bytes. */
+#if NETWORK_BYTES
 typedef uint8_t Column;
-typedef int8_t Weight;
 #else
 typedef int16_t Column;
-typedef int16_t Weight;
 #endif
 
 #ifdef NETWORK_TRACE
@@ -64,8 +69,18 @@ typedef int16_t Weight;
 typedef char network_shifts_round_down[(-3 >> 1) == -2 ? 1 : -1];
 """
 VECTORS = """
-/* Whether the compiler has vectors, which take many channels at once. */
-#if !NETWORK_DSP && (defined(__SSE2__) || defined(__ARM_NEON))
+/* Whether the processor multiplies bytes of both kinds, and adds up four products at once. */
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+#include <immintrin.h>
+#define NETWORK_BYTES 1
+#define IF_BYTES(...) __VA_ARGS__
+#else
+#define NETWORK_BYTES 0
+#define IF_BYTES(...)
+#endif
+
+/* Whether the compiler has other vectors, which take many channels at once. */
+#if !NETWORK_DSP && !NETWORK_BYTES && (defined(__SSE2__) || defined(__ARM_NEON))
 #define NETWORK_VECTORS 1
 #else
 #define NETWORK_VECTORS 0

@@ -49,6 +49,7 @@ typedef struct {
 } End;
 """
 ONE_KERNEL = f"    void (*products)({PRODUCTS});\n"
+INTERLEAVED = "    IF_BYTES(int32_t *interleaved;) /* all of that, once a kernel needed it */\n"
 STEP = """\
 /* A function, and what it is given: pointers to tensors, working memory and constants, and numbers. */
 typedef %s Number;
@@ -108,18 +109,33 @@ class Source:
         """The name of an array of numbers that a function reads, or NULL where it reads none."""
         return self.constant(name, np.array(values, self.number_type)) if values else "NULL"
 
-    def rows(self, name: str, fields: Sequence[Sequence[str | int]]) -> str:
-        """The name of an array of Rows, see `ROWS`."""
-        own, each = self._own(name), ",\n".join(f"    {{{', '.join(map(str, one))}}}" for one in fields)
-        self._declared[own] = f"static const Rows {own}[{len(fields)}] = {{\n{each},\n}};\n"
+    def rows(self, name: str, fields: Sequence[Sequence[str | int]], words: Sequence[str] = ()) -> str:
+        """The name of an array of Rows, see `ROWS`. Args: words: that each takes interleaved, or "" for none."""
+        own, each = self._own(name), [", ".join(map(str, one)) for one in fields]
+        memory = [self.interleaved(f"{name}_{place}", size) if size else "NULL" for place, size in enumerate(words)]
+        if memory:
+            each = [f"{one} IF_BYTES(, {room})" for one, room in zip(each, memory, strict=True)]
+        lines = ",\n".join(f"    {{{one}}}" for one in each)
+        self._declared[own] = f"static const Rows {own}[{len(fields)}] = {{\n{lines},\n}};\n"
         return own
 
-    def function(self, name: str, parameters: str, body: str, returns: str = "void") -> str:
-        """The name of a static function. Those of one name that differ are numbered."""
+    def interleaved(self, name: str, words: str) -> str:
+        """The name of memory for what processors that multiply bytes keep."""
+        own = self._own(f"{name}_interleaved")
+        self._declared[own] = f"#if NETWORK_BYTES\nstatic int32_t {own}[{words}] NETWORK_ALIGNED;\n#endif\n"
+        return own
+
+    def function(self, name: str, parameters: str, body: str, returns: str = "void", only: str = "") -> str:
+        """The name of a static function. Those of one name that differ are numbered.
+
+        Args:
+            only: where it is named, as a condition of the preprocessor; "" for everywhere.
+        """
         key = name, parameters, body
         if key not in self.functions:
             self.functions[key] = own = self._own(name)
-            self._declared[own] = f"static {returns} {own}({parameters})\n{{\n{indent(body, '    ')}\n}}\n"
+            text = f"static {returns} {own}({parameters})\n{{\n{indent(body, '    ')}\n}}\n"
+            self._declared[own] = f"#if {only}\n{text}#endif\n" if only else text
         return self.functions[key]
 
     def declared(self) -> str:
@@ -131,7 +147,7 @@ class Source:
             if name in named:
                 named.update(NAME.findall(text))
                 helpers.append(text)
-        rows = [ROWS % (ONE_KERNEL if self.small else "")] if "Rows" in named else []
+        rows = [ROWS % (ONE_KERNEL if self.small else INTERLEAVED)] if "Rows" in named else []
         rows = [*([END] if "End" in named else []), *rows]
         return "\n".join([*rows, *([STEP % TYPES[self.number_type]] if self.small else []), *reversed(helpers), *own])
 

@@ -38,12 +38,11 @@ def by_vectors(bits: int, columns: Columns, finish: Finish, place: str) -> list[
         "const int32_t *bias = rows->bias + done;",
         "const int16_t *multiplier = rows->multiplier + done;",
         "const uint8_t *shift = rows->shift + done;",
-        "const Weight *weights = padded;",
         *_rows(bits, depth),
         *block("for (int32_t p = 0; p < pixels; ++p)", [*sums, *ended]),
     ]
     return [
-        f"Weight padded[{many} * PADDED({depth})] NETWORK_ALIGNED;",
+        f"int16_t padded[{many} * PADDED({depth})] NETWORK_ALIGNED;",
         f"int32_t sums[{many}] NETWORK_ALIGNED;",
         *([] if place == CHANNEL else [f"{kind} ended[{many}];"]),
         *block(f"for (int32_t done = 0; done < rows->count; done += {many})", each),
@@ -51,22 +50,18 @@ def by_vectors(bits: int, columns: Columns, finish: Finish, place: str) -> list[
 
 
 def _rows(bits: int, depth: int) -> list[str]:
-    """Rows from `done` on, padded; where they are whole vectors already they stay where they lie."""
+    """Rows from `done` on, padded."""
     kind = "int8_t" if bits == 8 else "uint8_t"
     row = [
         f"const {kind} *row = (const {kind} *)rows->weights + (done + c) * {depth * bits // 8};",
-        f"Weight *w = padded + c * PADDED({depth});",
-        *_unpacked(bits, depth),
+        f"int16_t *w = padded + c * PADDED({depth});",
+        *unpacked(bits, depth),
         *block(f"for (int32_t k = {depth}; k < PADDED({depth}); ++k)", ["w[k] = 0;"]),
     ]
-    padded = block(OVER_CHANNELS, row)
-    if bits < 8:
-        return padded
-    whole = [f"weights = (const Weight *)rows->weights + done * {depth};"]
-    return [*block(f"if (sizeof(Weight) == 1 && {depth} % LANES == 0)", whole), *block("else", padded)]
+    return block(OVER_CHANNELS, row)
 
 
-def _unpacked(bits: int, depth: int) -> list[str]:
+def unpacked(bits: int, depth: int) -> list[str]:
     """A row of codes in the highest bits of bytes; see search.deploy.c.weights."""
     if bits == 8:
         return block(f"for (int32_t k = 0; k < {depth}; ++k)", ["w[k] = row[k];"])
@@ -83,7 +78,7 @@ def _unpacked(bits: int, depth: int) -> list[str]:
 def _sums(depth: int, rows: int) -> list[str]:
     """Of some rows together, from c on."""
     lines = [
-        f"const Weight *w = weights + c * PADDED({depth});",
+        f"const int16_t *w = padded + c * PADDED({depth});",
         f"int32_t {', '.join(f'sum{row} = 0' for row in range(rows))};",
         *block(
             f"for (int32_t k = 0; k < PADDED({depth}); ++k)",

@@ -11,10 +11,13 @@ from typing import NamedTuple
 import numpy as np
 
 from search.deploy.c.finish import Finish
+from search.deploy.c.interleaved import interleaved_size
 from search.deploy.c.operation import Call, Operation
+from search.deploy.c.operators.depthwise_lanes import by_bytes, words
 from search.deploy.c.source import block, number
 from search.deploy.c.taps import Taps, over_places
 from search.deploy.c.weights import stored_widths
+from search.deploy.c.windows import Slid
 from search.integer.graph import Array
 
 AT_ONCE = 4  # channels
@@ -32,6 +35,7 @@ def depthwise(operation: Operation, spread: bool) -> Call:
     finish = Finish(operation, shift, program.largest_sum(node) << int(extra.max()), raises=True)
     shift = shift + np.uint8(finish.raised)
     filled = "filled_wide" if x.info.bits > 8 else "filled_codes"
+    bytewise = not operation.small and x.info.bits <= 8 and outputs == channels
     lines = [
         f"const {x.ctype} *taps[{taps + 1 if operation.small else taps + taps % 2}];",
         f"{operation.output.ctype} *out = y;",
@@ -41,7 +45,7 @@ def depthwise(operation: Operation, spread: bool) -> Call:
     scratch = -(-channels * x.info.dtype.itemsize // 4) * 4
     arguments = [operation.table("bias", bias), operation.table("multiplier"), operation.table("shift", shift)]
     more = ["const int32_t *bias", "const int16_t *multiplier", "const uint8_t *shift", *finish.parameters]
-    name = f"depthwise_{len(node.attributes['kernel'])}d"
+    name, start = f"depthwise_{len(node.attributes['kernel'])}d", list[str]()
     if widths.min() == 8:
         arguments = [operation.table("weight", _in_pairs(weights)), *arguments]
         more = ["const int8_t *weights", *more]
@@ -51,13 +55,20 @@ def depthwise(operation: Operation, spread: bool) -> Call:
             "const int8_t *weights = (const int8_t *)bytes;",
             f"unpacked(packed, widths, bytes, {number(outputs)}, {number(-(-taps // 2))});",
         ]
-        lines = [*start, *lines]
         arguments = [operation.table("weight", _packed(weights, widths)), operation.table("widths", widths), *arguments]
         more = ["const uint8_t *packed", "const uint8_t *widths", *more]
         scratch += (outputs + outputs % 2) * (taps + taps % 2)
         name += "_packed"
+    arguments += finish.arguments
+    lines = [*start, *lines]
+    if bytewise:
+        slid = Slid.of(operation, spread)
+        memory = operation.source.interleaved(node.name, interleaved_size(outputs, words(slid)))
+        arguments[-1] += f" IF_BYTES(, {memory})"
+        more[-1] += " IF_BYTES(, int32_t *interleaved)"
+        lines = ["#if NETWORK_BYTES", *by_bytes(slid, finish, start), "#else", *lines, "#endif"]
     function = operation.function(lines, [f"{x.ctype} *zeros", *more], name)
-    return Call(function, (*arguments, *finish.arguments), scratch, x.ctype)
+    return Call(function, tuple(arguments), scratch, x.ctype)
 
 
 def _place(operation: Operation, finish: Finish, spread: bool, taps: int) -> list[str]:
@@ -116,7 +127,8 @@ def _kernel(operation: Operation, finish: Finish, taps: int) -> str:
         *(["const int32_t outputs", "const int32_t pairs"] if operation.small else []),
     ]
     name = "depthwise_place" if each == 1 and x.info.bits <= 8 else "depthwise_place_plain"
-    return operation.source.function(name, ", ".join(parameters), "\n".join(lines), "KERNEL void")
+    only = "!NETWORK_BYTES" if each == 1 and x.info.bits <= 8 and not operation.small else ""
+    return operation.source.function(name, ", ".join(parameters), "\n".join(lines), "KERNEL void", only)
 
 
 class _Numbers(NamedTuple):

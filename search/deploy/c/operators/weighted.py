@@ -12,9 +12,10 @@ from search.deploy.c.kernels import PIXELS, Kernel
 from search.deploy.c.loops import sum_of
 from search.deploy.c.operation import Call, Operation
 from search.deploy.c.operators.depthwise import depthwise
-from search.deploy.c.source import block, loop, number
+from search.deploy.c.source import block, literal, loop, number
 from search.deploy.c.taps import Taps, over_places
 from search.deploy.c.weights import Segment, segments
+from search.deploy.c.windows import Slid, Windows, readable
 from search.integer.graph import Array
 
 
@@ -31,18 +32,21 @@ def linear(operation: Operation) -> Call:
     """A matrix product over the last axis."""
     x, y = operation.inputs[0], operation.output
     features, rows = x.shape[-1], prod(x.shape[:-1])
+    windows = Windows.of_rows(rows, features)
     if len(x.shape) == 1:
-        return _of_rows(_Product.of(operation, x.places, features, 1), 1, features)
+        return _of_rows(_Product.of(operation, x.places, features, windows), 1, features)
     if _side_by_side(x.strides, x.shape) and _side_by_side(y.strides, y.shape):
-        return _of_rows(_Product.of(operation, np.arange(features), features, rows), rows, features)
-    product = _Product.of(operation, np.arange(features), 1, 1, y.strides[-1])
+        return _of_rows(_Product.of(operation, np.arange(features), features, windows), rows, features)
+    product = _Product.of(operation, np.arange(features), 1, Windows.of_rows(1, features), step=y.strides[-1])
     outer = range(len(x.shape) - 1)
     place = sum_of([*((f"i{axis}", x.strides[axis]) for axis in outer), ("k", x.strides[-1])])
     gather = loop("k", features, product.columns.copy(place, "1"))
     target = sum_of([(f"i{axis}", y.strides[axis]) for axis in outer])
     columns = product.columns
     column = [*columns.begin(), *gather, *columns.end()]
-    lines = ["const int32_t ready = 0;", *column, *product.calls("1", f"y + {target}", "0")]
+    call = "1", f"y + {target}", "0"
+    calls = product.unless_bytes(product.calls(*call, "columns", bytewise=True), product.calls(*call))
+    lines = ["const int32_t ready = 0;", *column, *calls]
     for axis in reversed(outer):
         lines = loop(f"i{axis}", x.shape[axis], lines)
     return product.call(lines, operation.node.op)
@@ -56,9 +60,10 @@ def _convolution(operation: Operation, spread: bool) -> Call:
         return depthwise(operation, spread)
     order = np.arange(depth * taps).reshape(depth, taps).T.reshape(-1)  # channels last
     places = prod(operation.output.shape[1:])
-    product = _Product.of(operation, order, depth, places, groups=groups)
     if groups == taps == 1 and not spread and not any(map(any, a["padding"])) and set(a["stride"]) == {1}:
-        return _of_rows(product, prod(x.shape[1:]), depth)
+        return _of_rows(_Product.of(operation, order, depth, Windows.of_rows(places, depth)), places, depth)
+    slid = Slid.of(operation, spread)
+    product = _Product.of(operation, order, depth, slid.windows, places, groups=groups)
     before = f"{number(depth)} * group + " if groups > 1 else ""
     columns = product.columns
     gather = Taps(
@@ -70,6 +75,8 @@ def _convolution(operation: Operation, spread: bool) -> Call:
     ).lines()
     column = [*columns.begin(), *gather, *columns.end()]
     lines = product.blocks(column, places, lambda inner: over_places(operation, inner))
+    rows = slid.over_rows(lambda place: product.row(f"codes + {literal(before)}{place}"))
+    lines = product.unless_bytes([*slid.copied(slid.windows.run), *product.begin(), *rows], lines)
     if groups > 1:
         lines = loop("group", groups, lines)
     return product.call(lines, f"{operation.node.op}_{len(a['kernel'])}d{'_grouped' if groups > 1 else ''}")
@@ -86,6 +93,8 @@ def _of_rows(product: "_Product", rows: int, depth: int) -> Call:
     if product.operation.small and product.columns.by_bytes:
         filled = [*block(f"if (({count} & 3) == 0)", column(replace(product.columns, run=4))), *block("else", filled)]
     lines = product.blocks(filled, rows, lambda inner: loop("row", rows, inner))
+    whole = [*readable(rows * depth, depth), *product.begin(), *product.row("codes")]
+    lines = product.unless_bytes(whole, lines)
     return product.call(lines, "rows")
 
 
@@ -112,24 +121,34 @@ class _Product:
     groups: int
 
     @staticmethod
-    def of(operation: Operation, order: Array, run: int, count: int, step: int = 1, groups: int = 1) -> "_Product":
+    def of(
+        operation: Operation,
+        order: Array,
+        run: int,
+        windows: Windows,
+        count: int = 0,
+        step: int = 1,
+        groups: int = 1,
+    ) -> "_Product":
         """The product of an operator.
 
         Args:
             order: of the codes in a row.
             run: how many of them are copied at once.
-            count: columns in all.
+            windows: of one call.
+            count: columns in all; 0 where one call takes all.
             step: elements of the output from one channel to the next.
         """
         each = segments(operation.program, operation.node, order)
         shifts = np.concatenate([operation.constant("shift")[one.channels] + one.extra for one in each])
         depth = max(one.codes.shape[1] for one in each)
+        count = count or windows.count
         pixels = PIXELS if operation.small and count > 1 else min(PIXELS, count)
         columns = Columns(operation, len(order), depth, 1 if operation.small else run, pixels)
         bound = operation.program.largest_sum(operation.node) << max(one.extra for one in each)
         apart = not all(one.side_by_side for one in each)
         finish = Finish(operation, shifts, bound, raises=True)
-        kernel = Kernel(operation, finish, columns, step, apart)
+        kernel = Kernel(operation, finish, columns, windows, step, apart)
         per_group = len(operation.constant("bias")) // groups
         fields = [
             [
@@ -139,12 +158,33 @@ class _Product:
             for g in range(groups)
             for one in each
         ]
-        rows = operation.source.rows(f"{operation.node.name}_rows", fields)
+        words = [] if operation.small else [kernel.interleaved(int(one[6])) for one in fields]
+        rows = operation.source.rows(f"{operation.node.name}_rows", fields, words)
         return _Product(operation, columns, kernel, rows, [one.bits for one in each], groups)
+
+    def unless_bytes(self, windows: Sequence[str], columns: Sequence[str]) -> list[str]:
+        """Lines for processors that multiply bytes, and those for all others."""
+        if not self.kernel.windowed:
+            return list(columns)
+        return ["#if NETWORK_BYTES", *windows, "#else", *columns, "#endif"]
+
+    def begin(self) -> list[str]:
+        """Lines before `row`."""
+        return ["(void)columns;", f"{self.operation.output.ctype} *out = y;"]
+
+    def row(self, codes: str) -> list[str]:
+        """Windows side by side times the weights. Args: codes: a pointer to the first."""
+        count = self.kernel.windows.count
+        calls = self.calls(str(count), "out", str(self._channels), codes, bytewise=True)
+        return [*calls, f"out += {count * self._channels};"]
+
+    @property
+    def _channels(self) -> int:
+        return self.operation.output.shape[self.operation.node.operator.channel_axis]
 
     def blocks(self, column: Sequence[str], count: int, over: Callable[[list[str]], list[str]]) -> list[str]:
         """Columns one after another, `over` whose places it loops, and some of them at a time times the weights."""
-        pixels, channels = self.columns.pixels, self.operation.output.shape[self.operation.node.operator.channel_axis]
+        pixels, channels = self.columns.pixels, self._channels
         together, small = self.columns.together, self.operation.small
         step = f"{together} * {channels}" if self.columns.by_vectors else number(pixels * channels)
         full = [*self.calls(together, "out", number(channels)), f"out += {step};", "ready = 0;"]
@@ -157,8 +197,13 @@ class _Product:
             return [*lines, "#if NETWORK_VECTORS", *rest, "#endif"]
         return lines
 
-    def calls(self, pixels: str, target: str, stride: str) -> list[str]:
-        """Of the kernels of each width."""
+    def calls(
+        self, pixels: str, target: str, stride: str, columns: str = "columns", bytewise: bool = False
+    ) -> list[str]:
+        """Of the kernels of each width. Args: bytewise: those for processors that multiply bytes."""
+        if bytewise and not self.kernel.windowed:
+            return []
+        function = self.kernel.by_windows if bytewise else self.kernel.function
         names = [parameter.split("*")[-1].split()[-1] for parameter in self.kernel.finish.parameters]
         widths = number(len(self.widths)) if self.operation.small else len(self.widths)
         first = f"rows + {widths} * group" if self.groups > 1 else "rows"
@@ -166,8 +211,8 @@ class _Product:
             call = f"each->products(columns, {pixels}, each, {target}, {stride}, end);"
             return [f"for (const Rows *each = {first}, *last = each + {widths}; each < last; ++each)", f"    {call}"]
         return [
-            f"{self.kernel.function(bits)}"
-            f"({', '.join(['columns', pixels, f'{first} + {place}' if place else first, target, stride, *names])});"
+            f"{function(bits)}"
+            f"({', '.join([columns, pixels, f'{first} + {place}' if place else first, target, stride, *names])});"
             for place, bits in enumerate(self.widths)
         ]
 
