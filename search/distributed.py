@@ -5,7 +5,7 @@ import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, distributed
@@ -33,35 +33,23 @@ _here = _Membership()
 def joined(device: torch.device) -> Iterator[None]:
     """Inside it, this process is in the group that torchrun describes. Without torchrun it is alone.
 
-    A group that exists already belongs to the caller: it is used, and it stays. On CUDA the device becomes the current
-    one, because NCCL sends objects by way of it.
+    A group that exists already belongs to the caller: it is used, and it stays.
+
+    Args:
+        device: of this process. A CUDA device has to be the current one, because NCCL sends objects by way of it: with
+            one device for all processes it would wait for ever.
     """
     if not distributed.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
-    with _current(device):
-        if not distributed.is_initialized():
-            distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-            _here.ours = True
-        try:
-            yield
-        finally:
-            _stop()
-            _here.alone = False
-
-
-@contextmanager
-def _current(device: torch.device) -> Iterator[None]:
-    """Inside it, the device is the current one of CUDA, where it is a CUDA device."""
-    if device.type != "cuda":
-        yield
-        return
-    before = torch.cuda.current_device()
-    torch.cuda.set_device(device)
+    if not distributed.is_initialized():
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        _here.ours = True
     try:
         yield
     finally:
-        torch.cuda.set_device(before)
+        _stop()
+        _here.alone = False
 
 
 def _stop() -> None:
@@ -111,6 +99,22 @@ def _sendable(error: Exception) -> Exception:
     except Exception:  # an error with any arguments of its own, which pickle does not know
         again = None
     return error if isinstance(again, type(error)) else RuntimeError(f"{type(error).__name__}: {error}")
+
+
+class Local(NamedTuple):
+    """This process among those that torchrun started on this machine.
+
+    Attributes:
+        rank: its number among them.
+        processes: how many they are; 1 without torchrun.
+    """
+
+    rank: int
+    processes: int
+
+
+def local() -> Local:
+    return Local(int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def rank() -> int:

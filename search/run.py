@@ -29,6 +29,7 @@ from search.strategies.evaluator import Evaluator
 from search.strategies.problem import Problem
 from search.training import checkpoint
 from search.training.checkpoint import checkpoint_file
+from search.training.devices import described
 from search.training.evaluation import scores_of
 from search.training.fingerprint import refuse_other_experiment, write_fingerprint
 from search.training.float_network import float_copy
@@ -175,7 +176,10 @@ def _note_start(experiment: Experiment, runtime: Runtime) -> None:
         for name, each in limits.items()
     )
     name, data = experiment.settings.name, experiment.data.name
-    note(f"{name}: {data}, budgets: {names or 'none'}; folder {runtime.folder}")
+    device, processes = described(runtime.device), distributed.world_size()
+    if processes > 1:
+        device += f", the first of {processes} processes"
+    note(f"{name}: {data}, budgets: {names or 'none'}; folder {runtime.folder}; device {device}")
     for text in [*experiment.notes, *experiment.task.notes]:
         note(text)
     for layer, reason in experiment.space.spec.left_alone.items():

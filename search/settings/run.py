@@ -128,7 +128,8 @@ class TrainSettings:
 
     Attributes:
         batch_size: images in a step, of all processes together.
-        device: "auto", which is CUDA where there is one; "cpu", "cuda" or "cuda:N".
+        device: "auto", which is "cuda" where there is a CUDA device, else "cpu". "cuda" is a device that no other run
+            has, where there is one, and under torchrun the device of the process's number. "cuda:N" is that device.
         threads: of the process; null: as many as torch takes.
     """
 

@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor
 
 from search import distributed
 from search.settings.run import TrainSettings
-from search.training.runtime import device_of
+from search.training.devices import taken
 
 CUBLAS = "CUBLAS_WORKSPACE_CONFIG"  # without it cuBLAS may sum in another order each time
 
@@ -18,7 +18,8 @@ CUBLAS = "CUBLAS_WORKSPACE_CONFIG"  # without it cuBLAS may sum in another order
 def process_for(train: TrainSettings) -> Iterator[torch.device]:
     """Inside it the process has the threads that are set, is deterministic, and is in torchrun's group if there is one.
 
-    Torch computes there as it does by default, whatever the caller has set for his own code.
+    Torch computes there as it does by default, whatever the caller has set for his own code. A CUDA device is the
+    current one, so that what says "cuda" means it, in a model or a task of the user's too.
 
     Yields:
         The device to run on.
@@ -26,9 +27,20 @@ def process_for(train: TrainSettings) -> Iterator[torch.device]:
     Raises:
         UsageError: this machine lacks the device.
     """
-    device = device_of(train.device)
-    with distributed.joined(device), _threads(train.threads), _deterministic(device), _by_default(device):
+    with (
+        taken(train.device) as device,
+        _current(device),
+        distributed.joined(device),
+        _threads(train.threads),
+        _deterministic(device),
+        _by_default(device),
+    ):
         yield device
+
+
+def _current(device: torch.device) -> AbstractContextManager[object]:
+    """Inside it, the device is the current one of CUDA, where it is a CUDA device."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 @contextmanager

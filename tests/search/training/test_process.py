@@ -1,16 +1,15 @@
 """What a run needs of its process comes back to the caller as it was, also after an exception."""
 
 import os
+from contextlib import contextmanager
 
 import pytest
 import torch
 from torch import distributed as group
 
 from search import distributed
-from search.errors import UsageError
 from search.settings.run import TrainSettings
 from search.training.process import CUBLAS, process_for, seeded
-from search.training.runtime import device_of
 
 
 class Broken(Exception):
@@ -53,9 +52,29 @@ def test_draws_go_on_from_a_state():
         assert torch.equal(torch.rand(3), expected)
 
 
+def recorded(calls, name):
+    """A context manager that writes down when it is entered and left, and does nothing else."""
+
+    @contextmanager
+    def entered(*arguments):
+        calls.append((name, *arguments))
+        yield torch.device("cuda:1")
+        calls.append((f"end of {name}",))
+
+    return entered
+
+
+@pytest.fixture
+def cuda_1(monkeypatch):
+    """A run takes cuda:1. The list of what is entered and left."""
+    calls = []
+    monkeypatch.setattr("search.training.process.taken", recorded(calls, "taken"))
+    monkeypatch.setattr(torch.cuda, "device", recorded(calls, "current"))
+    return calls
+
+
 @pytest.mark.parametrize("before", [(False, False), (True, False), (True, True)])
-def test_determinism_on_cuda_is_the_callers_again(monkeypatch, before):
-    monkeypatch.setattr("search.training.process.device_of", lambda name: torch.device("cuda:0"))
+def test_determinism_on_cuda_is_the_callers_again(monkeypatch, cuda_1, before):
     monkeypatch.delenv(CUBLAS, raising=False)
     flags = (torch.are_deterministic_algorithms_enabled, torch.is_deterministic_algorithms_warn_only_enabled)
     torch.use_deterministic_algorithms(before[0], warn_only=before[1])
@@ -93,45 +112,21 @@ def test_a_process_that_left_counts_as_alone_until_the_run_is_over(one_process_g
     assert distributed.world_size() == 2
 
 
-def calls_of(monkeypatch, *functions):
-    """Names of these functions, in the order in which they are called; none of them does anything."""
-    calls = []
-    for owner, name in functions:
-        monkeypatch.setattr(owner, name, lambda *arguments, name=name: calls.append((name, *arguments)))
-    return calls
-
-
-def test_under_torchrun_the_device_is_current_before_a_group_is_made_and_both_end_with_the_run(monkeypatch):
+def test_under_torchrun_the_device_is_current_before_a_group_is_made_and_both_end_with_the_run(monkeypatch, cuda_1):
     """NCCL sends objects by way of the current device: with one for all processes it waits for ever."""
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
-    made = (group, "init_process_group"), (group, "destroy_process_group")
-    calls = calls_of(monkeypatch, (torch.cuda, "set_device"), *made)
-    monkeypatch.setattr(group, "is_initialized", lambda: any(name == "init_process_group" for name, *_ in calls))
+    monkeypatch.setattr(group, "init_process_group", lambda backend: cuda_1.append(("group", backend)))
+    monkeypatch.setattr(group, "destroy_process_group", lambda: cuda_1.append(("end of group",)))
+    monkeypatch.setattr(group, "is_initialized", lambda: ("group", "nccl") in cuda_1)
     device = torch.device("cuda:1")
-    with pytest.raises(Broken), distributed.joined(device):
-        assert calls == [("set_device", device), ("init_process_group", "nccl")]
-        raise Broken
-    assert calls[2:] == [("destroy_process_group",), ("set_device", 0)]
+    with process_for(TrainSettings(device="cuda")) as found:
+        assert found == device
+        assert cuda_1 == [("taken", "cuda"), ("current", device), ("group", "nccl")]
+    assert cuda_1[3:] == [("end of group",), ("end of current",), ("end of taken",)]
 
 
-def test_without_torchrun_nothing_is_joined(monkeypatch):
-    calls = calls_of(monkeypatch, (group, "init_process_group"), (torch.cuda, "set_device"))
-    with distributed.joined(torch.device("cuda:0")):
+def test_without_torchrun_nothing_is_joined_and_the_device_is_current(cuda_1, monkeypatch):
+    monkeypatch.setattr(group, "init_process_group", lambda backend: cuda_1.append(("group", backend)))
+    with process_for(TrainSettings()):
         assert distributed.world_size() == 1
-    assert not calls
-
-
-def test_a_device_that_this_machine_lacks_is_refused(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert device_of("auto") == torch.device("cpu")
-    with pytest.raises(ValueError, match=r"train.device 'cuda:0': this machine has no CUDA device"):
-        device_of("cuda")
-
-
-def test_a_number_beyond_this_machines_devices_is_refused(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert device_of("cuda:1") == torch.device("cuda:1")
-    with pytest.raises(UsageError, match=r"train\.device 'cuda:2': this machine has 2 CUDA devices\. Use a lower"):
-        device_of("cuda:2")
+        assert cuda_1 == [("taken", "auto"), ("current", torch.device("cuda:1"))]
