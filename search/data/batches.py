@@ -29,7 +29,7 @@ class Batches:
         world_size: number of processes.
 
     Raises:
-        DataError: a batch cannot be divided among the processes, or is larger than the training split.
+        DataError: a batch of training cannot be divided evenly among the processes, or is larger than the split.
     """
 
     def __init__(
@@ -46,8 +46,8 @@ class Batches:
         world_size: int = 1,
     ) -> None:
         whole = data.split(split)
-        _refuse_parts(data.name, batch_size, rank, world_size)
         if shuffle:
+            _refuse_parts(data.name, batch_size, rank, world_size)
             _refuse_no_step(data.name, split, batch_size, len(whole))
         if augment is not None:
             augment.check(data.input_shape[1:])

@@ -50,10 +50,13 @@ def test_epochs_and_seeds_differ(data, augment):
 
 
 @pytest.mark.parametrize("augment", [None, AUGMENT])
-@pytest.mark.parametrize("split, shuffle", [("train", True), ("val", False)])
-def test_shards_together_are_the_global_batch(data, augment, split, shuffle):
+@pytest.mark.parametrize("split, shuffle, world", [("train", True, 4), ("val", False, 4), ("val", False, 3)])
+def test_shards_together_are_the_global_batch(data, augment, split, shuffle, world):
     whole = Batches(data, split, 8, seed=1, shuffle=shuffle, augment=augment)
-    parts = [Batches(data, split, 8, seed=1, shuffle=shuffle, augment=augment, rank=r, world_size=4) for r in range(4)]
+    parts = [
+        Batches(data, split, 8, seed=1, shuffle=shuffle, augment=augment, rank=rank, world_size=world)
+        for rank in range(world)
+    ]
     assert all(len(part) == len(whole) for part in parts)
     joined = [
         (torch.cat([images for images, _ in shards]), torch.cat([labels for _, labels in shards]))
