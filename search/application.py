@@ -126,10 +126,12 @@ def _job_number() -> int | None:
 
 def _command(program: Program, overrides: Sequence[str]) -> str:
     """The command that starts this run with these overrides. Of a sweep it starts this run alone."""
-    processes = distributed.world_size()
-    if processes > 1:
+    if distributed.world_size() > 1:
+        here = distributed.local().processes
+        nodes = distributed.world_size() // here
+        launcher = ["torchrun", *([f"--nnodes={nodes}"] if nodes > 1 else []), f"--nproc-per-node={here}"]
         installed = ["--no-python", CONSOLE]  # torchrun starts it as a program and not as a Python module
-        program = ["torchrun", f"--nproc-per-node={processes}", *(program[1:] or installed)]
+        program = [*launcher, *(program[1:] or installed)]
     sources = HydraConfig.get().runtime.config_sources
     folders = [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
     return shlex.join([*program, *folders, *overrides])

@@ -123,10 +123,14 @@ def test_torchrun_starts_what_it_was_told_to_start(monkeypatch):
 
     monkeypatch.setattr(application.HydraConfig, "get", lambda: Config)
     monkeypatch.setattr(application.distributed, "world_size", lambda: 2)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     module = application._command(["python", "-m", "search"], ["resume=a b"])
     assert module == "torchrun --nproc-per-node=2 -m search 'resume=a b'"
     installed = application._command(["picojoule"], ["resume=a"])
     assert installed == "torchrun --nproc-per-node=2 --no-python picojoule resume=a"
+    monkeypatch.setattr(application.distributed, "world_size", lambda: 6)
+    machines = application._command(["picojoule"], ["resume=a"])
+    assert machines == "torchrun --nnodes=3 --nproc-per-node=2 --no-python picojoule resume=a"
 
 
 @pytest.mark.parametrize("other", ["data.file=renamed.npz", "seed=3", "+experiment=mine", "nosuch=1"])
