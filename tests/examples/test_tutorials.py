@@ -16,6 +16,7 @@ from search.integer.program import Program
 from spaces.space import Space
 from tests.folders import EPOCHS, ROOT, blocks, in_folder
 
+ANY_STRATEGY = [override for override in EPOCHS if "strategy" not in override]  # not all strategies have epochs
 SMALL = {  # what follows a command, by its second word
     "make_windows.py": ["1"],
     "make_photos.py": ["0.4"],
@@ -23,12 +24,18 @@ SMALL = {  # what follows a command, by its second word
     "transfer.py": EPOCHS,
     "--config-dir=.": EPOCHS,
     "data=digits": EPOCHS,
-    "sweep.sh": ["limits.epochs=4", *(e for e in EPOCHS if "strategy" not in e)],  # not all strategies have epochs
+    "sweep.sh": ["limits.epochs=4", *ANY_STRATEGY],
+    "queue.sh": ["limits.epochs=4", *ANY_STRATEGY],
+    "workers.py": ["strategy.trials=4", *ANY_STRATEGY],
 }
 
 
-def tutorial(name: str, folder: Path, fewer: Mapping[str, str] = MappingProxyType({})) -> str:
-    """What the tutorial's commands print in a copy of its example, whose scripts say something fewer in its place."""
+def tutorial(name: str, folder: Path, fewer: Mapping[str, str] = MappingProxyType({}), only: str = "") -> str:
+    """What the tutorial's commands print in a copy of its example, whose scripts say something fewer in its place.
+
+    Args:
+        only: the second word of the command that is run; "": all are.
+    """
     shutil.copytree(ROOT / "examples" / name, folder)
     for script in folder.glob("*.sh"):
         for before, after in fewer.items():
@@ -38,7 +45,9 @@ def tutorial(name: str, folder: Path, fewer: Mapping[str, str] = MappingProxyTyp
     lines = [shlex.split(line, comments=True) for block in blocks(text, "bash") for line in block.splitlines()]
     commands = [line for line in lines if line and line[0] in ("python", "picojoule", "bash")]
     assert len(commands) == sum(map(bool, lines)), "a command that this test does not know"
-    return "".join(in_folder(folder, *line, *SMALL.get(line[1], [])) for line in commands)
+    chosen = [line for line in commands if only in ("", line[1])]
+    assert chosen, f"no command of the tutorial is {only}"
+    return "".join(in_folder(folder, *line, *SMALL.get(line[1], [])) for line in chosen)
 
 
 def summary_of(folder: Path) -> dict:
@@ -92,3 +101,29 @@ def test_a_sweep_has_a_run_for_each_combination_and_one_report(folder):
     page = (folder / "sweep.html").read_text()
     assert "magnitude" in page and "gradient" in page
     assert "budgets.flash_bytes" in printed  # of the comparison
+
+
+@pytest.mark.slow
+def test_a_queue_runs_each_run_of_a_sweep_as_a_job(folder):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="picojoule[slurm] is not installed")
+    printed = tutorial("cluster", folder, only="queue.sh")
+    summaries = [summary_of(path) for path in (folder / "runs/queued").iterdir()]
+    assert sorted(summary["seed"] for summary in summaries) == [0, 1]
+    assert re.search(r"^seed +[01] +[01]$", printed, re.MULTILINE)
+    jobs = [*folder.glob("runs/multirun/*/.submitit/*/*_log.out")]
+    assert len(jobs) == 2
+    assert all("device cpu (CUDA_VISIBLE_DEVICES is empty, which hides all GPUs)" in job.read_text() for job in jobs)
+
+
+@pytest.mark.slow
+def test_workers_that_ray_starts_share_one_study(folder, monkeypatch):
+    pytest.importorskip("ray", reason="picojoule[ray] is not installed; `make test-all` installs it")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    printed = tutorial("cluster", folder, only="workers.py")
+    found = re.findall(r"runs/workers/\d+: (\d+) bytes, accuracy ([\d.]+)$", printed, re.MULTILINE)
+    measured, workers = map(int, re.findall(r"(\d+) candidates by (\d+) workers", printed)[0])
+    summaries = [summary_of(folder / f"runs/workers/{number}") for number in range(len(found))]
+    assert [int(flash) for flash, _ in found] == [each["costs"]["flash_bytes"]["found"] for each in summaries]
+    assert all(summary["budgets"]["flash_bytes"]["met"] for summary in summaries)
+    assert len(found) >= 2 and 1 <= workers <= len(found)
+    assert measured < 2 * 4  # one study of four candidates, and not one a worker
