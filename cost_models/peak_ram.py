@@ -65,7 +65,8 @@ def _live(network: Network, picks: Picks, plans: Plans) -> Tensor:
             [layer.choice is None and runs(layer, picks) and first <= step <= last for first, last in spans]
             for step, layer in enumerate(network.layers)
         ]
-        plans[key] = torch.tensor(live, dtype=torch.float64)
+        with torch.inference_mode(False):  # what is kept serves gradients too
+            plans[key] = torch.tensor(live, dtype=torch.float64)
     return plans[key]
 
 

@@ -191,8 +191,9 @@ class _NetworkDescription:
 @lru_cache(maxsize=64)
 def _row_sums(sizes: tuple[int, ...], device: torch.device) -> Tensor:
     """(n, sum of sizes), float64: times rows that lie one part after another, it gives the sum of each of n parts."""
-    part = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
-    return torch.nn.functional.one_hot(part, len(sizes)).t().double().to(device)
+    with torch.inference_mode(False):  # what is kept serves passes that learn too
+        part = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+        return torch.nn.functional.one_hot(part, len(sizes)).t().double().to(device)
 
 
 def _mixture(parts: Sequence[Precision], share: Tensor) -> Precision:

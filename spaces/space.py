@@ -69,6 +69,10 @@ class Space(nn.Module):
         self._mode, self.held, self.draws = FLOAT, False, True
         self.selection = Selection(FLOAT)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies, which have no pass behind them: what one leaves in the selection is part of a graph."""
+        return {**self.__dict__, "selection": Selection(FLOAT)}
+
     def quantizer(self, tensor: str) -> Quantizer | None:
         """The quantizer of a tensor, or its choice of some. A tensor that keeps another's scale has that one's."""
         return self.quantizers.get(self.spec.scale_of[tensor])

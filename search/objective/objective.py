@@ -197,7 +197,7 @@ class Objective:
         self._outlook = replace(outlook, losses=self._with_pulls(outlook))
         self.forces |= self.constraints.multipliers(self._outlook)
         self._slopes = {leaf: torch.zeros_like(value) for leaf, value in leaves.items()}
-        for name, force in self.forces.items():
+        for name, force in self.forces.items() if leaves else ():
             pulls = torch._foreach_mul([slopes[name][leaf] for leaf in leaves], force)
             torch._foreach_add_(list(self._slopes.values()), pulls)
 

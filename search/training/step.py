@@ -104,6 +104,8 @@ class Steps:
 
 def _copies(parameters: Sequence[Tensor]) -> list[Tensor]:
     """Of each, out of the graph, made at once."""
+    if not parameters:
+        return []
     each = torch.cat([p.detach().reshape(-1) for p in parameters]).split([p.numel() for p in parameters])
     return [copy.view(p.shape) for copy, p in zip(each, parameters, strict=True)]
 

@@ -200,11 +200,12 @@ class _Rows(NamedTuple):
 
 @lru_cache(maxsize=256)
 def _in_rows(sizes: tuple[int, ...], device: torch.device) -> _Rows:
-    columns = torch.arange(max(sizes))
-    counts = torch.tensor(sizes)[:, None]
-    inside = columns < counts
-    rows = torch.where(inside, columns + (counts.cumsum(0) - counts), sum(sizes))
-    return _Rows(rows.to(device), columns.to(device), inside.flatten().nonzero()[:, 0].to(device))
+    with torch.inference_mode(False):  # what is kept serves passes that learn too
+        columns = torch.arange(max(sizes))
+        counts = torch.tensor(sizes)[:, None]
+        inside = columns < counts
+        rows = torch.where(inside, columns + (counts.cumsum(0) - counts), sum(sizes))
+        return _Rows(rows.to(device), columns.to(device), inside.flatten().nonzero()[:, 0].to(device))
 
 
 def select(logits: Tensor, mode: str, temperature: float) -> Tensor:

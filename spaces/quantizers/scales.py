@@ -22,7 +22,9 @@ class _Steps(Function):
         ctx.set_materialize_grads(False)
         each = torch.stack(log_steps)
         each = each if offsets is None else each.add_(torch.stack(list(offsets)))
-        return each.exp_().unbind()
+        steps = each.exp_().unbind()
+        ctx.mark_non_differentiable(*(s for s, x in zip(steps, log_steps, strict=True) if not x.requires_grad))
+        return steps
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -80,7 +82,10 @@ class _Scales(Function):
             made = [scale * keep, shift * keep, scale, shift, gamma * keep]
         ctx.save_for_backward(gamma, beta, keep)
         parts = [part for whole in made for part in whole.split(ctx.sizes)]
-        ctx.mark_non_differentiable(*parts[2 * count :])
+        own = zip(tensors[:count], tensors[count : 2 * count], keeps, strict=True)
+        fixed = [not any(t is not None and t.requires_grad for t in learned) for learned in own]
+        still = [part for part, none in zip(parts[: 2 * count], 2 * fixed, strict=True) if none]
+        ctx.mark_non_differentiable(*still, *parts[2 * count :])
         return tuple(parts)
 
     @staticmethod

@@ -5,6 +5,7 @@ Codes of one bit are -1 and 1, the sign (XNOR-Net, arXiv 1603.05279). Their grad
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import torch
@@ -65,17 +66,18 @@ class _Flat(NamedTuple):
         return torch.cat([part.unflatten(-1, run).sum(-1) for part, run in zip(each, self.runs, strict=True)], -1)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)
 def _flat(precisions: int, sizes: tuple[tuple[int, int], ...], device: torch.device) -> _Flat:
     """Args: sizes: (channels, fan-in) of each layer."""
-    channels, fan_ins = torch.tensor(sizes).t()
-    fan_in = fan_ins.repeat_interleave(channels)
-    total, ends = int(channels.sum()), channels.cumsum(0).tolist()
-    runs = tuple((sum(c for c, f in sizes if f == fan_in), fan_in) for fan_in in sorted({f for _, f in sizes}))
-    places = torch.arange(precisions * total).view(precisions, total)
-    by_layer = torch.cat([part.flatten() for part in places.tensor_split(ends[:-1], 1)])
-    row = torch.arange(total, dtype=torch.int32).repeat_interleave(fan_in)
-    return _Flat(row.to(device), fan_in.float().to(device), runs, by_layer.to(device))
+    with torch.inference_mode(False):  # what is kept serves passes that learn too
+        channels, fan_ins = torch.tensor(sizes, device=device).t()
+        fan_in = fan_ins.repeat_interleave(channels)
+        total, ends = sum(c for c, _ in sizes), list(accumulate(c for c, _ in sizes))
+        runs = tuple((sum(c for c, f in sizes if f == fan_in), fan_in) for fan_in in sorted({f for _, f in sizes}))
+        places = torch.arange(precisions * total, device=device).view(precisions, total)
+        by_layer = torch.cat([part.flatten() for part in places.tensor_split(ends[:-1], 1)])
+        row = torch.arange(total, dtype=torch.int32, device=device).repeat_interleave(fan_in)
+        return _Flat(row, fan_in.float(), runs, by_layer)
 
 
 def _backward(
@@ -134,8 +136,7 @@ class _Quantized(Function):
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(w, log_step, bound, probability, picked, step, limit)
         spread = flat.spread(step)[0]
-        made = _codes(w, spread, flat.spread(limit)[0], one_bit).mul_(spread)
-        return _by_layer(made, ctx.shapes)
+        return _by_layer(_codes(w, spread, flat.spread(limit)[0], one_bit).mul_(spread), ctx.shapes)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
@@ -144,6 +145,7 @@ class _Quantized(Function):
         g = torch.empty_like(w) if all(grad is not None for grad in grads) else torch.zeros_like(w)
         each = [(part, grad) for part, grad in zip(_by_layer(g, ctx.shapes), grads, strict=True) if grad is not None]
         torch._foreach_copy_([part for part, _ in each], [grad for _, grad in each])
+        idle = [grad is None for grad in grads]
         d_share = None
         if probability is not None:
             dw, products, d_log = _backward(flat, w, g, log_step.exp(), bound, ctx.one_bit)
@@ -155,7 +157,8 @@ class _Quantized(Function):
                 d_log = torch.zeros_like(log_step).scatter_(0, picked, d_log)
         steps = d_log.reshape(-1).index_select(0, flat.by_layer)
         d_steps = _by_layer(steps, [torch.Size((len(log_step), shape[0])) for shape in ctx.shapes])
-        return None, None, None, d_share, None, *_by_layer(dw[0], ctx.shapes), *d_steps
+        own = zip((*_by_layer(dw[0], ctx.shapes), *d_steps), 2 * idle, strict=True)
+        return None, None, None, d_share, None, *(None if none else each for each, none in own)
 
 
 def _by_layer(numbers: Tensor, shapes: Sequence[torch.Size]) -> tuple[Tensor, ...]:

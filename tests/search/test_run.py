@@ -13,6 +13,7 @@ from search.deploy.onnx.model import OnnxNetwork
 from search.files.run_folders import RunFolderError, new_folder
 from search.integer.executor import Executor
 from search.integer.program import Program
+from search.settings.run import SpaceSettings
 from search.tasks.class_scores import ClassScores
 from search.training import checkpoint
 from search.training.loop import PhaseRun
@@ -34,6 +35,14 @@ def test_summary_holds_budgets_costs_accuracies_and_no_mismatch(done):
     assert all(b["met"] and b["used"] == b["found"] / b["limit"] <= 1 for b in summary["budgets"].values())
     assert summary["accuracy"]["float"]["test"] > 0.8 and summary["accuracy"]["integer"]["test"] > 0.5
     assert summary["costs"]["flash_bytes"]["found"] < summary["costs"]["flash_bytes"]["seed_network"]
+
+
+@pytest.mark.parametrize(
+    "asked", [{"budgets": {"flash_bytes": 50_000}}, {"budgets": {}, "lambdas": {"flash_bytes": 0.1}}]
+)
+def test_a_search_with_nothing_to_decide_ends(data, tmp_path, asked):
+    summary = run(tmp_path / "run", settings(data, space=SpaceSettings(weight_bits=[8]), **asked))
+    assert summary["costs"]["flash_bytes"]["found"] == summary["costs"]["flash_bytes"]["seed_network"]
 
 
 def test_summary_says_of_how_much_data_it_is_and_when_it_ended(done):

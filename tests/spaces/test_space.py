@@ -1,5 +1,6 @@
 """The Space itself: gradients on both sides of a channel, decisions, modes."""
 
+import copy
 import math
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from spaces.architecture import Architecture
 from spaces.quantizers import ActivationChoice, ActivationQuantizer
 from spaces.quantizers.activation import grids_of
 from spaces.searchable import Options, searchable
+from spaces.space import Space
 from tests.search.small import TARGET
 from tests.spaces.small import IMAGE, OPEN_BODY, OPEN_STEM, Plain, half_closed, images, space_of
 
@@ -307,3 +309,41 @@ def test_deciding_keeps_the_picked_precision_with_its_step_and_computes_the_same
     assert torch.equal(decided.quantizer("stem").log_step, stem.members[0].log_step + 0.25)
     with torch.no_grad():
         torch.testing.assert_close(decided(images()), space(images()))
+
+
+# Passes that leave nothing behind
+
+
+@pytest.mark.parametrize("options", [Options((0,), activation_bits=()), Options((0, 4, 8))], ids=["float", "quantized"])
+def test_a_space_is_copied_whatever_its_last_pass_left(options):
+    space = space_of(Plain(), options=options).train()
+    space(images())
+    copied = copy.deepcopy(space).eval()
+    with torch.no_grad():
+        assert torch.equal(copied(images()), space.eval()(images()))
+
+
+def test_costs_in_inference_mode_leave_later_ones_their_gradients():
+    def sizes(channels: int) -> Space:
+        return space_of(nn.Sequential(nn.Conv2d(3, channels, 3), nn.ReLU(), nn.Conv2d(channels, 2, 3)))
+
+    for channels in (5, 7):  # sizes that no other test has, so that nothing is known of them
+        space = sizes(channels).train()
+        with torch.inference_mode():
+            space(images())
+            before = {name: cost.item() for name, cost in space.costs().items()}
+        costs = space.costs()
+        sum(costs.values()).backward()
+        assert {name: cost.item() for name, cost in costs.items()} == before
+        assert all(gate.shadow.grad.abs().sum() > 0 for gate in space.gates.values())
+        space(images()).square().sum().backward()
+
+
+def test_a_part_of_which_all_is_frozen_is_no_part_of_the_graph():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4))
+    for parameter in network[:2].parameters():
+        parameter.requires_grad_(False)
+    space = space_of(network, options=Options((0,), activation_bits=())).decide().train()
+    space.set_mode("fake")
+    found = space.tensors(images())
+    assert [found[name].requires_grad for name in ("0", "3")] == [False, True]

@@ -23,15 +23,18 @@ def interleaved_size(count: int, words: int) -> str:
     return f"LANES + ({count} + LANES - 1) / LANES * LANES * {ENDS + words}"
 
 
-def by_bytes(bits: int, fan_in: int, windows: Windows, finish: Finish, place: str) -> list[str]:
+def by_bytes(bits: int, fan_in: int, windows: Windows, finish: Finish, place: str, channels: int) -> list[str]:
     """Lines that multiply windows by rows of 2, 4 or 8 bits.
 
     Args:
         fan_in: codes of a row.
         place: where the output of the channel `CHANNEL` lies, behind that of the first.
+        channels: how many rows there are at most.
     """
     each = ENDS + windows.words
-    tiles = block(f"for (int32_t p = 0; p < pixels; p += {_together(windows)})", _tile(windows, finish, place))
+    tiles = block(
+        f"for (int32_t p = 0; p < pixels; p += {_together(windows)})", _tile(windows, finish, place, channels)
+    )
     ends = f"const int32_t *block = rows->interleaved + LANES + done * {each};"
     return [
         *_rows(bits, fan_in, windows, finish),
@@ -95,7 +98,7 @@ def code_at(place: str) -> str:
     return f"to[4 * LANES * (({place}) / 4) + (({place}) & 3)]"
 
 
-def _tile(windows: Windows, finish: Finish, place: str) -> list[str]:
+def _tile(windows: Windows, finish: Finish, place: str, channels: int) -> list[str]:
     """Some windows by a vector of channels."""
     together = _together(windows)
     last = f"p + {together} <= pixels ? p : pixels - {together}"
@@ -112,12 +115,12 @@ def _tile(windows: Windows, finish: Finish, place: str) -> list[str]:
         *windows.over_taps(lambda at: [f"const Column *x = columns + {windows.step} * first + {at};", *run]),
         f"const Lanes sums[{together}] = {{{', '.join(f's{window}' for window in range(together))}}};",
         "const int32_t left = rows->count - done, many = left < LANES ? left : LANES;",
-        *block(f"for (int32_t i = 0; i < {together}; ++i)", _ended(finish, place)),
+        *block(f"for (int32_t i = 0; i < {together}; ++i)", _ended(finish, place, channels)),
     ]
 
 
-def _ended(finish: Finish, place: str) -> list[str]:
-    """Of one window."""
+def _ended(finish: Finish, place: str, channels: int) -> list[str]:
+    """Of one window. Where there are fewer channels than lanes, compilers see that no whole vector is stored."""
     given = "sums[i]", "block + LANES", "block + 2 * LANES", "block + 3 * LANES"
     apart = [
         f"{finish.ctype} ended[LANES] NETWORK_ALIGNED;",
@@ -125,5 +128,8 @@ def _ended(finish: Finish, place: str) -> list[str]:
         *block("for (int32_t c = 0; c < many; ++c)", [f"out[{place}] = ended[c];"]),
     ]
     if place == CHANNEL:
-        apart = [*block("if (many == LANES)", finish.lanes("out + done", *given)), *block("else", apart)]
+        apart = [
+            *block(f"if (LANES <= {channels} && many == LANES)", finish.lanes("out + done", *given)),
+            *block("else", apart),
+        ]
     return [f"{finish.ctype} *out = y + (first + i) * stride;", *apart]

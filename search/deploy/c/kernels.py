@@ -22,6 +22,7 @@ class Kernel:
 
     Attributes:
         windows: what takes the place of columns where the processor multiplies bytes.
+        channels: of a call, at most.
         step: elements of the output from one channel to the next.
         apart: whether the channels of some rows do not lie side by side, so that a table numbers them.
     """
@@ -30,6 +31,7 @@ class Kernel:
     finish: Finish
     columns: Columns
     windows: Windows
+    channels: int
     step: int = 1
     apart: bool = False
 
@@ -57,7 +59,7 @@ class Kernel:
 
     def by_windows(self, bits: int) -> str:
         """The same where the processor multiplies bytes, of windows in the place of columns."""
-        lines = by_bytes(bits, self.columns.fan_in, self.windows, self.finish, self._vector_place)
+        lines = by_bytes(bits, self.columns.fan_in, self.windows, self.finish, self._vector_place, self.channels)
         return self._fast(f"windows_{bits}", [*self._begin, *lines], "NETWORK_BYTES")
 
     @property

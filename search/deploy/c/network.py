@@ -70,7 +70,7 @@ typedef char network_shifts_round_down[(-3 >> 1) == -2 ? 1 : -1];
 """
 VECTORS = """
 /* Whether the processor multiplies bytes of both kinds, and adds up four products at once. */
-#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+#if defined(__GNUC__) && (defined(__AVX512VNNI__) || defined(__AVXVNNI__))
 #include <immintrin.h>
 #define NETWORK_BYTES 1
 #define IF_BYTES(...) __VA_ARGS__
@@ -187,7 +187,8 @@ def _quoted(text: str) -> str:
 
 
 def _worst(plan: Arena) -> str:
-    return f"{plan.size} bytes of RAM beside its stack; no order of tensors needs less than {plan.bound}"
+    needed = f"{plan.size} bytes of RAM beside its stack, on computers with vectors more"
+    return f"{needed}; no order of tensors needs less than {plan.bound}"
 
 
 def _described(tensor: Stored, prefix: str) -> list[str]:

@@ -76,9 +76,10 @@ def _convolution(operation: Operation, spread: bool) -> Call:
     column = [*columns.begin(), *gather, *columns.end()]
     lines = product.blocks(column, places, lambda inner: over_places(operation, inner))
     rows = slid.over_rows(lambda place: product.row(f"codes + {literal(before)}{place}"))
-    lines = product.unless_bytes([*slid.copied(slid.windows.run), *product.begin(), *rows], lines)
+    windows = [*product.begin(), *rows]
     if groups > 1:
-        lines = loop("group", groups, lines)
+        lines, windows = loop("group", groups, lines), loop("group", groups, windows)
+    lines = product.unless_bytes([*slid.copied(slid.windows.run), *windows], lines)
     return product.call(lines, f"{operation.node.op}_{len(a['kernel'])}d{'_grouped' if groups > 1 else ''}")
 
 
@@ -148,8 +149,8 @@ class _Product:
         bound = operation.program.largest_sum(operation.node) << max(one.extra for one in each)
         apart = not all(one.side_by_side for one in each)
         finish = Finish(operation, shifts, bound, raises=True)
-        kernel = Kernel(operation, finish, columns, windows, step, apart)
         per_group = len(operation.constant("bias")) // groups
+        kernel = Kernel(operation, finish, columns, windows, per_group, step, apart)
         fields = [
             [
                 *_fields(kernel, one.part(g * per_group, (g + 1) * per_group), f"{one.bits}_{g}", depth),

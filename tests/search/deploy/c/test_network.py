@@ -103,6 +103,15 @@ def test_any_number_of_channels_and_places(channels: int, compiler: str, tmp_pat
     assert_same(build.program(), tmp_path, COMPILERS[compiler])
 
 
+@pytest.mark.parametrize("compiler", ["native", "native_sanitized", "bytes_of_256_bits"])
+@pytest.mark.parametrize("places", [2, 5])
+def test_groups_with_fewer_channels_than_a_vector_has_lanes(places: int, compiler: str, tmp_path: Path):
+    """No compiler warns of a whole vector that would be stored at the end of the arena."""
+    build = Build((8, places))
+    build.conv(8, (3,), groups=4, widths=8, padding=[[1, 1]])
+    assert_same(build.program(), tmp_path, COMPILERS[compiler])
+
+
 @pytest.mark.parametrize("compiler", ["gcc", "native_sanitized"])
 def test_tokens_moves_and_sums(compiler: str, tmp_path: Path):
     build = Build((6, 4, 5))
