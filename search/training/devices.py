@@ -2,9 +2,9 @@
 
 A run holds a *slot* of its device from its start to its end. A slot is an abstract Unix socket: a name that the system
 gives to one process at a time, and takes back when that process ends in any way. All processes of a machine see it,
-whichever launcher, shell or user has started them, but for containers with networks of their own. A new run takes the device with the fewest slots in use, so that no
-device has two runs while another has none. Names are of the device's UUID, because CUDA_VISIBLE_DEVICES numbers the
-same devices otherwise in each process.
+whichever launcher, shell or user has started them, but for containers with networks of their own. A new run takes the
+device with the fewest slots in use, so that no device has two runs while another has none. Names are of the device's
+UUID, because CUDA_VISIBLE_DEVICES numbers the same devices otherwise in each process.
 """
 
 import os
