@@ -1,6 +1,6 @@
 """Budgets as promises: the exact check, the feasible range, and the refusal that says why."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -44,10 +44,12 @@ def smallest(space: Space, model: CostModel) -> Architecture:
     """One channel in each gate, and choices from which no single change saves anything.
 
     The lowest bits are not always the cheapest, because unpacking takes cycles. The search for it starts from the best
-    of the architectures in which all choices take the option at the same place: the first, the second and so on.
+    of the architectures in which all choices take the option at the same place, the first, the second and so on, and of
+    the one in which each choice takes the option that costs least in these.
     """
     widths = [len(choice.options) for name, choice in space.choices.items() if not space.spec.choices[name].branches]
     starts = [_uniform(space, index) for index in range(max(widths, default=1))]
+    starts.append(_cheapest_apart(space, starts, model))
     best = min(starts, key=lambda a: costs_at(space, a, {"": model})[""])
     cost = costs_at(space, best, {"": model})[""]
     while True:
@@ -58,6 +60,21 @@ def smallest(space: Space, model: CostModel) -> Architecture:
             return best
         cost = min(costs)
         best = candidates[costs.index(cost)]
+
+
+def _cheapest_apart(space: Space, starts: Sequence[Architecture], model: CostModel) -> Architecture:
+    """Each choice as in the one of these in which it costs least.
+
+    What an option brings once, such as the call of a kernel, is shared there by all that take it. The slope of an
+    option that nothing takes has all of it for each.
+    """
+    found: dict[str, tuple[float, tuple[int, ...]]] = {}
+    for start in starts:
+        for name, slope in _slopes(space, start, model).items():
+            cost = slope.gather(1, _places(space, start, name)[:, None]).sum().item()
+            if name not in found or cost < found[name][0]:
+                found[name] = cost, start.picks[name]
+    return starts[0].having({name: pick for name, (_, pick) in found.items()})
 
 
 def _uniform(space: Space, index: int) -> Architecture:
@@ -74,7 +91,19 @@ def _uniform(space: Space, index: int) -> Architecture:
 
 
 def _cheaper(space: Space, architecture: Architecture, model: CostModel) -> dict[str, tuple[int, ...]]:
-    """The new picks of the choices in which a group has a cheaper option, by the slope of the cost at its share.
+    """The new picks of the choices in which a group has a cheaper option, by the slope of the cost at its share."""
+    picks: dict[str, tuple[int, ...]] = {}
+    for name, slope in _slopes(space, architecture, model).items():
+        now = _places(space, architecture, name)
+        kept = slope.gather(1, now[:, None])[:, 0]
+        found = torch.where(slope.amin(1) < kept, slope.argmin(1), now)
+        pick = tuple(space.choices[name].options[i] for i in found.tolist())
+        picks |= {name: pick} if pick != architecture.picks[name] else {}
+    return picks
+
+
+def _slopes(space: Space, architecture: Architecture, model: CostModel) -> dict[str, torch.Tensor]:
+    """Choice -> (groups, n_options), the slopes of the cost at its shares.
 
     A cost is a sum of products in which a share is at most one factor, so the slope tells what an option costs.
     """
@@ -84,15 +113,12 @@ def _cheaper(space: Space, architecture: Architecture, model: CostModel) -> dict
     if not cost.requires_grad or not space.choices:
         return {}
     slopes = torch.autograd.grad(cost, [leaves[name] for name in space.choices], allow_unused=True)
-    picks: dict[str, tuple[int, ...]] = {}
-    for (name, choice), slope in zip(space.choices.items(), slopes, strict=True):
-        if slope is not None:
-            now = torch.tensor([choice.options.index(pick) for pick in architecture.picks[name]])
-            kept = slope.cpu().gather(1, now[:, None])[:, 0]
-            found = torch.where(slope.cpu().amin(1) < kept, slope.cpu().argmin(1), now)
-            pick = tuple(choice.options[i] for i in found.tolist())
-            picks |= {name: pick} if pick != architecture.picks[name] else {}
-    return picks
+    return {name: slope.cpu() for name, slope in zip(space.choices, slopes, strict=True) if slope is not None}
+
+
+def _places(space: Space, architecture: Architecture, name: str) -> torch.Tensor:
+    """(groups,), the places of a choice's picks among its options."""
+    return torch.tensor([space.choices[name].options.index(pick) for pick in architecture.picks[name]])
 
 
 def _state_of(decision: Decision) -> list[torch.Tensor]:
