@@ -22,22 +22,21 @@ def add(operation: Operation) -> Call:
 
 
 def mul(operation: Operation) -> Call:
-    """(x0 - z0) * (x1 - z1) * m."""
-    (multiplier,) = operation.constant("multiplier").tolist()
+    """(x0 - z0) * (x1 - z1) * m. Where 32 bits hold a product of codes, it ends as any sum does."""
+    (multiplier,), (shift,) = (operation.constant(role).tolist() for role in ("multiplier", "shift"))
     first, second = (
         f"(x{place}[{{at{place}}}] - {number(x.info.zero_point)})" for place, x in enumerate(operation.inputs)
     )
     bound = prod(x.info.largest_code for x in operation.inputs)
-    if bound * abs(multiplier) > LARGEST >= bound:
-        finish = Finish(operation, operation.constant("shift"), bound)
-        (shift,) = operation.constant("shift").tolist()
+    if bound > LARGEST:
+        return _looped(operation, f"{{wide}}{first} * {second} * {number(multiplier)}", bound * abs(multiplier))
+    finish = Finish(operation, operation.constant("shift"), bound)
 
-        def line(y: str, x0: str, x1: str) -> str:
-            product = f"{first} * {second}".format(at0=x0, at1=x1)
-            return finish.line(y, product, number(multiplier), number(shift))
+    def line(y: str, x0: str, x1: str) -> str:
+        product = f"{first} * {second}".format(at0=x0, at1=x1)
+        return finish.line(y, product, number(multiplier), number(shift))
 
-        return _loops(operation, finish, line)
-    return _looped(operation, f"{{wide}}{first} * {second} * {number(multiplier)}", bound * abs(multiplier))
+    return _loops(operation, finish, line)
 
 
 def table(operation: Operation) -> Call:

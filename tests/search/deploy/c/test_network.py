@@ -161,6 +161,26 @@ def test_any_shift(shift: int, compiler: str, tmp_path: Path):
     assert_same(program, tmp_path, COMPILERS[compiler])
 
 
+@pytest.mark.parametrize("optimize", [SPEED, SIZE])
+@pytest.mark.parametrize("shift", [1, 16, 17, 26, 40, 62])
+def test_products_of_codes_with_any_shift(shift: int, optimize: str, tmp_path: Path):
+    assert_same(of_products(shift), tmp_path, optimize=optimize)
+
+
+def test_products_of_codes_end_in_32_bits():
+    """Where these hold a product times its multiplier, but not what rounds it as well."""
+    text = generated(of_products(shift=26)).files["network.c"]
+    assert "SATURATED(scaled((x0" in text and "int64_t" not in text.partition("static void mul")[2]
+
+
+def of_products(shift: int) -> Program:
+    build = Build((4, 5, 5), zero_point=0)
+    build.mul("x", "x")
+    program = build.program()
+    program.constants["mul0.multiplier"][:], program.constants["mul0.shift"][:] = 32767, shift
+    return program
+
+
 def test_several_inputs_and_outputs(tmp_path: Path):
     first = residual_network()
     x = first.tensors["x"]
