@@ -29,15 +29,15 @@ from typing import Any
 import torch
 
 from benchmarks.mcu_layers import LAYERS, NETWORKS, Bits, Case
-from benchmarks.mcu_tables import Tables, code_of, fitted, with_kinds, written
+from benchmarks.mcu_tables import Tables, code_of, fitted, sections, with_kinds, written
 from cost_models.kernels import SPECIAL
 from cost_models.layer import LayerUse
-from search.deploy.backends import SIZE, SPEED, backend, drawn_inputs
+from search.deploy.backends import DEFAULTS, SIZE, SPEED, backend, drawn_inputs
 from search.deploy.backends import Options as Written
 from search.deploy.cortex_m.cores import CORES
 from search.deploy.cortex_m.image import Image, built
 from search.deploy.lower import lower
-from search.errors import UsageError
+from search.errors import PicojouleError, UsageError, file_errors
 from search.integer.program import Program
 from spaces.architecture import Architecture
 from spaces.searchable import Options, searchable
@@ -79,7 +79,7 @@ class Measured:
         }
 
 
-def measured(case: Case, bits: Bits, core: str, optimize: str = SPEED) -> Measured:
+def measured(case: Case, bits: Bits, options: Written) -> Measured:
     """Untrained weights will do: no branch of a kernel depends on them.
 
     Raises:
@@ -96,7 +96,7 @@ def measured(case: Case, bits: Bits, core: str, optimize: str = SPEED) -> Measur
     network = space.decide().eval()
     program, emulated = lower(network), backend("cortex_m")
     with TemporaryDirectory() as folder:
-        file = emulated.write(program, Path(folder), Written(core, optimize))
+        file = emulated.write(program, Path(folder), options)
         (run,), image = emulated.opened(file).values(), built(file)
         each = run.by_tensor(*drawn_inputs(program, 1))
     functions = set[str]().union(*(counts.by_function for counts in each.values()))
@@ -112,12 +112,12 @@ def measured(case: Case, bits: Bits, core: str, optimize: str = SPEED) -> Measur
     )
 
 
-def measurements(core: str, only: str, kinds: Sequence[str], optimize: str) -> Iterator[Measured]:
+def measurements(options: Written, only: str, kinds: Sequence[str]) -> Iterator[Measured]:
     """The layers and networks whose name has `only` in it, in each precision; of some kinds the layers alone."""
     for case in (*LAYERS, *NETWORKS):
         chosen = only in case.name and (not kinds or case.kind in kinds)
         for bits in case.bits if chosen else ():
-            yield measured(case, bits, core, optimize)
+            yield measured(case, bits, options)
 
 
 def tables_of(found: Sequence[Measured]) -> Tables:
@@ -144,36 +144,54 @@ def compared(found: Sequence[Measured], tables: Tables) -> Iterator[dict[str, An
         yield line | {"predicted": round(predicted), "error": round(predicted / one.instructions - 1, 4)}
 
 
-def written_for(table: Path | None, text: str, optimize: str | None, only: str) -> str:
+def options_for(table: Path | None, text: str, core: str | None, optimize: str | None, only: str) -> Written:
     """What the C is written for: what the file of the target says, or what is asked for.
 
     Args:
         table, text: the file whose tables are written anew, and what is in it; None: no table is written.
-        optimize, only: as they are given; None and "": they are not.
+        core, optimize, only: as they are given; None and "": they are not.
 
     Raises:
-        UsageError: what is asked for contradicts the file, or the tables would be those of a part of the layers.
+        UsageError: what is asked for contradicts the file, the file names no core or lacks a table, or the tables would
+            be those of a part of the layers.
     """
     if table is None:
-        return optimize or SPEED
+        return Written(core or DEFAULTS.target, optimize or DEFAULTS.optimize)
     if only:
         raise UsageError(
             f"--only '{only}' found with --table {table}: its tables are written anew, which needs all layers and "
             "networks. Leave --only out to write them, or --table to measure a part."
         )
-    said = re.search(r"^optimize: *(\w+)", text, re.MULTILINE)
-    own = said[1] if said else SPEED
-    if optimize not in (None, own):
+    own = Written(_said(text, "core"), _said(text, "optimize") or SPEED)
+    if own.target not in CORES:
         raise UsageError(
-            f"--optimize {optimize} found with --table {table}, which is of C for {own}; '{own}' is allowed there. "
-            f"Leave --optimize out, or give the file of a target with `optimize: {optimize}`."
+            f"--table {table} has `core: {own.target}`; {', '.join(CORES)} are allowed there, since its tables are "
+            "written anew from what such a core executes. Give the file of a target with one of these cores."
+        )
+    for key, given, said in (("core", core, own.target), ("optimize", optimize, own.optimize)):
+        if given not in (None, said):
+            raise UsageError(
+                f"--{key} {given} found with --table {table}, which has `{key}: {said}`; '{said}' is allowed there. "
+                f"Leave --{key} out, or give the file of a target with `{key}: {given}`."
+            )
+    missing = [name for name in sections(own.optimize) if not re.search(rf"^{name}:", text, re.MULTILINE)]
+    if missing:
+        raise UsageError(
+            f"--table {table} has no {', '.join(missing)}; tables are written in the place of those that are there, "
+            "each at the beginning of a line. Add what is missing, without rows."
         )
     return own
 
 
+def _said(text: str, key: str) -> str:
+    """The value of a key of a target's file; "": it has none."""
+    found = re.search(rf"^{key}: *[\"']?(\w+)", text, re.MULTILINE)
+    return found[1] if found else ""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--core", default="cortex_m4", choices=CORES)
+    parser.add_argument("--core", choices=CORES, help=f"that is emulated; {DEFAULTS.target}, or as --table says")
     parser.add_argument("--only", default="", help="layers and networks whose name has this in it; not with --table")
     parser.add_argument(
         "--optimize", choices=(SPEED, SIZE), help="what the C is written for; speed, or as --table says"
@@ -182,23 +200,27 @@ def main() -> None:
     about = "measure layers of these kinds alone; with --table their rows are written, and all others stay"
     parser.add_argument("--kinds", nargs="+", default=[], choices=SPECIAL, help=about)
     arguments = parser.parse_args()
-    text = "" if arguments.table is None else arguments.table.read_text()
+    table: Path | None = arguments.table
     try:
-        optimize = written_for(arguments.table, text, arguments.optimize, arguments.only)
-    except UsageError as error:
+        with file_errors(table or Path(), "cannot be read"):
+            text = table.read_text() if table else ""
+        options = options_for(table, text, arguments.core, arguments.optimize, arguments.only)
+    except PicojouleError as error:
         parser.error(str(error))
     found = []
-    for one in measurements(arguments.core, arguments.only, arguments.kinds, optimize):
+    for one in measurements(options, arguments.only, arguments.kinds):
         found.append(one)
-        print(json.dumps(one.line(CORES[arguments.core].cpu)), flush=True)
+        print(json.dumps(one.line(CORES[options.target].cpu)), flush=True)
     tables = tables_of(found)
     for line in compared(found, tables):
         print(json.dumps(line), flush=True)
-    if arguments.table is not None and arguments.kinds:
-        arguments.table.write_text(with_kinds(text, tables, arguments.kinds))
-    elif arguments.table is not None:
-        code = code_of([([use for use, _ in one.uses], one.image) for one in found]) if optimize == SIZE else None
-        arguments.table.write_text(written(text, tables, code))
+    if table is None:
+        return
+    if arguments.kinds:
+        table.write_text(with_kinds(text, tables, arguments.kinds))
+        return
+    images = [([use for use, _ in one.uses], one.image) for one in found]
+    table.write_text(written(text, tables, code_of(images) if options.optimize == SIZE else None))
 
 
 if __name__ == "__main__":

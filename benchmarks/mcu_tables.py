@@ -21,12 +21,14 @@ from cost_models.kernels import (
     products_by_width,
 )
 from cost_models.layer import LayerUse
+from search.deploy.backends import SIZE
 from search.deploy.c.source import identifier
 from search.deploy.cortex_m.image import Image
 from search.integer.traits import Work
 
 CYCLES = ("cycles_per_mac", "overhead_cycles", "cycles_per_element")
 CODE = ("code_bytes", "step_bytes")
+STACK = "stack_bytes"
 NOT_ELEMENTS = (Work.NOTHING, Work.PAIRS)  # what is not priced by the element
 PAIRED = "linear/a8w8"  # the row that prices products of two activations; see cost_models.latency
 POINTER, POINTERS_OF_TWO = 4, 2  # bytes; of an input and an output
@@ -159,12 +161,17 @@ def _words(size: int) -> int:
     return -(-size // 4) * 4
 
 
+def sections(optimize: str) -> tuple[str, ...]:
+    """The keys of a target's file whose rows are written."""
+    return (*CYCLES, *CODE, STACK) if optimize == SIZE else CYCLES
+
+
 def written(text: str, tables: Tables, code: Code | None = None) -> str:
     """The file of a target, with these tables in the place of its own."""
     each = _cycles(tables)
     if code is not None:
         each |= zip(CODE, (code.functions, code.steps), strict=True)
-        text = re.sub(r"^stack_bytes: .*$", f"stack_bytes: {code.stack}", text, flags=re.MULTILINE)
+        text = re.sub(rf"^{STACK}: .*$", f"{STACK}: {code.stack}", text, flags=re.MULTILINE)
     for name, values in each.items():
         text = re.sub(rf"^{name}:\n(  .*\n)*", f"{name}:\n{_rows(values)}", text, flags=re.MULTILINE)
     return text

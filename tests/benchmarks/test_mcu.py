@@ -7,15 +7,17 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks import mcu
-from benchmarks.mcu import compared, tables_of, written_for
+from benchmarks.mcu import compared, options_for, tables_of
 from benchmarks.mcu_layers import LAYERS, NETWORKS
-from benchmarks.mcu_tables import fitted, with_kinds
+from benchmarks.mcu_tables import CODE, CYCLES, STACK, fitted, with_kinds
 from cost_models.kernels import SPECIAL
 from search.deploy.backends import SIZE, SPEED
+from search.deploy.backends import Options as Written
 from search.errors import UsageError
 from tests.cost_models.networks import layer, scalar, vector
 
 CHIP = Path("conf/target/chip.yaml")
+TABLES = "".join(f"{name}:\n" for name in (*CYCLES, *CODE)) + f"{STACK}: 0\n"
 LINEAR, ADD = (next(case for case in LAYERS if case.name == name) for name in ("linear", "add"))
 
 
@@ -73,18 +75,53 @@ def test_layers_alone_are_compared_with_their_fit():
 
 
 @pytest.mark.parametrize("said", [SPEED, SIZE])
-def test_c_is_written_for_what_the_target_says(said):
-    text = f"core: cortex_m4\noptimize: {said}\n"
-    assert written_for(CHIP, text, None, "") == written_for(CHIP, text, said, "") == said
-    assert written_for(CHIP, "core: cortex_m4\n", None, "") == SPEED
-    assert written_for(None, "", said, "conv") == said
+@pytest.mark.parametrize("core", ["cortex_m4", "cortex_m33"])
+def test_c_is_written_for_what_the_target_says(core, said):
+    text = f"core: {core}\noptimize: {said}\n{TABLES}"
+    for given in ((None, None), (core, None), (None, said), (core, said)):
+        assert options_for(CHIP, text, *given, "") == Written(core, said)
+    assert options_for(CHIP, f"core: {core}\n{TABLES}", None, None, "") == Written(core, SPEED)
+    assert options_for(None, "", core, said, "conv") == Written(core, said)
+    assert options_for(None, "", None, None, "") == Written()
 
 
-@pytest.mark.parametrize("text, asked", [("optimize: size\n", SPEED), ("name: chip\n", SIZE)])
-def test_another_optimization_than_the_target_s_is_refused(text, asked):
-    said = rf"--optimize {asked} found with --table conf.target.chip.yaml, .* is allowed there\. Leave --optimize out"
-    with pytest.raises(UsageError, match=said):
-        written_for(CHIP, text, asked, "")
+@pytest.mark.parametrize(
+    "text, core, asked, key, given, said",
+    [
+        ("core: cortex_m4\noptimize: size\n", None, SPEED, "optimize", SPEED, SIZE),
+        ("core: cortex_m4\n", None, SIZE, "optimize", SIZE, SPEED),
+        ("core: cortex_m4\n", "cortex_m7", None, "core", "cortex_m7", "cortex_m4"),
+        ("core: 'cortex_m33'\n", "cortex_m4", None, "core", "cortex_m4", "cortex_m33"),
+    ],
+)
+def test_what_contradicts_the_target_is_refused(text, core, asked, key, given, said):
+    error = (
+        rf"--{key} {given} found with --table conf.target.chip.yaml, which has `{key}: {said}`; '{said}' is allowed "
+        rf"there\. Leave --{key} out, or give the file of a target with `{key}: {given}`"
+    )
+    with pytest.raises(UsageError, match=error):
+        options_for(CHIP, text + TABLES, core, asked, "")
+
+
+@pytest.mark.parametrize("text", ["name: mpic\n", "core: ''\n", "core: avr\n"])
+def test_a_target_without_an_emulated_core_is_refused(text):
+    with pytest.raises(UsageError, match=r"chip\.yaml has `core: \w*`; cortex_m3, .* are allowed there"):
+        options_for(CHIP, text + TABLES, None, None, "")
+
+
+def test_a_file_without_a_place_for_a_table_is_refused():
+    text = "core: cortex_m4\ncycles_per_mac:\ncycles_per_element:\n"
+    with pytest.raises(UsageError, match=r"chip\.yaml has no overhead_cycles; .*Add what is missing"):
+        options_for(CHIP, text, None, None, "")
+    with pytest.raises(UsageError, match="has no overhead_cycles, code_bytes, step_bytes, stack_bytes;"):
+        options_for(CHIP, f"{text}optimize: size\n", None, None, "")
+
+
+def test_a_file_that_is_not_there_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["mcu", "--table", "no/chip.yaml"])
+    with pytest.raises(SystemExit):
+        mcu.main()
+    assert "chip.yaml: cannot be read" in capsys.readouterr().err
 
 
 def test_a_part_of_the_layers_cannot_write_the_tables(tmp_path, monkeypatch, capsys):
