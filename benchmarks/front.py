@@ -18,7 +18,7 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from benchmarks.front_table import table
-from benchmarks.lines import Key, Line, Lines, written
+from benchmarks.lines import Key, Line, Lines, command, written
 from benchmarks.searches import Searched, searched
 from search.atomic import write_text
 from search.report.rivals import estimate
@@ -262,6 +262,10 @@ def main() -> None:
         for contest in (QUICK if arguments.quick else CONTESTS)
         if contest.data.startswith(arguments.data or "")
     ]
+    if not contests:
+        parser.error(
+            f"--data {arguments.data} found with --quick, which is about {QUICK[0].data} alone. Leave one out."
+        )
     lines = Lines(root / "lines.jsonl", KEY)
     failed = [job for contest in contests for job in _measure(contest, root, arguments.jobs, lines)]
     found: list[Line] = []
@@ -271,10 +275,8 @@ def main() -> None:
             print(written([line]), end="", flush=True)
             found.append(line)
     if arguments.table:
-        flags = ["--quick"] * arguments.quick
-        flags += [f"--{key} {value}" for key in ("data", "seeds") if (value := getattr(arguments, key))]
         write_text(arguments.table.with_suffix(".jsonl"), written(found))
-        write_text(arguments.table, table(found, " ".join(["python -m benchmarks.front", *flags])))
+        write_text(arguments.table, table(found, command("front", arguments, "quick", "data", "seeds")))
     if failed:
         sys.exit(f"{len(failed)} searches failed, see above. Start again to repeat them.")
 

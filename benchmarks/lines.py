@@ -1,6 +1,8 @@
 """What a benchmark has measured: a JSON object a line, each for one run, in a file."""
 
 import json
+import shlex
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from threading import RLock
@@ -57,3 +59,15 @@ class Lines:
 
 def written(lines: Sequence[Line]) -> str:
     return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+def command(name: str, given: Namespace, *options: str) -> str:
+    """What was called to measure lines, for the table of them.
+
+    Args:
+        name: of the benchmark.
+        options: those of `given` that decide which runs there are; what is not given is left out.
+    """
+    flags = [(f"--{key}", getattr(given, key)) for key in options]
+    words = [word for flag, value in flags if value for word in ((flag,) if value is True else (flag, str(value)))]
+    return shlex.join(["python", "-m", f"benchmarks.{name}", *words])

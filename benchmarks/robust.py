@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Event, Lock
 
 from benchmarks.front import WIDTHS, count
-from benchmarks.lines import Key, Line, Lines, written
+from benchmarks.lines import Key, Line, Lines, command, written
 from benchmarks.robust_cells import CELLS, MODELS, QUICK, Cell, Epochs, Setting
 from benchmarks.robust_data import made
 from benchmarks.robust_sources import SourceMissing, Sources
@@ -246,9 +246,8 @@ def main() -> None:
     print(written(found[len(lines) :]), end="", flush=True)
     if arguments.table:
         write_text(arguments.table.with_suffix(".jsonl"), written(found))
-        write_text(
-            arguments.table, table(found, f"python -m benchmarks.robust{' --quick' * arguments.quick}", len(cells))
-        )
+        said = command("robust", arguments, "quick", "only", "seeds")
+        write_text(arguments.table, table(found, said, len(cells)))
     if grid.failed:
         sys.exit(f"{len(grid.failed)} runs failed, see above. Start again to repeat them.")
 

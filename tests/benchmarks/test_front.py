@@ -2,15 +2,18 @@
 
 import json
 import math
+import sys
+from argparse import Namespace
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from benchmarks import front
 from benchmarks.front import CONTESTS, KEY, QUICK, Contest, Job, jobs, line_of, volume, volumes
 from benchmarks.front import STRATEGIES as RIVALS
 from benchmarks.front_table import table
-from benchmarks.lines import Lines
+from benchmarks.lines import Lines, command
 from benchmarks.searches import searched
 from search.config import composed
 from search.strategies import STRATEGIES
@@ -178,3 +181,22 @@ def test_a_search_that_began_with_other_settings_is_not_gone_on_with(tmp_path):
     (tmp_path / "search.json").write_text(json.dumps({"overrides": ["seed=0"]}))
     with pytest.raises(RuntimeError, match=r"holds a search with other overrides. Delete it"):
         searched(folder, ["seed=1"])
+
+
+def test_a_table_names_the_options_that_decide_what_is_in_it():
+    given = Namespace(quick=True, only="tcn motion", seeds=3, jobs=2)
+    assert (
+        command("robust", given, "quick", "only", "seeds")
+        == "python -m benchmarks.robust --quick --only 'tcn motion' --seeds 3"
+    )
+    nothing = Namespace(quick=False, only="", seeds=None)
+    assert command("robust", nothing, "quick", "only", "seeds") == "python -m benchmarks.robust"
+
+
+def test_options_that_leave_nothing_to_measure_are_refused(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "front.md"
+    monkeypatch.setattr(sys, "argv", ["front", "--quick", "--data", "fashion_mnist", "--table", str(file)])
+    with pytest.raises(SystemExit):
+        front.main()
+    assert "--data fashion_mnist found with --quick, which is about digits alone" in capsys.readouterr().err
+    assert not file.exists()
