@@ -11,16 +11,18 @@ for the core (gcc-arm-none-eabi, or the package ziglang). The emulator executes 
 wait states and stalls are missing.
 
 Of a layer with weights, instructions = products * a + the sum of counts * b, where the counts are those of
-cost_models.kernels.overheads, a and b depend on its kind, and a on the width of its weights too. Of other operators,
-instructions = elements * d. Tables are fitted to single layers, by least squares of relative errors, and tried on whole
-networks, which the fit has not seen. Where small code is wanted, bytes of each function are read off the images.
+cost_models.kernels.overheads, a and b depend on its kind, and a on the width of its weights too. Of any other operator,
+instructions = elements * d + the sum of counts * e, where the counts are those of overheads_of_elements there, and each
+operator has d and e of its own. Tables are fitted to single layers, by least squares of relative errors, and tried on
+whole networks, which the fit has not seen. Where small code is wanted, bytes of each function are read off the images.
 """
 
 import argparse
 import json
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,8 +30,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.mcu_layers import LAYERS, NETWORKS, Bits, Case
-from benchmarks.mcu_tables import Tables, code_of, fitted, sections, with_kinds, written
+from benchmarks.mcu_layers import LAYERS, Bits, Case
+from benchmarks.mcu_networks import NETWORKS
+from benchmarks.mcu_tables import Built, Tables, code_of, fitted, sections, with_kinds, written
 from cost_models.kernels import SPECIAL
 from cost_models.layer import LayerUse
 from search.deploy.backends import DEFAULTS, SIZE, SPEED, backend, drawn_inputs
@@ -100,16 +103,40 @@ def measured(case: Case, bits: Bits, options: Written) -> Measured:
         (run,), image = emulated.opened(file).values(), built(file)
         each = run.by_tensor(*drawn_inputs(program, 1))
     functions = set[str]().union(*(counts.by_function for counts in each.values()))
+    uses = network.describe().layers
+    taken = by_layer(uses, {name: counts.instructions for name, counts in each.items()})
     return Measured(
         case,
         bits,
         program,
-        [(use, each[use.output].instructions) for use in network.describe().layers],
+        [(use, taken[use.output]) for use in uses],
         sum(counts.instructions for counts in each.values()),
         sum(counts.loads for counts in each.values()),
         sum(run.sizes[name] for name in functions),
         image,
     )
+
+
+def by_layer(uses: Sequence[LayerUse], each: Mapping[str, int]) -> dict[str, int]:
+    """Instructions of each tensor, as often as it is computed.
+
+    What is in a loop is traced at its last place, and the first tensor that is traced there has all places before that
+    one as well. Each other takes what it took at the last place as often as the loop runs, and the first the rest.
+
+    Args:
+        each: tensor -> instructions from the trace before it to its own, in the order of the traces.
+    """
+    found, loops = dict(each), defaultdict[str, list[LayerUse]](list)
+    writers = {use.output: use for use in uses}
+    for use in (writers[name] for name in each if name in writers):
+        if use.loop:
+            loops[use.loop].append(use)
+    for first, *others in loops.values():
+        before = max(use.times for use in (first, *others)) - 1  # places; what gathers them is computed once
+        for use in others:
+            found[use.output] += each[use.output] * before
+            found[first.output] -= each[use.output] * before
+    return found
 
 
 def measurements(options: Written, only: str, kinds: Sequence[str]) -> Iterator[Measured]:
@@ -122,7 +149,8 @@ def measurements(options: Written, only: str, kinds: Sequence[str]) -> Iterator[
 
 def tables_of(found: Sequence[Measured]) -> Tables:
     """Fitted to the single layers."""
-    return fitted([pair for one in found if one.case in LAYERS for pair in one.uses])
+    layers = (one for one in found if one.case in LAYERS)
+    return fitted([(u, n) for one in layers for u, n in one.uses if u.operator.weighted or not one.case.weighted])
 
 
 def compared(found: Sequence[Measured], tables: Tables) -> Iterator[dict[str, Any]]:
@@ -216,11 +244,13 @@ def main() -> None:
         print(json.dumps(line), flush=True)
     if table is None:
         return
-    if arguments.kinds:
-        table.write_text(with_kinds(text, tables, arguments.kinds))
-        return
-    images = [([use for use, _ in one.uses], one.image) for one in found]
-    table.write_text(written(text, tables, code_of(images) if options.optimize == SIZE else None))
+    code = code_of(_built(found, LAYERS), _built(found, NETWORKS)) if options.optimize == SIZE else None
+    new = with_kinds(text, tables, arguments.kinds, code) if arguments.kinds else written(text, tables, code)
+    table.write_text(new)
+
+
+def _built(found: Sequence[Measured], cases: Sequence[Case]) -> list[Built]:
+    return [([use for use, _ in one.uses], one.image) for one in found if one.case in cases]
 
 
 if __name__ == "__main__":

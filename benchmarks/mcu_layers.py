@@ -1,19 +1,20 @@
-"""What benchmarks.mcu measures: single layers of many shapes, and whole networks."""
+"""The single layers of many shapes that benchmarks.mcu measures, and fits its tables to."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cost_models.kernels import GROUPED, TRANSPOSED
-from spaces.networks import NETWORKS as SEEDS
 
 Shape = tuple[int, ...]
 Bits = int | tuple[int, ...]  # of all weights, or of each channel one that is drawn
 MIXED = (2, 4, 8)
+CONVOLUTIONS = {2: nn.Conv1d, 3: nn.Conv2d}  # by the axes of their input
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Case:
         shapes: of its inputs, without the batch.
         bits: of its weights, with which it is measured one after another.
         kind: of cost_models.kernels.SPECIAL, where it is a single layer that is measured for the rows of that kind.
+        weighted: whether tables are fitted to its layers with weights alone, since its others are too small to measure.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Case:
     shapes: tuple[Shape, ...]
     bits: tuple[Bits, ...] = (8,)
     kind: str = ""
+    weighted: bool = False
 
 
 class Call(nn.Module):
@@ -44,59 +47,25 @@ class Call(nn.Module):
         return self.function(*inputs)
 
 
-class Tcn(nn.Sequential):
-    """Four dilated convolutions over time."""
+class Recurrent(nn.Module):
+    """A layer over time, and all that it gives."""
 
-    def __init__(self) -> None:
-        layers: list[nn.Module] = []
-        for place, (before, after) in enumerate(((6, 32), (32, 32), (32, 48), (48, 48))):
-            gap = 2**place
-            convolution = nn.Conv1d(before, after, 5, padding=2 * gap, dilation=gap)
-            layers += [convolution, nn.BatchNorm1d(after), nn.ReLU()]
-        super().__init__(*layers, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(48, 8))
-
-
-class UNet(nn.Module):
-    """Down twice by grouped convolutions, up twice by transposed ones, with what was there before beside it."""
-
-    def __init__(self) -> None:
+    def __init__(self, layer: type[nn.RNN | nn.LSTM], features: int, hidden: int) -> None:
         super().__init__()
-        self.stem = _normed(nn.Conv2d(3, 16, 3, padding=1), 16)
-        self.down = _normed(nn.Conv2d(16, 32, 3, 2, 1, groups=4), 32)
-        self.deep = _normed(nn.Conv2d(32, 64, 3, 2, 1, groups=8), 64)
-        self.mixed = _normed(nn.Conv2d(64, 64, 1, groups=2), 64)
-        self.up = _normed(nn.ConvTranspose2d(64, 32, 2, 2), 32)
-        self.joined = _normed(nn.Conv2d(64, 32, 3, padding=1, groups=2), 32)
-        self.top = _normed(nn.ConvTranspose2d(32, 16, 4, 2, 1), 16)
-        self.head = nn.Conv2d(32, 4, 1)
+        self.layer = layer(features, hidden, batch_first=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        whole = self.stem(x)
-        half = self.down(whole)
-        up = self.joined(torch.cat([half, self.up(self.mixed(self.deep(half)))], 1))
-        y: Tensor = self.head(torch.cat([whole, self.top(up)], 1))
-        return y
-
-
-class Lstm(nn.Module):
-    """Two layers over time, and what the second ends in."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers, self.head = nn.LSTM(8, 24, 2, batch_first=True), nn.Linear(24, 6)
-
-    def forward(self, x: Tensor) -> Tensor:
-        every, _ = self.layers(x)
-        y: Tensor = self.head(every[:, -1])
-        return y
-
-
-def _normed(convolution: nn.Module, channels: int) -> nn.Module:
-    return nn.Sequential(convolution, nn.BatchNorm2d(channels), nn.ReLU())
+        every, _ = self.layer(x)
+        return cast(Tensor, every)
 
 
 def _pointwise(channels: int, out: int) -> Callable[[], nn.Module]:
     return lambda: nn.Conv2d(channels, out, 1)
+
+
+def _activated(layer: Callable[[], nn.Module]) -> nn.Module:
+    """With an activation that is a table."""
+    return nn.Sequential(layer(), nn.SiLU())
 
 
 def _special(bits: tuple[Bits, ...]) -> Iterator[Case]:
@@ -106,9 +75,10 @@ def _special(bits: tuple[Bits, ...]) -> Iterator[Case]:
         layer = {2: nn.ConvTranspose1d, 3: nn.ConvTranspose2d}[len(shape)]
         return Case(f"conv_transpose {name}", lambda: layer(*given, **more), (shape,), bits, TRANSPOSED)
 
-    def grouped(name: str, shape: Shape, out: int, kernel: int, groups: int, **more: int) -> Case:
-        layer = {2: nn.Conv1d, 3: nn.Conv2d}[len(shape)]
-        make = lambda: layer(shape[0], out, kernel, padding=kernel // 2, groups=groups, **more)  # noqa: E731
+    def grouped(name: str, shape: Shape, out: int, kernel: int, groups: int, **more: Any) -> Case:
+        layer = CONVOLUTIONS[len(shape)]
+        given = {"padding": kernel // 2, **more}
+        make = lambda: layer(shape[0], out, kernel, groups=groups, **given)  # noqa: E731
         return Case(f"conv {name}, groups", make, (shape,), bits, GROUPED)
 
     yield transposed("2x2", (16, 16, 16), 16, 8, 2, 2)
@@ -122,6 +92,7 @@ def _special(bits: tuple[Bits, ...]) -> Iterator[Case]:
     yield transposed("4 stride 2", (16, 32), 16, 16, 4, 2, 1)
     yield transposed("8 stride 4", (32, 16), 32, 16, 8, 4, 2)
     yield transposed("3x3 stride 2, groups", (16, 8, 8), 16, 16, 3, 2, 1, 1, groups=2)
+    yield transposed("4 stride 2, groups", (32, 24), 32, 16, 4, 2, 1, groups=2)
     yield grouped("3x3", (32, 12, 12), 32, 3, 4)
     yield grouped("3x3", (16, 8, 8), 32, 3, 2)
     yield grouped("3x3", (16, 10, 10), 24, 3, 8)
@@ -134,13 +105,15 @@ def _special(bits: tuple[Bits, ...]) -> Iterator[Case]:
     yield grouped("pointwise", (64, 8, 8), 64, 1, 4)
     yield grouped("pointwise", (32, 10, 10), 48, 1, 2)
     yield grouped("pointwise", (14, 9, 9), 22, 1, 2)
+    yield grouped("8x8", (16, 8, 8), 12, 8, 2, padding=0)
+    yield grouped("64", (16, 64), 12, 64, 2, padding=0)
 
 
 def _layers() -> Iterator[Case]:
     every: tuple[Bits, ...] = (8, 4, 2, MIXED)
 
     def conv(name: str, shape: Shape, *given: int, **more: Any) -> Case:
-        layer = {2: nn.Conv1d, 3: nn.Conv2d}[len(shape)]
+        layer = CONVOLUTIONS[len(shape)]
         return Case(name, lambda: layer(*given, **more), (shape,), every)
 
     yield conv("conv 3x3", (16, 16, 16), 16, 32, 3, padding=1)
@@ -175,40 +148,95 @@ def _layers() -> Iterator[Case]:
     yield conv("depthwise 9", (32, 64), 32, 32, 9, padding=4, groups=32)
     yield conv("depthwise 3x3, two outputs a channel", (16, 12, 12), 16, 32, 3, padding=1, groups=16)
     yield from _special(every)
-    for features, out in ((64, 10), (256, 64), (640, 128), (128, 128), (61, 9)):
+    large, small = ((64, 10), (256, 64), (640, 128), (128, 128), (61, 9)), ((8, 24), (24, 24), (48, 12), (80, 48))
+    for channels, size in ((16, 16), (30, 7)):
+        for name, kernel, groups in (("conv 3x3", 3, 1), ("pointwise", 1, 1), ("depthwise 3x3", 3, channels)):
+            layer = partial(nn.Conv2d, channels, channels, kernel, padding=kernel // 2, groups=groups)
+            yield Case(f"{name}, activated", partial(_activated, layer), ((channels, size, size),))
+    for features, out in ((64, 64), (24, 24)):
+        yield Case("linear, activated", partial(_activated, partial(nn.Linear, features, out)), ((features,),))
+    for features, out in (*large, *small):  # small ones are in each gate of a recurrent layer
         yield Case("linear", lambda features=features, out=out: nn.Linear(features, out), ((features,),), every)  # type: ignore[misc]
-    maps = (16, 16, 16)
-    others: dict[str, tuple[Callable[[], nn.Module], tuple[Shape, ...]]] = {
-        "add": (lambda: Call(torch.add), (maps, maps)),
-        "resample": (lambda: nn.Upsample(scale_factor=2, mode="bilinear"), (maps,)),
-        "matmul": (lambda: Call(torch.matmul), ((4, 16, 16), (4, 16, 16))),
-        "permute": (lambda: Call(lambda x: x.permute(0, 2, 1)), ((16, 64),)),
-        "take": (lambda: Call(lambda x: x[:, 3:9]), ((16, 64),)),
-        "mul": (lambda: Call(torch.mul), (maps, maps)),
-        "concat": (lambda: Call(lambda a, b: torch.cat([a, b], 1)), (maps, maps)),
-        "max_pool 2x2": (lambda: nn.MaxPool2d(2), (maps,)),
-        "max_pool 3x3": (lambda: nn.MaxPool2d(3, 2, 1), (maps,)),
-        "avg_pool 2x2": (lambda: nn.AvgPool2d(2), (maps,)),
-        "max_pool 4": (lambda: nn.MaxPool1d(4), ((16, 128),)),
-        "avg_pool 64": (lambda: nn.AvgPool1d(64), ((16, 64),)),
-        "avg_pool 16x16": (lambda: nn.AvgPool2d(16), (maps,)),
-        "table": (nn.Sigmoid, (maps,)),
-        "softmax": (lambda: Call(lambda x: F.softmax(x, -1)), ((16, 64),)),
-        "normalize": (lambda: nn.LayerNorm(64), ((16, 64),)),
-        "normalize groups": (lambda: nn.GroupNorm(4, 16), (maps,)),
-    }
-    for name, (make, shapes) in others.items():
-        yield Case(name, make, shapes)
+    yield from _without_weights()
+    yield from _in_loops(every)
+
+
+def _without_weights() -> Iterator[Case]:
+    """All other operators. Each is on maps, sequences and vectors, and has a case of each way in which it may copy."""
+    maps, smaller, sequence = (16, 16, 16), (32, 8, 8), (16, 64)
+
+    def of(name: str, function: Callable[..., Tensor], *shapes: Shape) -> Case:
+        return Case(name, lambda: Call(function), shapes)
+
+    def joined(axis: int, *shapes: Shape) -> Case:
+        return of("concat", lambda *parts: torch.cat(parts, axis), *shapes)
+
+    def pooled(name: str, pool: nn.Module, shape: Shape) -> Iterator[Case]:
+        """Of codes whose zero point is any, and of those that are not below it, which is then 0."""
+        yield Case(name, lambda: pool, (shape,))
+        yield Case(f"{name}, rectified", lambda: nn.Sequential(nn.ReLU(), pool), (shape,))
+
+    for name, function in (("add", torch.add), ("mul", torch.mul)):
+        for shape in (maps, smaller, sequence, (24,)):
+            yield of(name, function, shape, shape)
+    for shape in (maps, (24,)):
+        yield of("add, activated", lambda x, y: torch.sigmoid(x + y), shape, shape)
+        yield of("mul, activated", lambda x, y: torch.sigmoid(x * y), shape, shape)
+    yield of("mul of channels", torch.mul, maps, (16, 1, 1))
+    yield of("mul of channels", torch.mul, smaller, (32, 1, 1))
+    yield joined(1, maps, maps)
+    yield joined(1, (24, 8, 8), (8, 8, 8))
+    yield joined(1, smaller, smaller, (64, 8, 8))
+    yield joined(1, (12, 4, 4), (4, 4, 4), (20, 4, 4), (8, 4, 4))
+    yield joined(2, sequence, (16, 32))
+    yield joined(1, (40,), (24,))
+    yield of("take", lambda x: x[:, 3:9], sequence)
+    yield of("take", lambda x: x[:, 8:], maps)
+    yield of("take", lambda x: x[:, :, 1:-1, 1:-1], maps)
+    yield of("take", lambda x: x[:, :, ::2, ::2], maps)
+    yield of("take", lambda x: x[:, [1, 2, 4, 7, 11, 13]], sequence)
+    yield of("permute", lambda x: x.permute(0, 2, 1), sequence)
+    yield of("permute", lambda x: x.permute(0, 2, 1), (64, 16))
+    yield of("permute", lambda x: x.permute(0, 2, 1, 3), (16, 4, 8))
+    yield of("permute", lambda x: x.permute(0, 1, 3, 2), (4, 16, 8))
+    yield Case("resample", lambda: nn.Upsample(scale_factor=2, mode="bilinear"), (maps,))
+    yield Case("resample", lambda: nn.Upsample(scale_factor=2, mode="bilinear"), (smaller,))
+    yield Case("resample", lambda: nn.Upsample(scale_factor=2, mode="linear"), (sequence,))
+    yield of("matmul", torch.matmul, (4, 16, 16), (4, 16, 16))
+    yield of("matmul", torch.matmul, (2, 24, 8), (2, 8, 24))
+    yield of("matmul", torch.matmul, (2, 20, 40), (2, 40, 10))
+    yield of("matmul", torch.matmul, (2, 32, 32), (2, 32, 16))
+    for shape in ((4, 16, 8), (2, 16, 24)):
+        yield of("matmul", lambda x, y: x @ y.transpose(-1, -2), shape, shape)
+    for shape in (maps, smaller, (48, 12, 12)):
+        yield from pooled("max_pool 2x2", nn.MaxPool2d(2), shape)
+        yield from pooled("max_pool 3x3", nn.MaxPool2d(3, 2, 1), shape)
+        yield from pooled("avg_pool 2x2", nn.AvgPool2d(2), shape)
+    yield from pooled("max_pool 3x3 stride 1", nn.MaxPool2d(3, 1, 1), smaller)
+    yield from pooled("max_pool 4", nn.MaxPool1d(4), (16, 128))
+    yield from pooled("avg_pool 64", nn.AvgPool1d(64), sequence)
+    yield from pooled("avg_pool 16x16", nn.AvgPool2d(16), maps)
+    yield from pooled("avg_pool 8x8", nn.AvgPool2d(8), (64, 8, 8))
+    yield from pooled("avg_pool 4x4", nn.AvgPool2d(4), (96, 4, 4))
+    yield Case("table", nn.Sigmoid, (maps,))
+    yield Case("table", nn.Sigmoid, ((48,),))
+    yield of("softmax", lambda x: F.softmax(x, -1), sequence)
+    yield of("softmax", lambda x: F.softmax(x, -1), (4, 16, 16))
+    for features in (32, 64):
+        yield Case("normalize", lambda features=features: nn.LayerNorm(features), ((16, features),))  # type: ignore[misc]
+    yield Case("normalize groups", lambda: nn.GroupNorm(4, 16), (maps,))
+
+
+def _in_loops(every: tuple[Bits, ...]) -> Iterator[Case]:
+    """What reads, carries and gathers places, and layers of eight gates, which share a kernel.
+
+    The compiler makes that kernel for none of them alone, as it does for single layers. They are wide where operators
+    without weights are measured, so that what is traced takes little beside them.
+    """
+    yield Case("loop", lambda: Recurrent(nn.RNN, 256, 16), ((16, 256),))
+    yield Case("loop", lambda: Recurrent(nn.RNN, 128, 128), ((16, 128),))
+    yield Case("loop", lambda: Recurrent(nn.LSTM, 256, 96), ((8, 256),))
+    yield Case("gates", lambda: Recurrent(nn.LSTM, 24, 24), ((4, 24),), every, weighted=True)
 
 
 LAYERS = tuple(_layers())
-NETWORKS = (
-    Case("resnet8", lambda: SEEDS["resnet8"](in_channels=3), ((3, 32, 32),), (8, 4, 2, MIXED)),
-    Case("ds_cnn", lambda: SEEDS["ds_cnn"](in_channels=1), ((1, 49, 10),), (8, 4, MIXED)),
-    Case("mobilenet_v1", lambda: SEEDS["mobilenet_v1"](in_channels=3), ((3, 64, 64),), (8, 4, MIXED)),
-    Case("tcn", Tcn, ((6, 128),), (8, 2)),
-    Case("lstm", Lstm, ((40, 8),), (8, MIXED)),
-    Case("crnn", lambda: SEEDS["crnn"](in_channels=1), ((1, 10, 49),), (8, MIXED)),
-    Case("autoencoder", SEEDS["autoencoder"], ((640,),), (8,)),
-    Case("unet", UNet, ((3, 32, 32),), (8, 4, MIXED)),
-)

@@ -4,12 +4,13 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 
 import numpy as np
 from scipy.optimize import nnls
 
-from cost_models.image import LOOP
+from cost_models.image import BASE, LOOP
 from cost_models.kernels import (
     SPECIAL,
     is_alone,
@@ -17,6 +18,7 @@ from cost_models.kernels import (
     kernel_kind,
     kernels,
     overheads,
+    overheads_of_elements,
     own_function,
     products_by_width,
 )
@@ -29,8 +31,7 @@ from search.integer.traits import Work
 CYCLES = ("cycles_per_mac", "overhead_cycles", "cycles_per_element")
 CODE = ("code_bytes", "step_bytes")
 STACK = "stack_bytes"
-NOT_ELEMENTS = (Work.NOTHING, Work.PAIRS)  # what is not priced by the element
-PAIRED = "linear/a8w8"  # the row that prices products of two activations; see cost_models.latency
+Built = tuple[Sequence[LayerUse], Image]  # the layers of a network, and its image
 POINTER, POINTERS_OF_TWO = 4, 2  # bytes; of an input and an output
 POINTERS, NUMBERS, STEP = "pointers", "_numbers", 12  # arrays of arguments, and bytes of what says which they are
 
@@ -52,53 +53,47 @@ class Tables:
 
     def missing(self, use: LayerUse) -> list[str]:
         """The rows that a layer needs and that are not there."""
-        if not use.operator.weighted and use.operator.work is not Work.PAIRS:
-            known = use.operator.work is Work.NOTHING or _key(use) in self.per_element
-            return [] if known else [_key(use)]
+        if use.operator.work is Work.NOTHING:
+            return []
         if not use.operator.weighted:
-            return [] if PAIRED in self.per_mac else [PAIRED]
+            return [] if use.op in self.per_element else [use.op]
         widths = zip(use.weight_bits, use.out_per_width.tolist(), strict=True)
         keys = [f"{_kind(use)}/a8w{bits}" for bits, count in widths if count]
         return [key for key in keys if key not in self.per_mac]
 
     def predicted(self, use: LayerUse) -> float:
         """Instructions of a layer, as often as it runs."""
-        return self._once(use) * use.times
-
-    def _once(self, use: LayerUse) -> float:
-        if use.operator.work is Work.NOTHING:
-            return 0.0
-        if use.operator.work is Work.PAIRS:
-            return _elements(use) * self.per_mac[PAIRED]
-        if not use.operator.weighted:
-            return _elements(use) * self.per_element[_key(use)]
-        kind = _kind(use)
-        rates = {**self.per_mac, **self.overheads}
-        return sum(rates.get(f"{kind}/{name}", 0.0) * count for name, count in _counts(use).items())
+        rates = {**self.per_mac, **self.overheads, **self.per_element}
+        return sum(rates.get(name, 0.0) * count for name, count in _counts(use).items()) * use.times
 
 
 def fitted(measured: Sequence[tuple[LayerUse, int]]) -> Tables:
-    """The tables that fit layers best. Args: measured: a layer, and its instructions."""
-    weighted: dict[str, list[tuple[LayerUse, int]]] = defaultdict(list)
-    others: dict[str, list[float]] = defaultdict(list)
-    for use, instructions in measured:
-        if use.operator.weighted and not _is_special(use):
-            weighted[_kind(use)].append((use, instructions))
-        elif not use.operator.weighted and use.operator.work not in NOT_ELEMENTS:
-            others[_key(use)].append(instructions / _elements(use))
-    per_mac, overheads_ = dict[str, float](), dict[str, float]()
-    for kind, layers in weighted.items():
-        counts = [_counts(use) for use, _ in layers]
-        names = sorted({name for each in counts for name, count in each.items() if count})
-        rows = [[each.get(name, 0.0) / n for name in names] for each, (_, n) in zip(counts, layers, strict=True)]
-        rates, _ = nnls(np.array(rows), np.ones(len(layers)))
-        for name, rate in zip(names, rates.tolist(), strict=True):
-            (per_mac if name.startswith("a8w") else overheads_)[f"{kind}/{name}"] = round(rate, 3)
-    per_element = {key: round(float(np.exp(np.mean(np.log(rates)))), 2) for key, rates in others.items()}
+    """The tables that fit layers best. Args: measured: a layer, and its instructions, as often as it runs."""
+    alike: dict[str, list[tuple[LayerUse, int]]] = defaultdict(list)
+    counted = [(u, n) for u, n in measured if u.operator.work is not Work.NOTHING and not _is_special(u)]
+    for use, instructions in counted:
+        alike[_kind(use) if use.operator.weighted else use.op].append((use, instructions))
+    per_mac, overheads_, per_element = dict[str, float](), dict[str, float](), dict[str, float]()
+    for layers in alike.values():
+        for name, rate in _rates(layers).items():
+            table = per_element if "/" not in name else per_mac if "/a8w" in name else overheads_
+            table[name] = rate
     tables = Tables(per_mac, overheads_, per_element)
-    counted = [(u, n) for u, n in measured if u.operator.work not in NOT_ELEMENTS and not _is_special(u)]
     errors = [abs(tables.predicted(use) / instructions - 1) for use, instructions in counted]
     return replace(tables, layers=len(errors), error=float(np.mean(errors)) if errors else None)
+
+
+def _rates(layers: Sequence[tuple[LayerUse, int]]) -> dict[str, float]:
+    """What each count takes, none less than 0, by least squares of relative errors.
+
+    Where there is one count, it is the geometric mean: copies of one operator differ by much, and the quickest would
+    decide the least squares.
+    """
+    counts = [{name: count * use.times / n for name, count in _counts(use).items()} for use, n in layers]
+    names = sorted({name for each in counts for name, count in each.items() if count})
+    rows = np.array([[each.get(name, 0.0) for name in names] for each in counts])
+    rates = nnls(rows, np.ones(len(rows)))[0] if len(names) > 1 else np.exp(-np.log(rows).mean(0))
+    return {name: round(rate, 3) for name, rate in zip(names, rates.tolist(), strict=True)}
 
 
 def _kind(use: LayerUse) -> str:
@@ -124,37 +119,45 @@ class Code:
     stack: int
 
 
-def code_of(built: Sequence[tuple[Sequence[LayerUse], Image]]) -> Code:
-    """What images of layers and networks say. Of several images, the first in which one calls a function counts."""
+def code_of(layers: Sequence[Built], networks: Sequence[Built]) -> Code:
+    """What images say. Of several, the first in which one calls a function counts.
+
+    What every image has is read off networks without loops, and what runs a loop off those with loops.
+    """
     functions, steps = dict[str, int](), dict[str, int]()
     bases, loops = list[int](), list[tuple[int, int]]()
-    for uses, image in built:
+    for uses, image in (*layers, *networks):
         called = [use for use in uses if is_called(use)]
-        names = [own_function(use) for use in called]
-        names += [name for use in called for name, count in kernels(use) if float(count) > 0]
-        own = {name: _words(image.functions[name]) for name in names if name in image.functions}
-        for name, size in own.items():
+        for name, size in _own_functions(called, image).items():
             functions.setdefault(name, size)
-        if len(called) == 1:
+        if len(called) == 1:  # one step alone is called without a loop
             arguments = sum(_words(v) for k, v in image.arrays.items() if k == POINTERS or k.endswith(NUMBERS))
             steps.setdefault(own_function(called[0]), STEP + arguments)
-        else:  # one step alone is called without a loop
-            for use in called:  # of what runs in loops alone
-                numbers = image.arrays.get(f"{identifier(use.name)}{NUMBERS}")
-                if use.operator.loops is not None and numbers is not None:
-                    steps.setdefault(own_function(use), STEP + POINTER * POINTERS_OF_TWO + _words(numbers))
-            rest = image.flash_bytes - sum(map(_words, image.arrays.values())) - sum(own.values())
-            count = len({use.loop for use in uses if use.loop})
-            if count:
-                loops.append((rest + image.arrays["vectors"], count))
-            else:
-                bases.append(rest + image.arrays["vectors"])
-    base = int(np.median(bases))
-    if loops:
-        functions[LOOP] = _words(
-            max(0, round(min((rest - base) / count for rest, count in loops)))
-        )  # others have more helpers
-    return Code({"base": base, **functions}, steps, max(image.stack_bytes for _, image in built))
+        for use in called:  # of what runs in loops alone
+            numbers = image.arrays.get(f"{identifier(use.name)}{NUMBERS}")
+            if use.operator.loops is not None and numbers is not None:
+                steps.setdefault(own_function(use), STEP + POINTER * POINTERS_OF_TWO + _words(numbers))
+    for uses, image in networks:
+        own = _own_functions([use for use in uses if is_called(use)], image)
+        rest = image.flash_bytes - sum(map(_words, image.arrays.values())) - sum(own.values())
+        count = len({use.loop for use in uses if use.loop})
+        if count:
+            loops.append((rest + image.arrays["vectors"], count))
+        else:
+            bases.append(rest + image.arrays["vectors"])
+    shared = dict[str, int]()
+    if bases:
+        shared[BASE] = int(np.median(bases))
+    if bases and loops:  # others have more helpers
+        shared[LOOP] = _words(max(0, round(min((rest - shared[BASE]) / count for rest, count in loops))))
+    return Code(shared | functions, steps, max(image.stack_bytes for _, image in (*layers, *networks)))
+
+
+def _own_functions(called: Sequence[LayerUse], image: Image) -> dict[str, int]:
+    """Bytes of the functions that layers call, and of those that these call, each once."""
+    names = [own_function(use) for use in called]
+    names += [name for use in called for name, count in kernels(use) if float(count) > 0]
+    return {name: _words(image.functions[name]) for name in names if name in image.functions}
 
 
 def _words(size: int) -> int:
@@ -177,14 +180,29 @@ def written(text: str, tables: Tables, code: Code | None = None) -> str:
     return text
 
 
-def with_kinds(text: str, tables: Tables, kinds: Sequence[str]) -> str:
-    """The file of a target, with the rows of these kinds behind its own. All others stay as they are."""
+def with_kinds(text: str, tables: Tables, kinds: Sequence[str], code: Code | None = None) -> str:
+    """The file of a target, with the rows of these kinds behind its own. All others stay as they are.
+
+    Args:
+        code: of their layers, where the file has bytes too. Kernels that they share with other layers stay as well.
+    """
     text = re.sub(rf"^  ({'|'.join(kinds)})/\w+: .*\n", "", text, flags=re.MULTILINE)
-    for name, values in _cycles(tables).items():
-        own = {key: value for key, value in values.items() if key.partition("/")[0] in kinds}
-        if own:
-            text = re.sub(rf"^({name}:\n(?:  .*\n)*)", rf"\g<1>{_rows(own)}", text, flags=re.MULTILINE)
+    each = {
+        name: {key: value for key, value in values.items() if key.partition("/")[0] in kinds}
+        for name, values in _cycles(tables).items()
+    }
+    if code is not None:
+        own = {name: size for name, size in code.functions.items() if name in code.steps}
+        each |= zip(CODE, (own, code.steps), strict=True)
+    for name, values in each.items():
+        text = re.sub(rf"^{name}:\n(?:  .*\n)*", partial(_with_rows, values), text, flags=re.MULTILINE)
     return text
+
+
+def _with_rows(values: Mapping[str, float], section: re.Match[str]) -> str:
+    """A table of a file, with these rows behind its others."""
+    others = [line for line in section[0].splitlines(keepends=True) if line.strip().partition(":")[0] not in values]
+    return "".join(others) + _rows(values)
 
 
 def _cycles(tables: Tables) -> dict[str, Mapping[str, float]]:
@@ -196,16 +214,13 @@ def _rows(values: Mapping[str, float]) -> str:
 
 
 def _counts(use: LayerUse) -> dict[str, float]:
-    """Products at each width, and overheads."""
+    """What a layer has of each row of the tables, once: products at each width and overheads, or elements."""
+    if use.operator.work is Work.NOTHING:
+        return {}
+    if not use.operator.weighted:
+        found = {use.op: use.out_elements.item() * prod(use.kernel)}
+        return found | {f"{use.op}/{name}": count.item() for name, count in overheads_of_elements(use).items()}
     kind = _kind(use)
     counts = zip(use.weight_bits, products_by_width(use, kind).tolist(), strict=True)
-    found = {f"a8w{bits}": count for bits, count in counts}
-    return found | {name: count.item() for name, count in overheads(use, kind).items()}
-
-
-def _elements(use: LayerUse) -> float:
-    return use.out_elements.item() * prod(use.kernel)
-
-
-def _key(use: LayerUse) -> str:
-    return use.operator.priced_as or use.op
+    found = {f"{kind}/a8w{bits}": count for bits, count in counts}
+    return found | {f"{kind}/{name}": count.item() for name, count in overheads(use, kind).items()}

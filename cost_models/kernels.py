@@ -3,16 +3,16 @@
 from collections.abc import Container, Iterator
 from math import prod
 
-import torch
 from torch import Tensor
 
 from cost_models.layer import LayerUse
-from cost_models.steps import ceil, used
+from cost_models.steps import used
 from search.integer.traits import Work
 
 STORED = (2, 4, 8)  # bits of a weight in the image; other widths take the next
 TRANSPOSED, GROUPED = SPECIAL = "transposed", "grouped"  # kinds that a target's table may have rows for
 WORD_BITS = 32
+UNROLLED = 16  # passes of a loop that GCC writes one behind another with -O3, at most: max-completely-peel-times
 COLUMNS = 4  # places that meet two channels at once, and channels of a depthwise layer that do
 
 
@@ -41,8 +41,10 @@ def overheads(layer: LayerUse, kind: str = "") -> dict[str, Tensor]:
     copies: of neighbours that are brought at once, those of the last axis of a window.
     uneven: of the codes, those that do not lie in whole words, since the channels are no multiple of four.
     alone: products of channels or places that are left when the others have met in blocks.
+    filled: products of codes that fill rows of weights up to whole words.
     call: calls of kernels: one for each width, and each block of places.
     unpacked: weights of a depthwise layer that are widened to bytes before it begins.
+    activated: elements of the output that end in a table.
 
     Args:
         kind: that the layer is priced as, see `kernel_kind`.
@@ -51,17 +53,20 @@ def overheads(layer: LayerUse, kind: str = "") -> dict[str, Tensor]:
         return _overheads_in_groups(layer, kind)
     channels, positions, none = layer.out_channels, layer.positions, layer.out_channels.new_zeros(())
     brought = gathered(layer)
-    found = {"output": channels * positions, "gathered": brought, "alone": none, "call": none}
+    found = {"output": channels * positions, "gathered": brought, "alone": none, "filled": none, "call": none}
+    found["activated"] = found["output"] if ends_in_table(layer) else none
     if layer.runs_depthwise:
         left = (channels % COLUMNS).detach()
         unpacked = channels * layer.fan_in if is_narrow(layer) else none
         return found | {"alone": layer.fan_in * left * positions, "unpacked": unpacked}
     copies = brought / layer.in_channels / _last_axis(layer)
     blocks, rest = -(-positions // COLUMNS), positions % COLUMNS if positions > 1 else 0
-    for count in by_stored_width(layer).values():
+    for width, count in by_stored_width(layer).items():
         odd = (count % 2).detach()
         left = odd * positions + (count - odd) * rest
-        found |= {"alone": found["alone"] + layer.fan_in * left, "call": found["call"] + used(count) * blocks}
+        found["alone"] = found["alone"] + layer.fan_in * left
+        found["filled"] = found["filled"] + _filled(layer, width) * count * positions
+        found["call"] = found["call"] + used(count) * blocks
     return found | {"copies": copies, "uneven": brought if bool(layer.in_channels % COLUMNS > 0) else none}
 
 
@@ -69,24 +74,40 @@ def _overheads_in_groups(layer: LayerUse, kind: str) -> dict[str, Tensor]:
     """Of a transposed or grouped layer: each group brings its own windows, a tap at a time, and has its own calls."""
     groups, positions, none = groups_left(layer), places(layer, kind), layer.out_channels.new_zeros(())
     brought = layer.in_channels * taps(layer) * positions
-    found = {"output": layer.out_channels * positions, "gathered": brought, "alone": none, "call": none}
+    found = {"output": layer.out_channels * positions, "gathered": brought, "alone": none, "filled": none, "call": none}
     blocks, rest = -(-positions // COLUMNS), positions % COLUMNS if positions > 1 else 0
     for width, count in by_stored_width(layer).items():
         odd = (count / groups % 2).detach() * groups
         left = odd * positions + (count - odd) * rest
-        found["alone"] = found["alone"] + row_codes(layer, width) * left
+        found["alone"] = found["alone"] + layer.fan_in * left
+        found["filled"] = found["filled"] + _filled(layer, width) * count * positions
         found["call"] = found["call"] + used(count) * (groups * blocks)
+    found["activated"] = found["output"] if ends_in_table(layer) else none
     uneven = bool(layer.in_channels / groups % COLUMNS > 0)
     copies = brought / layer.in_channels * groups
     return found | {"copies": copies, "uneven": brought if uneven else none}
 
 
+def overheads_of_elements(layer: LayerUse) -> dict[str, Tensor]:
+    """(), what an operator without weights takes cycles for beside its elements, which are those of its windows if any.
+
+    output: elements of the output, where each has a window.
+    long: elements of windows whose last axis is so long that the compiler leaves a loop over it.
+    wide: elements of the output that are made of codes of more than 8 bits.
+    activated: elements of the output that end in a table.
+    """
+    elements, none, kernel = layer.out_elements, layer.out_channels.new_zeros(()), layer.kernel
+    return {
+        "output": elements if kernel else none,
+        "long": elements * prod(kernel) if kernel and kernel[-1] > UNROLLED else none,
+        "wide": elements if is_wide(layer) else none,
+        "activated": elements if ends_in_table(layer) else none,
+    }
+
+
 def products_by_width(layer: LayerUse, kind: str) -> Tensor:
-    """(n_widths,), products at each width. Those of a special kind are of whole rows, as they are stored."""
-    if kind not in SPECIAL:
-        return layer.fan_in * layer.out_per_width * layer.positions
-    rows = torch.stack([row_codes(layer, stored_width(bits)) for bits in layer.weight_bits])
-    return rows * layer.out_per_width * places(layer, kind)
+    """(n_widths,), products at each width."""
+    return layer.fan_in * layer.out_per_width * places(layer, kind)
 
 
 def places(layer: LayerUse, kind: str) -> int:
@@ -97,9 +118,9 @@ def places(layer: LayerUse, kind: str) -> int:
     return prod(layer.out_size) if kind == TRANSPOSED else layer.positions
 
 
-def row_codes(layer: LayerUse, width: int) -> Tensor:
-    """(), codes of a row of weights of a stored width, which fills whole words of 32 bits."""
-    return ceil(layer.fan_in * width / WORD_BITS) * (WORD_BITS / width)
+def _filled(layer: LayerUse, width: int) -> Tensor:
+    """(), codes that fill a row of weights of a stored width up to whole words; without a slope, as a row has that."""
+    return -layer.fan_in.detach() % (WORD_BITS // width)
 
 
 def kernel_kind(layer: LayerUse, known: Container[str] = ()) -> str:
@@ -175,6 +196,12 @@ def kernels(layer: LayerUse) -> Iterator[tuple[str, Tensor | float]]:
     elif layer.operator.weighted:
         for bits, count in by_stored_width(layer).items():
             yield f"{'single' if is_alone(layer) else 'products'}_{bits}", count
+
+
+def ends_in_table(layer: LayerUse) -> bool:
+    """Whether what it computes is looked up in a table, which is no work of its own."""
+    own = layer.operator.looks_up or layer.operator.exponentiates
+    return not own and bool(layer.table_entries > 0)
 
 
 def is_narrow(layer: LayerUse) -> bool:

@@ -1,10 +1,12 @@
 """Cycles of one inference, from a target's table of cycles a MAC and cycles an element."""
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from math import prod
 
 from torch import Tensor
 
-from cost_models.kernels import SPECIAL, kernel_kind, overheads, products_by_width
+from cost_models.kernels import kernel_kind, overheads, overheads_of_elements, products_by_width
 from cost_models.layer import LayerUse, Network, UnsupportedLayer
 from cost_models.rules import Rules, nothing, summed
 from cost_models.target import Target
@@ -44,18 +46,13 @@ class Latency:
         kind = kernel_kind(layer, self._kinds)
         rows = [[self._cycles_a_mac(layer, f"{kind}/a{a}w{w}") for w in layer.weight_bits] for a in layer.in_bits]
         a_product = layer.in_share @ layer.in_share.new_tensor(rows)  # (n_widths,)
-        if kind in SPECIAL:
-            cycles = a_product @ products_by_width(layer, kind)
-        else:
-            cycles = layer.fan_in * (a_product @ layer.out_per_width) * layer.positions
-        rates = self._overheads.get(kind, {})
-        counts = overheads(layer, kind) if rates else {}  # a target without these has none of their work in a step
-        for name, rate in rates.items():
-            cycles = cycles + rate * counts[name] if name in counts else cycles
-        return cycles
+        cycles = a_product @ products_by_width(layer, kind)
+        return self._with_overheads(cycles, kind, partial(overheads, layer, kind))
 
     def pair_cycles(self, layer: LayerUse, network: Network) -> Tensor:
-        """(), products of two activations cost what those of a linear layer with 8-bit weights cost."""
+        """(), products of two activations: from their own row, or as those of a linear layer with 8-bit weights."""
+        if layer.op in self.target.cycles_per_element:
+            return self.element_cycles(layer, network)
         rows = [self._cycles_a_mac(layer, f"linear/a{a}w8") for a in layer.in_bits]
         return layer.out_elements * prod(layer.kernel) * (layer.in_share @ layer.in_share.new_tensor(rows))
 
@@ -70,11 +67,23 @@ class Latency:
         return target.cycles_per_mac[key]
 
     def element_cycles(self, layer: LayerUse, network: Network) -> Tensor:
-        """(), cycles an element times output elements; for a pool, times the elements in its windows."""
-        target, key = self.target, layer.operator.priced_as or layer.op
-        if key not in target.cycles_per_element:
+        """(), cycles an element times output elements, or elements of their windows, and overheads.
+
+        An operator that the target has no row for may take that of another, see Operator.priced_as.
+        """
+        rows = self.target.cycles_per_element
+        key = layer.op if layer.op in rows else layer.operator.priced_as or layer.op
+        if key not in rows:
             raise UnsupportedLayer(
                 f"latency_cycles: layer '{layer.name}' has op '{layer.op}' and needs '{key}', which cycles_per_element "
-                f"of target '{target.name}' lacks; it has {', '.join(target.cycles_per_element)}. Add a measurement."
+                f"of target '{self.target.name}' lacks; it has {', '.join(rows)}. Add a measurement."
             )
-        return layer.out_elements * (prod(layer.kernel) * target.cycles_per_element[key])
+        cycles = layer.out_elements * (prod(layer.kernel) * rows[key])
+        return self._with_overheads(cycles, key, partial(overheads_of_elements, layer))
+
+    def _with_overheads(self, cycles: Tensor, kind: str, counted: Callable[[], Mapping[str, Tensor]]) -> Tensor:
+        rates = self._overheads.get(kind, {})
+        counts = counted() if rates else {}  # a target without these has none of their work in a step
+        for name, rate in rates.items():
+            cycles = cycles + rate * counts[name] if name in counts else cycles
+        return cycles

@@ -27,11 +27,13 @@ class Target:
         cycles_per_mac: of kinds of layers and widths. "conv/a8w4" has activations at 8 bits and weights at 4; others
             are pointwise, depthwise and linear. Where there are rows of transposed or grouped ones, these are not
             priced as conv or pointwise; products of a transposed one are counted at each place of its output.
-        overhead_cycles: of kinds of layers with weights, beside their products: "conv/output" for each element of the
-            output of a convolution; cost_models.kernels.overheads says what else is counted. What is not there takes
-            none.
+        overhead_cycles: beside products, of kinds of layers with weights, and beside elements, of other operators:
+            "conv/output" for each element of the output of a convolution, "add/wide" for each sum of codes of more than
+            8 bits; cost_models.kernels, overheads and overheads_of_elements, says what else is counted. What is not
+            there takes none.
         cycles_per_element: of other operators. For "add" an element is one of the output, for "max_pool" one of a
-            window.
+            window, for "matmul" a product. An operator without a row takes that of another, which its specification
+            names: copies that of concat, resample that of avg_pool; and matmul that of a linear layer of 8 bits.
         core: that the generated C is built for, of search.deploy.cortex_m; "": none, so that no image is.
         optimize: how the generated C is written that the tables are of, "speed" or "size".
         code_bytes: of the functions of the generated C, and of "base", which every image has. Only where it is written

@@ -60,7 +60,7 @@ class Operator:
         stored: its output lies in flash. It has no inputs.
         loops: what it does at the border of a loop; None: it does the same in a loop as out of it.
         channel_axis: of the output, without the batch.
-        priced_as: the key of a target's cycles, an element or a product; "": the operator's own name.
+        priced_as: the operator whose cycles it takes where a target has none for it; "": there is no such one.
     """
 
     arity: int | None
@@ -255,7 +255,7 @@ OPERATORS: dict[str, Operator] = {
         fuses_norm=True,
     ),
     "constant": Operator(arity=0, output_shape=shapes.stated, work=Work.NOTHING, channels=Channels.OWN, stored=True),
-    # Copies of whole codes, which no target's table has a row for: at most the price of a concatenation, which scales.
+    # Copies of whole codes take, where a target has no row for them, at most what a concatenation does, which scales.
     "take": Operator(
         arity=1,
         output_shape=shapes.taken,

@@ -7,12 +7,14 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks import mcu
-from benchmarks.mcu import compared, options_for, tables_of
-from benchmarks.mcu_layers import LAYERS, NETWORKS
-from benchmarks.mcu_tables import CODE, CYCLES, STACK, fitted, with_kinds
+from benchmarks.mcu import by_layer, compared, options_for, tables_of
+from benchmarks.mcu_layers import LAYERS
+from benchmarks.mcu_networks import NETWORKS
+from benchmarks.mcu_tables import CODE, CYCLES, STACK, Code, code_of, fitted, with_kinds, written
 from cost_models.kernels import SPECIAL
 from search.deploy.backends import SIZE, SPEED
 from search.deploy.backends import Options as Written
+from search.deploy.cortex_m.image import Image
 from search.errors import UsageError
 from tests.cost_models.networks import layer, scalar, vector
 
@@ -58,15 +60,44 @@ def test_a_network_whose_layers_were_left_out_names_the_rows_that_lack():
     pairs = layer("m", "matmul", "x x", "y", kernel=(3,))
     network = ran(NETWORKS[0], (add, 10), (narrow, 10), (pairs, 10), (layer("r", "reshape", "x", "y"), 0))
     (line,) = compared([network], tables_of([network]))
-    assert line["executed"] == 30 and line["not_fitted"] == ["add", "linear/a8w4", "linear/a8w8"]
+    assert line["executed"] == 30 and line["not_fitted"] == ["add", "linear/a8w4", "linear/a8w8", "matmul"]
     assert "predicted" not in line
 
 
-def test_products_of_codes_are_predicted_by_the_row_of_linear_layers():
-    tables = tables_of(of_linear_layers())
-    pairs = layer("m", "matmul", "x x", "y", kernel=(5,), out_channels=scalar(3), out_size=(2, 2))
-    assert not tables.missing(pairs)
-    assert tables.predicted(pairs) == pytest.approx(2 * 3 * 4 * 5, rel=0.01)
+def test_what_has_windows_takes_so_much_an_element_of_them_and_so_much_an_output():
+    def product(depth, outputs):
+        return layer("m", "matmul", "x x", "y", kernel=(depth,), out_channels=scalar(outputs))
+
+    tables = fitted([(product(k, n), 5 * k * n + 20 * n) for k, n in ((4, 8), (16, 8), (40, 6))])
+    assert tables.per_element == {"matmul": 5} and tables.overheads["matmul/output"] == 20
+    assert tables.predicted(product(10, 3)) == pytest.approx(5 * 30 + 20 * 3)
+
+
+def test_each_operator_has_a_row_of_its_own():
+    """Also where a target may price one as another."""
+    each = [(layer("c", "concat", "x x", "y", out_channels=scalar(8)), 80)]
+    each += [(layer("t", "take", "x", "y", out_channels=scalar(8)), count) for count in (8, 32)]
+    assert fitted(each).per_element == {"concat": 10, "take": 2}
+
+
+def test_sums_of_wide_codes_and_tables_behind_sums_take_more():
+    def add(elements, **changes):
+        return layer("a", "add", "x x", "y", out_channels=scalar(elements), **changes)
+
+    wide, table = {"in_bits": (16,), "in_share": vector(1)}, {"table_entries": 256}
+    found = [(add(8), 80), (add(16), 160), (add(8, **wide), 200), (add(8, **table), 96), (add(4, **wide, **table), 108)]
+    tables = fitted(found)
+    assert tables.per_element == {"add": 10} and tables.error == pytest.approx(0, abs=1e-4)
+    assert {name: rate for name, rate in tables.overheads.items() if rate} == {"add/wide": 15, "add/activated": 2}
+
+
+def test_what_runs_in_a_loop_is_counted_as_often_as_it_runs():
+    """Of three places the last is traced: 5 of one layer and 7 of another. The first has the rest: 50 - 3 * (5 + 7)."""
+    names = ("step", "a", "b")
+    uses = [layer(name, "table", "x", name, loop="l", times=1 if name == "b" else 3) for name in names]
+    uses += [layer("after", "table", "x", "after")]
+    each = {"x": 2, "step": 50 - 5 - 7, "a": 5, "b": 7, "after": 9}
+    assert by_layer(uses, each) == {"x": 2, "step": 50 - 3 * (5 + 7), "a": 15, "b": 21, "after": 9}
 
 
 def test_layers_alone_are_compared_with_their_fit():
@@ -151,6 +182,43 @@ def test_rows_of_a_kind_are_written_behind_others_which_stay():
     assert found.index("conv/a8w8") < found.index("grouped/a8w8") < found.index("overhead_cycles")
     assert with_kinds(found, tables, SPECIAL) == found
     assert with_kinds(text, tables, ["transposed"]) == text
+
+
+def image(**sizes):
+    """With functions of these sizes, an array of numbers and a table of vectors."""
+    arrays = {"pointers": 8, "l_numbers": 6, "vectors": 64}
+    return Image(sum(sizes.values()) + 500, 0, 0, 0, 0, 100, sizes, arrays)
+
+
+def grouped(op="conv", **changes):
+    counts = vector(4).detach()
+    channels = {"in_channels": scalar(8), "out_channels": scalar(4), "out_per_width": counts, "groups": 2}
+    return layer("l", op, "x", "y", kernel=(3,), out_size=(4,), in_size=(4,), **channels, **changes)
+
+
+def test_bytes_of_a_kind_are_written_with_its_rows():
+    """Its own functions anew and the others as they were: kernels are those of all layers."""
+    own = image(conv_1d_grouped=478, products_8=999)
+    code = code_of([([grouped()], own)], [])
+    assert code == Code({"conv_1d_grouped": 480, "products_8": 1000}, {"conv_1d_grouped": 12 + 8 + 8}, 100)
+    text = "code_bytes:\n  base: 1\n  conv_1d_grouped: 9\n  products_8: 7\nstep_bytes:\n  rows: 3\nstack_bytes: 5\n"
+    found = with_kinds(text, fitted([]), SPECIAL, code)
+    assert found == (
+        "code_bytes:\n  base: 1\n  products_8: 7\n  conv_1d_grouped: 480\n"
+        "step_bytes:\n  rows: 3\n  conv_1d_grouped: 28\nstack_bytes: 5\n"
+    )
+    assert with_kinds(found, fitted([]), SPECIAL, code) == found
+
+
+def test_what_every_image_has_is_read_off_networks():
+    """Not off layers, which need fewer helpers: 500 bytes with 14 of arrays, in whole words, beside the functions."""
+    uses = [grouped(), layer("a", "add", "y y", "z")]
+    whole = image(conv_1d_grouped=480, products_8=1000, add=100)
+    code = code_of([(uses, image(conv_1d_grouped=480, products_8=1000, add=300))], [(uses, whole)])
+    assert code.functions["base"] == 500 - 16 and code.functions["add"] == 300
+    text = "code_bytes:\n  old: 3\nstep_bytes:\nstack_bytes: 5\n"
+    assert f"code_bytes:\n  base: {500 - 16}\n" in (new := written(text, fitted([]), code))
+    assert "old" not in new and "stack_bytes: 100\n" in new
 
 
 def test_each_kind_has_layers_that_it_is_fitted_to():

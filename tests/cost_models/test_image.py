@@ -2,12 +2,14 @@
 
 import random
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.mcu_networks import Inception, UNet
 from cost_models import IMAGE_COSTS, cost_model, kernels
 from cost_models.image import ImageFlash, ImageRam
 from cost_models.layer import UnsupportedLayer
@@ -144,7 +146,28 @@ class Tables(nn.Sequential):
         super().__init__(*first, *second, nn.SiLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(64, 10))
 
 
+class Wave(nn.Sequential):
+    """Down by groups and up by transposed convolutions, over time; the last ones in groups, and of one place."""
+
+    def __init__(self) -> None:
+        down = nn.Conv1d(6, 16, 5, padding=2), nn.ReLU(), nn.Conv1d(16, 32, 4, 2, 1, groups=4), nn.ReLU()
+        up = nn.ConvTranspose1d(32, 16, 4, 2, 1), nn.ReLU(), nn.ConvTranspose1d(16, 12, 4, 2, 1, groups=2), nn.ReLU()
+        super().__init__(*down, *up, nn.Conv1d(12, 8, 64, groups=2), nn.Flatten())
+
+
+class Spread(nn.Sequential):
+    """Up by transposed convolutions in groups."""
+
+    def __init__(self) -> None:
+        up = nn.ConvTranspose2d(16, 12, 4, 2, 1, groups=2), nn.ReLU(), nn.ConvTranspose2d(12, 8, 2, 2, groups=4)
+        super().__init__(nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU(), *up, nn.ReLU(), nn.Conv2d(8, 4, 8, 4, groups=2))
+
+
 MODELS = {
+    "spread": (Spread, (3, 16, 16)),
+    "unet": (UNet, (3, 16, 16)),
+    "wave": (Wave, (6, 32)),
+    "inception": (Inception, (3, 16, 16)),
     "branches": (Branches, (3, 16, 16)),
     "tables": (Tables, (3, 16, 16)),
     "resnet8": (lambda: NETWORKS["resnet8"](in_channels=3), (3, 32, 32)),
@@ -162,7 +185,7 @@ def test_the_image_is_foretold(name: str, bits: tuple[int, ...], tmp_path: Path)
         cores.toolchain(cores.CORES["cortex_m4"])
     except MissingTool as error:
         pytest.skip(str(error))
-    space, program, network_ = drawn(name, bits)
+    space, program, network_ = drawn(*MODELS[name], bits)
     built = linked(backend("cortex_m"), backend("cortex_m").write(program, tmp_path, Options(optimize=SIZE)))
     assert built.keys() == IMAGE_COSTS
     foretold = {cost: cost_model(cost, CHIP)(network_).item() for cost in built}
@@ -170,10 +193,9 @@ def test_the_image_is_foretold(name: str, bits: tuple[int, ...], tmp_path: Path)
     assert {cost: cost_model(cost, CHIP)(space.describe()).item() for cost in built} == pytest.approx(foretold)
 
 
-def drawn(name: str, bits: tuple[int, ...]):
+def drawn(make: Callable[[], nn.Module], shape: tuple[int, ...], bits: tuple[int, ...]):
     """A network whose weights are drawn, norms and biases too, as if it were trained; widths are drawn by channel."""
     torch.manual_seed(0)
-    make, shape = MODELS[name]
     model, rng = make(), random.Random(0)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -204,7 +226,7 @@ def test_the_cost_models_and_the_generator_have_the_same_numbers():
 @pytest.mark.parametrize("name", MODELS)
 def test_functions_and_arena_are_those_of_the_generated_c(name: str, bits: tuple[int, ...]):
     """Without a compiler: the functions that are priced are those that are there, and so is the arena."""
-    _, program, network_ = drawn(name, bits)
+    _, program, network_ = drawn(*MODELS[name], bits)
     made = generated(program, small=True)
     there = set(re.findall(r"^static (?:KERNEL )?void (\w+)\(", made.files["network.c"], re.MULTILINE)) - {
         "trace_after"

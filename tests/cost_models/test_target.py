@@ -8,6 +8,8 @@ from omegaconf import OmegaConf
 from cost_models import cost_model
 from cost_models.kernels import SPECIAL
 from cost_models.target import IllegalLayer, Target
+from search.integer.operators import OPERATORS
+from search.integer.traits import Work
 from tests.cost_models.networks import ELEMENTS, layer, network, scalar, small_network, target, vector
 
 FOLDER = Path(__file__).parents[2] / "conf" / "target"
@@ -28,7 +30,7 @@ def test_a_shipped_target_weighs_every_width_that_it_allows(path):
     kinds = ("conv", "pointwise", "depthwise", "linear")
     special = [kind for kind in SPECIAL if f"{kind}/a8w8" in chip.cycles_per_mac]
     assert set(chip.cycles_per_mac) == {f"{kind}/{key}" for kind in (*kinds, *special) for key in keys}
-    assert set(chip.cycles_per_element) == set(ELEMENTS)
+    assert set(ELEMENTS) <= set(chip.cycles_per_element) <= set(OPERATORS)
     chip.check(small_network())
     assert cost_model("latency_cycles", chip)(small_network()) > 0
 
@@ -49,6 +51,17 @@ def test_on_a_cortex_m4_transposed_and_grouped_layers_have_rows_of_their_own(nam
     up = layer("up", "conv_transpose", "x", "y", in_size=(8, 8), out_size=(16, 16), **window)
     macs = 64 * 64 * 8
     assert cost_model("latency_cycles", chip)(network(up)) > 4 * macs  # each place of the output meets all weights
+
+
+@pytest.mark.parametrize("name", ["cortex_m4", "cortex_m4_size"])
+def test_on_a_cortex_m4_each_operator_has_a_row_of_its_own(name):
+    """A concatenation requantizes what it copies; copies of whole codes do not."""
+    chip = shipped(FOLDER / f"{name}.yaml")
+    without_weights = {key for key, each in OPERATORS.items() if not each.weighted and each.work is not Work.NOTHING}
+    assert set(chip.cycles_per_element) == without_weights
+    rows = chip.cycles_per_element
+    assert all(1.4 * rows[op] < rows["concat"] for op in ("take", "permute", "step", "state", "collect"))
+    assert all(chip.overhead_cycles[f"{op}/activated"] > 0 for op in ("add", "conv"))
 
 
 def test_on_a_cortex_m4_fewer_weight_bits_cost_time():
