@@ -1,6 +1,6 @@
 """What decisions and quantizers add to a training step: time and peak memory over the same network in plain float.
 
-    OMP_NUM_THREADS=2 python -m benchmarks.step_time [network ...]
+    OMP_NUM_THREADS=2 python -m benchmarks.step_time [--plain-format contiguous|channels_last] [network ...]
 
 One JSON object a line. Ours is the step of search.training.loop, with the optimizers of a search: where decisions are
 open, the costs of flash and peak RAM are in the loss. The plain network is the user's own module in the usual loop,
@@ -9,9 +9,9 @@ the work of a search repeats; the two networks take turns, step by step, and the
 rounds. Memory: `timing.peak_bytes` of the largest step of a round.
 """
 
+import argparse
 import copy
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -193,8 +193,12 @@ def _batch(name: str, batch: int | None, device: torch.device) -> tuple[Tensor, 
     return torch.randn(count, *SHAPES[name][1:]).to(device), torch.randint(0, 10, (count,)).to(device)
 
 
-def compare(name: str, mode: str) -> dict[str, str | float]:
-    (memory_format, base), other = fastest_plain(name), ours(name, mode)
+def compare(name: str, mode: str, plain_format: str | None = None) -> dict[str, str | float]:
+    """Args: plain_format: that of the plain network; None: the faster one."""
+    memory_format, base = (
+        fastest_plain(name) if plain_format is None else (plain_format, plain(name, None, CPU, plain_format))
+    )
+    other = ours(name, mode)
     before, after = in_turns(base.step, other.step, ROUNDS, ROUND)
     return {
         "benchmark": "step_time",
@@ -209,10 +213,17 @@ def compare(name: str, mode: str) -> dict[str, str | float]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("networks", nargs="*", metavar="network", help="all of them where none is named")
+    parser.add_argument("--plain-format", choices=FORMATS, help="that of the plain network; by default the faster one")
+    arguments = parser.parse_args()
     torch.set_num_threads(THREADS)
-    for name in sys.argv[1:] or SHAPES:
+    unknown = sorted(set(arguments.networks) - SHAPES.keys())
+    if unknown:
+        parser.error(f"there is no network {unknown}; there are {list(SHAPES)}")
+    for name in arguments.networks or SHAPES:
         for mode in MODES:
-            print(json.dumps(compare(name, mode)), flush=True)
+            print(json.dumps(compare(name, mode, arguments.plain_format)), flush=True)
 
 
 if __name__ == "__main__":
