@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from cost_models.layer import LayerUse, Network
-from cost_models.rules import total
+from cost_models.rules import stacked, total
 from cost_models.steps import ceil
 from search.integer.traits import Count
 
@@ -102,4 +102,4 @@ def _expected(costs: Tensor, shares: Sequence[Tensor | float]) -> Tensor:
     """(), the sum of costs (n,), each multiplied by the probability that it arises."""
     if all(isinstance(share, float) and share == 1.0 for share in shares):
         return costs.sum()
-    return costs @ torch.stack([costs.new_tensor(share) if isinstance(share, float) else share for share in shares])
+    return costs @ stacked(shares, costs)

@@ -12,6 +12,10 @@ from search.integer.traits import Work
 STORED = (2, 4, 8)  # bits of a weight in the image; other widths take the next
 TRANSPOSED, GROUPED = SPECIAL = "transposed", "grouped"  # kinds that a target's table may have rows for
 WORD_BITS = 32
+OVERHEADS = (  # all that `overheads` and `overheads_of_elements` count
+    *("output", "gathered", "copies", "uneven", "alone", "filled", "call", "unpacked", "activated"),
+    *("long", "wide"),
+)
 UNROLLED = 16  # passes of a loop that GCC writes one behind another with -O3, at most: max-completely-peel-times
 COLUMNS = 4  # places that meet two channels at once, and channels of a depthwise layer that do
 

@@ -6,10 +6,11 @@ from math import prod
 
 from torch import Tensor
 
-from cost_models.kernels import kernel_kind, overheads, overheads_of_elements, products_by_width
+from cost_models.kernels import OVERHEADS, kernel_kind, overheads, overheads_of_elements, products_by_width
 from cost_models.layer import LayerUse, Network, UnsupportedLayer
 from cost_models.rules import Rules, nothing, summed
 from cost_models.target import Target
+from search.errors import UsageError
 from search.integer.operators import ELEMENTWISE
 from search.integer.traits import Work
 
@@ -29,6 +30,11 @@ class Latency:
         self._overheads: dict[str, dict[str, float]] = {}
         for key, rate in target.overhead_cycles.items():
             kind, _, name = key.partition("/")
+            if name not in OVERHEADS:
+                raise UsageError(
+                    f"target '{target.name}': overhead_cycles has '{key}', which nothing counts; a key is a kind of "
+                    f"layer or an operator, and behind a slash one of {', '.join(OVERHEADS)}."
+                )
             if rate:
                 self._overheads.setdefault(kind, {})[name] = rate
         self._rules: Rules = {**products, **by_element, Work.NOTHING: nothing}

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from cost_models.layer import LayerUse, Network, Order
+from cost_models.rules import stacked
 from cost_models.steps import ceil
 from search.integer import memory
 from search.integer.memory import Use
@@ -74,12 +75,8 @@ def _sizes(network: Network) -> Tensor:
     """(n_tensors,), RAM of the network's inputs and each layer's output: ceil(elements * E[bits] / 8)."""
     tensors = [network.tensors[name] for name in (*network.inputs, *(layer.output for layer in network.layers))]
     elements = torch.stack([tensor.elements for tensor in tensors])
-    bits: list[Tensor | int] = [tensor.mean_bits if len(tensor.bits) > 1 else tensor.bits[0] for tensor in tensors]
-    if all(isinstance(each, int) for each in bits):
-        per_element = elements.new_tensor(bits)
-    else:
-        per_element = torch.stack([elements.new_tensor(each) if isinstance(each, int) else each for each in bits])
-    sizes = ceil(elements * per_element / 8)
+    bits = [tensor.mean_bits if len(tensor.bits) > 1 else tensor.bits[0] for tensor in tensors]
+    sizes = ceil(elements * stacked(bits, elements) / 8)
     in_flash = [tensor.in_flash for tensor in tensors]
     return sizes * ~torch.tensor(in_flash, device=sizes.device) if any(in_flash) else sizes
 

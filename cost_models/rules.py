@@ -1,6 +1,6 @@
 """What a cost model is, and how it finds the rule of an operator."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -72,3 +72,10 @@ def total(terms: Iterable[Tensor | float]) -> Tensor:
     if not tensors:
         return torch.tensor(constant, dtype=torch.float64)
     return torch.stack(tensors).sum() + constant
+
+
+def stacked(terms: Sequence[Tensor | float], like: Tensor) -> Tensor:
+    """(n,), 0-d tensors and plain numbers in one tensor, of the type and on the device of another."""
+    if not any(isinstance(term, Tensor) for term in terms):
+        return like.new_tensor(terms)
+    return torch.stack([term if isinstance(term, Tensor) else like.new_tensor(term) for term in terms])

@@ -10,6 +10,7 @@ from cost_models.energy import Energy
 from cost_models.kernels import SPECIAL, kernel_kind, overheads, products_by_width
 from cost_models.latency import Latency
 from cost_models.layer import UnsupportedLayer
+from search.errors import UsageError
 from tests.cost_models.networks import (
     layer,
     measured_network,
@@ -249,6 +250,12 @@ def test_outputs_that_end_in_a_table_take_more(op, kernel, groups):
     chip = target(cycles_per_mac=rows, overhead_cycles={f"{kind}/activated": 3.0 for kind in kinds})
     plain, activated = (Latency(chip)(network(replace(use, table_entries=n))).item() for n in (0, 256))
     assert activated - plain == 3 * use.out_elements.item()
+
+
+@pytest.mark.parametrize("key", ["conv/ouput", "conv", "conv/"])
+def test_an_overhead_that_nothing_counts_is_refused(key):
+    with pytest.raises(UsageError, match=f"overhead_cycles has '{key}'"):
+        Latency(target(overhead_cycles={key: 1.0}))
 
 
 def test_an_operator_without_weights_has_overheads_of_its_own():
