@@ -28,11 +28,12 @@ import torch
 from torch import nn
 
 from benchmarks.timing import in_turns
-from search.deploy.backends import MissingTool, backend
-from search.deploy.c.compilers import compiler
+from search.compilers import compiler
+from search.deploy.backends import backend
 from search.deploy.c.manifest import Manifest
 from search.deploy.c.traced import Traced
 from search.deploy.lower import lower
+from search.errors import MissingTool
 from search.integer.executor import Executor
 from search.integer.program import Program
 from spaces.networks import NETWORKS

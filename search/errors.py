@@ -31,6 +31,14 @@ class UsageError(PicojouleError, ValueError):
     """What was asked for cannot be done."""
 
 
+class MissingTool(UsageError):
+    """A program that is needed is not installed."""
+
+
+class BuildFailed(UsageError):
+    """A compiler is there, and fails; its message is that of the error."""
+
+
 class FileError(PicojouleError, OSError):
     """A file that cannot be read or written. It has errno and strerror, as any OSError."""
 

@@ -44,7 +44,7 @@ ROOMS = (
         "settings",
         "monitor",
     ),
-    *("files", "data", "integer", "kinds", "atomic", "distributed", "named", "errors"),
+    *("files", "data", "integer", "kinds", "atomic", "distributed", "named", "compilers", "errors"),
 )
 
 
@@ -82,7 +82,7 @@ def test_package_imports_only_what_it_may(package, allowed):
 
 
 def test_cost_models_and_spaces_stand_on_the_floor_of_search_alone():
-    floor = ("search.integer.", "search.atomic.", "search.errors.")
+    floor = ("search.integer.", "search.atomic.", "search.compilers.", "search.errors.")
     used = [
         (str(path.relative_to(ROOT)), name)
         for package in ("cost_models", "spaces")

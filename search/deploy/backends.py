@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from search.deploy.sounds import drawn_sounds
-from search.errors import UsageError
+from search.errors import BuildFailed, MissingTool, UsageError
 from search.integer.executor import Executor
 from search.integer.graph import Array
 from search.integer.program import Program
@@ -118,14 +118,6 @@ class ImageBuilder(Protocol):
 def linked(found: Backend, file: Path) -> Mapping[str, int]:
     """Bytes of the image that a backend builds, see `ImageBuilder`; {} where it builds none."""
     return found.linked(file) if isinstance(found, ImageBuilder) else {}
-
-
-class MissingTool(UsageError):
-    """What a backend needs is not installed."""
-
-
-class BuildFailed(UsageError):
-    """A compiler is there, and fails; its message is that of the error."""
 
 
 class BuildFolder:

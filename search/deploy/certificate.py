@@ -11,9 +11,7 @@ from typing import Any
 from search.deploy.backends import (
     BACKENDS,
     Agreement,
-    BuildFailed,
     BuildFolder,
-    MissingTool,
     Options,
     agreement,
     agreements_on_sound,
@@ -23,7 +21,7 @@ from search.deploy.backends import (
 from search.deploy.c.manifest import Manifest
 from search.deploy.c.network import generated
 from search.deploy.c.project import TITLE, VECTORS, digests, front_end_digest, whole_digest
-from search.errors import FileError, UsageError
+from search.errors import BuildFailed, FileError, MissingTool, UsageError
 from search.integer.executor import Executor
 from search.integer.graph import Array
 from search.integer.program import Program

@@ -15,11 +15,11 @@ from search.budgets.layer_costs import rows
 from search.budgets.pareto import front_knee, front_volume
 from search.data.batches import Batches
 from search.data.data import Data
-from search.deploy.backends import BACKENDS, DEFAULTS, BuildFailed, MissingTool, Options, Runner, backend, linked
+from search.deploy.backends import BACKENDS, DEFAULTS, Options, Runner, backend, linked
 from search.deploy.counted import Counted
 from search.deploy.lower import lower
 from search.deploy.verify import scores_of_program, verify
-from search.errors import file_errors
+from search.errors import BuildFailed, MissingTool, file_errors
 from search.files.results import Result
 from search.integer.program import Program
 from search.integer.sparse import stored_bytes

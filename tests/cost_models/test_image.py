@@ -14,14 +14,14 @@ from cost_models import IMAGE_COSTS, cost_model, kernels
 from cost_models.image import ImageFlash, ImageRam
 from cost_models.layer import UnsupportedLayer
 from search.config import composed
-from search.deploy.backends import SIZE, MissingTool, Options, backend, linked
+from search.deploy.backends import SIZE, Options, backend, linked
 from search.deploy.c import weights
 from search.deploy.c.kernels import PIXELS
 from search.deploy.c.network import generated
 from search.deploy.c.operators.depthwise import AT_ONCE
 from search.deploy.cortex_m import cores
 from search.deploy.lower import lower
-from search.errors import UsageError
+from search.errors import MissingTool, UsageError
 from spaces.architecture import Architecture
 from spaces.networks import NETWORKS
 from spaces.searchable import Options as Offered

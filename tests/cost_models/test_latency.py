@@ -7,8 +7,9 @@ import pytest
 from benchmarks.mcu_networks import Lstm
 from cost_models import cost_model
 from search.config import composed
-from search.deploy.backends import MissingTool, Options, backend, drawn_inputs
+from search.deploy.backends import Options, backend, drawn_inputs
 from search.deploy.cortex_m import cores
+from search.errors import MissingTool
 from tests.cost_models.test_image import MODELS, drawn
 
 # Networks that join tensors, and one of small layers.

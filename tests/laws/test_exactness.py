@@ -16,13 +16,14 @@ from torch import Tensor, nn
 
 from cost_models import COST_MODELS
 from search.budgets.feasibility import decisions_as
-from search.deploy.backends import SIZE, SPEED, MissingTool, backend
+from search.compilers import WARNINGS, compiler
+from search.deploy.backends import SIZE, SPEED, backend
 from search.deploy.backends import Options as Written
-from search.deploy.c.compilers import WARNINGS, compiler
 from search.deploy.c.manifest import Manifest
 from search.deploy.c.traced import Traced
 from search.deploy.lower import lower
 from search.deploy.onnx.model import OnnxNetwork, model_of
+from search.errors import MissingTool
 from search.integer.executor import Executor
 from search.integer.program import Program
 from spaces.architecture import Architecture

@@ -7,9 +7,8 @@ from search.api import compress
 from search.budgets.feasibility import BudgetError
 from search.data import from_arrays
 from search.deploy import export
-from search.deploy.backends import MissingTool
 from search.deploy.cortex_m import cores
-from search.errors import UsageError
+from search.errors import MissingTool, UsageError
 from tests.search.small import Small, write_stripes
 
 SHORT = [

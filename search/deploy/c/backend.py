@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from search.atomic import write_text
+from search.compilers import compiler, version
 from search.deploy.backends import DEFAULTS, SIZE, Options, Runner
-from search.deploy.c.compilers import compiler, version
 from search.deploy.c.manifest import MANIFEST, Manifest
 from search.deploy.c.network import generated
 from search.deploy.c.project import project

@@ -10,7 +10,7 @@ from tempfile import mkdtemp
 
 import numpy as np
 
-from search.deploy.c.compilers import compiled
+from search.compilers import compiled
 from search.deploy.c.manifest import Manifest
 from search.errors import UsageError
 from search.integer.graph import Array

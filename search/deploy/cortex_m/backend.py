@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from search.atomic import write_text
+from search.compilers import version
 from search.deploy.backends import DEFAULTS, Options, Runner
 from search.deploy.c import backend as c
-from search.deploy.c.compilers import version
 from search.deploy.c.manifest import MANIFEST, Manifest
 from search.deploy.cortex_m.build import OPTIONS, Build
 from search.deploy.cortex_m.cores import core_of

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from search.compilers import compiled
 from search.deploy.backends import SIZE, SPEED, Options
-from search.deploy.c.compilers import compiled
 from search.deploy.cortex_m.cores import Core, core_of, toolchain
 from search.errors import FileError
 

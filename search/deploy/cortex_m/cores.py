@@ -5,8 +5,7 @@ import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from search.deploy.backends import MissingTool
-from search.errors import UsageError
+from search.errors import MissingTool, UsageError
 
 GCC = "arm-none-eabi-gcc"
 

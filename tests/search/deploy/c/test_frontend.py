@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from search.compilers import WARNINGS
 from search.deploy import sounds as drawing
 from search.deploy.backends import DEFAULTS, agreements, agreements_on_sound, backend, drawn_inputs
-from search.deploy.c.compilers import WARNINGS
 from search.deploy.certificate import Certified
 from search.deploy.sounds import drawn_sounds
 from search.errors import UsageError

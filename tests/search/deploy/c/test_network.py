@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from search.compilers import WARNINGS
 from search.deploy.backends import SIZE, SPEED, Options, agreement, backend, drawn_inputs
-from search.deploy.c.compilers import WARNINGS
 from search.deploy.c.manifest import Manifest
 from search.deploy.c.network import generated
 from search.deploy.c.traced import Traced

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from search.compilers import WARNINGS, compiler
 from search.deploy.backends import backend
-from search.deploy.c.compilers import WARNINGS, compiler
 from search.integer.preprocessing import Preprocessing
 from tests.search.integer.programs import Build
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from search.compilers import WARNINGS, compiled
 from search.deploy.backends import SIZE, SPEED, Options, agreement, agreements_on_sound, backend, drawn_inputs
-from search.deploy.c.compilers import WARNINGS, compiled
 from search.deploy.c.manifest import Manifest
 from search.deploy.c.project import names
 from search.integer.executor import Executor

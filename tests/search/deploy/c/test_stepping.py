@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from search.compilers import compiled, compiler
 from search.deploy.backends import DEFAULTS, SIZE, SPEED, Options
 from search.deploy.c import backend
-from search.deploy.c.compilers import compiled, compiler
 from search.deploy.c.manifest import Manifest
 from search.integer.executor import Executor
 from search.integer.stepping import stepped

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from search.deploy.backends import SIZE, SPEED, MissingTool, Options, agreements, backend, drawn_inputs
-from search.deploy.c.compilers import WARNINGS
+from search.compilers import WARNINGS
+from search.deploy.backends import SIZE, SPEED, Options, agreements, backend, drawn_inputs
 from search.deploy.cortex_m import cores
 from search.deploy.cortex_m.build import Build
 from search.deploy.cortex_m.cores import CORES
 from search.deploy.cortex_m.emulator import _counted
 from search.deploy.cortex_m.image import built
-from search.errors import FileError, UsageError
+from search.errors import FileError, MissingTool, UsageError
 from search.integer.program import Program
 from tests.search.integer import programs
 from tests.search.integer.programs import attention_network, residual_network, resized_network

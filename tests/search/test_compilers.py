@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from search.deploy.backends import MissingTool, backend
-from search.deploy.c import compilers
-from search.errors import UsageError
+from search import compilers
+from search.deploy.backends import backend
+from search.errors import MissingTool, UsageError
 from tests.search.integer.programs import residual_network
 
 

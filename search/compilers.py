@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from search.deploy.backends import BuildFailed, MissingTool
+from search.errors import BuildFailed, MissingTool
 
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-pedantic")
 SHOWN = 2000  # characters of what a compiler says
