@@ -12,13 +12,15 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self, cast
+from unittest import mock
 
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.step_time import MODES, ROUND, SHAPES, ours, plain
+from spaces.passes.compiled import Compiled
 
 READS = ("item", "tolist", "numpy", "__bool__", "__float__", "__int__", "__index__", "equal", "nonzero")  # of a tensor
 NO_WORK = (
@@ -35,7 +37,7 @@ NO_WORK = (
 
 
 class Operators(TorchDispatchMode):
-    """Counts what is dispatched inside it.
+    """Counts what is dispatched inside it, and each call of a pass in C (spaces.passes.compiled) as one operator.
 
     Attributes:
         each: name -> how often, views left out.
@@ -50,6 +52,21 @@ class Operators(TorchDispatchMode):
         if not func.is_view and name not in NO_WORK:
             self.each[name] += 1
         return func(*args, **(kwargs or {}))
+
+    def __enter__(self) -> Self:
+        call = Compiled.call
+
+        def counted(passes: Compiled, name: str, *arguments: object) -> None:
+            self.each[name] += 1
+            call(passes, name, *arguments)
+
+        self._patch = mock.patch.object(Compiled, "call", counted)
+        self._patch.start()
+        return cast(Self, super().__enter__())
+
+    def __exit__(self, *error: Any) -> None:
+        self._patch.stop()
+        super().__exit__(*error)
 
 
 class Reads(TorchFunctionMode):

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from spaces.decisions.selection import Selection
 from spaces.modes import FAKE, FLOAT
+from spaces.passes.passes import Sum
 from spaces.quantizers.activation import ActivationChoice, Quantizer
 from spaces.quantizers.tail import tail
 
@@ -21,7 +22,7 @@ def entered(x: Tensor, quantizer: Quantizer | None, selection: Selection, traini
         return x
     assert not isinstance(quantizer, ActivationChoice)  # inputs have one precision
     if selection.mode == FAKE and training and quantizer.log_step.requires_grad and not selection.held:
-        return selection.quantize(quantizer, partial(tail, x, None))
+        return selection.quantize(quantizer, partial(tail, Sum(x), None))
     if selection.mode != FLOAT:
         return quantizer.on_grid(x)
     if quantizer.observing:

@@ -16,9 +16,10 @@ from spaces.blocks.weights import Weights
 from spaces.decisions.decision import straight_through
 from spaces.decisions.selection import Selection
 from spaces.modes import FLOAT, INTEGER
+from spaces.passes.passes import Codes, Sum
 from spaces.quantizers.activation import ActivationQuantizer, Quantizer
 from spaces.quantizers.scales import NormUse
-from spaces.quantizers.tail import Codes, tail
+from spaces.quantizers.tail import tail
 from spaces.spec import BlockSpec
 
 TABLE_BITS = 8  # of the codes that index an activation table
@@ -149,18 +150,25 @@ class Block(nn.Module):
         name = self.spec.activation[0]
         return Codes(0.0 if name in ("relu", "relu6") else float("-inf"), 6.0 if name == "relu6" else float("inf"))
 
-    def finish(self, selection: Selection, y: Tensor, keep: Tensor | None) -> Tensor:
+    def finish(self, selection: Selection, y: Tensor | Sum, keep: Tensor | None) -> Tensor:
         """Masks, activates and quantizes a sum."""
         quantizer = None if selection.mode == FLOAT else self.quantizer
-        if self.clamped:
-            if selection.mode == FLOAT:
-                return self._watch(activate(y, self.spec.activation))
-            if quantizer is None:
-                return tail(y, keep, None, self.real_bounds())
+        y = y if isinstance(y, Sum) else Sum(y)
+        if quantizer is not None and selection.mixes(quantizer):
+            y = Sum(y.made())  # once, and each precision of it
+        if self.clamped and selection.mode == FLOAT:
+            return self._watch(activate(y.made(), self.spec.activation))
+        if self.clamped and quantizer is None:
+            return tail(y, keep, None, self.real_bounds())
+        if self.clamped and quantizer is not None:
             return selection.quantize(quantizer, partial(tail, y, keep))
-        if self.pre is not None:
-            y = self._watch(y, self.pre) if quantizer is None else selection.quantize(self.pre, partial(tail, y, keep))
-        return self._after_table(selection, y, keep)
+        if self.pre is None:
+            made = y.made()
+        elif quantizer is None:
+            made = self._watch(y.made(), self.pre)
+        else:
+            made = selection.quantize(self.pre, partial(tail, y, keep))
+        return self._after_table(selection, made, keep)
 
     def _after_table(self, selection: Selection, y: Tensor, keep: Tensor | None) -> Tensor:
         y = activate(y, self.spec.activation)
@@ -171,7 +179,7 @@ class Block(nn.Module):
     def _onto_grid(self, selection: Selection, y: Tensor) -> Tensor:
         if selection.mode == FLOAT or self.quantizer is None:
             return self._watch(y)
-        return selection.quantize(self.quantizer, partial(tail, y, None))
+        return selection.quantize(self.quantizer, partial(tail, Sum(y), None))
 
     def _watch(self, y: Tensor, quantizer: Quantizer | None = None) -> Tensor:
         quantizer = quantizer or self.quantizer

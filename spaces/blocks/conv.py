@@ -15,8 +15,9 @@ from spaces.blocks.norm import Norm, is_distributed, plain_norm, synchronized_no
 from spaces.blocks.weights import Weights
 from spaces.decisions.selection import Selection
 from spaces.modes import FLOAT, INTEGER
+from spaces.passes.passes import Codes, Sum
 from spaces.quantizers.scales import NormUse
-from spaces.quantizers.tail import Codes, norm_tail
+from spaces.quantizers.tail import norm_tail
 
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 UNBOUNDED = Codes(float("-inf"), float("inf"))
@@ -46,7 +47,8 @@ class ConvBlock(Block):
     def weights(self) -> Weights:
         return cast(Weights, self._shared.weights)
 
-    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Sum:
+        """The sums, to which a bias may still have to be added."""
         a = self.spec.attributes
         stride, pads, padding = a["stride"], a["padding"], [p[0] for p in a["padding"]]
         # With channels last in memory the backward pass of torch 2.13 through one tap with a stride writes, and with a
@@ -59,14 +61,15 @@ class ConvBlock(Block):
             places = (slice(None), slice(None), *(slice(None, None, step) for step in stride))
             x, stride = applied(_Every, x, places), [1] * len(stride)
         y = CONVOLUTIONS[len(stride)](x, weight, None, stride, padding, a["dilation"], a["groups"])
-        return y if bias is None else y + bias.view(1, -1, *(1,) * (y.dim() - 2))
+        return Sum(y, bias)
 
     def fake(self, selection: Selection, *inputs: Tensor) -> Tensor:
         weights, quantizer = self.weights, self.quantizer_of_sum
-        y = self.convolve(inputs[0], selection.weight.get(weights.name, weights.weight), weights.bias)
+        sums = self.convolve(inputs[0], selection.weight.get(weights.name, weights.weight), weights.bias)
         keep = selection.keep.get(self.name)
         if self.norm is None:
-            return self.finish(selection, y, keep)
+            return self.finish(selection, sums, keep)
+        y = sums.made()
         renormalized = selection.mode == INTEGER
         if self._is_synchronized(self.norm):
             return self.finish(selection, synchronized_norm(y, self.norm, keep, renormalized), None)
@@ -98,7 +101,7 @@ class ConvBlock(Block):
         assert folded.codes is not None and folded.bias is not None
         magnitude = folded.codes.abs().flatten(1).sum(1).max().item() * (2 ** self.sources[0].bits - 1)
         dtype = torch.float64 if x.is_cuda else exact_dtype(magnitude)  # on CUDA float32 may be TF32 or Winograd
-        acc = self.convolve(x.to(dtype), folded.codes.to(dtype), None).long()
+        acc = self.convolve(x.to(dtype), folded.codes.to(dtype), None).x.long()
         return acc + folded.bias.view(1, -1, *(1,) * (acc.dim() - 2))
 
     @torch.no_grad()
@@ -134,8 +137,8 @@ class ConvBlock(Block):
 class LinearBlock(ConvBlock):
     """act(norm(linear(x))), quantized."""
 
-    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return F.linear(x, weight, bias)
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Sum:
+        return Sum(F.linear(x, weight, bias))
 
 
 BLOCKS: dict[str, type[Block]] = {"conv": ConvBlock, "linear": LinearBlock}

@@ -8,6 +8,7 @@ from torch import Tensor
 from spaces.blocks.block import Block, Folded
 from spaces.blocks.fixed_point import common_shift, multiplier_and_shift, requantize
 from spaces.decisions.selection import Selection
+from spaces.passes.passes import Sum
 
 
 def _ratios(values: Sequence[float], like: Tensor) -> Tensor:
@@ -17,8 +18,10 @@ def _ratios(values: Sequence[float], like: Tensor) -> Tensor:
 class AddBlock(Block):
     """a + b. Each input has a multiplier, and there is one shift."""
 
-    def combine(self, selection: Selection, a: Tensor, b: Tensor) -> Tensor:
-        return a + b
+    def fake(self, selection: Selection, *inputs: Tensor) -> Tensor:
+        a, b = inputs
+        sums = Sum(a, b) if a.shape == b.shape else a + b
+        return self.finish(selection, sums, selection.keep.get(self.name))
 
     @torch.no_grad()
     def fold(self) -> Folded:

@@ -12,6 +12,7 @@ from spaces.blocks.block import Block, Folded
 from spaces.blocks.conv import ConvBlock
 from spaces.blocks.fixed_point import multiplier_and_shift
 from spaces.decisions.selection import Selection
+from spaces.passes.passes import Sum
 from spaces.spec import BlockSpec
 
 TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
@@ -60,7 +61,7 @@ class ResampleBlock(Block):
 class ConvTransposeBlock(ConvBlock):
     """act(norm(conv(x with zeros between its elements))), quantized. Weights are those of that convolution."""
 
-    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Sum:
         a = self.spec.attributes
         groups, kernel = a["groups"], weight.shape[2:]
         turned = mirrored_kernels(weight, groups)
@@ -68,7 +69,7 @@ class ConvTransposeBlock(ConvBlock):
         padding = [d * (k - 1) - low for d, k, (low, _) in pairs]
         more = [high - low for low, high in a["padding"]]
         y = TRANSPOSED[len(kernel)](x, turned, None, a["stride"], padding, more, groups, a["dilation"])
-        return y if bias is None else y + bias.view(1, -1, *(1,) * (y.dim() - 2))
+        return Sum(y, bias)
 
 
 def mirrored_kernels(weight: Tensor, groups: int) -> Tensor:

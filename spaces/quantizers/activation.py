@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from search.errors import UsageError
+from spaces.passes.passes import Codes
 from spaces.quantizers.calibrate import Sample, activation_range
 from spaces.quantizers.scales import steps_of
-from spaces.quantizers.tail import Codes
 
 SAMPLES = 16_384  # values of a batch that are kept for calibration
 

@@ -14,51 +14,32 @@ from torch.autograd import Function
 
 from search.errors import UsageError
 from spaces.autograd import applied_for_many
+from spaces.passes.chosen import passes_for
+from spaces.passes.eager import codes_of
+from spaces.passes.passes import ONE_BIT, Channels
 from spaces.quantizers.calibrate import weight_steps
-from spaces.quantizers.tail import EDGE
 
 WIDTHS = tuple(range(1, 9))
-ONE_BIT = 0.5  # the bound that stands for codes of one bit
-aten = torch.ops.aten
 
 
 def _rows(w: Tensor) -> Tensor:
     return w.flatten(1)
 
 
-def _codes(w: Tensor, step: Tensor, bound: Tensor, one_bit: bool) -> Tensor:
-    """round(w / step) within the bound. w, step, bound: shapes that broadcast.
-
-    Args:
-        one_bit: whether there are bounds of 1/2 among them. The codes of these weights are signs.
-    """
-    codes = torch.minimum(torch.maximum((w / step).round_(), -bound), bound)
-    return torch.where(bound == ONE_BIT, _sign(w), codes) if one_bit else codes
-
-
-def _sign(x: Tensor) -> Tensor:
-    """1 or -1, and 1 for 0."""
-    return torch.where(x < 0, -torch.ones_like(x), torch.ones_like(x))
-
-
 class _Flat(NamedTuple):
     """The weights of many layers as one flat tensor (N,), one layer after another, by ascending fan-in.
 
     Attributes:
-        row: (N,), the channel of each weight, of the channels (C,) of all layers.
+        of: where the channels (C,) of all layers lie in it.
         fan_in: (C,), weights of a channel.
         runs: (channels, fan-in) of layers in a row that have the same fan-in.
         by_layer: the places in (P, C), flattened, of the numbers of each layer (P, its channels), one behind another.
     """
 
-    row: Tensor
+    of: Channels
     fan_in: Tensor
     runs: tuple[tuple[int, int], ...]
     by_layer: Tensor
-
-    def spread(self, numbers: Tensor) -> Tensor:
-        """(..., C) -> (..., N). One number for all channels, (..., 1), stays as it is."""
-        return numbers if numbers.shape[-1] == 1 else numbers.index_select(-1, self.row)
 
     def sums(self, numbers: Tensor) -> Tensor:
         """(..., N) -> (..., C), sums over the weights of a channel."""
@@ -77,29 +58,22 @@ def _flat(precisions: int, sizes: tuple[tuple[int, int], ...], device: torch.dev
         places = torch.arange(precisions * total, device=device).view(precisions, total)
         by_layer = torch.cat([part.flatten() for part in places.tensor_split(ends[:-1], 1)])
         row = torch.arange(total, dtype=torch.int32, device=device).repeat_interleave(fan_in)
-        return _Flat(row, fan_in.float(), runs, by_layer)
+        starts = torch.cat([fan_in.new_zeros(1), fan_in.cumsum(0)]).cpu()
+        return _Flat(Channels(row, starts), fan_in.float(), runs, by_layer)
 
 
 def _backward(
-    flat: _Flat, w: Tensor, g: Tensor, step: Tensor, bound: Tensor, one_bit: bool
+    flat: _Flat, w: Tensor, g: Tensor, step: Tensor, bound: Tensor, picked: Tensor | None, one_bit: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """For Q_p(W) of each of P precisions: the gradient of W (P, N), <g, Q_p(W)> and d loss / d log step (P, C).
+    """The gradient of W (N,), and for Q_p(W) of each of P precisions <g, Q_p(W)> and d loss / d log step, (P, C).
 
     The last one (LSQ, arXiv 1902.08153, eq. 3) sums g times round(v) - v inside and the bound outside, of v = w / step.
 
     Args:
-        w, g: (N,). step: (P, C). bound: (P, C) or (P, 1).
+        w, g: (N,). step: (P, C). bound: (P, C) or (P, 1). picked: as in Passes.quantized_back.
     """
-    signs = bound == ONE_BIT if one_bit else None
+    dw, products = passes_for(w).quantized_back(w, g, flat.of, step, bound, picked, one_bit=one_bit)
     bound = bound.ceil() if one_bit else bound
-    v = w / flat.spread(step * bound)  # within -1 .. 1 inside
-    value = v.clamp(-1, 1).mul_(flat.spread(bound)).round_()
-    if signs is not None:
-        value = torch.where(flat.spread(signs), _sign(v), value)
-    dw = aten.hardtanh_backward(g.expand_as(v), v, -1 - EDGE, 1 + EDGE)
-    products = v.new_empty(2, *v.shape)
-    torch.mul(value, g, out=products[0])
-    torch.mul(v, dw, out=products[1])
     inside, outside = flat.sums(products)
     slope = inside - outside * bound
     return dw, inside * step, slope * step * (flat.fan_in * bound).rsqrt()
@@ -135,8 +109,8 @@ class _Quantized(Function):
         ctx.flat, ctx.one_bit, ctx.shapes = flat, one_bit, [weight.shape for weight in weights]
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(w, log_step, bound, probability, picked, step, limit)
-        spread = flat.spread(step)[0]
-        return _by_layer(_codes(w, spread, flat.spread(limit)[0], one_bit).mul_(spread), ctx.shapes)
+        made = passes_for(w).quantized(w, flat.of, step[0], limit[0], one_bit=one_bit)
+        return _by_layer(made, ctx.shapes)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
@@ -148,16 +122,15 @@ class _Quantized(Function):
         idle = [grad is None for grad in grads]
         d_share = None
         if probability is not None:
-            dw, products, d_log = _backward(flat, w, g, log_step.exp(), bound, ctx.one_bit)
-            dw, d_log = dw.gather(0, flat.spread(picked).expand(1, len(w))), d_log * probability.t()
-            d_share = products.t()
+            dw, products, d_log = _backward(flat, w, g, log_step.exp(), bound, picked, ctx.one_bit)
+            d_log, d_share = d_log * probability.t(), products.t()
         else:
-            dw, _, d_log = _backward(flat, w, g, step, limit, ctx.one_bit)
+            dw, _, d_log = _backward(flat, w, g, step, limit, None, ctx.one_bit)
             if picked is not None:
                 d_log = torch.zeros_like(log_step).scatter_(0, picked, d_log)
         steps = d_log.reshape(-1).index_select(0, flat.by_layer)
         d_steps = _by_layer(steps, [torch.Size((len(log_step), shape[0])) for shape in ctx.shapes])
-        own = zip((*_by_layer(dw[0], ctx.shapes), *d_steps), 2 * idle, strict=True)
+        own = zip((*_by_layer(dw, ctx.shapes), *d_steps), 2 * idle, strict=True)
         return None, None, None, d_share, None, *(None if none else each for each, none in own)
 
 
@@ -227,7 +200,7 @@ class WeightQuantizer(nn.Module):
         if len(self.log_step) != 1:
             raise RuntimeError("weights: integers() before the precisions were decided; call Space.decide first.")
         step = self.log_step[0].exp()
-        return _codes(_rows(w), step[:, None], self.bound[0, :, None], self.one_bit).view_as(w), step
+        return codes_of(_rows(w), step[:, None], self.bound[0, :, None], self.one_bit).view_as(w), step
 
 
 class WeightUse(NamedTuple):

@@ -8,8 +8,9 @@ import torch
 from torch import distributed
 
 from spaces.blocks.norm import Norm, frozen, synchronized_norm, unmoved
+from spaces.passes.passes import Codes
 from spaces.quantizers.scales import NormUse, scales_of
-from spaces.quantizers.tail import Codes, norm_tail
+from spaces.quantizers.tail import norm_tail
 
 UNBOUNDED = Codes(float("-inf"), float("inf"))
 

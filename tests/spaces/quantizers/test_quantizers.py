@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from spaces.blocks.block import activation_table
+from spaces.passes.passes import Sum
 from spaces.quantizers import ActivationQuantizer, WeightQuantizer
 from spaces.quantizers.activation import grids_of
 from spaces.quantizers.calibrate import Sample, activation_range, weight_steps
@@ -227,7 +228,7 @@ def test_encode_rounds_half_up_and_clips():
 def test_quantizing_does_the_work_of_the_relu_and_of_its_ceiling():
     made = calibrated(torch.tensor([0.0, 3.0, 9.0]), nonnegative=True, ceiling=6.0)
     (grid,) = grids_of([made], [None])
-    values = tail(torch.tensor([[-1.0, 5.9, 7.0, 100.0]]), None, *grid)
+    values = tail(Sum(torch.tensor([[-1.0, 5.9, 7.0, 100.0]])), None, *grid)
     assert values[0, 0] == 0
     assert values[0, 3] == values[0, 2] and values[0, 3].item() == pytest.approx(6.0, abs=made.step / 2)
     assert made.zero_point == 0 and made.bounds().high <= 255

@@ -6,9 +6,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from spaces.blocks.norm import Norm
+from spaces.passes.passes import Codes, Sum
 from spaces.quantizers import tail as tails
 from spaces.quantizers.scales import NormUse, scales_of, steps_of
-from spaces.quantizers.tail import SLICE, Codes
+from spaces.quantizers.tail import SLICE
 
 QUANTIZED = [Codes(0, 15), Codes(-128, 127), Codes(-3, 12)]
 PLAIN = [Codes(0.0, float("inf")), Codes(float("-inf"), float("inf")), Codes(0.0, 6.0)]
@@ -42,7 +43,7 @@ def step_of(log_step: Tensor | None) -> Tensor | None:
 
 
 def tail(x: Tensor, keep: Tensor | None, log_step: Tensor | None, codes: Codes) -> Tensor:
-    return tails.tail(x, keep, step_of(log_step), codes)
+    return tails.tail(Sum(x), keep, step_of(log_step), codes)
 
 
 def norm_tail(

@@ -1,0 +1,265 @@
+"""Passes in C, for float32 on a CPU. Their functions run on as many threads as torch's."""
+
+from ctypes import CDLL, POINTER, Structure, byref, c_double, c_float, c_int, c_int32, c_int64, c_void_p
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from spaces.passes.eager import batch_norm, batch_norm_back
+from spaces.passes.passes import EDGE, Affine, Channels, Codes, Moments, NormGradients, Running, Saved, Sum, Way
+
+LANES = 16  # numbers of a vector
+ROW = 512  # numbers of a span that holds whole rows of channels, about
+
+
+class _Layout(Structure):
+    _fields_ = (
+        *((name, c_int64) for name in ("samples", "size", "spans", "length", "channels")),
+        *((name, c_int32) for name in ("by_number", "threads")),
+    )
+
+
+class _Codes(Structure):
+    _fields_ = (*((name, c_float) for name in ("low", "high", "above", "below")), ("step", c_void_p))
+
+
+class _Part(Structure):
+    _fields_ = (("first", c_int64), ("every", c_int64), ("products", c_void_p))
+
+
+class _Norm(Structure):
+    _fields_ = (
+        *((name, c_void_p) for name in ("mean", "spread", "scale", "shift")),
+        ("eps", c_float),
+        ("kind", c_int32),
+    )
+
+
+class _Running(Structure):
+    _fields_ = (("mean", c_void_p), ("variance", c_void_p), ("momentum", c_double), ("eps", c_double))
+
+
+class _Table(Structure):
+    _fields_ = (("numbers", c_void_p), ("by_precision", c_int64), ("by_channel", c_int64))
+
+
+class _Channels(Structure):
+    _fields_ = (("starts", c_void_p), ("channels", c_int64), ("threads", c_int32))
+
+
+INVERSE, VARIANCE, AGAIN = range(3)  # kinds of spread, see passes.h
+_NUMBERS = (c_int64, c_int32)  # count, threads
+_LAYOUT, _NORM, _CODES, _PART = map(POINTER, (_Layout, _Norm, _Codes, _Part))
+_CHANNELS, _TABLE = map(POINTER, (_Channels, _Table))
+SIGNATURES = {
+    "to_grid": (*_NUMBERS, c_void_p, _CODES),
+    "normalized": (_LAYOUT, *(c_void_p,) * 2, _NORM, _CODES),
+    "normalized_back": (_LAYOUT, *(c_void_p,) * 3, _NORM, _CODES, _PART),
+    "clamped": (_LAYOUT, *(c_void_p,) * 2, c_int32, *(c_void_p,) * 3, _CODES),
+    "clamped_back": (*_NUMBERS, *(c_void_p,) * 3),
+    "products_of": (c_int64, *_NUMBERS, *(c_void_p,) * 2, _CODES, _PART),
+    "quantized": (_CHANNELS, *(c_void_p,) * 3, _TABLE),
+    "quantized_back": (
+        *(_CHANNELS, c_int64),
+        *(c_void_p,) * 3,
+        *(_TABLE, c_void_p, c_float, c_float),
+        *(c_void_p,) * 2,
+    ),
+    "trained": (_LAYOUT, *(c_void_p,) * 6, POINTER(_Running), _CODES),
+    "trained_back": (_LAYOUT, *(c_void_p,) * 3, _NORM, *(c_void_p,) * 3, c_int32, _CODES, _PART, *(c_void_p,) * 2),
+}
+NEED_MEMORY = (
+    "clamped",
+    "normalized",
+    "normalized_back",
+    "trained",
+    "trained_back",
+)  # they return 1 where there is none
+
+
+class Compiled:
+    """See spaces.passes.passes.Passes. x is of those that `takes` allows.
+
+    Args:
+        library: passes.c and batch.c.
+    """
+
+    def __init__(self, library: CDLL) -> None:
+        self._library = library
+        for name, arguments in SIGNATURES.items():
+            function = getattr(library, name)
+            function.argtypes, function.restype = arguments, c_int if name in NEED_MEMORY else None
+
+    def call(self, name: str, *arguments: object) -> None:
+        """A function of the library, without Python's lock.
+
+        Raises:
+            MemoryError: it has none.
+        """
+        if getattr(self._library, name)(*arguments):
+            raise MemoryError(f"{name}: no memory for a few numbers of each channel.")
+
+    def trained(
+        self, x: Tensor, running: Running, affine: Affine, step: Tensor | None, codes: Codes
+    ) -> tuple[Tensor, Moments]:
+        own = byref(_codes(codes, step))
+        if not _sums_by_rows(x):
+            v, moments = batch_norm(x, running, affine)
+            self.call("to_grid", v.numel(), torch.get_num_threads(), v.data_ptr(), own)
+            return v, moments
+        out, moments = torch.empty_like(x), Moments(torch.empty_like(affine.scale), torch.empty_like(affine.scale))
+        state = _Running(*_places(*running[:2]), *running[2:])
+        self.call("trained", byref(_layout_of(x)), *_places(x, out, *moments, *affine), byref(state), own)
+        return out, moments
+
+    def normalized(self, x: Tensor, running: Running, affine: Affine, step: Tensor | None, codes: Codes) -> Tensor:
+        out = torch.empty_like(x, memory_format=order_of(x))  # as torch's batch norm, and not with the strides of x
+        norm = _Norm(*_places(running.mean, running.variance, *affine), running.eps, VARIANCE)
+        self.call("normalized", byref(_layout_of(x)), *_places(x, out), byref(norm), byref(_codes(codes, step)))
+        return out
+
+    def norm_back(self, grad: Tensor, x: Tensor, way: Way, codes: Codes, part: slice | None) -> NormGradients:
+        out, grad = torch.empty_like(x, memory_format=order_of(x)), _like(x, grad)
+        products = None if part is None else torch.empty_like(x[part])
+        moments, affine = way.forth
+        forth = byref(_Norm(*_places(*moments, *affine), 0.0, AGAIN))
+        shared = byref(_codes(codes, None)), byref(_part(part, products))
+        if not _sums_by_rows(x):
+            self.call("normalized_back", byref(_layout_of(x)), *_places(grad, x, out), forth, *shared)
+            return *batch_norm_back(out, x, way), products
+        d_scale, d_shift = torch.empty_like(way.gain), torch.empty_like(way.gain)
+        own = *_places(*way.moments, way.gain), way.of_batch
+        made = _places(d_scale, d_shift)
+        self.call("trained_back", byref(_layout_of(x)), *_places(grad, x, out), forth, *own, *shared, *made)
+        return out, d_scale, d_shift, products
+
+    def clamped(self, x: Sum, keep: Tensor | None, step: Tensor | None, codes: Codes) -> Tensor:
+        return self._clamped(x, keep, step, codes, None)
+
+    def clamped_and_saved(
+        self, x: Sum, keep: Tensor | None, step: Tensor | None, codes: Codes, part: slice | None
+    ) -> tuple[Tensor, Saved]:
+        inside = torch.empty_like(x.x, dtype=torch.uint8)
+        out = self._clamped(x, keep, step, codes, inside)
+        return out, (inside,) if part is None else (inside, x.part(part))
+
+    def _clamped(
+        self, added: Sum, keep: Tensor | None, step: Tensor | None, codes: Codes, inside: Tensor | None
+    ) -> Tensor:
+        x, plus = added if _is_taken(added) else (added.made(), None)
+        out = torch.empty_like(x)
+        own = _place(plus), plus is not None and plus.dim() == 1, _place(keep)
+        made = out.data_ptr(), _place(inside)
+        self.call("clamped", byref(_layout_of(x)), x.data_ptr(), *own, *made, byref(_codes(codes, step)))
+        return out
+
+    def clamped_back(
+        self, grad: Tensor, saved: Saved, step: Tensor | None, codes: Codes, part: slice | None
+    ) -> tuple[Tensor, Tensor | None]:
+        inside, *of_part = saved
+        out, grad, threads = torch.empty_like(inside, dtype=grad.dtype), _like(inside, grad), torch.get_num_threads()
+        self.call("clamped_back", out.numel(), threads, *_places(grad, inside, out))
+        if part is None:
+            return out, None
+        (x,) = of_part
+        products, size = torch.empty_like(x), x[0].numel()
+        shared = byref(_codes(codes, step)), byref(_part(part, products))
+        self.call("products_of", len(x), size, threads, grad.data_ptr(), x.data_ptr(), *shared)
+        return out, products
+
+    def quantized(self, w: Tensor, of: Channels, step: Tensor, bound: Tensor, *, one_bit: bool) -> Tensor:
+        out = torch.empty_like(w)
+        self.call("quantized", byref(_channels(of)), *_places(w, out, step), byref(_table(bound[None])))
+        return out
+
+    def quantized_back(
+        self, w: Tensor, g: Tensor, of: Channels, step: Tensor, bound: Tensor, picked: Tensor | None, *, one_bit: bool
+    ) -> tuple[Tensor, Tensor]:
+        dw, products = torch.empty_like(w), w.new_empty(2, len(step), len(w))
+        own = *_places(w, g, step), byref(_table(bound)), _place(picked), -1 - EDGE, 1 + EDGE
+        self.call("quantized_back", byref(_channels(of)), len(step), *own, *_places(dw, products))
+        return dw, products
+
+
+def _places(*tensors: Tensor) -> tuple[int, ...]:
+    """In memory."""
+    return tuple(tensor.data_ptr() for tensor in tensors)
+
+
+def _place(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+def _is_taken(added: Sum) -> bool:
+    """Whether what is added lies as x does."""
+    x, plus = added
+    if plus is None or plus.dim() == 1:
+        return True
+    return plus.shape == x.shape and plus.dtype is x.dtype and order_of(plus) is order_of(x)
+
+
+def _sums_by_rows(x: Tensor) -> bool:
+    """Whether torch's batch norm sums x in the order of batch.c: whole vectors of channels, several rows a thread."""
+    if x.dim() != 4 or x.shape[1] % LANES or x.is_contiguous():
+        return False
+    return x.is_contiguous(memory_format=torch.channels_last) and x.numel() // x.shape[1] > torch.get_num_threads()
+
+
+def takes(x: Tensor) -> bool:
+    """Whether `Compiled` takes it: plain float32 on the CPU, all of whose numbers lie side by side."""
+    if type(x) is not Tensor or x.dtype is not torch.float32 or x.device.type != "cpu":
+        return False
+    return x.numel() > 0 and order_of(x) is not None
+
+
+def order_of(x: Tensor) -> torch.memory_format | None:
+    """The order in which its numbers lie side by side; None where there are gaps, or another order."""
+    if x.is_contiguous():
+        return torch.contiguous_format
+    for dims, order in ((4, torch.channels_last), (5, torch.channels_last_3d)):
+        if x.dim() == dims and x.is_contiguous(memory_format=order):
+            return order
+    return None
+
+
+def _like(x: Tensor, other: Tensor) -> Tensor:
+    """`other`, in the order of x."""
+    if order_of(other) is order_of(x):
+        return other
+    return torch.empty_like(x, dtype=other.dtype).copy_(other)
+
+
+def _layout_of(x: Tensor) -> _Layout:
+    return _layout(x.shape, x.is_contiguous(), torch.get_num_threads())
+
+
+@lru_cache(maxsize=256)
+def _layout(shape: torch.Size, contiguous: bool, threads: int) -> _Layout:
+    samples, channels, *inner = shape
+    length = torch.Size(inner).numel()
+    size = channels * length
+    if contiguous and length > 1:
+        return _Layout(samples, size, channels, length, channels, 0, threads)
+    length = min(size, channels * max(1, ROW // channels))
+    return _Layout(samples, size, -(-size // length), length, channels, 1, threads)
+
+
+def _channels(of: Channels) -> _Channels:
+    return _Channels(of.starts.data_ptr(), len(of.starts) - 1, torch.get_num_threads())
+
+
+def _table(numbers: Tensor) -> _Table:
+    """(P, C) or (P, 1)."""
+    by_precision, by_channel = numbers.stride()
+    return _Table(numbers.data_ptr(), by_precision, by_channel if numbers.shape[1] > 1 else 0)
+
+
+def _codes(codes: Codes, step: Tensor | None) -> _Codes:
+    return _Codes(*codes, *codes.edges, None if step is None else step.data_ptr())
+
+
+def _part(part: slice | None, products: Tensor | None) -> _Part:
+    if part is None or products is None:
+        return _Part(0, 1, None)
+    return _Part(part.start, part.step, products.data_ptr())

@@ -1,0 +1,219 @@
+/* Passes over all numbers, whose results do not depend on each other. See spaces/passes/passes.py. */
+
+#include "passes.h"
+
+/* The norm of x, on the grid. Returns 1 where there was no memory. */
+PASS int normalized(const Layout *at, const float *x, float *out, const Norm *norm, const Codes *codes)
+{
+    return normalize(at, x, out, norm, *codes);
+}
+
+static inline void cut_normalized(const float *restrict grad, const float *restrict x, float *restrict out,
+                                  float *restrict products, int64_t n, const float *restrict scale,
+                                  const float *restrict shift, int by_number, Codes codes)
+{
+    for (int64_t i = 0; i < n; i++) {
+        const float v = fmaf(x[i], scale[by_number ? i : 0], shift[by_number ? i : 0]);
+        out[i] = inside(v, codes) ? grad[i] : 0.0F;
+        if (products != NULL)
+            products[i] = slope(grad[i], v, out[i], codes);
+    }
+}
+
+/* The way back through `normalized`, to the norm: the gradient where v is inside. Returns 1 where there was no memory. */
+PASS int normalized_back(const Layout *at, const float *grad, const float *x, float *out, const Norm *norm,
+                         const Codes *codes, const Part *part)
+{
+    const Affine by = affine(at, norm);
+    if (by.scale == NULL)
+        return 1;
+    const Codes all = *codes;
+    const Part some = *part;
+    OVER_SPANS(at)
+    {
+        SPAN(at);
+        float *products = NULL;
+        if (some.products != NULL && sample >= some.first && (sample - some.first) % some.every == 0)
+            products = some.products + (sample - some.first) / some.every * at->size + offset;
+        if (at->by_number && products == NULL)
+            cut_normalized(grad + start, x + start, out + start, NULL, n, by.scale, by.shift, 1, all);
+        else if (at->by_number)
+            cut_normalized(grad + start, x + start, out + start, products, n, by.scale, by.shift, 1, all);
+        else if (products == NULL)
+            cut_normalized(grad + start, x + start, out + start, NULL, n, by.scale + s, by.shift + s, 0, all);
+        else
+            cut_normalized(grad + start, x + start, out + start, products, n, by.scale + s, by.shift + s, 0, all);
+    }
+    free(by.scale);
+    return 0;
+}
+
+/* v, put on the grid where it lies. */
+PASS void to_grid(int64_t count, int32_t threads, float *v, const Codes *codes)
+{
+    const Codes all = *codes;
+    const float step = step_of(all);
+#pragma omp parallel for simd schedule(static) num_threads(threads) if (count > GRAIN)
+    for (int64_t i = 0; i < count; i++)
+        v[i] = on_grid(v[i], all, step);
+}
+
+enum {
+    NONE,
+    NUMBERS, /* one for each number of a span */
+    ONE,     /* for all numbers of a span */
+};
+
+static inline void clamp_span(const float *restrict x, const float *restrict plus, const float *restrict keep,
+                              float *restrict out, uint8_t *restrict insides, int64_t n, int pluses, int keeps,
+                              Codes codes, float step)
+{
+    for (int64_t i = 0; i < n; i++) {
+        const float sum = pluses == NONE ? x[i] : x[i] + plus[pluses == NUMBERS ? i : 0];
+        const float masked = keeps == NONE ? sum : sum * keep[keeps == NUMBERS ? i : 0];
+        out[i] = on_grid(masked / step, codes, step);
+        if (insides != NULL)
+            insides[i] = (uint8_t)inside(sum / step, codes);
+    }
+}
+
+/* A number for each channel, as a span reads them. NULL: there is no memory. */
+static float *row_of(const Layout *at, const float *numbers)
+{
+    const int64_t count = at->by_number ? at->length : at->channels;
+    float *made = malloc((size_t)count * sizeof *made);
+    if (made != NULL)
+        for (int64_t i = 0; i < count; i++)
+            made[i] = numbers[i % at->channels];
+    return made;
+}
+
+/* x + plus, masked, divided by the step and put on the grid, and where x + plus is inside. Returns 1 where there was no
+ * memory.
+ *
+ * plus: NULL, or one for each number or each channel. keep: NULL, or one for each channel. insides: NULL: nobody asks. */
+PASS int clamped(const Layout *at, const float *x, const float *plus, int32_t by_channel, const float *keep, float *out,
+                 uint8_t *insides, const Codes *codes)
+{
+    const Codes all = *codes;
+    const float step = step_of(all);
+    float *pluses = plus != NULL && by_channel ? row_of(at, plus) : NULL;
+    float *keeps = keep != NULL ? row_of(at, keep) : NULL;
+    const int failed = (plus != NULL && by_channel && pluses == NULL) || (keep != NULL && keeps == NULL);
+    const int by_span = at->by_number ? NUMBERS : ONE;
+    const int kinds = (plus == NULL ? NONE : by_channel ? by_span : NUMBERS) * 3 + (keep == NULL ? NONE : by_span);
+    if (!failed) {
+        OVER_SPANS(at)
+        {
+            SPAN(at);
+            const int64_t first = at->by_number ? 0 : s;
+            const float *own = plus == NULL ? NULL : by_channel ? pluses + first : plus + start;
+            const float *mask = keep == NULL ? NULL : keeps + first;
+            uint8_t *where = insides == NULL ? NULL : insides + start;
+#define KIND(p, k)                                                                       \
+    case (p) * 3 + (k):                                                                  \
+        clamp_span(x + start, own, mask, out + start, where, n, p, k, all, step); \
+        break
+            switch (kinds) {
+                KIND(NONE, NONE);
+                KIND(NONE, NUMBERS);
+                KIND(NONE, ONE);
+                KIND(NUMBERS, NONE);
+                KIND(NUMBERS, NUMBERS);
+                KIND(NUMBERS, ONE);
+                KIND(ONE, NONE);
+                KIND(ONE, ONE);
+            }
+        }
+    }
+    free(pluses);
+    free(keeps);
+    return failed;
+}
+
+/* The gradient where x was inside. */
+PASS void clamped_back(int64_t count, int32_t threads, const float *restrict grad, const uint8_t *restrict insides,
+                       float *restrict out)
+{
+#pragma omp parallel for simd schedule(static) num_threads(threads) if (count > GRAIN)
+    for (int64_t i = 0; i < count; i++)
+        out[i] = insides[i] ? grad[i] : 0.0F;
+}
+
+/* The products of a part of the samples. grad: of all samples. x: of the part alone. */
+PASS void products_of(int64_t samples, int64_t size, int32_t threads, const float *grad, const float *restrict x,
+                      const Codes *codes, const Part *part)
+{
+    const Codes all = *codes;
+    const Part some = *part;
+    const float step = step_of(all);
+#pragma omp parallel for schedule(static) num_threads(threads) if (samples * size > GRAIN)
+    for (int64_t k = 0; k < samples; k++) {
+        const float *restrict g = grad + (some.first + k * some.every) * size;
+        float *restrict products = some.products + k * size;
+        for (int64_t i = 0; i < size; i++) {
+            const float v = x[k * size + i] / step;
+            products[i] = slope(g[i], v, inside(v, all) ? g[i] : 0.0F, all);
+        }
+    }
+}
+
+/* Numbers of precisions and channels: that of precision p and channel c is numbers[p * by_precision + c * by_channel]. */
+typedef struct {
+    const float *numbers;
+    int64_t by_precision, by_channel;
+} Table;
+
+/* The weights of channel c of all layers are starts[c] .. starts[c + 1]. */
+typedef struct {
+    const int64_t *starts;
+    int64_t channels;
+    int32_t threads;
+} Channels;
+
+static inline float at_place(Table table, int64_t p, int64_t c)
+{
+    return table.numbers[p * table.by_precision + c * table.by_channel];
+}
+
+#define OVER_CHANNELS(of)                                                    \
+    _Pragma("omp parallel for schedule(static) num_threads(of->threads) if (of->starts[of->channels] > GRAIN)") \
+    for (int64_t c = 0; c < of->channels; c++)
+
+/* Weights on the grids of their channels, of codes within -bound .. bound; of a bound of 1/2: the sign. */
+PASS void quantized(const Channels *of, const float *restrict w, float *restrict out, const float *steps,
+                    const Table *bounds)
+{
+    OVER_CHANNELS(of)
+    {
+        const float step = steps[c], bound = at_place(*bounds, 0, c);
+        for (int64_t i = of->starts[c]; i < of->starts[c + 1]; i++)
+            out[i] = bound == 0.5F ? (w[i] < 0.0F ? -1.0F : 1.0F) * step : clamp(rintf(w[i] / step), -bound, bound) * step;
+    }
+}
+
+/* For each precision the products of g with the codes, and with v = w / (step * bound) where v is inside; and for the
+ * precision that is picked the gradient of w. picked: NULL: the first one. above, below: of v. */
+PASS void quantized_back(const Channels *of, int64_t precisions, const float *w, const float *g, const float *steps,
+                         const Table *bounds, const int64_t *picked, float above, float below, float *dw,
+                         float *products)
+{
+    const int64_t count = of->starts[of->channels];
+    OVER_CHANNELS(of)
+        for (int64_t p = 0; p < precisions; p++) {
+            const float limit = at_place(*bounds, p, c), bound = ceilf(limit);
+            const float unit = steps[p * of->channels + c] * bound;
+            float *restrict codes = products + p * count, *restrict insides = products + (precisions + p) * count;
+            const int sign = limit == 0.5F, own = picked == NULL ? p == 0 : picked[c] == p;
+            for (int64_t i = of->starts[c]; i < of->starts[c + 1]; i++) {
+                const float v = w[i] / unit, grad = (v > above) & (v < below) ? g[i] : 0.0F;
+                codes[i] = (sign ? (v < 0.0F ? -1.0F : 1.0F) : rintf(clamp(v, -1.0F, 1.0F) * bound)) * g[i];
+                insides[i] = v * grad;
+            }
+            if (own)
+                for (int64_t i = of->starts[c]; i < of->starts[c + 1]; i++) {
+                    const float v = w[i] / unit;
+                    dw[i] = (v > above) & (v < below) ? g[i] : 0.0F;
+                }
+        }
+}

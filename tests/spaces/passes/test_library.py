@@ -1,0 +1,115 @@
+"""Where passes in C come from, and what happens where they cannot be had: torch's operators, and a word of it."""
+
+from collections.abc import Iterator
+from ctypes import CDLL
+from pathlib import Path
+
+import pytest
+import torch
+
+from search import compilers
+from spaces.passes import chosen, library
+from spaces.passes.compiled import Compiled, takes
+from spaces.passes.eager import Eager
+
+
+@pytest.fixture
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """An empty cache, and a library that nobody has asked for."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    library.library.cache_clear()
+    yield tmp_path / "picojoule"
+    library.library.cache_clear()
+
+
+@pytest.fixture
+def compiler_here() -> None:
+    if library.library().passes is None:
+        pytest.skip(f"no passes in C here: {library.library().why}")
+
+
+def test_they_are_compiled_once_and_kept(compiler_here, cache: Path, monkeypatch):
+    assert isinstance(library.library().passes, Compiled)
+    (file,) = cache.iterdir()
+    monkeypatch.setattr(library, "compiled", lambda *_: pytest.fail("compiled again"))
+    library.library.cache_clear()
+    assert library.library().passes is not None and list(cache.iterdir()) == [file]
+
+
+def test_a_kept_file_that_is_damaged_is_made_anew(compiler_here, cache: Path, monkeypatch):
+    library.library()
+    (name,) = [file.name for file in cache.iterdir()]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache / "other"))  # since a file that is loaded stays in memory
+    damaged = cache / "other" / "picojoule" / name
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"no library")
+    library.library.cache_clear()
+    assert library.library().passes is not None
+    assert damaged.read_bytes() == (cache / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("command", "why"), [("no-such-compiler", "no-such-compiler cannot be run"), ("false", r"`false .*` failed \(1\)")]
+)
+def test_without_a_compiler_that_works_there_are_none_and_it_says_why(cache: Path, monkeypatch, command, why):
+    monkeypatch.setenv("CC", command)
+    with pytest.raises(AssertionError, match=why):
+        assert library.library().passes is not None, library.library().why
+    assert isinstance(chosen.passes_for(torch.ones(2, 2)), Eager)
+
+
+def test_without_any_compiler_there_are_none(cache: Path, monkeypatch):
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(compilers.shutil, "which", lambda name: None)
+    monkeypatch.setattr(compilers, "find_spec", lambda name: None)
+    assert library.library().passes is None and "no C compiler found" in library.library().why
+
+
+def test_a_folder_that_cannot_be_written_leaves_torchs_operators(cache: Path):
+    cache.write_text("a file where the folder should be")
+    assert library.library().passes is None and "exists" in library.library().why
+
+
+def test_the_environment_switches_them_off(cache: Path, monkeypatch):
+    monkeypatch.setenv(library.SWITCH, "0")
+    assert library.library() == library.Library(None, "PICOJOULE_COMPILE is 0")
+
+
+class Wrong(Compiled):
+    """Its batch norm makes other numbers."""
+
+    def normalized(self, *arguments):
+        made = super().normalized(*arguments)
+        return made + 1e-6
+
+
+def test_a_library_of_other_bits_than_torchs_is_not_used(compiler_here, cache: Path, monkeypatch):
+    monkeypatch.setattr(library, "Compiled", Wrong)
+    assert library.library().passes is None
+    assert library.library().why == "torch computes other bits on this machine (normalized)"
+
+
+def test_what_is_no_plain_float32_of_a_cpu_takes_torchs_operators(compiler_here):
+    plain = torch.ones(4, 4)
+    others = [plain.double(), plain[:, ::2], plain.t().expand(3, 4, 4).transpose(0, 1), plain[:0], plain.to("meta")]
+    assert takes(plain) and not any(takes(x) for x in others)
+    assert isinstance(chosen.passes_for(plain), Compiled)
+    with chosen.only_eager():
+        assert isinstance(chosen.passes_for(plain), Eager)
+
+
+def test_memory_that_is_lacking_is_an_error(compiler_here, monkeypatch):
+    passes = library.library().passes
+
+    class Lacking:
+        def __getattr__(self, name: str):
+            return lambda *_: 1
+
+    assert passes is not None
+    monkeypatch.setattr(passes, "_library", Lacking())
+    with pytest.raises(MemoryError, match="normalized: no memory"):
+        passes.call("normalized")
+
+
+def test_every_function_is_there(compiler_here):
+    assert isinstance(library.library().passes._library, CDLL)
