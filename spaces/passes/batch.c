@@ -6,7 +6,8 @@
 
 #include "passes.h"
 
-#define LANES 16     /* channels are a multiple of it */
+#define LANES 16     /* channels that are met at once */
+#define FEWER 8      /* and the last ones: channels are a multiple of it */
 #define AT_ONCE 4096 /* numbers of rows that stay near the processor, about */
 
 typedef struct {
@@ -28,34 +29,47 @@ static Rows rows_of(const Layout *at)
     _Pragma("omp parallel for schedule(static, 1) num_threads((int)rows.parts) if (rows.count * rows.channels > GRAIN)") \
     for (int64_t p = 0; p < rows.parts; p++)
 
-/* For rows from .. to of part p, and c the first of LANES channels: the rows of a channel come one after another. */
-#define OVER_BLOCKS(rows)                                                                            \
-    const int64_t end = (p + 1) * rows.each < rows.count ? (p + 1) * rows.each : rows.count;          \
-    const int64_t some = rows.channels < AT_ONCE ? AT_ONCE / rows.channels : 1;                       \
-    for (int64_t from = p * rows.each; from < end; from += some)                                      \
-        for (int64_t c = 0, to = from + some < end ? from + some : end; c < rows.channels; c += LANES)
+/* For rows from .. to of part p, and channels c .. c + lanes. The rows of a channel come one after another. */
+#define OVER_BLOCKS(rows)                                                                               \
+    const int64_t end = (p + 1) * rows.each < rows.count ? (p + 1) * rows.each : rows.count;             \
+    const int64_t some = rows.channels < AT_ONCE ? AT_ONCE / rows.channels : 1;                          \
+    for (int64_t from = p * rows.each; from < end; from += some)                                         \
+        for (int64_t c = 0, lanes, to = from + some < end ? from + some : end; c < rows.channels; c += lanes)
 
-static inline void add(const float *restrict x, int64_t rows, int64_t channels, float *restrict sums)
+/* Calls with N, the lanes of a block, as a constant, so that a block is a vector. */
+#define BLOCK(call)                                          \
+    do {                                                     \
+        lanes = rows.channels - c < LANES ? FEWER : LANES;   \
+        if (lanes == LANES) {                                \
+            enum { N = LANES };                              \
+            call;                                            \
+        } else {                                             \
+            enum { N = FEWER };                              \
+            call;                                            \
+        }                                                    \
+    } while (0)
+
+static inline void add(const float *restrict x, int64_t rows, int64_t channels, float *restrict sums, int lanes)
 {
     float sum[LANES];
-    memcpy(sum, sums, sizeof sum);
+    memcpy(sum, sums, (size_t)lanes * sizeof *sum);
     for (int64_t r = 0; r < rows; r++)
-        for (int i = 0; i < LANES; i++)
+        for (int i = 0; i < lanes; i++)
             sum[i] += x[r * channels + i];
-    memcpy(sums, sum, sizeof sum);
+    memcpy(sums, sum, (size_t)lanes * sizeof *sum);
 }
 
 static inline void add_squares(const float *restrict x, int64_t rows, int64_t channels, const float *restrict mean,
-                               float *restrict sums)
+                               float *restrict sums, int lanes)
 {
     float sum[LANES];
-    memcpy(sum, sums, sizeof sum);
+    memcpy(sum, sums, (size_t)lanes * sizeof *sum);
     for (int64_t r = 0; r < rows; r++)
-        for (int i = 0; i < LANES; i++) {
+        for (int i = 0; i < lanes; i++) {
             const float d = x[r * channels + i] - mean[i];
             sum[i] = fmaf(d, d, sum[i]);
         }
-    memcpy(sums, sum, sizeof sum);
+    memcpy(sums, sum, (size_t)lanes * sizeof *sum);
 }
 
 /* The sum of channel c over all parts. */
@@ -75,7 +89,7 @@ static void statistics(Rows rows, const float *x, float *sums, float *mean, floa
     OVER_PARTS(rows)
     {
         OVER_BLOCKS(rows)
-            add(x + from * rows.channels + c, to - from, rows.channels, sums + p * rows.channels + c);
+            BLOCK(add(x + from * rows.channels + c, to - from, rows.channels, sums + p * rows.channels + c, N));
     }
     for (int64_t c = 0; c < rows.channels; c++) {
         mean[c] = (float)(total(sums, rows, c) / (double)rows.count);
@@ -84,8 +98,8 @@ static void statistics(Rows rows, const float *x, float *sums, float *mean, floa
     OVER_PARTS(rows)
     {
         OVER_BLOCKS(rows)
-            add_squares(x + from * rows.channels + c, to - from, rows.channels, mean + c,
-                        squares + p * rows.channels + c);
+            BLOCK(add_squares(x + from * rows.channels + c, to - from, rows.channels, mean + c,
+                              squares + p * rows.channels + c, N));
     }
     for (int64_t c = 0; c < rows.channels; c++) {
         const float sum = (float)total(squares, rows, c), variance = sum / (float)rows.count;
@@ -134,39 +148,39 @@ static Back back_of(Rows rows, float *memory, const Norm *norm, const float *inv
 
 static inline void add_gradients(const float *restrict grad, const float *restrict x, int64_t rows, int64_t channels,
                                  const float *mean, Back back, int64_t c, float *restrict sums, float *restrict dots,
-                                 Codes codes)
+                                 Codes codes, int lanes)
 {
     float scale[LANES], shift[LANES], means[LANES], sum[LANES], dot[LANES];
-    memcpy(scale, back.by.scale + c, sizeof scale);
-    memcpy(shift, back.by.shift + c, sizeof shift);
-    memcpy(means, mean + c, sizeof means);
-    memcpy(sum, sums, sizeof sum);
-    memcpy(dot, dots, sizeof dot);
+    memcpy(scale, back.by.scale + c, (size_t)lanes * sizeof *scale);
+    memcpy(shift, back.by.shift + c, (size_t)lanes * sizeof *shift);
+    memcpy(means, mean + c, (size_t)lanes * sizeof *means);
+    memcpy(sum, sums, (size_t)lanes * sizeof *sum);
+    memcpy(dot, dots, (size_t)lanes * sizeof *dot);
     for (int64_t r = 0; r < rows; r++)
-        for (int i = 0; i < LANES; i++) {
+        for (int i = 0; i < lanes; i++) {
             const float number = x[r * channels + i];
             const float g = inside(fmaf(number, scale[i], shift[i]), codes) ? grad[r * channels + i] : 0.0F;
             sum[i] += g;
             dot[i] = fmaf(number - means[i], g, dot[i]);
         }
-    memcpy(sums, sum, sizeof sum);
-    memcpy(dots, dot, sizeof dot);
+    memcpy(sums, sum, (size_t)lanes * sizeof *sum);
+    memcpy(dots, dot, (size_t)lanes * sizeof *dot);
 }
 
 static inline void gradients_of_x(const float *restrict grad, const float *restrict x, float *restrict out,
                                   int64_t rows, int64_t channels, const float *mean, const float *gain, Back back,
-                                  int64_t c, int of_batch, Codes codes)
+                                  int64_t c, int of_batch, Codes codes, int lanes)
 {
     float scale[LANES], shift[LANES], means[LANES], slope[LANES], grad_mean[LANES], inverse[LANES], gains[LANES];
-    memcpy(scale, back.by.scale + c, sizeof scale);
-    memcpy(shift, back.by.shift + c, sizeof shift);
-    memcpy(means, mean + c, sizeof means);
-    memcpy(slope, back.slope + c, sizeof slope);
-    memcpy(grad_mean, back.grad_mean + c, sizeof grad_mean);
-    memcpy(inverse, back.inverse + c, sizeof inverse);
-    memcpy(gains, gain + c, sizeof gains);
+    memcpy(scale, back.by.scale + c, (size_t)lanes * sizeof *scale);
+    memcpy(shift, back.by.shift + c, (size_t)lanes * sizeof *shift);
+    memcpy(means, mean + c, (size_t)lanes * sizeof *means);
+    memcpy(slope, back.slope + c, (size_t)lanes * sizeof *slope);
+    memcpy(grad_mean, back.grad_mean + c, (size_t)lanes * sizeof *grad_mean);
+    memcpy(inverse, back.inverse + c, (size_t)lanes * sizeof *inverse);
+    memcpy(gains, gain + c, (size_t)lanes * sizeof *gains);
     for (int64_t r = 0; r < rows; r++)
-        for (int i = 0; i < LANES; i++) {
+        for (int i = 0; i < lanes; i++) {
             const float number = x[r * channels + i];
             const float g = inside(fmaf(number, scale[i], shift[i]), codes) ? grad[r * channels + i] : 0.0F;
             const float centred = fmaf(-(number - means[i]), slope[i], g - grad_mean[i]);
@@ -211,8 +225,8 @@ PASS int trained_back(const Layout *at, const float *grad, const float *x, float
         OVER_BLOCKS(rows)
         {
             const int64_t at_block = from * rows.channels + c, at_sums = p * rows.channels + c;
-            add_gradients(grad + at_block, x + at_block, to - from, rows.channels, mean, back, c, back.sums + at_sums,
-                          back.dots + at_sums, all);
+            BLOCK(add_gradients(grad + at_block, x + at_block, to - from, rows.channels, mean, back, c,
+                                back.sums + at_sums, back.dots + at_sums, all, N));
         }
     }
     for (int64_t c = 0; c < rows.channels; c++) {
@@ -227,8 +241,8 @@ PASS int trained_back(const Layout *at, const float *grad, const float *x, float
         OVER_BLOCKS(rows)
         {
             const int64_t at_block = from * rows.channels + c;
-            gradients_of_x(grad + at_block, x + at_block, out + at_block, to - from, rows.channels, mean, gain, back, c,
-                           of_batch, all);
+            BLOCK(gradients_of_x(grad + at_block, x + at_block, out + at_block, to - from, rows.channels, mean, gain,
+                                 back, c, of_batch, all, N));
         }
     }
     free(memory);

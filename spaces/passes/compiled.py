@@ -9,7 +9,7 @@ from torch import Tensor
 from spaces.passes.eager import batch_norm, batch_norm_back
 from spaces.passes.passes import EDGE, Affine, Channels, Codes, Moments, NormGradients, Running, Saved, Sum, Way
 
-LANES = 16  # numbers of a vector
+LANES = 8  # channels, of whose multiples torch's batch norm makes vectors
 ROW = 512  # numbers of a span that holds whole rows of channels, about
 
 
