@@ -88,6 +88,8 @@ class Case(NamedTuple):
 # They leave numbers over behind whole vectors of 16 numbers, and have channels of whole vectors.
 SHAPES = (
     (5, 3, 7, 5),
+    (4, 8, 5, 3),
+    (5, 24, 3, 4),
     (6, 16, 4, 4),
     (4, 48, 3, 11),
     (3, 512, 2, 3),
