@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.autograd import Function
+
+from search.errors import UsageError
 
 
 def applied(function: type[Function], *arguments: Any) -> Tensor:
@@ -16,3 +19,16 @@ def applied_for_many(function: type[Function], *arguments: Any) -> tuple[Tensor,
     """function.apply(*arguments), where it returns several tensors."""
     made: tuple[Tensor, ...] = function.apply(*arguments)
     return made
+
+
+def refuse_second_derivatives() -> None:
+    """To be called first in a backward pass whose gradients have no graph of their own.
+
+    Raises:
+        UsageError: they are asked for with one (create_graph=True).
+    """
+    if torch.is_grad_enabled():
+        raise UsageError(
+            "gradients of quantized layers were asked for with create_graph=True. They are straight-through estimates, "
+            "which have no derivatives: take the penalty of a float network, or leave it out."
+        )

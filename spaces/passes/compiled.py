@@ -148,7 +148,7 @@ class Compiled:
         self, added: Sum, keep: Tensor | None, step: Tensor | None, codes: Codes, inside: Tensor | None
     ) -> Tensor:
         x, plus = added if _is_taken(added) else (added.made(), None)
-        out = torch.empty_like(x)
+        out, keep = torch.empty_like(x), None if keep is None else keep.contiguous()
         own = _place(plus), plus is not None and plus.dim() == 1, _place(keep)
         made = out.data_ptr(), _place(inside)
         self.call("clamped", byref(_layout_of(x)), x.data_ptr(), *own, *made, byref(_codes(codes, step)))
@@ -195,7 +195,7 @@ def _is_taken(added: Sum) -> bool:
     """Whether what is added lies as x does."""
     x, plus = added
     if plus is None or plus.dim() == 1:
-        return True
+        return plus is None or plus.is_contiguous()
     return plus.shape == x.shape and plus.dtype is x.dtype and order_of(plus) is order_of(x)
 
 

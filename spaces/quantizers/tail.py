@@ -14,7 +14,7 @@ from torch import Tensor, distributed
 from torch.autograd import Function
 
 from search.errors import UsageError
-from spaces.autograd import applied
+from spaces.autograd import applied, refuse_second_derivatives
 from spaces.passes.chosen import passes_for
 from spaces.passes.passes import Affine, Codes, Moments, Running, Sum, Way, by_channel
 
@@ -96,6 +96,7 @@ class _Tail(Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_second_derivatives()
         keep, step, x, *saved = ctx.saved_tensors
         dx, products = ctx.passes.clamped_back(grad, tuple(saved), step, ctx.codes, ctx.part)
         d_step = None if products is None else _step_gradient(products, keep, step, ctx.codes, ctx.part)
@@ -179,6 +180,7 @@ class _NormTail(Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_second_derivatives()
         x, scale, shift, gain, keep, step, mean, inverse, *batch = ctx.saved_tensors
         moments, affine = Moments(mean, inverse), Affine(scale, shift)
         part = _part_of(x) if ctx.needs_input_grad[3] else None

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 
 from search.errors import UsageError
-from spaces.autograd import applied_for_many
+from spaces.autograd import applied_for_many, refuse_second_derivatives
 from spaces.passes.chosen import passes_for
 from spaces.passes.eager import codes_of
 from spaces.passes.passes import ONE_BIT, Channels
@@ -114,6 +114,7 @@ class _Quantized(Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
+        refuse_second_derivatives()
         w, log_step, bound, probability, picked, step, limit = ctx.saved_tensors
         flat: _Flat = ctx.flat
         g = torch.empty_like(w) if all(grad is not None for grad in grads) else torch.zeros_like(w)

@@ -9,9 +9,10 @@ import torch
 
 from benchmarks.step_time import MODES, ours
 from spaces.passes.chosen import only_eager
+from spaces.passes.comparison import cases, made_of, made_of_weights, same
 from spaces.passes.compiled import Compiled
 from spaces.passes.eager import Eager
-from spaces.passes.library import cases, library, made_of, made_of_weights, same
+from spaces.passes.library import library
 
 SEEDS = [*range(12), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(12, 150))]
 

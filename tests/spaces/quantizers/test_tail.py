@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from search.errors import UsageError
 from spaces.blocks.norm import Norm
 from spaces.passes.passes import Codes, Sum
 from spaces.quantizers import tail as tails
@@ -231,3 +232,11 @@ def test_a_batch_of_one_value_a_channel_is_refused(renormalized):
     x, log_step, _ = leaves((1, 4))
     with pytest.raises(ValueError, match=r"one value a channel in a batch of shape \(1, 4\); two are needed"):
         norm_tail(x, norm(training=True), None, log_step, QUANTIZED[0], renormalized=renormalized)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])  # compiled passes, and torch's operators
+def test_a_gradient_of_a_gradient_is_refused(dtype):
+    x = torch.randn(4, 3, 5, dtype=dtype, requires_grad=True)
+    y = tails.tail(Sum(x), None, torch.tensor(0.1, dtype=dtype), QUANTIZED[0]).square().sum()
+    with pytest.raises(UsageError, match="create_graph=True"):
+        torch.autograd.grad(y, x, create_graph=True)
