@@ -183,7 +183,7 @@ def _note_start(experiment: Experiment, runtime: Runtime) -> None:
     note(f"{name}: {data}, budgets: {names or 'none'}; folder {runtime.folder}; device {device}")
     slow = library().why if runtime.device.type == "cpu" and library().passes is None else ""
     if slow:
-        note(f"training runs on torch's operators alone, and a quarter slower than compiled passes would: {slow}")
+        note(f"training takes torch's operators, a fifth slower than compiled passes: {slow}")
     for text in [*experiment.notes, *experiment.task.notes]:
         note(text)
     for layer, reason in experiment.space.spec.left_alone.items():

@@ -21,6 +21,8 @@ from search.training.losses import TrainingDiverged
 from search.training.step import Steps
 from spaces.architecture import Architecture
 from spaces.graph.errors import UnsupportedNetwork
+from spaces.passes.chosen import only_eager
+from spaces.passes.library import Library
 from spaces.space import INTEGER, Space
 from tests.search.kills import same_outputs
 from tests.search.small import Small, prepared, run, settings, write_stripes
@@ -43,6 +45,18 @@ def test_summary_holds_budgets_costs_accuracies_and_no_mismatch(done):
 def test_a_search_with_nothing_to_decide_ends(data, tmp_path, asked):
     summary = run(tmp_path / "run", settings(data, space=SpaceSettings(weight_bits=[8]), **asked))
     assert summary["costs"]["flash_bytes"]["found"] == summary["costs"]["flash_bytes"]["seed_network"]
+
+
+def test_a_run_without_compiled_passes_says_why_and_leaves_the_same_bytes(data, tmp_path, monkeypatch):
+    asked = settings(data, space=SpaceSettings(weight_bits=[8]), budgets={}, lambdas={"flash_bytes": 0.1})
+    run(tmp_path / "compiled", asked)
+    with only_eager(), monkeypatch.context() as patch:
+        patch.setattr("search.run.library", lambda: Library(None, "no C compiler found"))
+        run(tmp_path / "plain", asked)
+    said = "training takes torch's operators, a fifth slower than compiled passes: no C compiler found"
+    assert said in (tmp_path / "plain/run.log").read_text()
+    programs = [(tmp_path / name / "program.safetensors").read_bytes() for name in ("compiled", "plain")]
+    assert programs[0] == programs[1]
 
 
 def test_summary_says_of_how_much_data_it_is_and_when_it_ended(done):
