@@ -12,6 +12,7 @@ from pathlib import Path
 from search.errors import BuildFailed, MissingTool
 
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-pedantic")
+SECONDS = 600  # that a compiler may take
 SHOWN = 2000  # characters of what a compiler says
 
 
@@ -21,7 +22,10 @@ def compiler() -> list[str]:
     Raises:
         MissingTool: there is none.
     """
-    named = shlex.split(os.environ.get("CC", ""))
+    try:
+        named = shlex.split(os.environ.get("CC", ""))
+    except ValueError as error:
+        raise MissingTool(f"CC is {os.environ['CC']!r}, which is no command ({error}).") from error
     if named:
         return named
     for name in ("gcc", "clang", "cc"):
@@ -41,7 +45,11 @@ def compiled(command: Sequence[str], sources: Sequence[Path], target: Path, opti
     """
     line = [*command, "-std=c99", *options, "-o", str(target), *map(str, sources)]
     try:
-        done = subprocess.run(line, capture_output=True, text=True)
+        done = subprocess.run(
+            line, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, timeout=SECONDS
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BuildFailed(f"`{shlex.join(line)}` did not end:\nno answer in {SECONDS} seconds") from error
     except OSError as error:
         raise MissingTool(f"{command[0]} cannot be run ({error.strerror}). Install it, or set CC.") from error
     if done.returncode:

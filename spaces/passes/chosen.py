@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from torch import Tensor
 
-from spaces.passes.compiled import takes
+from spaces.passes.compiled import takes, takes_vector
 from spaces.passes.eager import Eager
 from spaces.passes.library import library
 from spaces.passes.passes import Passes
@@ -14,11 +14,16 @@ EAGER = Eager()
 _only_eager = False
 
 
-def passes_for(x: Tensor) -> Passes:
-    """Those in C, where x is on a CPU and these are to be had; else those of torch's operators."""
-    if not _only_eager and takes(x) and (made := library().passes) is not None:
-        return made
-    return EAGER
+def passes_for(x: Tensor, *vectors: Tensor | None) -> Passes:
+    """Those in C, where these are to be had and take all tensors; else those of torch's operators.
+
+    Args:
+        vectors: what meets x, of no or one dimension.
+    """
+    if _only_eager or not takes(x) or any(v is not None and not takes_vector(v) for v in vectors):
+        return EAGER
+    made = library().passes
+    return EAGER if made is None else made
 
 
 @contextmanager

@@ -148,7 +148,7 @@ class Compiled:
         self, added: Sum, keep: Tensor | None, step: Tensor | None, codes: Codes, inside: Tensor | None
     ) -> Tensor:
         x, plus = added if _is_taken(added) else (added.made(), None)
-        out, keep = torch.empty_like(x), None if keep is None else keep.contiguous()
+        out = torch.empty_like(x)
         own = _place(plus), plus is not None and plus.dim() == 1, _place(keep)
         made = out.data_ptr(), _place(inside)
         self.call("clamped", byref(_layout_of(x)), x.data_ptr(), *own, *made, byref(_codes(codes, step)))
@@ -195,7 +195,7 @@ def _is_taken(added: Sum) -> bool:
     """Whether what is added lies as x does."""
     x, plus = added
     if plus is None or plus.dim() == 1:
-        return plus is None or plus.is_contiguous()
+        return True
     return plus.shape == x.shape and plus.dtype is x.dtype and order_of(plus) is order_of(x)
 
 
@@ -208,9 +208,14 @@ def _sums_by_rows(x: Tensor) -> bool:
 
 def takes(x: Tensor) -> bool:
     """Whether `Compiled` takes it: plain float32 on the CPU, all of whose numbers lie side by side."""
-    if type(x) is not Tensor or x.dtype is not torch.float32 or x.device.type != "cpu":
+    if type(x) is not Tensor or x.dtype is not torch.float32 or not x.is_cpu:
         return False
     return x.numel() > 0 and order_of(x) is not None
+
+
+def takes_vector(numbers: Tensor) -> bool:
+    """Whether it takes them beside x: float32 on the CPU, one behind another."""
+    return numbers.dtype is torch.float32 and numbers.is_cpu and numbers.is_contiguous()
 
 
 def order_of(x: Tensor) -> torch.memory_format | None:

@@ -206,14 +206,14 @@ PASS void quantized_back(const Channels *of, int64_t precisions, const float *w,
             float *restrict codes = products + p * count, *restrict insides = products + (precisions + p) * count;
             const int sign = limit == 0.5F, own = picked == NULL ? p == 0 : picked[c] == p;
             for (int64_t i = of->starts[c]; i < of->starts[c + 1]; i++) {
-                const float v = w[i] / unit, grad = (v > above) & (v < below) ? g[i] : 0.0F;
+                const float v = w[i] / unit, grad = ((v > above) & (v < below)) ? g[i] : 0.0F;
                 codes[i] = (sign ? (v < 0.0F ? -1.0F : 1.0F) : rintf(clamp(v, -1.0F, 1.0F) * bound)) * g[i];
                 insides[i] = v * grad;
             }
             if (own)
                 for (int64_t i = of->starts[c]; i < of->starts[c + 1]; i++) {
                     const float v = w[i] / unit;
-                    dw[i] = (v > above) & (v < below) ? g[i] : 0.0F;
+                    dw[i] = ((v > above) & (v < below)) ? g[i] : 0.0F;
                 }
         }
 }

@@ -1,7 +1,8 @@
 """What the tail of a convolution does to memory: a pass reads tensors of the size of its output once and writes one.
 
 Two classes make them: of torch's operators, on every device (spaces.passes.eager), and in C (spaces.passes.compiled).
-All that they make is the same to the bit. spaces.passes.chosen says which one a tensor takes.
+All that they make is the same to the bit, but for the gradients of NaN; what they save for the way back is their own.
+spaces.passes.chosen says which one a tensor takes.
 """
 
 from typing import NamedTuple, Protocol
@@ -116,7 +117,7 @@ class Passes(Protocol):
     outside (LSQ, arXiv 1902.08153, eq. 3).
 
     Args:
-        part: None: the step does not learn, and no products are made.
+        part: the same on the way back as before it. None: the step does not learn, and no products are made.
     """
 
     def trained(

@@ -15,8 +15,8 @@ from torch.autograd import Function
 
 from search.errors import UsageError
 from spaces.autograd import applied, refuse_second_derivatives
-from spaces.passes.chosen import passes_for
-from spaces.passes.passes import Affine, Codes, Moments, Running, Sum, Way, by_channel
+from spaces.passes.chosen import EAGER, passes_for
+from spaces.passes.passes import Affine, Codes, Moments, Passes, Running, Sum, Way, by_channel
 
 SLICE = 4  # every fourth sample serves the step's gradient
 SMALL = 2**16  # elements
@@ -76,6 +76,12 @@ def _others(x: Tensor) -> list[int]:
     return [d for d in range(x.dim()) if d != 1]
 
 
+def _passes_for(x: Sum, keep: Tensor | None, step: Tensor | None) -> Passes:
+    if x.plus is None or x.plus.dim() == 1:
+        return passes_for(x.x, x.plus, keep, step)
+    return passes_for(x.x, keep, step) if x.plus.dtype is x.x.dtype else EAGER
+
+
 class _Tail(Function):
     @staticmethod
     def forward(
@@ -87,7 +93,7 @@ class _Tail(Function):
         codes: Codes,
         part: slice | None,
     ) -> Tensor:
-        ctx.passes, ctx.codes, ctx.part = passes_for(x), codes, part
+        ctx.passes, ctx.codes, ctx.part = _passes_for(Sum(x, plus), keep, step), codes, part
         ctx.of_channels = plus is not None and plus.dim() == 1
         out: Tensor
         out, saved = ctx.passes.clamped_and_saved(Sum(x, plus), keep, step, codes, part)
@@ -117,7 +123,7 @@ def _normalize(
     torch's own norm sums element by element on CPUs, unless whole vectors of channels lie side by side in memory. That
     is right for small tensors and slow for large ones.
     """
-    passes = passes_for(x)
+    passes = passes_for(x, *affine, norm.running_mean, norm.running_var, step)
     running = Running(norm.running_mean, norm.running_var, norm.momentum, norm.eps)
     if training and (x.is_cuda or x.numel() < SMALL or _native_is_fast(x)):
         return passes.trained(x, running, affine, step, codes)
@@ -184,7 +190,7 @@ class _NormTail(Function):
         x, scale, shift, gain, keep, step, mean, inverse, *batch = ctx.saved_tensors
         moments, affine = Moments(mean, inverse), Affine(scale, shift)
         part = _part_of(x) if ctx.needs_input_grad[3] else None
-        passes = passes_for(x)
+        passes = passes_for(x, mean, inverse, scale, shift, gain)
         if batch[0] is None:
             way = Way((moments, affine), moments, gain, of_batch=ctx.training)
             dx, d_scale, d_shift, products = passes.norm_back(grad, x, way, ctx.codes, part)
@@ -213,7 +219,7 @@ def tail(x: Sum, keep: Tensor | None, step: Tensor | None, codes: Codes) -> Tens
         step: (), whose gradient is that of its logarithm, see spaces.quantizers.scales; None leaves only the clamp.
     """
     if not torch.is_grad_enabled():
-        return passes_for(x.x).clamped(x, keep, step, codes)
+        return _passes_for(x, keep, step).clamped(x, keep, step, codes)
     if keep is not None and keep.requires_grad:
         x = Sum(x.made())  # of which the mask has its gradient
     learns = step is not None and step.requires_grad

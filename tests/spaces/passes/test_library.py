@@ -1,7 +1,6 @@
 """Where passes in C come from, and what happens where they cannot be had: torch's operators, and a word of it."""
 
 from collections.abc import Iterator
-from ctypes import CDLL
 from pathlib import Path
 
 import pytest
@@ -42,7 +41,7 @@ def test_a_kept_file_that_is_damaged_is_made_anew(compiler_here, cache: Path, mo
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache / "other"))  # since a file that is loaded stays in memory
     damaged = cache / "other" / "picojoule" / name
     damaged.parent.mkdir(parents=True)
-    damaged.write_bytes(b"no library")
+    damaged.write_bytes((cache / name).read_bytes()[:30_000])  # mapped, it would end the process
     library.library.cache_clear()
     assert library.library().passes is not None
     assert damaged.read_bytes() == (cache / name).read_bytes()
@@ -78,6 +77,42 @@ def test_a_compiler_without_openmp_is_quoted(cache: Path, monkeypatch, tmp_path:
     assert library.library().why == f"cannot find -lomp (of {compiler})"
 
 
+def test_a_second_openmp_runtime_is_refused_since_its_threads_wait_for_torchs(compiler_here, cache: Path, monkeypatch):
+    found = iter([{"/torch/lib/libgomp.so.1"}, {"/torch/lib/libgomp.so.1", "/usr/lib/libomp.so.5"}])
+    monkeypatch.setattr(library, "_runtimes", lambda: next(found))
+    assert library.library().passes is None
+    assert library.library().why == "threads of libomp.so.5 would wait for those of torch; set CC to gcc"
+
+
+@pytest.mark.parametrize("name", library.TEAMS)
+def test_where_torchs_teams_may_be_smaller_there_are_none(cache: Path, monkeypatch, name):
+    monkeypatch.setenv(name, "2")
+    assert library.library().passes is None and library.library().why.startswith(f"{name} is set")
+
+
+def test_a_command_that_is_none_and_a_home_that_is_unknown_are_reasons(cache: Path, monkeypatch):
+    monkeypatch.setenv("CC", 'gcc "')
+    assert "CC is 'gcc \"', which is no command (No closing quotation)" in library.library().why
+    library.library.cache_clear()
+    monkeypatch.delenv("CC")
+
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(library, "_folder", nowhere)
+    assert library.library() == library.Library(None, "Could not determine home directory.")
+
+
+def test_the_callers_defaults_do_not_change_the_verdict(compiler_here, cache: Path):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            assert library.library().passes is not None
+    finally:
+        torch.set_default_dtype(before)
+
+
 def test_elsewhere_than_on_linux_there_are_none(cache: Path, monkeypatch):
     monkeypatch.setattr(library.sys, "platform", "darwin")
     assert library.library().passes is None and "on Linux alone" in library.library().why
@@ -107,6 +142,9 @@ def test_what_is_no_plain_float32_of_a_cpu_takes_torchs_operators(compiler_here)
     others = [plain.double(), plain[:, ::2], plain.t().expand(3, 4, 4).transpose(0, 1), plain[:0], plain.to("meta")]
     assert takes(plain) and not any(takes(x) for x in others)
     assert isinstance(chosen.passes_for(plain), Compiled)
+    vectors = [torch.ones(4, dtype=torch.float64), torch.ones(8)[::2], torch.ones(1).expand(4)]
+    assert isinstance(chosen.passes_for(plain, torch.ones(4), None), Compiled)
+    assert all(isinstance(chosen.passes_for(plain, vector), Eager) for vector in vectors)
     with chosen.only_eager():
         assert isinstance(chosen.passes_for(plain), Eager)
 
@@ -122,7 +160,3 @@ def test_memory_that_is_lacking_is_an_error(compiler_here, monkeypatch):
     monkeypatch.setattr(passes, "_library", Lacking())
     with pytest.raises(MemoryError, match="normalized: no memory"):
         passes.call("normalized")
-
-
-def test_every_function_is_there(compiler_here):
-    assert isinstance(library.library().passes._library, CDLL)

@@ -240,3 +240,12 @@ def test_a_gradient_of_a_gradient_is_refused(dtype):
     y = tails.tail(Sum(x), None, torch.tensor(0.1, dtype=dtype), QUANTIZED[0]).square().sum()
     with pytest.raises(UsageError, match="create_graph=True"):
         torch.autograd.grad(y, x, create_graph=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])  # compiled passes, and torch's operators
+@pytest.mark.parametrize("size", [3, 300])
+def test_nan_stays_so_that_divergence_is_found(dtype, size):
+    x = torch.ones(2, 4, size, dtype=dtype)
+    x[1, 2] = float("nan")
+    made = tails.tail(Sum(x), None, torch.tensor(0.1, dtype=dtype), QUANTIZED[0])
+    assert torch.equal(made.isnan(), x.isnan())
