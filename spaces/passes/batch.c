@@ -139,8 +139,7 @@ static Back back_of(Rows rows, float *memory, const Norm *norm, const float *inv
     const Back back = {{memory, memory + n}, memory + 2 * n,           memory + 3 * n,
                        memory + 4 * n,       memory + 5 * n, memory + (5 + rows.parts) * n};
     for (int64_t c = 0; c < n; c++) {
-        back.by.scale[c] = inverse_of(norm, c) * norm->scale[c];
-        back.by.shift[c] = fmaf(-norm->mean[c], back.by.scale[c], norm->shift[c]);
+        affine_of(norm, c, back.by.scale + c, back.by.shift + c);
         back.inverse[c] = of_batch ? inverse[c] : (float)(1.0 / sqrt((double)(1.0F / (inverse[c] * inverse[c]))));
     }
     return back;
@@ -159,7 +158,7 @@ static inline void add_gradients(const float *restrict grad, const float *restri
     for (int64_t r = 0; r < rows; r++)
         for (int i = 0; i < lanes; i++) {
             const float number = x[r * channels + i];
-            const float g = inside(fmaf(number, scale[i], shift[i]), codes) ? grad[r * channels + i] : 0.0F;
+            const float g = cut(grad[r * channels + i], fmaf(number, scale[i], shift[i]), codes);
             sum[i] += g;
             dot[i] = fmaf(number - means[i], g, dot[i]);
         }
@@ -182,7 +181,7 @@ static inline void gradients_of_x(const float *restrict grad, const float *restr
     for (int64_t r = 0; r < rows; r++)
         for (int i = 0; i < lanes; i++) {
             const float number = x[r * channels + i];
-            const float g = inside(fmaf(number, scale[i], shift[i]), codes) ? grad[r * channels + i] : 0.0F;
+            const float g = cut(grad[r * channels + i], fmaf(number, scale[i], shift[i]), codes);
             const float centred = fmaf(-(number - means[i]), slope[i], g - grad_mean[i]);
             out[r * channels + i] = (of_batch ? centred : g) * inverse[i] * gains[i];
         }
@@ -197,10 +196,8 @@ static void products_of_norm(const Layout *at, const float *grad, const float *x
         const int64_t rows = at->size / at->channels;
         const int64_t from = (part.first + r / rows * part.every) * at->size + r % rows * at->channels;
         float *restrict products = part.products + r * at->channels;
-        for (int64_t c = 0; c < at->channels; c++) {
-            const float v = fmaf(x[from + c], by.scale[c], by.shift[c]);
-            products[c] = slope(grad[from + c], v, inside(v, codes) ? grad[from + c] : 0.0F, codes);
-        }
+        for (int64_t c = 0; c < at->channels; c++)
+            products[c] = product(grad[from + c], fmaf(x[from + c], by.scale[c], by.shift[c]), codes);
     }
 }
 

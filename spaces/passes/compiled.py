@@ -196,7 +196,7 @@ def _is_taken(added: Sum) -> bool:
     x, plus = added
     if plus is None or plus.dim() == 1:
         return True
-    return plus.shape == x.shape and plus.dtype is x.dtype and order_of(plus) is order_of(x)
+    return plus.shape == x.shape and order_of(plus) is order_of(x)
 
 
 def _sums_by_rows(x: Tensor) -> bool:

@@ -44,7 +44,7 @@ def library() -> Library:
     if os.environ.get(SWITCH) == "0":
         return Library(None, f"{SWITCH} is 0")
     if sys.platform != "linux":
-        return Library(None, "they are made on Linux alone, where torch's threads are those of a compiler")
+        return Library(None, "they are made on Linux alone, where torch and gcc share one OpenMP")
     if machine() in X86 and torch.backends.cpu.get_cpu_capability() not in PROCESSORS:
         return Library(None, "this processor has no AVX2")
     limits = [name for name in TEAMS if name in os.environ]

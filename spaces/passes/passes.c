@@ -14,9 +14,9 @@ static inline void cut_normalized(const float *restrict grad, const float *restr
 {
     for (int64_t i = 0; i < n; i++) {
         const float v = fmaf(x[i], scale[by_number ? i : 0], shift[by_number ? i : 0]);
-        out[i] = inside(v, codes) ? grad[i] : 0.0F;
+        out[i] = cut(grad[i], v, codes);
         if (products != NULL)
-            products[i] = slope(grad[i], v, out[i], codes);
+            products[i] = product(grad[i], v, codes);
     }
 }
 
@@ -151,10 +151,8 @@ PASS void products_of(int64_t samples, int64_t size, int32_t threads, const floa
     for (int64_t k = 0; k < samples; k++) {
         const float *restrict g = grad + (some.first + k * some.every) * size;
         float *restrict products = some.products + k * size;
-        for (int64_t i = 0; i < size; i++) {
-            const float v = x[k * size + i] / step;
-            products[i] = slope(g[i], v, inside(v, all) ? g[i] : 0.0F, all);
-        }
+        for (int64_t i = 0; i < size; i++)
+            products[i] = product(g[i], x[k * size + i] / step, all);
     }
 }
 

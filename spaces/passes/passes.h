@@ -77,10 +77,16 @@ static inline int inside(float v, Codes codes)
     return (v > codes.above) & (v < codes.below);
 }
 
-/* The product of the gradient that comes back with round(v) - v inside, and with the bound outside. */
-static inline float slope(float grad, float v, float cut, Codes codes)
+/* The gradient where v is inside. */
+static inline float cut(float grad, float v, Codes codes)
 {
-    return fmaf(-v, cut, rintf(clamp(v, codes.low, codes.high)) * grad);
+    return inside(v, codes) ? grad : 0.0F;
+}
+
+/* The product of the gradient that comes back with round(v) - v inside, and with the bound outside. */
+static inline float product(float grad, float v, Codes codes)
+{
+    return fmaf(-v, cut(grad, v, codes), rintf(clamp(v, codes.low, codes.high)) * grad);
 }
 
 #define OVER_SPANS(at)                                                                                        \
@@ -100,16 +106,20 @@ static inline float inverse_of(const Norm *norm, int64_t c)
     return 1.0F / sqrtf(norm->kind == AGAIN ? 1.0F / (spread * spread) : spread + norm->eps);
 }
 
+/* What a channel is multiplied by, and what is added. */
+static inline void affine_of(const Norm *norm, int64_t c, float *scale, float *shift)
+{
+    *scale = inverse_of(norm, c) * norm->scale[c];
+    *shift = fmaf(-norm->mean[c], *scale, norm->shift[c]);
+}
+
 static inline Affine affine(const Layout *at, const Norm *norm)
 {
     const int64_t count = at->by_number ? at->length : at->channels;
     float *made = malloc(2 * (size_t)count * sizeof *made);
     if (made != NULL)
-        for (int64_t i = 0; i < count; i++) {
-            const int64_t c = i % at->channels;
-            made[i] = inverse_of(norm, c) * norm->scale[c];
-            made[count + i] = fmaf(-norm->mean[c], made[i], norm->shift[c]);
-        }
+        for (int64_t i = 0; i < count; i++)
+            affine_of(norm, i % at->channels, made + i, made + count + i);
     return (Affine){made, made == NULL ? NULL : made + count};
 }
 

@@ -59,8 +59,9 @@ def _part_of(x: Tensor) -> slice:
     return slice(-_samples_before(x) % every, None, every)
 
 
-def _step_gradient(products: Tensor, keep: Tensor | None, step: Tensor, codes: Codes, part: slice) -> Tensor:
+def _step_gradient(products: Tensor | None, keep: Tensor | None, step: Tensor, codes: Codes, part: slice) -> Tensor:
     """d loss / d log step. A closed channel is 0 whatever the step is, so it has no part in it."""
+    assert products is not None
     total = products.sum() if keep is None else products.sum(_others(products)).dot(keep)
     scale: float = part.step / (products[0].numel() * max(codes.high, 1.0)) ** 0.5
     return total * step * scale
@@ -105,7 +106,7 @@ class _Tail(Function):
         refuse_second_derivatives()
         keep, step, x, *saved = ctx.saved_tensors
         dx, products = ctx.passes.clamped_back(grad, tuple(saved), step, ctx.codes, ctx.part)
-        d_step = None if products is None else _step_gradient(products, keep, step, ctx.codes, ctx.part)
+        d_step = None if ctx.part is None else _step_gradient(products, keep, step, ctx.codes, ctx.part)
         d_keep = None if x is None else (dx * x).sum(_others(x))
         if keep is not None:
             dx = dx * by_channel(keep, dx)
@@ -190,16 +191,17 @@ class _NormTail(Function):
         x, scale, shift, gain, keep, step, mean, inverse, *batch = ctx.saved_tensors
         moments, affine = Moments(mean, inverse), Affine(scale, shift)
         part = _part_of(x) if ctx.needs_input_grad[3] else None
-        passes = passes_for(x, mean, inverse, scale, shift, gain)
-        if batch[0] is None:
-            way = Way((moments, affine), moments, gain, of_batch=ctx.training)
-            dx, d_scale, d_shift, products = passes.norm_back(grad, x, way, ctx.codes, part)
-        else:
-            r, d = _renormalization(moments, Moments(*batch))
-            way = Way((moments, affine), Moments(*batch), gain * r, of_batch=True)
-            dx, d_scale, d_shift, products = passes.norm_back(grad, x, way, ctx.codes, part)
+        own, r, d = moments, None, None
+        if batch[0] is not None:
+            own = Moments(*batch)
+            r, d = _renormalization(moments, own)
+            gain = gain * r
+        way = Way((moments, affine), own, gain, of_batch=ctx.training or r is not None)
+        passes = passes_for(x, *way.moments, *affine, gain)
+        dx, d_scale, d_shift, products = passes.norm_back(grad, x, way, ctx.codes, part)
+        if r is not None and d is not None:
             d_scale = r * d_scale + d * d_shift
-        d_step = None if products is None else _step_gradient(products, keep, step, ctx.codes, _part_of(x))
+        d_step = None if part is None else _step_gradient(products, keep, step, ctx.codes, part)
         return dx, d_scale, d_shift, d_step, *(None,) * 6
 
 

@@ -1,5 +1,6 @@
 """Where passes in C come from, and what happens where they cannot be had: torch's operators, and a word of it."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,8 +53,7 @@ def test_a_kept_file_that_is_damaged_is_made_anew(compiler_here, cache: Path, mo
 )
 def test_without_a_compiler_that_works_there_are_none_and_it_says_why(cache: Path, monkeypatch, command, why):
     monkeypatch.setenv("CC", command)
-    with pytest.raises(AssertionError, match=why):
-        assert library.library().passes is not None, library.library().why
+    assert library.library().passes is None and re.search(why, library.library().why)
     assert isinstance(chosen.passes_for(torch.ones(2, 2)), Eager)
 
 
