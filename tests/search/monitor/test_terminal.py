@@ -1,133 +1,36 @@
+"""The plain monitor, and the tables that all monitors share."""
+
 import io
-import re
 from dataclasses import replace
-from math import inf, nan
+from math import nan
 
 import pytest
 from rich.console import Console
 
-from search.monitor.events import EpochEnd, LayerRow, Monitor, Monitors, Tick, Totals
+from search.monitor.events import Monitors
 from search.monitor.quiet import QuietMonitor
-from search.monitor.tables import LITERAL, layer_table
-from search.monitor.terminal import REDRAW_SECONDS, LiveMonitor, PlainMonitor, against, quantity, terminal_monitor
+from search.monitor.tables import layer_table
+from search.monitor.terminal import PlainMonitor, against, quantity, terminal_monitor
 from search.tasks.class_scores import figures_of
-from search.tasks.class_words import ClassWords
-
-WORDS = ClassWords()
-ESCAPE = re.compile(r"\x1b\[[?0-9;]*[A-Za-z]")
-COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-9][0-9;]*m")
-HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
-
-COSTS = {"flash_bytes": 31949.0, "peak_ram_bytes": 15360.0, "macs": 1.23e6}
-BUDGETS = {"flash_bytes": 24576.0, "peak_ram_bytes": 16384.0}
-UNITS = {"flash_bytes": "B", "peak_ram_bytes": "B", "macs": "MAC"}
-SCALARS = {"loss/train": 0.43125, "accuracy/train": 0.8732, "loss/val": 0.5, "accuracy/val": 0.85, "temperature": 1.0}
-TICK = Tick("search", 2, 40, 9, 390, 0.43125, 0.8732, COSTS, BUDGETS, UNITS, run_fraction=0.25)
-END = EpochEnd("search", 2, 40, 12, SCALARS | {f"cost/{name}": cost for name, cost in COSTS.items()}, bits={}, gates={})
-NOTE = "a note with [bold]brackets[/bold]"
-ROWS = [
-    LayerRow("stem", "conv", 16, 16, {2: 1, 8: 12, 4: 3}, 1234, 230400, 15000),
-    LayerRow("blocks.0.pointwise", "linear", 2, 4, {0: 2, 8: 2}, 66, 4100, 900),
-    LayerRow("add", "add", 16, 16, {}, 0, 0, 800),
-]
-TOTALS = Totals(flash_bytes=1300, macs=234500, peak_ram_bytes=15000, peak_ram_layer="stem")
-ACCURACY = {"val": 0.9, "test": 0.875}
-SUMMARY = {
-    "experiment": "kws",
-    "seed": 0,
-    "architecture": "9f3c1a",
-    "accuracy": {"float": ACCURACY, "decided": ACCURACY, "integer": ACCURACY},
-    "costs": {
-        "flash_bytes": {"seed_network": 102400, "found": 24371, "unit": "B"},
-        "peak_ram_bytes": {"seed_network": 40960, "found": 17000, "unit": "B"},
-        "macs": {"seed_network": 4912345, "found": 1912345, "unit": "MAC"},
-    },
-    "budgets": {
-        "flash_bytes": {"limit": 24576, "found": 24371, "met": True},
-        "peak_ram_bytes": {"limit": 16384, "found": 17000, "met": False},
-    },
-    "mismatches": {"numpy": 0, "onnx": 3, "tensors_compared": 214, "elements_compared": 1204331},
-    "seconds": {"search": 100.04, "total": 150.3},
-    "folder": "runs/kws/1",
-}
-SUMMARY_TEXT = """\
-experiment         kws
-seed               0
-architecture       9f3c1a
-accuracy, float    val 90.00%, test 87.50%
-accuracy, decided  val 90.00%, test 87.50%
-accuracy, integer  val 90.00%, test 87.50%
-flash_bytes        24,371 B, was 102,400, limit 24,576: met
-peak_ram_bytes     17,000 B, was 40,960, limit 16,384: OVER
-macs               1,912,345 MAC, was 4,912,345
-mismatches         numpy 0, onnx 3 of 1,204,331 elements in 214 tensors
-seconds            search 100.0, total 150.3
-run folder         runs/kws/1
-"""
-CLASSES = {"val": {"balanced_accuracy": 0.5}, "test": figures_of([[3, 1], [0, 0]]), "names": ["cat", "T-shirt/top"]}
-CLASSES_TEXT = """\
-classes on test data
-class        images  recall  precision  most often taken for
-cat               4  75.00%    100.00%  T-shirt/top, 25.00%
-T-shirt/top       0       -      0.00%  -
-"""
-WARNING = {"name": "at_chance", "seen": "It is seen.", "cause": "It is caused.", "advice": "train.x=1."}
-WARNING_TEXT = """\
-WARNING       at_chance
-seen          It is seen.
-likely cause  It is caused.
-set           train.x=1.
-"""
-TABLE_TEXT = """\
-layer               op       kept  bits          flash B     MACs   RAM B
-stem                conv    16/16  8:12 4:3 2:1    1,234  230,400  15,000
-blocks.0.pointwise  linear    2/4  8:2                66    4,100     900
-add                 add     16/16                      0        0     800
-total                       34/36                  1,300  234,500  15,000
-8:12 is 12 channels with 8 bits. RAM peaks at stem.
-"""
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-class Now:
-    seconds = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
-def live(width: int, now: Now | None = None, no_color: bool = False) -> tuple[LiveMonitor, Terminal]:
-    terminal = Terminal()
-    size = {"width": width, "height": 30}
-    colours = {"force_terminal": True, "color_system": "standard", "no_color": no_color}
-    console = Console(file=terminal, **size, **colours, **LITERAL, legacy_windows=False, _environ={})
-    return LiveMonitor(console, WORDS, now or Now()), terminal
-
-
-def test_candidates_are_counted_and_the_best_is_shown():
-    monitor, terminal = live(100)
-    monitor.tick(Tick("search 2", 0, 1, 11, 64, None, 0.8732, {}, {}, {}, run_fraction=0.25))
-    assert "search 2  candidate 12/64  best accuracy 87.32%" in ESCAPE.sub("", terminal.getvalue())
-
-
-def whole_run(monitor: Monitor) -> None:
-    monitor.note(NOTE)
-    monitor.tick(TICK)
-    monitor.epoch(END)
-    monitor.progress("verify", 0, 100)
-    monitor.table(ROWS, TOTALS)
-    monitor.close(SUMMARY)
-
-
-def printed(table, width: int) -> list[str]:
-    console = Console(width=width, color_system=None, force_terminal=False, **LITERAL)
-    with console.capture() as capture:
-        console.print(table)
-    return [line.rstrip() for line in capture.get().splitlines()]
+from tests.search.monitor.screens import (
+    ACCURACY,
+    CLASSES,
+    CLASSES_TEXT,
+    END,
+    NOTE,
+    ROWS,
+    SUMMARY,
+    SUMMARY_TEXT,
+    TABLE_TEXT,
+    TICK,
+    TOTALS,
+    WARNING,
+    WARNING_TEXT,
+    WORDS,
+    Now,
+    printed,
+    whole_run,
+)
 
 
 def test_a_pipe_gets_plain_text_even_where_colour_is_forced(monkeypatch):
@@ -137,14 +40,6 @@ def test_a_pipe_gets_plain_text_even_where_colour_is_forced(monkeypatch):
     whole_run(monitor)
     assert isinstance(monitor, PlainMonitor)
     assert "\x1b" not in stream.getvalue()
-
-
-@pytest.mark.parametrize("term, kind", [("xterm-256color", LiveMonitor), ("dumb", PlainMonitor)])
-def test_a_terminal_gets_the_live_display_unless_it_cannot_move_its_cursor(monkeypatch, term, kind):
-    monkeypatch.setenv("TERM", term)
-    monitor = terminal_monitor(Terminal(), WORDS)
-    assert isinstance(monitor, kind)
-    monitor.close({})
 
 
 def test_plain_run_to_the_letter():
@@ -213,22 +108,6 @@ def test_a_warning_of_several_points_is_shown_once_and_the_points_are_marked():
     assert sum(line.endswith("; WARNING") for line in lines) == 3
 
 
-def test_a_warning_is_red_unless_colours_are_off_and_stays_within_the_width():
-    for no_color in (False, True):
-        monitor, terminal = live(40, no_color=no_color)
-        monitor.close(SUMMARY | {"warnings": [WARNING | {"cause": "It has a cause of many words. " * 5}]})
-        assert ("\x1b[1;31mWARNING" in terminal.getvalue()) == (not no_color)
-        assert max(len(ESCAPE.sub("", line)) for line in re.split(r"[\r\n]+", terminal.getvalue())) <= 40
-
-
-@pytest.mark.parametrize("width", [100, 60, 40])
-def test_the_table_of_classes_stays_within_the_width(width):
-    monitor, terminal = live(width)
-    monitor.close(SUMMARY | {"classes": CLASSES})
-    lines = [ESCAPE.sub("", line) for line in re.split(r"[\r\n]+", terminal.getvalue())]
-    assert max(map(len, lines)) <= width and any("75.00%" in line and "100.00%" in line for line in lines)
-
-
 def test_plain_is_ascii_on_any_stream():
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monitor = PlainMonitor(stream, WORDS)
@@ -241,66 +120,6 @@ def test_epoch_without_any_tick_has_no_units_and_no_budgets():
     stream = io.StringIO()
     PlainMonitor(stream, WORDS).epoch(replace(END, scalars={"cost/flash_bytes": 31949.0}))
     assert stream.getvalue() == "search epoch 3/40  flash_bytes 31.9 k  time 0:00, ? left\n"
-
-
-@pytest.mark.parametrize("width", [100, 80, 60, 40])
-def test_live_shows_everything_and_stays_within_the_width(width):
-    monitor, terminal = live(width)
-    whole_run(monitor)
-    lines = [ESCAPE.sub("", line) for line in re.split(r"[\r\n]+", terminal.getvalue())]
-    assert max(map(len, lines)) <= width
-    screen = "\n".join(lines)
-    for part in ("epoch 3/40", "step 10/390", "loss 0.4313", "accuracy 87.32%", "31.2/24.0 kB", "130% OVER", "94%"):
-        assert part in screen
-    assert NOTE in screen
-    assert ("━" in screen) == (width >= 60)
-
-
-def test_broken_budget_is_red_and_kept_budget_green_unless_colours_are_off():
-    for no_color in (False, True):
-        monitor, terminal = live(100, no_color=no_color)
-        whole_run(monitor)
-        for coloured in ("\x1b[31m130% OVER", "\x1b[32m94%"):
-            assert (coloured in terminal.getvalue()) == (not no_color)
-        assert bool(COLOUR.search(terminal.getvalue())) == (not no_color)
-
-
-def test_redraws_are_few_however_many_ticks():
-    now = Now()
-    monitor, terminal = live(100, now)
-    for step in range(1000):
-        now.seconds = step / 100
-        monitor.tick(replace(TICK, step=step))
-    redraws = terminal.getvalue().count("epoch 3/40")
-    monitor.close({})
-    assert 0.9 * 10 / REDRAW_SECONDS <= redraws <= 10 / REDRAW_SECONDS + 1
-
-
-def test_log_lines_stand_above_the_state():
-    monitor, terminal = live(100)
-    monitor.tick(TICK)
-    before = len(terminal.getvalue())
-    monitor.note("something happened")
-    after = terminal.getvalue()[before:]
-    monitor.close({})
-    assert 0 <= after.index("something happened") < after.index("epoch 3/40")
-
-
-def test_cursor_comes_back():
-    monitor, terminal = live(100)
-    monitor.tick(TICK)
-    assert HIDE_CURSOR in terminal.getvalue()
-    assert SHOW_CURSOR not in terminal.getvalue()
-    monitor.close({})
-    assert terminal.getvalue().rindex(SHOW_CURSOR) > terminal.getvalue().rindex(HIDE_CURSOR)
-
-
-@pytest.mark.parametrize("value", [nan, inf])
-def test_a_run_that_diverged_can_still_be_watched(value):
-    monitor, terminal = live(100)
-    monitor.tick(replace(TICK, loss=value, costs={"flash_bytes": value}))
-    monitor.close({})
-    assert f"loss {value:.4f}" in ESCAPE.sub("", terminal.getvalue())
 
 
 @pytest.mark.parametrize(
@@ -385,18 +204,6 @@ def test_lines_of_progress_come_when_nothing_else_did_for_ten_seconds():
         "verify: 2,000 of 4,000 images",
         "a note",
     ]
-
-
-def test_the_live_display_shows_progress_until_training_goes_on():
-    now = Now()
-    monitor, terminal = live(100, now)
-    now.seconds = 61.0
-    monitor.progress("measure on test data", 256, 2000)
-    assert "measure on test data: 256 of 2,000 images  1:01" in ESCAPE.sub("", terminal.getvalue())
-    now.seconds = 62.0
-    monitor.tick(TICK)
-    assert ESCAPE.sub("", terminal.getvalue()).count("images") == 1
-    monitor.close({})
 
 
 def test_a_quiet_run_shows_its_folder_alone():
