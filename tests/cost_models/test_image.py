@@ -27,7 +27,7 @@ from spaces.networks import NETWORKS
 from spaces.searchable import Options as Offered
 from spaces.searchable import searchable
 from tests.cost_models.networks import CODE, layer, network, scalar, target, vector
-from tests.laws.test_exactness import _pick
+from tests.laws.random_cases import drawn_pick
 
 CHIP = composed(["target=cortex_m4_size"]).target
 FREE = {"code_bytes": dict.fromkeys(CODE["code_bytes"], 0.0), "step_bytes": dict.fromkeys(CODE["step_bytes"], 0.0)}
@@ -203,7 +203,7 @@ def drawn(make: Callable[[], nn.Module], shape: tuple[int, ...], bits: tuple[int
     examples = torch.randn(4, *shape)
     space = searchable(model, (examples,), Offered(weight_bits=bits)).eval()
     space.calibrate([(examples,)])
-    space.fix(Architecture(space.name, {key: _pick(each, rng) for key, each in space.decisions.items()}))
+    space.fix(Architecture(space.name, {key: drawn_pick(each, rng) for key, each in space.decisions.items()}))
     decided = space.decide().eval()
     return space, lower(decided), decided.describe()
 

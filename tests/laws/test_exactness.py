@@ -4,8 +4,6 @@ import copy
 import math
 import platform
 import random
-from dataclasses import dataclass
-from functools import cache, cached_property
 from math import prod
 from pathlib import Path
 
@@ -21,7 +19,6 @@ from search.deploy.backends import SIZE, SPEED, backend
 from search.deploy.backends import Options as Written
 from search.deploy.c.manifest import Manifest
 from search.deploy.c.traced import Traced
-from search.deploy.lower import lower
 from search.deploy.onnx.model import OnnxNetwork, model_of
 from search.errors import MissingTool
 from search.integer.executor import Executor
@@ -30,22 +27,14 @@ from spaces.architecture import Architecture
 from spaces.blocks import BLOCKS, Block
 from spaces.blocks.activations import ACTIVATIONS, ARITHMETIC
 from spaces.blocks.reduce import NormalizeBlock
-from spaces.decisions.decision import Decision, Gate
-from spaces.patterns import Structured
-from spaces.searchable import Options, searchable
 from spaces.space import Space
 from tests.laws.costs import assert_open_equals_decided
+from tests.laws.random_cases import Case, as_tuple, case_of, drawn_pick
 from tests.laws.random_networks import random_network
 
 NETWORKS = 100
 SLOW_NETWORKS, SLOW_BATCH = 500, 50
-WEIGHT_BITS = ((0, 2, 4, 8), (0, 2, 3, 4, 5, 6, 7, 8), (0, 8), (2, 8), (0, 4), (0, 1, 2, 8), (1,))
-ACTIVATION_BITS = (
-    *((8, None, None), (8, 16, 16), (7, 8, None), (4, 8, 8), (2, None, None), (3, 2, 9)),
-    *(((2, 4, 8), None, None), ((2, 4, 8), 16, 8), ((3, 6, 8), 4, None)),
-)
 SANITIZED = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-LARGEST = float(np.finfo(np.float32).max)
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
 
@@ -56,96 +45,6 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@dataclass
-class Case:
-    """A random network, searched at random. Odd seeds have steps that are powers of two, so that sums fall on ties."""
-
-    seed: int
-
-    def __post_init__(self) -> None:
-        self.model, example = random_network(self.seed)
-        self.examples = _each(example)
-        self.model.train(self.seed % 3 == 0)
-        self.state = copy.deepcopy(self.model.state_dict())
-        rng = random.Random(self.seed)
-        self.space = searchable(self.model, self.examples, _options(rng, self.model)).eval()
-        self.space.calibrate([self.examples, self.enlarged], rng.choice(("mse", "minmax", "lsq")))
-        if self.seed % 2:
-            _powers_of_two(self.space)
-        generator = torch.Generator().manual_seed(self.seed)
-        for weights in self.space.weights.values():
-            if isinstance(weights.pattern, Structured):  # some of its structures are gone
-                drawn = torch.randint(3, weights.pattern.v.shape, generator=generator)
-                weights.pattern.v.data.copy_(torch.tensor([0.05, 0.7, 1.3])[drawn])
-        self.space.set_mode("fake")
-        picks = {name: _pick(decision, rng) for name, decision in self.space.decisions.items()}
-        self.architecture = Architecture(self.space.name, picks)
-        self.space.fix(self.architecture)
-        self.decided = self.space.decide()
-        self.program = lower(self.decided)
-
-    @cached_property
-    def floats(self) -> Space:
-        """The network as it is, with gates."""
-        return searchable(self.model, self.examples, Options((0,), activation_bits=None)).eval()
-
-    @property
-    def enlarged(self) -> tuple[Tensor, ...]:
-        return tuple(3 * x for x in self.examples)
-
-    @cached_property
-    def batches(self) -> tuple[Tensor, ...]:
-        """Of each input plain samples, large ones, zeros, and the largest numbers that there are."""
-        return tuple(
-            torch.cat([x, 100 * x, torch.zeros_like(x), torch.full_like(x, LARGEST), torch.full_like(x, -LARGEST)])
-            for x in self.examples
-        )
-
-    @cached_property
-    def arrays(self) -> tuple[np.ndarray, ...]:
-        return tuple(x.numpy() for x in self.batches)
-
-    @cached_property
-    def codes(self) -> dict[str, Tensor]:
-        return self.decided.codes(*self.batches)
-
-
-def _each(tensors):
-    """A tensor, or several, as a tuple."""
-    return tensors if isinstance(tensors, tuple) else (tensors,)
-
-
-@cache
-def case_of(seed: int) -> Case:
-    return Case(seed)
-
-
-def _options(rng: random.Random, model: nn.Module) -> Options:
-    granularity = rng.choice(("channel", "channel", "tensor"))
-    weights, activations, kernels = rng.choice(WEIGHT_BITS), rng.choice(ACTIVATION_BITS), rng.choice(((), (1, 3)))
-    causal = any(name.endswith("causal") for name, _ in model.named_modules())
-    time = ("*.causal",) if causal and rng.random() < 0.7 else ()
-    pattern = rng.choice(("", "", "1:2", "2:4", "columns", "channels", "blocks 2x3")) if 1 not in weights else ""
-    if not any(isinstance(m, nn.Conv2d | nn.Conv3d) and max(m.kernel_size) > 1 for m in model.modules()):
-        kernels = ()
-    return Options(weights, granularity, *activations, kernel_sizes=kernels, time=time, pattern=pattern)
-
-
-def _powers_of_two(space: Space) -> None:
-    with torch.no_grad():
-        for name, parameter in space.named_parameters():
-            if name.endswith("log_step"):
-                parameter.copy_((parameter / math.log(2)).round() * math.log(2))
-
-
-def _pick(decision: Decision, rng: random.Random) -> tuple[int, ...]:
-    if not isinstance(decision, Gate):
-        return tuple(rng.choice(decision.options) for _ in range(decision.groups))
-    keep = [int(rng.random() < 0.6) for _ in range(decision.groups)]
-    keep[rng.randrange(len(keep))] = 1
-    return tuple(keep)
 
 
 @pytest.fixture(scope="module", params=range(NETWORKS))
@@ -169,7 +68,7 @@ def test_the_float_space_is_the_model(case):
 
 def assert_close(found, expected) -> None:
     """Output by output, but for the order in which floats were added."""
-    for one, other in zip(_each(found), _each(expected), strict=True):
+    for one, other in zip(as_tuple(found), as_tuple(expected), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * (1 + other.abs().max().item()))
 
 
@@ -225,8 +124,8 @@ def assert_onnx_agrees(case: Case, optimized: bool) -> None:
 def test_the_output_is_the_decoded_code_in_both(case):
     case.decided.set_mode("integer")
     with torch.no_grad():
-        expected = _each(case.decided(*case.batches))
-    found = _each(Executor(case.program)(*case.arrays))
+        expected = as_tuple(case.decided(*case.batches))
+    found = as_tuple(Executor(case.program)(*case.arrays))
     assert all(np.array_equal(one, other.numpy()) for one, other in zip(found, expected, strict=True))
 
 
@@ -290,7 +189,7 @@ def test_what_the_mask_hides_is_what_deciding_removes(case):
     """Float sums over fewer terms may be rounded otherwise: a value on a tie may then take the next code, no more."""
     case.decided.set_mode("fake")
     with torch.no_grad():
-        masked, removed = _each(case.space(*case.batches)), _each(case.decided(*case.batches))
+        masked, removed = as_tuple(case.space(*case.batches)), as_tuple(case.decided(*case.batches))
     for name, one, other in zip(case.decided.spec.outputs, removed, masked, strict=True):
         step = case.decided.quantizer(name).step
         torch.testing.assert_close(
@@ -302,7 +201,7 @@ def test_pruning_alone_removes_what_the_mask_hides(case):
     space = case.floats
     space.set_mode("fake")
     rng = random.Random(case.seed)
-    picks = {name: _pick(decision, rng) for name, decision in space.decisions.items()}
+    picks = {name: drawn_pick(decision, rng) for name, decision in space.decisions.items()}
     with decisions_as(space, Architecture(space.name, picks)), torch.no_grad():
         masked, removed = space(*case.examples), space.decide()(*case.examples)
     assert_close(removed, masked)
@@ -403,6 +302,6 @@ def test_every_kind_of_decision_is_made():
 def test_networks_are_what_their_seed_says():
     for seed in (3, 4):
         (first, x), (second, y) = random_network(seed), random_network(seed)
-        assert all(map(torch.equal, _each(x), _each(y))) and str(first) == str(second)
+        assert all(map(torch.equal, as_tuple(x), as_tuple(y))) and str(first) == str(second)
         assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
     assert isinstance(random_network(5)[0], nn.Module)
