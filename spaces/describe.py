@@ -12,7 +12,8 @@ from cost_models.layer import LayerUse, Network, TensorUse
 from search.integer.traits import Border
 from spaces.blocks.block import TABLE_BITS, Block
 from spaces.decisions.gate_places import GatePlaces
-from spaces.decisions.selection import Selection
+from spaces.decisions.host_copy import on_host
+from spaces.decisions.selection import GATES, Selection
 from spaces.decisions.selector import Selector
 from spaces.quantizers import ActivationChoice
 from spaces.quantizers.activation import Quantizer
@@ -48,8 +49,13 @@ class ChannelWidths(NamedTuple):
 
 
 def describe(space: Described, selection: Selection) -> Network:
-    """The network with the channels, and the channels of each width, that the decisions say, in float64."""
-    return _NetworkDescription(space, selection).network()
+    """The network with the channels, and the channels of each width, that the decisions say, in float64.
+
+    Its numbers are on the CPU, whatever device the space is on: they are few, and a cost takes hundreds of operators.
+    """
+    leaves = ({} if selection.alpha is None else {GATES: selection.alpha}) | selection.share
+    near = dict(zip(leaves, on_host(list(leaves.values())), strict=True))
+    return _NetworkDescription(space, Selection.of(selection.mode, near)).network()
 
 
 class _NetworkDescription:
@@ -176,24 +182,24 @@ class _NetworkDescription:
         found: dict[str, Tensor] = {}
         for shares in forms.values():
             each = [self.space.gate_places.of(name) for name in shares]
-            always = torch.zeros(max(map(len, shares.values())), dtype=torch.long, device=self.alpha.device)
+            always = torch.zeros(max(map(len, shares.values())), dtype=torch.long)
             places = [
                 always[: len(share)] if own is None else own for own, share in zip(each, shares.values(), strict=True)
             ]
             open_shares = (
                 self.alpha.index_select(0, torch.cat(places))[:, None] * torch.cat(list(shares.values())).double()
             )
-            rows = _row_sums(tuple(map(len, shares.values())), self.alpha.device) @ open_shares
+            rows = _row_sums(tuple(map(len, shares.values()))) @ open_shares
             found |= zip(shares, rows.unbind(), strict=True)
         return found
 
 
 @lru_cache(maxsize=64)
-def _row_sums(sizes: tuple[int, ...], device: torch.device) -> Tensor:
+def _row_sums(sizes: tuple[int, ...]) -> Tensor:
     """(n, sum of sizes), float64: times rows that lie one part after another, it gives the sum of each of n parts."""
     with torch.inference_mode(False):  # what is kept serves passes that learn too
         part = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
-        return torch.nn.functional.one_hot(part, len(sizes)).t().double().to(device)
+        return torch.nn.functional.one_hot(part, len(sizes)).t().double()
 
 
 def _mixture(parts: Sequence[Precision], share: Tensor) -> Precision:

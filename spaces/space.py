@@ -105,6 +105,7 @@ class Space(nn.Module):
     def project(self) -> None:
         """Brings the decisions' parameters back into their domain. To be called after each step of their optimizer."""
         project(list(self.gates.values()), list(self.choices.values()))
+        self.selector.send()
 
     def architecture(self) -> Architecture:
         """The outcome of all decisions as they stand."""
@@ -285,7 +286,10 @@ class Space(nn.Module):
     # Costs
 
     def describe(self, selection: Selection | None = None) -> Network:
-        """The network as the cost models see it. It is differentiable in the decisions, and exact once decided."""
+        """The network as the cost models see it. It is differentiable in the decisions, and exact once decided.
+
+        Its numbers are on the CPU.
+        """
         return describe(self, selection or Selection.of(FAKE, self.select(FAKE).leaves()))
 
     def costs(self, names: Iterable[str] = COSTS, target: Target | None = None) -> dict[str, Tensor]:
@@ -304,7 +308,8 @@ class Space(nn.Module):
         if self.training:
             leaves |= {name: self.choices[name].mixture() for name in self.selector.schedule.branches}
         network = self.describe(Selection.of(FAKE, leaves))
-        return {name: cost_model(name, target)(network) for name in names}
+        device = next(self.parameters()).device
+        return {name: cost_model(name, target)(network).to(device) for name in names}
 
     # Files
 

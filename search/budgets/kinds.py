@@ -37,7 +37,7 @@ class Kinds:
                 self._places.setdefault(bits, []).append(places)
                 for channel, place in enumerate(places):
                     self._precisions.setdefault(place, []).append((bits, channel))
-        counts = space.gate_places.counts.cpu().numpy()
+        counts = space.gate_places.counts.numpy()
         self._alike = np.unique(counts, axis=1, return_inverse=True)[1].reshape(-1).tolist()
 
     def first(self, gate: str) -> int:

@@ -1,8 +1,8 @@
 """Where decisions should move: what options add to the loss, against what they cost (docs/methods.md, section 9)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from search.objective.menu import Leaves
 from search.objective.tried_options import STATE as TRIED_STATE
 from search.objective.tried_options import Loss, TriedOptions
 from spaces.decisions.decision import Choice, are_open, likeliest
+from spaces.decisions.host_copy import on_device, on_host
 from spaces.decisions.selection import GATES, Selection
 from spaces.space import FAKE, Space
 
@@ -81,6 +82,7 @@ class Objective:
         self._steps = 0
         self._slopes: dict[str, Tensor] = {}
         self._outlook: Outlook | None = None
+        self._near: _Near | None = None
 
     def begin_epoch(self) -> None:
         """Has the next step evaluate the costs anew, so that an epoch does not depend on whether one was before it."""
@@ -141,20 +143,20 @@ class Objective:
         Args:
             before: the decisions' parameters before the step.
         """
-        outlook, moved = self._outlook, space.decision_parameters()
-        if outlook is None:
+        outlook, near, moved = self._outlook, self._near, space.decision_parameters()
+        if outlook is None or near is None:
             return
         floors = self._floors(outlook)
         if not floors:
             return
-        for _ in range(HALVINGS):
-            costs = _expected(outlook, _leaves_of(space), floors)
-            if all(costs[name] >= min(floor, outlook.costs[name]) for name, floor in floors.items()):
+        least = {name: min(floor, outlook.costs[name]) for name, floor in floors.items()}
+        for halving in range(HALVINGS):
+            far = near.leads_below(_leaves_of(space), outlook.costs, least)
+            if far.device.type == "cpu" and not far:  # elsewhere Python would have to wait for the answer
                 return
             for parameter, value in zip(moved, before, strict=True):
-                parameter.lerp_(value, 0.5)
-        for parameter, value in zip(moved, before, strict=True):
-            parameter.copy_(value)
+                back = value if halving == HALVINGS - 1 else parameter.lerp(value, 0.5)
+                parameter.copy_(torch.where(far, back, parameter))
 
     def _floors(self, outlook: Outlook) -> dict[str, float]:
         """Costs below which no step should lead: where targets are, and how fast lambdas may pull."""
@@ -175,31 +177,41 @@ class Objective:
         selection = space.selection
         # Costs of branches are expected ones: those of the paths that happen to be drawn would jump about.
         expected = {name: selection.probability[name] for name in selection.paths}
-        values = selection.leaves() | expected
-        leaves = {name: value.detach().requires_grad_() for name, value in values.items()}
+        values = {name: value.detach() for name, value in (selection.leaves() | expected).items()}
+        losses = {name: loss for name, loss in self._losses().items() if name in values}
+        read = on_host([*values.values(), *losses.values(), task_loss.detach()])
+        leaves = {name: value.requires_grad_() for name, value in zip(values, read, strict=False)}
         network = space.describe(Selection.of(selection.mode, leaves))
         costs = {name: model(network) for name, model in self.models.items()}
-        *found, own_loss = torch.stack(
-            [cost.double().to(task_loss.device) for cost in (*costs.values(), task_loss)]
-        ).tolist()
-        self.costs = dict(zip(costs, found, strict=True))
+        self.costs = {name: cost.item() for name, cost in costs.items()}
         slopes = {name: _slopes(costs[name], leaves) for name in {**self.lambdas, **self.budgets}}
         outlook = Outlook(
             costs=self.costs,
             slopes=slopes,
             leaves=leaves,
-            losses={name: loss for name, loss in self._losses().items() if name in leaves},
+            losses=dict(zip(losses, read[len(leaves) :], strict=False)),
             costs_of=lambda others: self._costs_of(space, others),
-            task_loss=distributed.summed([own_loss], task_loss.device)[0] / distributed.world_size(),
+            task_loss=distributed.summed([read[-1].item()], task_loss.device)[0] / distributed.world_size(),
             progress=progress,
         )
         self.forces = self._pulls(outlook)
         self._outlook = replace(outlook, losses=self._with_pulls(outlook))
         self.forces |= self.constraints.multipliers(self._outlook)
-        self._slopes = {leaf: torch.zeros_like(value) for leaf, value in leaves.items()}
+        total = {leaf: torch.zeros_like(value) for leaf, value in leaves.items()}
         for name, force in self.forces.items() if leaves else ():
-            pulls = torch._foreach_mul([slopes[name][leaf] for leaf in leaves], force)
-            torch._foreach_add_(list(self._slopes.values()), pulls)
+            torch._foreach_add_(list(total.values()), torch._foreach_mul(list(slopes[name].values()), force))
+        self._keep(total, slopes, values)
+
+    def _keep(self, total: Leaves, slopes: Mapping[str, Leaves], values: Leaves) -> None:
+        """Copies to the device, at once, what steps of decisions need until costs are evaluated anew."""
+        each: list[Mapping[str, Tensor]] = [total, *slopes.values()]
+        if not values:
+            self._slopes, self._near = {}, None
+            return
+        device = next(iter(values.values())).device
+        tensors = iter(on_device([tensor for leaves in each for tensor in leaves.values()], device))
+        self._slopes, *near = ({name: next(tensors) for name in leaves} for leaves in each)
+        self._near = _Near(values, dict(zip(slopes, near, strict=True)))
 
     def _pulls(self, outlook: Outlook) -> dict[str, float]:
         """Cost -> its lambda a unit; at first less, where all of it would pull faster than weights can follow."""
@@ -257,13 +269,24 @@ def _leaves_of(space: Space) -> dict[str, Tensor]:
     return leaves
 
 
-def _expected(outlook: Outlook, leaves: Leaves, names: Iterable[str]) -> dict[str, float]:
-    """The costs of other leaves, by the slopes."""
-    found = {}
-    for name in names:
-        changes = [((leaf - outlook.leaves[key]) * outlook.slopes[name][key]).sum() for key, leaf in leaves.items()]
-        found[name] = outlook.costs[name] + float(torch.stack(changes).sum()) if changes else outlook.costs[name]
-    return found
+class _Near(NamedTuple):
+    """The costs about a selection, by their slopes.
+
+    Attributes:
+        leaves: of the selection.
+        slopes: cost -> d cost / d each leaf.
+    """
+
+    leaves: Leaves
+    slopes: Mapping[str, Leaves]
+
+    def leads_below(self, leaves: Leaves, costs: Mapping[str, float], least: Mapping[str, float]) -> Tensor:
+        """(), whether a cost is below its least with other leaves. Args: costs: those that the selection has."""
+        within = []
+        for name, floor in least.items():
+            changes = [((leaf - self.leaves[key]) * self.slopes[name][key]).sum() for key, leaf in leaves.items()]
+            within.append(torch.stack(changes).sum().double() + costs[name] >= floor)
+        return ~torch.stack(within).all()
 
 
 def _against(loss: Tensor, cost: Tensor, least: float) -> Tensor:

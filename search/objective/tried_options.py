@@ -49,16 +49,11 @@ class TriedOptions:
         """Makes one trial after a pass that reached a loss, (). At first it tries all options that it does not know."""
         whole = [name for name in sorted(space.selection.whole) if in_use(space, name)]
         options = [(name, i) for name in whole for i in range(len(space.choices[name].options))]
-        options = [(name, i) for name, i in options if i != self._now(space, name)]
+        options = [(name, i) for name, i in options if i != space.selection.picked[name]]
         new = [(name, i) for name, i in options if i not in self._known.get(name, ())]
         for name, i in new or options[self._next % max(1, len(options)) :][:1]:
             self._try(space, images, loss, reached, name, i)
         self._next += not new
-
-    def _now(self, space: Space, name: str) -> int:
-        selection = space.selection
-        known = selection.picked.get(name, selection.paths.get(name))
-        return int(selection.share[name][0].argmax()) if known is None else known
 
     def _try(self, space: Space, images: Tensor, loss: Loss, reached: Tensor | float, name: str, option: int) -> None:
         difference = difference_of(space, images, loss, reached, name, option)
@@ -66,7 +61,7 @@ class TriedOptions:
         if name not in self.values:
             options = len(space.choices[name].options)
             self.values[name] = torch.zeros(options, dtype=torch.float64, device=difference.device)
-        values, known, now = self.values[name], self._known.setdefault(name, set()), self._now(space, name)
+        values, known, now = self.values[name], self._known.setdefault(name, set()), space.selection.picked[name]
         surprise = difference - (values[option] - values[now])
         values[option] += surprise * (1.0 if option not in known else WEIGHT)
         known |= {option, now}

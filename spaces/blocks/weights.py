@@ -65,9 +65,10 @@ class Weights(nn.Module):
         self.pattern = patterns.made(spec.pattern, spec.shape) if spec.pattern else None
         if spec.masked:
             self.register_buffer("mask", torch.ones(spec.shape, dtype=torch.bool))
+        self._taps: dict[str, Tensor] = {}  # on the CPU, as costs are
         for role, choice in spec.taps.items():
-            masks = kernel_taps.masks(role, spec.shape[2:], choices[choice].options)
-            self.register_buffer(f"{role}_masks", masks, persistent=False)
+            self._taps[role] = kernel_taps.masks(role, spec.shape[2:], choices[choice].options)
+            self.register_buffer(f"{role}_masks", self._taps[role].clone(), persistent=False)
 
     @property
     def is_patterned(self) -> bool:
@@ -88,11 +89,15 @@ class Weights(nn.Module):
         return made
 
     def tap_mask(self, share: Mapping[str, Tensor]) -> Tensor | None:
-        """(*kernel), differentiable in the shares of the choices of taps; None where there are none."""
+        """(*kernel), differentiable in the shares of the choices of taps; None where there are none.
+
+        It is where the shares are: on the CPU for costs, or on the device of the weights.
+        """
         mask = None
         for role, choice in self.spec.taps.items():
-            masks = self.get_buffer(f"{role}_masks")
-            part = (share[choice].to(masks.device) @ masks.flatten(1).to(share[choice].dtype)).view(masks.shape[1:])
+            masks, own = self.get_buffer(f"{role}_masks"), share[choice]
+            masks = masks if own.device == masks.device else self._taps[role]
+            part = (own @ masks.flatten(1).to(own.dtype)).view(masks.shape[1:])
             mask = part if mask is None else mask * part
         return mask
 

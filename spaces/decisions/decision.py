@@ -1,6 +1,6 @@
 """Decisions: what a search may choose, and how gradients reach the choice (docs/methods.md, sections 1 and 3)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -208,21 +208,32 @@ def _in_rows(sizes: tuple[int, ...], device: torch.device) -> _Rows:
         return _Rows(rows.to(device), columns.to(device), inside.flatten().nonzero()[:, 0].to(device))
 
 
-def select(logits: Tensor, mode: str, temperature: float) -> Tensor:
+def select(logits: Tensor, mode: str, temperature: float, drawn: Tensor | None = None) -> Tensor:
     """(groups, n) logits to shares.
 
     "soft" is the softmax. The others are one-hot in the forward pass and the softmax in the backward pass: "hard" is
     the argmax, "gumbel" the argmax under noise, which the softmax sees too, and "sampled" a draw with the probabilities
     of the softmax.
+
+    Args:
+        drawn: (groups,), the indices that "sampled" has drawn; None: they are drawn here.
     """
     if mode == "gumbel":
         logits = logits - torch.empty_like(logits).exponential_().log()
     soft = torch.softmax(logits / temperature, -1)
     if mode == "soft":
         return soft
-    index = torch.multinomial(soft.detach(), 1)[:, 0] if mode == "sampled" else logits.argmax(-1)
-    hard = torch.zeros_like(soft).scatter_(-1, index[..., None], 1.0)
+    if mode != "sampled":
+        drawn = logits.argmax(-1)
+    elif drawn is None:
+        drawn = _draw(soft.detach())
+    hard = torch.zeros_like(soft).scatter_(-1, drawn[..., None], 1.0)
     return applied(_Straight, soft, hard)
+
+
+def _draw(probability: Tensor) -> Tensor:
+    """(groups, n) -> (groups,), the index of the option that is drawn."""
+    return torch.multinomial(probability, 1)[:, 0]
 
 
 class _Straight(torch.autograd.Function):
@@ -272,7 +283,7 @@ class Choice(Decision):
         return self.groups == 1 and self.mode != "soft"
 
     def share(self) -> Tensor:
-        return select(self.logits, self.mode if self.training else "hard", self.temperature)
+        return select(self.logits, _mode(self), self.temperature)
 
     def mixture(self) -> Tensor:
         """(groups, n_options), differentiable: the share of each option, on average over draws."""
@@ -321,37 +332,94 @@ def _clamp_(tensors: list[Tensor], low: float, high: float) -> None:
     torch._foreach_minimum_(tensors, high)
 
 
-def shares(choices: Sequence[Choice]) -> list[Tensor]:
-    """`[c.share() for c in choices]`, in one pass over all choices of one form, since a step has a hundred of them."""
-    return _by_form(choices, select)
+def shares(choices: Sequence[Choice], drawn: Mapping[str, Tensor] | None = None) -> list[Tensor]:
+    """`[c.share() for c in choices]`, in one pass over all choices of one form, since a step has a hundred of them.
+
+    Args:
+        drawn: name -> (groups,) on the host, what was drawn of choices already, see `outcomes`.
+    """
+    drawn = drawn or {}
+    found: dict[str, Tensor] = {}
+    for known in (False, True):
+        some = [c for c in choices if (c.name in drawn and _mode(c) == "sampled") is known]
+        for form in _forms(some):
+            device = form.choices[0].logits.device
+            index = torch.cat([drawn[c.name] for c in form.choices]).to(device, non_blocking=True) if known else None
+            found |= form.split(select(form.logits(), form.mode, form.temperature, index))
+    return [found[c.name] for c in choices]
 
 
 @torch.no_grad()
-def probabilities(choices: Sequence[Choice]) -> list[Tensor]:
-    """The softmax behind each share, without noise and without gradient: (groups, n_options) each."""
-    return _by_form(choices, lambda logits, _, temperature: torch.softmax(logits / temperature, -1))
+def outcomes(choices: Sequence[Choice], logits: Sequence[Tensor]) -> list[Tensor]:
+    """(groups,) each, the index of the option that a pass takes. Choices in the mode "sampled" are drawn.
+
+    Args:
+        logits: what the choices have, on the host, where they are drawn: so Python knows the branch of a pass that
+            runs on another device. The noise of the mode "gumbel" is not known here.
+    """
+
+    def taken(logits: Tensor, form: _Form) -> Tensor:
+        sampled = form.mode == "sampled"
+        return _draw(torch.softmax(logits / form.temperature, -1)) if sampled else logits.argmax(-1)
+
+    return _by_form(choices, taken, logits)
+
+
+@torch.no_grad()
+def probabilities(choices: Sequence[Choice], logits: Sequence[Tensor] | None = None) -> list[Tensor]:
+    """The softmax behind each share, without noise and without gradient: (groups, n_options) each.
+
+    Args:
+        logits: what the choices have, on the host; None: their own.
+    """
+    return _by_form(choices, lambda logits, form: torch.softmax(logits / form.temperature, -1), logits)
 
 
 @torch.no_grad()
 def likeliest(choices: Sequence[Choice]) -> list[Tensor]:
     """(groups, n_options) each, one-hot: the share that each choice has in evaluation."""
 
-    def one_hot(logits: Tensor, _: str, __: float) -> Tensor:
+    def one_hot(logits: Tensor, _: _Form) -> Tensor:
         return torch.zeros_like(logits).scatter_(1, logits.argmax(1, keepdim=True), 1.0)
 
     return _by_form(choices, one_hot)
 
 
-def _by_form(choices: Sequence[Choice], function: Callable[[Tensor, str, float], Tensor]) -> list[Tensor]:
-    """function(logits, mode, temperature) of each choice, called once for all choices that are alike."""
-    out: dict[int, Tensor] = {}
-    forms: dict[tuple[int, str, float], list[int]] = {}
-    for i, choice in enumerate(choices):
-        mode = choice.mode if choice.training else "hard"
-        forms.setdefault((len(choice.options), mode, choice.temperature), []).append(i)
-    for (_, mode, temperature), members in forms.items():
-        logits = torch.cat([choices[i].logits for i in members])
-        parts = function(logits, mode, temperature).split([choices[i].groups for i in members])
-        for i, part in zip(members, parts, strict=True):
-            out[i] = part
-    return [out[i] for i in range(len(choices))]
+class _Form(NamedTuple):
+    """Choices that are alike but for their names and how many groups they have."""
+
+    mode: str
+    temperature: float
+    choices: list[Choice]
+
+    def logits(self) -> Tensor:
+        """(groups of all, n_options)."""
+        return torch.cat([choice.logits for choice in self.choices])
+
+    def split(self, rows: Tensor) -> dict[str, Tensor]:
+        """By name of the choice its rows."""
+        parts = rows.split([choice.groups for choice in self.choices])
+        return dict(zip([choice.name for choice in self.choices], parts, strict=True))
+
+
+def _forms(choices: Sequence[Choice]) -> list[_Form]:
+    forms: dict[tuple[int, str, float], list[Choice]] = {}
+    for choice in choices:
+        forms.setdefault((len(choice.options), _mode(choice), choice.temperature), []).append(choice)
+    return [_Form(mode, temperature, alike) for (_, mode, temperature), alike in forms.items()]
+
+
+def _mode(choice: Choice) -> str:
+    return choice.mode if choice.training else "hard"
+
+
+def _by_form(
+    choices: Sequence[Choice], function: Callable[[Tensor, _Form], Tensor], logits: Sequence[Tensor] | None = None
+) -> list[Tensor]:
+    """function(logits, form) of each choice, called once for all choices that are alike."""
+    own = None if logits is None else dict(zip([c.name for c in choices], logits, strict=True))
+    found: dict[str, Tensor] = {}
+    for form in _forms(choices):
+        rows = form.logits() if own is None else torch.cat([own[c.name] for c in form.choices])
+        found |= form.split(function(rows, form))
+    return [found[choice.name] for choice in choices]

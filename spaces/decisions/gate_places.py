@@ -14,12 +14,11 @@ class GatePlaces(nn.Module):
     """Indices into the vector of all gates, whose place 0 is the channel that is always open.
 
     Attributes:
-        counts: (tensors, places), float64, with tensors in the order of the description.
+        counts: (tensors, places), float64, with tensors in the order of the description; on the CPU, as costs are.
         masked: block -> number of its channels, of the blocks that mask their output.
         places: the places of all masked blocks, one block after another.
     """
 
-    counts: Tensor
     places: Tensor
 
     def __init__(self, spec: SpaceSpec) -> None:
@@ -27,23 +26,21 @@ class GatePlaces(nn.Module):
         counts = torch.zeros(len(spec.slots), 1 + sum(spec.gates.values()), dtype=torch.float64)
         for row, places in enumerate(spec.slots.values()):
             counts[row].index_add_(0, torch.tensor(places), torch.ones(len(places), dtype=torch.float64))
-        self.register_buffer("counts", counts, persistent=False)
+        self.counts = counts
         gated = [
             block
             for block in spec.blocks
             if any(spec.slots[block.name]) and _shows_gates(block, _is_spread_over(spec, block))
         ]
-        self._of = {block.name: f"_of_{i}" for i, block in enumerate(gated)}
-        for name, key in self._of.items():
-            self.register_buffer(key, torch.tensor(spec.slots[name]), persistent=False)
+        self._of = {block.name: torch.tensor(spec.slots[block.name]) for block in gated}
         later = _masked_later(spec, self._of)
         self.masked = {name: len(spec.slots[name]) for name in self._of if name not in later}
         places = [place for name in self.masked for place in spec.slots[name]]
         self.register_buffer("places", torch.tensor(places, dtype=torch.long), persistent=False)
 
     def of(self, block: str) -> Tensor | None:
-        """(C,), the places of a block's channels; None where no gate bears on them."""
-        return getattr(self, self._of[block]) if block in self._of else None
+        """(C,), the places of a block's channels, on the CPU; None where no gate bears on them."""
+        return self._of.get(block)
 
     def split(self, alpha: Tensor) -> dict[str, Tensor]:
         """Masked block -> (C,), its part of the vector of all gates."""

@@ -27,7 +27,8 @@ class Selection:
         weight: weights name -> weights as they are used, where they are quantized or masked. The Space adds them.
         grids: quantizer -> what it quantizes with. The Space adds them.
         scales: block -> what its norm multiplies by, where it has one. The Space adds them.
-        picked: choice -> index of the option in use, for the choices of activation precisions.
+        picked: choice of one group -> index of the option in use.
+        odds: choice of branches -> (1, n_options), its probability, on the host.
         paths: choice of branches -> the branch that runs.
         soft: choices whose shares are mixtures.
         held: whether decisions and activation steps are constants of this pass.
@@ -44,6 +45,7 @@ class Selection:
     grids: dict[ActivationQuantizer, Grid] = field(default_factory=dict)
     scales: dict[str, Scales] = field(default_factory=dict)
     picked: dict[str, int] = field(default_factory=dict)
+    odds: dict[str, Tensor] = field(default_factory=dict)
     soft: frozenset[str] = frozenset()
     paths: dict[str, int] = field(default_factory=dict)
     held: bool = False
@@ -63,7 +65,9 @@ class Selection:
             return replace(self, weight={}, grids={}, scales={}, paths={})
         keep, share, probability = (_constant(part) for part in (self.keep, self.share, self.probability))
         alpha = None if self.alpha is None else self.alpha.detach()
-        return Selection(self.mode, alpha, keep, share, probability, picked=self.picked, soft=self.soft, held=True)
+        return Selection(
+            self.mode, alpha, keep, share, probability, picked=self.picked, odds=self.odds, soft=self.soft, held=True
+        )
 
     def having(self, choice: str, option: int) -> "Selection":
         """The same with another option (an index) of one whole choice. What the Space added stays, but for scales."""

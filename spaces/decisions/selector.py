@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from spaces.decisions.decision import Choice, Gate, keeps, probabilities, shares
+from spaces.decisions.decision import Choice, Gate, keeps, outcomes, probabilities, shares
 from spaces.decisions.gate_places import GatePlaces
+from spaces.decisions.host_copy import HostCopy
 from spaces.decisions.schedule import PassSchedule
 from spaces.decisions.selection import Selection
 from spaces.modes import FLOAT
@@ -28,7 +29,12 @@ class Selector:
     ) -> None:
         self._spec, self.gates, self.choices, self.places = spec, tuple(gates), choices, places
         self.schedule = PassSchedule(spec)
-        self._precisions = [q.choice for q in spec.quantizers.values() if q.choice is not None]
+        self._single = [choice for choice in choices.values() if choice.groups == 1]
+        self._logits, self._copies = HostCopy(), HostCopy()
+
+    def send(self) -> None:
+        """Begins to copy to the host what Python decides by. To be called when the decisions have moved."""
+        self._logits.send([choice.logits for choice in self._single])
 
     def select(self, mode: str, draw: bool) -> Selection:
         """What the decisions say now, differentiable.
@@ -62,8 +68,12 @@ class Selector:
         return self.schedule.bears(choice, selection.paths)
 
     def copies(self) -> Tensor:
-        """(places,), how often an open channel of each place in the vector of gates stands in the decided network."""
-        return torch.cat([torch.ones_like(self.gates[0].copies[:1]), *(gate.copies for gate in self.gates)])
+        """(places,), how often an open channel of each place in the vector of gates stands in the decided network.
+
+        It is on the CPU.
+        """
+        copies = self._copies.of([gate.copies for gate in self.gates])
+        return torch.cat([torch.ones_like(copies[0][:1]), *copies])
 
     def open_inputs(self, weights: str) -> Tensor | None:
         """Indices of the input channels (of a group, all are alike) that stored weights read; None without gates."""
@@ -78,9 +88,7 @@ class Selector:
 
     def _branches(self, mode: str) -> Selection:
         selection = Selection(mode)
-        for name in self.schedule.branches:
-            selection.share[name] = self.choices[name].share()
-            selection.probability[name] = self.choices[name].probability()
+        self._choose(selection, [self.choices[name] for name in self.schedule.branches])
         return selection
 
     def _all(self, mode: str) -> Selection:
@@ -89,15 +97,34 @@ class Selector:
             first = self.gates[0].shadow
             selection.alpha = torch.cat([first.new_ones(1), keeps(self.gates)])
             selection.keep = self.places.split(selection.alpha)
-        selection.learns = dict(zip(self.choices, shares(choices), strict=True))
+        self._choose(selection, choices)
+        selection.learns = selection.share
         selection.whole = frozenset(c.name for c in choices if c.whole)
         selection.share = {n: s.detach() if n in selection.whole else s for n, s in selection.learns.items()}
-        selection.probability = dict(zip(self.choices, probabilities(choices), strict=True))
         selection.soft = frozenset(c.name for c in choices if c.mode == "soft" and c.training)
-        if self._precisions:
-            picks = torch.cat([selection.share[name].argmax(1) for name in self._precisions])
-            selection.picked = dict(zip(self._precisions, picks.tolist(), strict=True))
         return selection
+
+    def _choose(self, selection: Selection, choices: Sequence[Choice]) -> None:
+        """Adds what some choices say. What Python has to know of them comes from a copy of their logits on the host."""
+        single = [choice for choice in self._single if choice in choices]
+        logits = self._known(single)
+        picks = dict(zip([c.name for c in single], outcomes(single, logits), strict=True))
+        selection.share = dict(zip([c.name for c in choices], shares(choices, picks), strict=True))
+        selection.probability = dict(zip([c.name for c in choices], probabilities(choices), strict=True))
+        branches = [choice for choice in single if choice.name in self.schedule.branches]
+        odds = probabilities(branches, [logits[single.index(c)] for c in branches])
+        selection.odds = dict(zip([c.name for c in branches], odds, strict=True))
+        noisy = [choice.name for choice in single if choice.mode == "gumbel" and choice.training]
+        if noisy:  # the device has drawn the noise
+            each = torch.cat([selection.share[name].argmax(1) for name in noisy]).cpu().split(1)
+            picks |= dict(zip(noisy, each, strict=True))
+        indices = torch.cat(list(picks.values())).tolist() if picks else []
+        selection.picked = dict(zip(picks, indices, strict=True))
+
+    def _known(self, single: Sequence[Choice]) -> list[Tensor]:
+        """The logits of some choices of one group, on the host."""
+        every = self._logits.of([choice.logits for choice in self._single])
+        return [logits for logits, choice in zip(every, self._single, strict=True) if choice in single]
 
     def _draw(self, selection: Selection, draw: bool) -> None:
         """Which branches run in this pass."""
@@ -105,9 +132,10 @@ class Selector:
         if not names:
             return
         if not draw:
-            drawn = [self.choices[name].logits[0].argmax() for name in names]
+            drawn = [logits[0].argmax() for logits in self._known([self.choices[name] for name in names])]
         elif selection.held:
-            drawn = [torch.multinomial(selection.probability[name][0], 1)[0] for name in names]
+            drawn = [torch.multinomial(selection.odds[name][0], 1)[0] for name in names]
         else:
-            drawn = [selection.share[name][0].argmax() for name in names]
-        selection.paths |= dict(zip(names, torch.stack(drawn).tolist(), strict=True))  # read at once
+            selection.paths |= {name: selection.picked[name] for name in names}
+            return
+        selection.paths |= dict(zip(names, torch.stack(drawn).tolist(), strict=True))
