@@ -12,9 +12,9 @@ from cost_models.layer import LayerUse, Network, TensorUse
 from search.integer.traits import Border
 from spaces.blocks.block import TABLE_BITS, Block
 from spaces.decisions.gate_places import GatePlaces
-from spaces.decisions.host_copy import on_host
 from spaces.decisions.selection import GATES, Selection
 from spaces.decisions.selector import Selector
+from spaces.host_copy import on_host
 from spaces.quantizers import ActivationChoice
 from spaces.quantizers.activation import Quantizer
 from spaces.spec import BlockSpec, SpaceSpec

@@ -88,7 +88,7 @@ def _node(block: Block, tensors: Mapping[str, TensorInfo], constants: Constants)
     if spec.operator.requantizes:
         with torch.no_grad():
             folded = block.folded()
-        attributes |= {"zero_point": folded.zero_point, "clip": list(folded.clip)}
+        attributes |= {"zero_point": folded.zero_point, "clip": [int(bound) for bound in folded.clip]}
         if spec.operator.weighted:
             attributes |= _weights(block, folded, constants, roles)
         elif spec.operator.biased:

@@ -18,8 +18,8 @@ from search.objective.menu import Leaves
 from search.objective.tried_options import STATE as TRIED_STATE
 from search.objective.tried_options import Loss, TriedOptions
 from spaces.decisions.decision import Choice, are_open, likeliest
-from spaces.decisions.host_copy import on_device, on_host
 from spaces.decisions.selection import GATES, Selection
+from spaces.host_copy import on_device, on_host
 from spaces.space import FAKE, Space
 
 REFRESH = 2  # steps of the decisions between two evaluations of the cost models; in between their slopes are kept

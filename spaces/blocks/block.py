@@ -17,12 +17,13 @@ from spaces.decisions.decision import straight_through
 from spaces.decisions.selection import Selection
 from spaces.modes import FLOAT, INTEGER
 from spaces.passes.passes import Codes, Sum
-from spaces.quantizers.activation import ActivationQuantizer, Quantizer
+from spaces.quantizers.activation import ActivationQuantizer, Quantizer, bounds_of
 from spaces.quantizers.scales import NormUse
 from spaces.quantizers.tail import tail
 from spaces.spec import BlockSpec
 
 TABLE_BITS = 8  # of the codes that index an activation table
+Clip = tuple[int, int | Tensor]  # the lowest code and the highest one, which a ceiling leaves on the device, (), int64
 
 
 @dataclass
@@ -35,7 +36,7 @@ class Folded:
     multiplier: Tensor
     shift: Tensor
     zero_point: int
-    clip: tuple[int, int]
+    clip: Clip
     codes: Tensor | None = None  # weights, float
     bias: Tensor | None = None
     table: Tensor | None = None
@@ -80,6 +81,7 @@ class Block(nn.Module):
         indexed = output is not None and not self.clamped and spec.operator.fuses_activation
         self.pre = ActivationQuantizer(TABLE_BITS) if indexed else None
         self._cached: Folded | None = None
+        self._table: tuple[tuple[float, ...], Tensor] | None = None
         self._keeps = False  # what is cached, in training too
 
     @property
@@ -192,9 +194,10 @@ class Block(nn.Module):
         folded = self.folded()
         codes = [q.codes(x) - q.zero_point for q, x in zip(self.sources, inputs, strict=True)]
         acc = self.integers(*codes)
-        out = (requantize(acc, *self._per_channel(folded, acc)) + folded.zero_point).clamp(*folded.clip)
+        low, high = folded.clip
+        out = (requantize(acc, *self._per_channel(folded, acc)) + folded.zero_point).clamp_min(low).clamp_max(high)
         if folded.table is not None:
-            out = folded.table[out - folded.clip[0]]
+            out = folded.table[out - low]
         return self.output.decode(out)
 
     @staticmethod
@@ -227,10 +230,11 @@ class Block(nn.Module):
     def sum_quantizer(self) -> ActivationQuantizer:
         return cast(ActivationQuantizer, self.quantizer_of_sum)
 
-    def clip(self) -> tuple[int, int]:
+    def clip(self) -> Clip:
         quantizer = self.sum_quantizer()
-        low, high = quantizer.bounds()
-        return int(low) + quantizer.zero_point, int(high) + quantizer.zero_point
+        ((low, high),) = bounds_of([quantizer], [quantizer.log_step.detach().exp()])
+        there = high.long() if isinstance(high, Tensor) else int(high)
+        return int(low) + quantizer.zero_point, there + quantizer.zero_point
 
     def extra_constants(self) -> dict[str, Tensor]:
         """What the Program stores beside weights, a bias, multipliers, shifts and a table: role -> int64."""
@@ -238,7 +242,14 @@ class Block(nn.Module):
 
     def table(self) -> Tensor | None:
         """The output code for each code of the sum; None where the activation is a clamp."""
-        return activation_table(self.pre, self.output, self.spec.activation) if self.pre is not None else None
+        return self.looked_up(self.pre) if self.pre is not None else None
+
+    def looked_up(self, source: ActivationQuantizer) -> Tensor:
+        """`activation_table` of codes, which stays while the steps are the same."""
+        known = source.step, self.output.step, self.output.zero_point
+        if self._table is None or self._table[0] != known or self._table[1].device != self.output.log_step.device:
+            self._table = known, activation_table(source, self.output, self.spec.activation)
+        return self._table[1]
 
 
 def activation_table(source: ActivationQuantizer, output: ActivationQuantizer, activation: Activation) -> Tensor:

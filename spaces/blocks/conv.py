@@ -99,8 +99,10 @@ class ConvBlock(Block):
     def integers(self, x: Tensor) -> Tensor:
         folded = self.folded()
         assert folded.codes is not None and folded.bias is not None
-        magnitude = folded.codes.abs().flatten(1).sum(1).max().item() * (2 ** self.sources[0].bits - 1)
-        dtype = torch.float64 if x.is_cuda else exact_dtype(magnitude)  # on CUDA float32 may be TF32 or Winograd
+        dtype = torch.float64
+        if x.device.type == "cpu":  # elsewhere float32 may be TF32 or Winograd
+            magnitude = folded.codes.abs().flatten(1).sum(1).max().item() * (2 ** self.sources[0].bits - 1)
+            dtype = exact_dtype(magnitude)
         acc = self.convolve(x.to(dtype), folded.codes.to(dtype), None).x.long()
         return acc + folded.bias.view(1, -1, *(1,) * (acc.dim() - 2))
 
@@ -112,12 +114,13 @@ class ConvBlock(Block):
         """
         assert self.weights.quantizer is not None
         codes, step = self.weights.quantizer.integers(self.weights.weight)
-        gain, offset = (t.to(step.device) for t in self._affine(len(step)))
+        gain, offset = self._affine(step)
         if self.weights.bias is not None:
             offset = offset + gain * self.weights.bias.double()
         quantizer = self.sum_quantizer()
-        ratio = gain * step.double() * self.sources[0].step / quantizer.step
-        multiplier, shift, bias = with_bias(ratio, offset / quantizer.step)
+        own = quantizer.step_there
+        ratio = gain * step.double() * self.sources[0].step_there / own
+        multiplier, shift, bias = with_bias(ratio, offset / own)
         return Folded(
             multiplier=multiplier,
             shift=shift,
@@ -128,10 +131,11 @@ class ConvBlock(Block):
             table=self.table(),
         )
 
-    def _affine(self, channels: int) -> tuple[Tensor, Tensor]:
+    def _affine(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """(gain, offset) of the norm, or 1 and 0, of the shape (C,) of another tensor and where that is; float64."""
         if self.norm is not None:
             return self.norm.affine()
-        return torch.ones(channels, dtype=torch.float64), torch.zeros(channels, dtype=torch.float64)
+        return torch.ones_like(like, dtype=torch.float64), torch.zeros_like(like, dtype=torch.float64)
 
 
 class LinearBlock(ConvBlock):

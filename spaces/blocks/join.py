@@ -9,10 +9,12 @@ from spaces.blocks.block import Block, Folded
 from spaces.blocks.fixed_point import common_shift, multiplier_and_shift, requantize
 from spaces.decisions.selection import Selection
 from spaces.passes.passes import Sum
+from spaces.quantizers.activation import ActivationQuantizer
 
 
-def _ratios(values: Sequence[float], like: Tensor) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64, device=like.device)
+def _steps(quantizers: Sequence[ActivationQuantizer]) -> Tensor:
+    """(n,), float64."""
+    return torch.stack([quantizer.step_there for quantizer in quantizers])
 
 
 class AddBlock(Block):
@@ -26,8 +28,7 @@ class AddBlock(Block):
     @torch.no_grad()
     def fold(self) -> Folded:
         quantizer = self.sum_quantizer()
-        steps = [q.step / quantizer.step for q in self.sources]
-        multiplier, shift = common_shift(_ratios(steps, quantizer.log_step))
+        multiplier, shift = common_shift(_steps(self.sources) / quantizer.step_there)
         return Folded(multiplier, shift, quantizer.zero_point, self.clip(), table=self.table())
 
     def integers(self, a: Tensor, b: Tensor) -> Tensor:
@@ -49,7 +50,7 @@ class MulBlock(Block):
     def fold(self) -> Folded:
         quantizer = self.sum_quantizer()
         a, b = self.sources
-        multiplier, shift = multiplier_and_shift(_ratios([a.step * b.step / quantizer.step], quantizer.log_step))
+        multiplier, shift = multiplier_and_shift((a.step_there * b.step_there / quantizer.step_there)[None])
         return Folded(multiplier, shift, quantizer.zero_point, self.clip(), table=self.table())
 
     def integers(self, a: Tensor, b: Tensor) -> Tensor:
@@ -65,8 +66,7 @@ class ConcatBlock(Block):
     @torch.no_grad()
     def fold(self) -> Folded:
         quantizer = self.sum_quantizer()
-        steps = [q.step / quantizer.step for q in self.sources]
-        multiplier, shift = multiplier_and_shift(_ratios(steps, quantizer.log_step))
+        multiplier, shift = multiplier_and_shift(_steps(self.sources) / quantizer.step_there)
         return Folded(multiplier, shift, quantizer.zero_point, self.clip(), table=self.table())
 
     def integers(self, *inputs: Tensor) -> Tensor:

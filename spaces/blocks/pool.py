@@ -1,5 +1,7 @@
 """Pools."""
 
+from math import prod
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -39,14 +41,13 @@ class AvgPoolBlock(Block):
 
     @property
     def window(self) -> int:
-        return int(torch.tensor(self.spec.attributes["kernel"]).prod())
+        return prod(self.spec.attributes["kernel"])
 
     @torch.no_grad()
     def fold(self) -> Folded:
         quantizer = self.sum_quantizer()
-        ratio = self.sources[0].step / quantizer.step / self.window
-        ratios = torch.tensor([ratio], dtype=torch.float64, device=quantizer.log_step.device)
-        multiplier, shift = multiplier_and_shift(ratios)
+        ratio = self.sources[0].step_there / quantizer.step_there / self.window
+        multiplier, shift = multiplier_and_shift(ratio[None])
         return Folded(multiplier, shift, quantizer.zero_point, self.clip(), table=self.table())
 
     def integers(self, x: Tensor) -> Tensor:

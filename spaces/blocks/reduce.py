@@ -28,8 +28,7 @@ class MatMulBlock(Block):
     def fold(self) -> Folded:
         quantizer = self.sum_quantizer()
         a, b = self.sources
-        ratio = torch.tensor([a.step * b.step / quantizer.step], dtype=torch.float64)
-        multiplier, shift = multiplier_and_shift(ratio.to(quantizer.log_step.device))
+        multiplier, shift = multiplier_and_shift((a.step_there * b.step_there / quantizer.step_there)[None])
         return Folded(multiplier, shift, quantizer.zero_point, self.clip(), table=self.table())
 
     def integers(self, a: Tensor, b: Tensor) -> Tensor:
@@ -54,7 +53,7 @@ class SoftmaxBlock(Block):
         """(2^bits,) int64: floor(2^15 exp(-step * d) + 1/2) for each difference d of codes, in float64."""
         source = self.sources[0]
         differences = torch.arange(source.largest_code + 1, dtype=torch.float64, device=source.log_step.device)
-        return torch.floor(2.0**EXPONENT_BITS * torch.exp(-source.step * differences) + 0.5).long()
+        return torch.floor(2.0**EXPONENT_BITS * torch.exp(-source.step_there * differences) + 0.5).long()
 
     def exact(self, *inputs: Tensor) -> Tensor:
         codes, bits = self.sources[0].codes(inputs[0]), self.output.bits
@@ -103,7 +102,8 @@ class NormalizeBlock(Block):
         one = torch.ones(channels, dtype=torch.float64, device=quantizer.log_step.device)
         gain, offset = (one, 0 * one) if self.norm is None else self.norm.affine()
         gain = gain * min(1.0, LARGEST_EPS / self._eps()) ** 0.5  # what the largest eps in integers leaves
-        multiplier, shift, bias = with_bias(gain * 2.0**-FRACTION_BITS / quantizer.step, offset / quantizer.step)
+        step = quantizer.step_there
+        multiplier, shift, bias = with_bias(gain * 2.0**-FRACTION_BITS / step, offset / step)
         return Folded(multiplier, shift, quantizer.zero_point, self.clip(), bias=bias, table=self.table())
 
     @property

@@ -49,9 +49,8 @@ class ResampleBlock(Block):
     @torch.no_grad()
     def fold(self) -> Folded:
         quantizer = self.sum_quantizer()
-        ratio = self.sources[0].step / quantizer.step / self.divisor
-        ratios = torch.tensor([ratio], dtype=torch.float64, device=quantizer.log_step.device)
-        multiplier, shift = multiplier_and_shift(ratios)
+        ratio = self.sources[0].step_there / quantizer.step_there / self.divisor
+        multiplier, shift = multiplier_and_shift(ratio[None])
         return Folded(multiplier, shift, quantizer.zero_point, self.clip(), table=self.table())
 
     def integers(self, x: Tensor) -> Tensor:

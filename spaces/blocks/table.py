@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from spaces.blocks.activations import activate
-from spaces.blocks.block import Block, activation_table
+from spaces.blocks.block import Block
 from spaces.decisions.selection import Selection
 
 
@@ -19,7 +19,7 @@ class TableBlock(Block):
 
     @torch.no_grad()
     def table(self) -> Tensor:
-        return activation_table(self.sources[0], self.output, self.spec.activation)
+        return self.looked_up(self.sources[0])
 
     def exact(self, *inputs: Tensor) -> Tensor:
         return self.output.decode(self.table()[self.sources[0].codes(inputs[0])])

@@ -60,9 +60,9 @@ class Selection:
         return Selection(mode, leaves.get(GATES), share={n: t for n, t in leaves.items() if n != GATES})
 
     def hold(self) -> "Selection":
-        """The same selection as constants. Paths, and what the Space adds, have to be made anew."""
+        """The same selection as constants. Paths, weights and scales have to be made anew, and grids at first."""
         if self.held:
-            return replace(self, weight={}, grids={}, scales={}, paths={})
+            return replace(self, weight={}, scales={}, paths={})
         keep, share, probability = (_constant(part) for part in (self.keep, self.share, self.probability))
         alpha = None if self.alpha is None else self.alpha.detach()
         return Selection(

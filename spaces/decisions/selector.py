@@ -7,9 +7,9 @@ from torch import Tensor
 
 from spaces.decisions.decision import Choice, Gate, keeps, outcomes, probabilities, shares
 from spaces.decisions.gate_places import GatePlaces
-from spaces.decisions.host_copy import HostCopy
 from spaces.decisions.schedule import PassSchedule
 from spaces.decisions.selection import Selection
+from spaces.host_copy import HostCopy
 from spaces.modes import FLOAT
 from spaces.spec import SpaceSpec
 

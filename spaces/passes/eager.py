@@ -117,12 +117,22 @@ def _apply(x: Tensor, mean: Tensor, variance: Tensor, affine: Affine, eps: float
 
 def _to_grid_(v: Tensor, step: Tensor | None, codes: Codes) -> Tensor:
     """v, put on the grid where it lies."""
-    return v.clamp_(*codes) if step is None else v.round_().clamp_(*codes).mul_(step)
+    return _clamp_(v, codes) if step is None else _clamp_(v.round_(), codes).mul_(step)
+
+
+def _clamp_(v: Tensor, codes: Codes) -> Tensor:
+    low, high = codes
+    return v.clamp_min_(low).clamp_max_(high) if isinstance(high, Tensor) else v.clamp_(low, high)
+
+
+def _clamp(v: Tensor, codes: Codes) -> Tensor:
+    low, high = codes
+    return v.clamp_min(low).clamp_max_(high) if isinstance(high, Tensor) else v.clamp(low, high)
 
 
 def _clamped(x: Tensor, keep: Tensor | None, step: Tensor | None, codes: Codes) -> Tensor:
     masked = x if keep is None else x * by_channel(keep, x)
-    return masked.clamp(*codes) if step is None else _to_grid_(masked / step, step, codes)
+    return _clamp(masked, codes) if step is None else _to_grid_(masked / step, step, codes)
 
 
 def _cut(grad: Tensor, v: Tensor, codes: Codes, out: Tensor) -> Tensor:
@@ -131,10 +141,13 @@ def _cut(grad: Tensor, v: Tensor, codes: Codes, out: Tensor) -> Tensor:
     A closed channel reaches a sum or a pool behind it as zeros, which lie on the bound of the ReLU. If the gradient
     were 0 there, the channel would never open again.
     """
-    aten.hardtanh_backward.grad_input(grad, v, *codes.edges, grad_input=out)
+    low, high = codes.edges
+    if isinstance(high, Tensor):
+        return out.copy_(torch.where((v <= low) | (v >= high), grad.new_zeros(()), grad))
+    aten.hardtanh_backward.grad_input(grad, v, low, high, grad_input=out)
     return out
 
 
 def _products(grad: Tensor, v: Tensor, codes: Codes) -> Tensor:
-    products = v.clamp(*codes).round_().mul_(grad)
+    products = _clamp(v, codes).round_().mul_(grad)
     return products.addcmul_(v, _cut(grad, v, codes, torch.empty_like(products)), value=-1)

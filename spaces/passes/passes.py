@@ -19,15 +19,24 @@ def by_channel(numbers: Tensor, x: Tensor) -> Tensor:
 
 
 class Codes(NamedTuple):
-    """Bounds of the codes relative to the zero point. Without quantization they are those of the value itself."""
+    """Bounds of the codes relative to the zero point. Without quantization they are those of the value itself.
+
+    Attributes:
+        high: (), float64, of a step that is not read of its device.
+    """
 
     low: float
-    high: float
+    high: float | Tensor
 
     @property
-    def edges(self) -> tuple[float, float]:
+    def edges(self) -> tuple[float, float | Tensor]:
         """What lies between these two is inside."""
-        return self.low - EDGE, self.high + EDGE * max(1.0, self.high)
+        return self.low - EDGE, self.high + EDGE * self.spread
+
+    @property
+    def spread(self) -> float | Tensor:
+        """The highest code, or 1 where it is less."""
+        return self.high.clamp_min(1.0) if isinstance(self.high, Tensor) else max(1.0, self.high)
 
 
 class Sum(NamedTuple):

@@ -2,12 +2,14 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from search.errors import UsageError
+from spaces.host_copy import HostCopy
 from spaces.passes.passes import Codes
 from spaces.quantizers.calibrate import Sample, activation_range
 from spaces.quantizers.scales import steps_of
@@ -45,12 +47,18 @@ class ActivationQuantizer(nn.Module):
             self._set(*grid)
             self.log_step.requires_grad_(False)
         self._zero_point: int | None = None
+        self._step = HostCopy(torch.exp)
         self.observing = False
         self._seen: list[tuple[Tensor, Tensor, Tensor]] = []  # rows, the lowest and the highest value of a batch
 
     @property
     def step(self) -> float:
-        return self.log_step.detach().exp().item()
+        return self._step.of([self.log_step])[0].item()
+
+    @property
+    def step_there(self) -> Tensor:
+        """(), float64: the same on its device, so that nothing is read."""
+        return self.log_step.detach().exp().double()
 
     @property
     def largest_code(self) -> int:
@@ -66,12 +74,12 @@ class ActivationQuantizer(nn.Module):
         super()._load_from_state_dict(*args)
         self._zero_point = None
 
-    def bounds(self, step: float | None = None) -> Codes:
+    def bounds(self, step: float | None = None) -> tuple[int, int]:
         """Bounds of the codes relative to the zero point, for its own step or the step that is given."""
         low, high = -self.zero_point, 2**self.bits - 1 - self.zero_point
         if self.ceiling is not None:
             high = min(high, int(self.ceiling / (self.step if step is None else step) + 0.5))
-        return Codes(low, high)
+        return low, high
 
     @torch.no_grad()
     def codes(self, x: Tensor) -> Tensor:
@@ -209,7 +217,7 @@ class Grid(NamedTuple):
 
 
 def grids_of(quantizers: Sequence[ActivationQuantizer], drifts: Sequence[Tensor | None]) -> list[Grid]:
-    """The grids of quantizers, made at once. The step of a ceiling is read of the device, all of them at once.
+    """The grids of quantizers, made at once. Where steps are on another device than the CPU, none of them is read.
 
     Args:
         drifts: (), of the choice to which a quantizer belongs; None: it belongs to none.
@@ -220,10 +228,39 @@ def grids_of(quantizers: Sequence[ActivationQuantizer], drifts: Sequence[Tensor 
         zero = torch.zeros_like(learned[0])
         offsets = [zero if drift is None else q.log_step for q, drift in each]
     steps = steps_of(learned, offsets)
-    bounded = [i for i, q in enumerate(quantizers) if q.ceiling is not None]
-    read = torch.stack([steps[i].detach() for i in bounded]).tolist() if bounded else []
-    known = dict(zip(bounded, read, strict=True))
-    return [Grid(steps[i], q.bounds(known.get(i))) for i, q in enumerate(quantizers)]
+    bounds = bounds_of(quantizers, [step.detach() for step in steps])
+    return [Grid(*grid) for grid in zip(steps, bounds, strict=True)]
+
+
+def bounds_of(quantizers: Sequence[ActivationQuantizer], steps: Sequence[Tensor]) -> list[Codes]:
+    """The bounds of codes with steps, () each. Where steps are on another device than the CPU, none of them is read."""
+    below = [(q, step) for q, step in zip(quantizers, steps, strict=True) if q.ceiling is not None]
+    ceilings = iter(_bounds_below(*zip(*below, strict=True)) if below else ())
+    return [Codes(*q.bounds()) if q.ceiling is None else next(ceilings) for q in quantizers]
+
+
+def _bounds_below(quantizers: Sequence[ActivationQuantizer], steps: Sequence[Tensor]) -> list[Codes]:
+    """The bounds of quantizers with ceilings."""
+    together = torch.stack(list(steps))
+    if together.device.type == "cpu":
+        return [Codes(*q.bounds(step)) for q, step in zip(quantizers, together.tolist(), strict=True)]
+    ceilings = tuple(float("inf") if q.ceiling is None else q.ceiling for q in quantizers)
+    limits = _limits(ceilings, tuple(q.largest_code - q.zero_point for q in quantizers), together.device)
+    highest = (limits.ceilings / together.double() + 0.5).floor_().minimum(limits.codes).unbind()
+    return [Codes(-q.zero_point, high) for q, high in zip(quantizers, highest, strict=True)]
+
+
+class _Limits(NamedTuple):
+    """Attributes: ceilings: (n,), real values. codes: (n,), relative to the zero point. Both are in float64."""
+
+    ceilings: Tensor
+    codes: Tensor
+
+
+@lru_cache(maxsize=64)
+def _limits(ceilings: tuple[float, ...], codes: tuple[int, ...], device: torch.device) -> _Limits:
+    with torch.inference_mode(False):  # what is kept serves passes that learn too
+        return _Limits(*torch.tensor([ceilings, codes], dtype=torch.float64, device=device))
 
 
 @contextmanager

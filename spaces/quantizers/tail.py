@@ -63,8 +63,8 @@ def _step_gradient(products: Tensor | None, keep: Tensor | None, step: Tensor, c
     """d loss / d log step. A closed channel is 0 whatever the step is, so it has no part in it."""
     assert products is not None
     total = products.sum() if keep is None else products.sum(_others(products)).dot(keep)
-    scale: float = part.step / (products[0].numel() * max(codes.high, 1.0)) ** 0.5
-    return total * step * scale
+    scale: float | Tensor = part.step / (products[0].numel() * codes.spread) ** 0.5
+    return total * step * (scale.to(total.dtype) if isinstance(scale, Tensor) else scale)
 
 
 def _samples_before(v: Tensor) -> int:

@@ -1,0 +1,83 @@
+"""Trains networks on the CPU and on the device in software, in a process of its own, for test_devices.py.
+
+    python tests/laws/on_a_device.py NETWORK MODE [MODE ...]
+
+A line of JSON for each mode: "differing", the tensors whose bytes differ in the end, and "waits", of each step.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from benchmarks import step_time
+from benchmarks.software_device import SoftwareDevice, on_cpu
+from benchmarks.step_time import ROUND, Ours, ours
+from cost_models import COST_MODELS
+from search.objective.objective import Objective
+from spaces.passes.chosen import only_eager
+from spaces.space import INTEGER, Space
+
+STEPS = ROUND + 1
+PROGRESS = 0.2  # share of the search at which floors hold decisions back
+INTEGERS = "integers"
+CPU = torch.device("cpu")
+
+
+def objective(space: Space) -> Objective:
+    """With a budget from which the space is far."""
+    described = space.describe()
+    models = {name: COST_MODELS[name] for name in step_time.COSTS}
+    costs = {name: model(described).item() for name, model in models.items()}
+    return Objective(models, costs, {"flash_bytes": costs["flash_bytes"] / 3}, {"peak_ram_bytes": 0.1})
+
+
+step_time._objective = objective
+step_time.SHAPES |= {"mobilenet_v2": (2, 3, 32, 32)}  # it has ceilings
+step_time.MODES |= {
+    "bits_of_layers": replace(step_time.MODES["channel_bits"], granularity="tensor"),
+    "kernels": replace(step_time.MODES["qat_w8a8"], kernel_sizes=(1,)),
+    "gates_with_memory": replace(step_time.MODES["masks"], hysteresis=0.1, trainable_threshold=True),
+    "noise": replace(step_time.MODES["activation_bits"], mode="gumbel"),
+    INTEGERS: step_time.MODES["qat_w8a8"],
+}
+
+
+def trainer(network: str, mode: str, device: torch.device) -> Ours:
+    torch.manual_seed(1)
+    made = ours(network, mode, batch=6, device=device)
+    if mode == INTEGERS:
+        made.network.set_mode(INTEGER)
+    return made
+
+
+def trained(made: Ours, after: Callable[[], None] = lambda: None) -> dict[str, Tensor]:
+    for _ in range(STEPS):
+        made.steps.step(made.images, made.targets, progress=PROGRESS)
+        after()
+    return {name: on_cpu(value) for name, value in made.network.state_dict().items()}
+
+
+def compared(network: str, mode: str) -> dict[str, object]:
+    waits: list[int] = []
+    with SoftwareDevice() as software:
+        made = trainer(network, mode, software.device)
+
+        def count() -> None:
+            waits.append(software.waits)
+            software.counts.clear()
+
+        own = trained(made, count)
+    with only_eager():
+        expected = trained(trainer(network, mode, CPU))
+    differing = [name for name in own.keys() | expected.keys() if not torch.equal(own[name], expected[name])]
+    return {"differing": differing, "waits": waits[1:], "searches": bool(made.network.decisions)}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for mode in sys.argv[2:]:
+        print(json.dumps({"mode": mode, **compared(sys.argv[1], mode)}), flush=True)
