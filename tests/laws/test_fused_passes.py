@@ -81,7 +81,7 @@ def test_every_pass_over_a_random_tensor_gives_the_bits_of_torch(fused: Passes, 
 
 
 @pytest.mark.parametrize("bits", [*WIDTHS, tuple(range(1, 9))], ids=str)
-@pytest.mark.parametrize("fan_ins", [(1,), (3, 9, 9, 27), (1, 16, 17, 1500)], ids=len)
+@pytest.mark.parametrize("fan_ins", [(1,), (9,), (3, 9, 9, 27), (1, 16, 17, 1500)], ids=sum)
 def test_weights_have_the_bits_of_torch(fused: Passes, bits: tuple[int, ...], fan_ins: tuple[int, ...]) -> None:
     made = partial(made_of_weights, bits, fan_ins, CPU)
     assert all(same(own, eager) for (_, own), (_, eager) in zip(made(fused), made(Eager()), strict=True))
