@@ -38,7 +38,7 @@ from search.training.loop import PhaseRun
 from search.training.phase import Learning, Phase, Schedule, Stopping, Teacher
 from search.training.process import process_for, seeded
 from search.training.runtime import Runtime
-from spaces.passes.library import library
+from spaces.passes.chosen import why_slower
 from spaces.space import FAKE, FLOAT, Space
 
 WORK = {"warmup": 1.0, "search": 1.9, "finetune": 1.7}  # relative time of an epoch
@@ -181,10 +181,8 @@ def _note_start(experiment: Experiment, runtime: Runtime) -> None:
     if processes > 1:
         device += f", the first of {processes} processes"
     note(f"{name}: {data}, budgets: {names or 'none'}; folder {runtime.folder}; device {device}")
-    slow = library().why if runtime.device.type == "cpu" and library().passes is None else ""
-    if slow:
-        note(f"training takes torch's operators, a fifth slower than compiled passes: {slow}")
-    for text in [*experiment.notes, *experiment.task.notes]:
+    slower = why_slower(runtime.device)
+    for text in [*([slower] if slower else []), *experiment.notes, *experiment.task.notes]:
         note(text)
     for layer, reason in experiment.space.spec.left_alone.items():
         note(f"left alone: {layer} ({reason})")

@@ -72,7 +72,7 @@ def outside(path: Path, allowed: set[str]) -> set[str]:
     "package, allowed",
     [
         ("cost_models", {"cost_models", "search", "torch"}),
-        ("spaces", {"cost_models", "search", "spaces", "torch", "numpy", "safetensors"}),
+        ("spaces", {"cost_models", "search", "spaces", "torch", "numpy", "safetensors", "triton"}),
         ("search/integer", {"search", "numpy", "safetensors"}),
     ],
 )
@@ -157,6 +157,14 @@ def test_hydra_and_omegaconf_stay_with_the_configuration_and_the_command():
 def test_optuna_stays_with_its_strategies():
     users = [path.relative_to(ROOT).parent for path in MODULES if packages_of(path) & {"optuna", "sqlalchemy"}]
     assert set(users) == {Path("search/strategies/black_box")}
+
+
+def test_triton_stays_with_the_passes_that_a_gpu_asks_for():
+    assert [path.relative_to(ROOT) for path in MODULES if "triton" in packages_of(path)] == [
+        Path("spaces/passes/fused.py")
+    ]
+    above = [path.relative_to(ROOT) for path in MODULES if "spaces.passes.fused.Fused" in imported(path)]
+    assert above == [Path("spaces/passes/kernels.py")]
 
 
 def test_integers_run_where_torch_is_not_installed():

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from spaces.passes.compiled import order_of
 from spaces.passes.eager import Eager
+from spaces.passes.memory import order_of
 from spaces.passes.passes import ONE_BIT, Affine, Channels, Codes, Moments, Passes, Running, Sum, Way
 
 
@@ -41,36 +41,44 @@ SHAPES = (
     (2, 3, 2, 5, 4),
 )
 STEPS = ((0.37, Codes(0, 15)), (0.05, Codes(-128, 127)), (None, Codes(0.0, float("inf"))), (None, Codes(0.0, 6.0)))
+CPU = torch.device("cpu")
 ORDERS = {4: torch.channels_last, 5: torch.channels_last_3d}
 MOMENTUM = 0.1
+TINY = 1e-39  # fewer digits than float32 has elsewhere; some compilers make 0 of it
 FAN_INS = (1, 7, 9, 32, 33, 150)
 WIDTHS = ((8,), (2, 4, 8), (1, 4), (1,))  # bits of weights on offer
 
 
-def cases(shapes: Sequence[tuple[int, ...]] = SHAPES, seed: int = 0) -> Iterator[Case]:
-    """Tensors of shapes, in each order of memory, with and without a step."""
+def cases(shapes: Sequence[tuple[int, ...]] = SHAPES, seed: int = 0, device: torch.device = CPU) -> Iterator[Case]:
+    """Tensors of shapes on a device, in each order of memory, with and without a step. They are drawn on the CPU."""
     draws = torch.Generator().manual_seed(seed)
+
+    def drawn(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=draws).to(device)
+
     for shape in shapes:
         for order in (torch.contiguous_format, *([ORDERS[len(shape)]] if len(shape) in ORDERS else [])):
-            x, grad = (torch.randn(shape, generator=draws).to(memory_format=order) for _ in range(2))
-            mean, scale, shift = (torch.randn(shape[1], generator=draws) for _ in range(3))
-            variance = torch.rand(shape[1], generator=draws) + 0.5
+            x, grad = (drawn(*shape).to(memory_format=order) for _ in range(2))
+            if x.dim() > 2:
+                x[:, 0].select(-1, 0).fill_(TINY)
+            mean, scale, shift = (drawn(shape[1]) for _ in range(3))
+            variance = torch.rand(shape[1], generator=draws).to(device) + 0.5
             for step, codes in STEPS:
                 over = 1.0 if step is None else 1 / step
                 running, affine = Running(mean, variance, MOMENTUM, 1e-5), Affine(scale * over, shift * over)
-                learned = None if step is None else torch.tensor(step)
+                learned = None if step is None else torch.tensor(step, device=device)
                 for part in (None,) if step is None else (None, slice(len(x) // 3, None, 2)):
                     yield Case(x, grad, running, affine, learned, codes, part)
 
 
-def differing(passes: Passes) -> list[str]:
-    """The passes that do not make what torch's operators make."""
+def differing(passes: Passes, device: torch.device = CPU) -> list[str]:
+    """The passes that do not make what torch's operators make of tensors on a device."""
     made: Callable[[Passes], Iterator[tuple[str, Tensor | None]]]
     found = set()
-    with torch.no_grad(), torch.device("cpu"), _single():
+    with torch.no_grad(), CPU, _single():
         for made in (
-            *(partial(made_of, case) for case in cases()),
-            *(partial(made_of_weights, bits, FAN_INS) for bits in WIDTHS),
+            *(partial(made_of, case) for case in cases(device=device)),
+            *(partial(made_of_weights, bits, FAN_INS, device) for bits in WIDTHS),
         ):
             pairs = zip(made(passes), made(Eager()), strict=True)
             found |= {name for (name, ours), (_, theirs) in pairs if not same(ours, theirs)}
@@ -106,7 +114,7 @@ def made_of(case: Case, passes: Passes) -> Iterator[tuple[str, Tensor | None]]:
     for forth, moments, of_batch in ((batch, batch, True), (still, batch, True), (still, still, False)):
         way = Way((forth, affine), moments, affine.scale, of_batch)
         yield from (("norm_back", made) for made in passes.norm_back(grad, x, way, codes, part))
-    every_second = (torch.arange(x.shape[1]) % 2).float()
+    every_second = (torch.arange(x.shape[1], device=x.device) % 2).float()
     for plus, keep in ((None, None), (grad, None), (affine.shift, None), (None, every_second), (grad, every_second)):
         yield "clamped", passes.clamped(Sum(x, plus), keep, step, codes)
         out, saved = passes.clamped_and_saved(Sum(x, plus), keep, step, codes, part)
@@ -114,16 +122,19 @@ def made_of(case: Case, passes: Passes) -> Iterator[tuple[str, Tensor | None]]:
         yield from (("clamped_back", made) for made in passes.clamped_back(grad, saved, step, codes, part))
 
 
-def made_of_weights(bits: Sequence[int], fan_ins: Sequence[int], passes: Passes) -> Iterator[tuple[str, Tensor | None]]:
+def made_of_weights(
+    bits: Sequence[int], fan_ins: Sequence[int], device: torch.device, passes: Passes
+) -> Iterator[tuple[str, Tensor | None]]:
     """All that is made of weights of so many inputs a channel, with precisions on offer."""
     draws = torch.Generator().manual_seed(0)
     each = torch.tensor(fan_ins)
-    of = Channels(torch.arange(len(each)).repeat_interleave(each), torch.cat([each.new_zeros(1), each.cumsum(0)]))
-    w, g = torch.randn(2, len(of.row), generator=draws)
-    w[::5] = 0
-    step = 0.1 + torch.rand(len(bits), len(each), generator=draws)
-    picked, one_bit = torch.randint(len(bits), (1, len(each)), generator=draws), 1 in bits
-    bounds = (2.0 ** (torch.tensor(bits) - 1) - 1).clamp_min(ONE_BIT)[:, None].expand_as(step)
+    row, starts = torch.arange(len(each)).repeat_interleave(each), torch.cat([each.new_zeros(1), each.cumsum(0)])
+    of = Channels(row.to(device), starts)
+    w, g = torch.randn(2, len(row), generator=draws).to(device)
+    w[::5], w[1::7] = 0, TINY
+    step = 0.1 + torch.rand(len(bits), len(each), generator=draws).to(device)
+    picked, one_bit = torch.randint(len(bits), (1, len(each)), generator=draws).to(device), 1 in bits
+    bounds = (2.0 ** (torch.tensor(bits, device=device) - 1) - 1).clamp_min(ONE_BIT)[:, None].expand_as(step)
     for bound in (bounds, bounds[:, :1]):
         yield "quantized", passes.quantized(w, of, step[0], bound[0], one_bit=one_bit)
         back = passes.quantized_back(w, g, of, step, bound, picked, one_bit=one_bit)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from spaces.passes.eager import batch_norm, batch_norm_back
+from spaces.passes.memory import lies_alike, like, order_of
 from spaces.passes.passes import EDGE, Affine, Channels, Codes, Moments, NormGradients, Running, Saved, Sum, Way
 
 LANES = 8  # channels, of whose multiples torch's batch norm makes vectors
@@ -120,7 +121,7 @@ class Compiled:
         return out
 
     def norm_back(self, grad: Tensor, x: Tensor, way: Way, codes: Codes, part: slice | None) -> NormGradients:
-        out, grad = torch.empty_like(x, memory_format=order_of(x)), _like(x, grad)
+        out, grad = torch.empty_like(x, memory_format=order_of(x)), like(x, grad)
         products = None if part is None else torch.empty_like(x[part])
         moments, affine = way.forth
         forth = byref(_Norm(*_places(*moments, *affine), 0.0, AGAIN))
@@ -147,7 +148,7 @@ class Compiled:
     def _clamped(
         self, added: Sum, keep: Tensor | None, step: Tensor | None, codes: Codes, inside: Tensor | None
     ) -> Tensor:
-        x, plus = added if _is_taken(added) else (added.made(), None)
+        x, plus = added if lies_alike(added) else (added.made(), None)
         out = torch.empty_like(x)
         own = _place(plus), plus is not None and plus.dim() == 1, _place(keep)
         made = out.data_ptr(), _place(inside)
@@ -158,7 +159,7 @@ class Compiled:
         self, grad: Tensor, saved: Saved, step: Tensor | None, codes: Codes, part: slice | None
     ) -> tuple[Tensor, Tensor | None]:
         inside, *of_part = saved
-        out, grad, threads = torch.empty_like(inside, dtype=grad.dtype), _like(inside, grad), torch.get_num_threads()
+        out, grad, threads = torch.empty_like(inside, dtype=grad.dtype), like(inside, grad), torch.get_num_threads()
         self.call("clamped_back", out.numel(), threads, *_places(grad, inside, out))
         if part is None:
             return out, None
@@ -191,48 +192,11 @@ def _place(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
-def _is_taken(added: Sum) -> bool:
-    """Whether what is added lies as x does."""
-    x, plus = added
-    if plus is None or plus.dim() == 1:
-        return True
-    return plus.shape == x.shape and order_of(plus) is order_of(x)
-
-
 def _sums_by_rows(x: Tensor) -> bool:
     """Whether torch's batch norm sums x in the order of batch.c: whole vectors of channels, several rows a thread."""
     if x.dim() != 4 or x.shape[1] % LANES or x.is_contiguous():
         return False
     return x.is_contiguous(memory_format=torch.channels_last) and x.numel() // x.shape[1] > torch.get_num_threads()
-
-
-def takes(x: Tensor) -> bool:
-    """Whether `Compiled` takes it: plain float32 on the CPU, all of whose numbers lie side by side."""
-    if type(x) is not Tensor or x.dtype is not torch.float32 or not x.is_cpu:
-        return False
-    return x.numel() > 0 and order_of(x) is not None
-
-
-def takes_vector(numbers: Tensor) -> bool:
-    """Whether it takes them beside x: float32 on the CPU, one behind another."""
-    return numbers.dtype is torch.float32 and numbers.is_cpu and numbers.is_contiguous()
-
-
-def order_of(x: Tensor) -> torch.memory_format | None:
-    """The order in which its numbers lie side by side; None where there are gaps, or another order."""
-    if x.is_contiguous():
-        return torch.contiguous_format
-    for dims, order in ((4, torch.channels_last), (5, torch.channels_last_3d)):
-        if x.dim() == dims and x.is_contiguous(memory_format=order):
-            return order
-    return None
-
-
-def _like(x: Tensor, other: Tensor) -> Tensor:
-    """`other`, in the order of x."""
-    if order_of(other) is order_of(x):
-        return other
-    return torch.empty_like(x, dtype=other.dtype).copy_(other)
 
 
 def _layout_of(x: Tensor) -> _Layout:

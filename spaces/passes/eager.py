@@ -35,11 +35,10 @@ class Eager:
         return _to_grid_(v, step, codes), moments
 
     def normalized(self, x: Tensor, running: Running, affine: Affine, step: Tensor | None, codes: Codes) -> Tensor:
-        return _to_grid_(_apply(x, running.mean, running.variance, affine, running.eps), step, codes)
+        return _to_grid_(norm_of(x, running, affine), step, codes)
 
     def norm_back(self, grad: Tensor, x: Tensor, way: Way, codes: Codes, part: slice | None) -> NormGradients:
-        moments, affine = way.forth
-        v = _apply(x, moments.mean, moments.inverse.pow(-2), affine, 0.0)
+        v = norm_again(x, way)
         products = None if part is None else _products(grad[part], v[part], codes)
         return *batch_norm_back(_cut(grad, v, codes, v), x, way), products
 
@@ -77,7 +76,7 @@ class Eager:
         products = v.new_empty(2, *v.shape)
         torch.mul(value, g, out=products[0])
         torch.mul(v, dw, out=products[1])
-        return (dw if picked is None else dw.gather(0, of.spread(picked)))[0], products
+        return (dw if picked is None else dw.gather(0, picked.index_select(1, of.row)))[0], products
 
 
 def codes_of(w: Tensor, step: Tensor, bound: Tensor, one_bit: bool) -> Tensor:
@@ -111,8 +110,15 @@ def batch_norm_back(grad: Tensor, x: Tensor, way: Way) -> tuple[Tensor, Tensor, 
     return made
 
 
-def _apply(x: Tensor, mean: Tensor, variance: Tensor, affine: Affine, eps: float) -> Tensor:
-    return torch.native_batch_norm(x, *affine, mean, variance, False, 0.0, eps)[0]
+def norm_of(x: Tensor, running: Running, affine: Affine) -> Tensor:
+    """v, with the statistics that are given."""
+    return torch.native_batch_norm(x, *affine, running.mean, running.variance, False, 0.0, running.eps)[0]
+
+
+def norm_again(x: Tensor, way: Way) -> Tensor:
+    """v, as it was on the way forth."""
+    (mean, inverse), affine = way.forth
+    return norm_of(x, Running(mean, inverse.pow(-2), 0.0, 0.0), affine)
 
 
 def _to_grid_(v: Tensor, step: Tensor | None, codes: Codes) -> Tensor:

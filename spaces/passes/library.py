@@ -18,6 +18,7 @@ from search.compilers import compiled, compiler
 from search.errors import BuildFailed
 from spaces.passes.comparison import differing
 from spaces.passes.compiled import Compiled
+from spaces.passes.passes import Passes
 
 HEADER, *SOURCES = (Path(__file__).with_name(name) for name in ("passes.h", "passes.c", "batch.c"))
 WHOLE = b"picojoule: whole"  # ends a file that was kept; one that was cut off would kill the process
@@ -34,7 +35,7 @@ X86 = ("x86_64", "AMD64")
 class Library(NamedTuple):
     """Attributes: passes: None: there are none. why: in words, what there is or why not."""
 
-    passes: Compiled | None
+    passes: Passes | None
     why: str
 
 

@@ -1,6 +1,7 @@
 """What the tail of a convolution does to memory: a pass reads tensors of the size of its output once and writes one.
 
-Two classes make them: of torch's operators, on every device (spaces.passes.eager), and in C (spaces.passes.compiled).
+Three classes make them: of torch's operators, on every device (spaces.passes.eager), in C on a CPU
+(spaces.passes.compiled) and in Triton on a GPU (spaces.passes.fused).
 All that they make is the same to the bit, but for the gradients of NaN; what they save for the way back is their own.
 spaces.passes.chosen says which one a tensor takes.
 """

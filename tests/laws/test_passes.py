@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.step_time import MODES, ours
 from spaces.passes.chosen import only_eager
-from spaces.passes.comparison import cases, made_of, made_of_weights, same
+from spaces.passes.comparison import CPU, cases, made_of, made_of_weights, same
 from spaces.passes.compiled import Compiled
 from spaces.passes.eager import Eager
 from spaces.passes.library import library
@@ -58,9 +58,9 @@ def test_large_tensors_are_shared_by_threads(compiled, threads, shape):
 
 
 @pytest.mark.parametrize("bits", [(8,), (2, 4, 8), (1, 2, 3, 4, 5, 6, 7, 8), (1,)], ids=str)
-@pytest.mark.parametrize("fan_ins", [(1,), (3, 9, 9, 27), (576,) * 70, (1, 16, 17, 4096)], ids=len)
+@pytest.mark.parametrize("fan_ins", [(1,), (9,), (3, 9, 9, 27), (576,) * 70, (1, 16, 17, 4096)], ids=sum)
 def test_weights_have_the_bits_of_torch(compiled, threads, bits, fan_ins):
-    made = partial(made_of_weights, bits, fan_ins)
+    made = partial(made_of_weights, bits, fan_ins, CPU)
     assert all(same(own, eager) for (_, own), (_, eager) in zip(made(compiled), made(Eager()), strict=True))
 
 

@@ -51,7 +51,7 @@ def test_a_run_without_compiled_passes_says_why_and_leaves_the_same_bytes(data, 
     asked = settings(data, space=SpaceSettings(weight_bits=[8]), budgets={}, lambdas={"flash_bytes": 0.1})
     run(tmp_path / "compiled", asked)
     with only_eager(), monkeypatch.context() as patch:
-        patch.setattr("search.run.library", lambda: Library(None, "no C compiler found"))
+        patch.setattr("spaces.passes.chosen.library", lambda: Library(None, "no C compiler found"))
         run(tmp_path / "plain", asked)
     said = "training takes torch's operators, a fifth slower than compiled passes: no C compiler found"
     assert said in (tmp_path / "plain/run.log").read_text()
