@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import NamedTuple, cast
 
 import torch
@@ -39,6 +39,12 @@ class Folded:
     codes: Tensor | None = None  # weights, float
     bias: Tensor | None = None
     table: Tensor | None = None
+
+    @cached_property
+    def largest_row(self) -> float:
+        """The largest sum of the magnitudes of a row of codes. It is read of the device once."""
+        assert self.codes is not None
+        return float(self.codes.abs().flatten(1).sum(1).max())
 
 
 class _Shared(NamedTuple):

@@ -99,8 +99,9 @@ class ConvBlock(Block):
     def integers(self, x: Tensor) -> Tensor:
         folded = self.folded()
         assert folded.codes is not None and folded.bias is not None
-        magnitude = folded.codes.abs().flatten(1).sum(1).max().item() * (2 ** self.sources[0].bits - 1)
-        dtype = torch.float64 if x.is_cuda else exact_dtype(magnitude)  # on CUDA float32 may be TF32 or Winograd
+        largest = 2 ** self.sources[0].bits - 1
+        # On CUDA float32 may be TF32 or Winograd, and nothing has to be read.
+        dtype = torch.float64 if x.is_cuda else exact_dtype(folded.largest_row * largest)
         acc = self.convolve(x.to(dtype), folded.codes.to(dtype), None).x.long()
         return acc + folded.bias.view(1, -1, *(1,) * (acc.dim() - 2))
 

@@ -1,5 +1,7 @@
 """Pools."""
 
+from math import prod
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -39,7 +41,7 @@ class AvgPoolBlock(Block):
 
     @property
     def window(self) -> int:
-        return int(torch.tensor(self.spec.attributes["kernel"]).prod())
+        return prod(self.spec.attributes["kernel"])
 
     @torch.no_grad()
     def fold(self) -> Folded:
