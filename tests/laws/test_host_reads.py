@@ -40,6 +40,8 @@ from search.training.losses import TOGETHER
 from search.training.phase import Phase, Schedule
 from spaces.searchable import Options, searchable
 from spaces.space import FAKE, FLOAT, INTEGER, Space
+from tests.laws.test_networks import ALL as NETWORKS
+from tests.laws.test_networks import fixed_at_random
 from tests.search.small import cross_entropy, problem_of, settings, write_stripes
 from tests.search.tasks import made
 
@@ -216,6 +218,18 @@ def test_a_pass_of_a_space_runs_where_nothing_can_be_read(mode: str, training: b
         with Waits() as waits:
             assert space(images).device == META
     assert not +waits.reads and not +waits.copies
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("mode", [FAKE, INTEGER])
+def test_a_pass_of_a_decided_network_in_evaluation_reads_nothing(mode: str, name: str) -> None:
+    space, images = fixed_at_random(name)
+    network = space.decide().eval()
+    with network.running(mode):
+        network(images)  # what it keeps in evaluation is made in its first pass
+        found = reads_of(lambda: network(images))
+    bounded = any(quantizer.ceiling is not None for quantizer in network.quantizers.values())
+    assert found.total() <= bounded  # the steps of tensors behind a ReLU6, all at once
 
 
 # What strategies do with batches
