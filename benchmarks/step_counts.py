@@ -3,8 +3,8 @@
     python -m benchmarks.step_counts [network ...]
 
 One JSON object a line: means over a round of steps, learning and held ones, after which the work of a search repeats.
-Views are left out, since no code of theirs runs on a device. Reads wait for it: `.item()`, `.tolist()`, and comparisons
-that Python decides by. The plain network is the user's own module in the usual loop; benchmarks.step_time says what is
+Views are left out, since no code of theirs runs on a device. Reads, which wait for it, are those of benchmarks.waits.
+The plain network is the user's own module in the usual loop; benchmarks.step_time says what is
 trained.
 """
 
@@ -16,13 +16,12 @@ from typing import Any, Self, cast
 from unittest import mock
 
 import torch
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.step_time import MODES, ROUND, SHAPES, ours, plain
+from benchmarks.waits import Waits
 from spaces.passes.compiled import Compiled
 
-READS = ("item", "tolist", "numpy", "__bool__", "__float__", "__int__", "__index__", "equal", "nonzero")  # of a tensor
 NO_WORK = (
     "detach",
     "alias",
@@ -69,23 +68,6 @@ class Operators(TorchDispatchMode):
         super().__exit__(*error)
 
 
-class Reads(TorchFunctionMode):
-    """Counts what Python reads of tensors inside it.
-
-    Attributes:
-        each: name -> how often.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.each: Counter[str] = Counter()
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if getattr(func, "__name__", "") in READS:
-            self.each[func.__name__] += 1
-        return func(*args, **(kwargs or {}))
-
-
 def counted(step: Callable[[], None], steps: int) -> tuple[float, float]:
     """Operators and reads of a step, means over some steps, after as many that prepare something."""
     for _ in range(steps):
@@ -93,10 +75,10 @@ def counted(step: Callable[[], None], steps: int) -> tuple[float, float]:
     with Operators() as operators:
         for _ in range(steps):
             step()
-    with Reads() as reads:
+    with Waits() as waits:
         for _ in range(steps):
             step()
-    return operators.each.total() / steps, reads.each.total() / steps
+    return operators.each.total() / steps, waits.reads.total() / steps
 
 
 def compare(name: str, mode: str) -> dict[str, str | float]:

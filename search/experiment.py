@@ -73,13 +73,9 @@ class Experiment:
     fingerprint: Mapping[str, Any]
     seconds: float
 
-    def batches(self, split: str, device: torch.device, alone: bool = False) -> Batches:
-        """Batches of a split: shuffled and augmented where it is "train".
-
-        Args:
-            alone: whole batches, as one process would see them; else the part of this process.
-        """
-        return batches_of(self.settings, self.data, self.augment, split, device, alone)
+    def batches(self, split: str, device: torch.device) -> Batches:
+        """Batches of a split, the part of this process: shuffled and augmented where it is "train"."""
+        return batches_of(self.settings, self.data, self.augment, split, device)
 
 
 def prepare(settings: Settings, make_model: ModelMaker, folder: Path | None = None) -> Experiment:
@@ -154,9 +150,7 @@ def refuse_batches_without_variance(settings: Settings, space: Space) -> None:
         )
 
 
-def batches_of(
-    settings: Settings, data: Data, augment: Augment, split: str, device: torch.device, alone: bool = False
-) -> Batches:
+def batches_of(settings: Settings, data: Data, augment: Augment, split: str, device: torch.device) -> Batches:
     """See `Experiment.batches`."""
     train = split == "train"
     return Batches(
@@ -167,8 +161,8 @@ def batches_of(
         shuffle=train,
         augment=augment if train else None,
         device=device,
-        rank=0 if alone else distributed.rank(),
-        world_size=1 if alone else distributed.world_size(),
+        rank=distributed.rank(),
+        world_size=distributed.world_size(),
     )
 
 

@@ -111,7 +111,7 @@ def _exporter(experiment: Experiment, space: Space, runtime: Runtime) -> Exporte
         models=experiment.models,
         seed_costs=experiment.seed_costs,
         data=experiment.data,
-        whole=lambda split: experiment.batches(split, runtime.device, alone=True),
+        whole=lambda split: experiment.batches(split, runtime.device).whole(),
         monitor=runtime.monitor,
         ledger=runtime.ledger,
         task=experiment.task,

@@ -106,15 +106,16 @@ def _claim(experiment: Experiment, folder: Path, begin: Callable[[], object] | N
 def start(experiment: Experiment, folder: Path, device: torch.device) -> Runtime:
     """The runtime of a run that begins here, or goes on."""
     s = experiment.settings
+    train = experiment.batches("train", device)
     work = {name: epochs * WORK.get(name.split()[0], WORK["finetune"]) for name, epochs in experiment.plan.items()}
     return Runtime(
         device=device,
         folder=folder,
         monitor=_monitor(experiment, folder),
         ledger=Ledger(work, s.limits.seconds),
-        train=experiment.batches("train", device),
+        train=train,
         val=experiment.batches("val", device),
-        whole=experiment.batches("train", device, alone=True),
+        whole=train.whole(),
         task=experiment.task,
     )
 

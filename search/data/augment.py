@@ -17,7 +17,7 @@ SHIFT = 1 / 16  # where it is not set
 
 def sent(x: Tensor, device: torch.device) -> Tensor:
     """A tensor of the host on a device, to which it goes while the host goes on."""
-    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
+    return (x.pin_memory() if device.type == "cuda" else x).to(device, non_blocking=True)
 
 
 class Draws(NamedTuple):

@@ -24,7 +24,7 @@ class Batches:
         seed: not negative.
         shuffle: for training. Every epoch has a new order, and an incomplete last batch is dropped.
         augment: how to change the images; None, as a shift of None: they are not changed.
-        device: where the images are held and the batches come out.
+        device: where the whole split is held, whatever its size, and where batches are made and come out.
         rank: of this process, 0..world_size-1.
         world_size: number of processes.
 
@@ -51,7 +51,7 @@ class Batches:
             _refuse_no_step(data.name, split, batch_size, len(whole))
         if augment is not None:
             augment.check(data.input_shape[1:])
-        self._normalise: Callable[[Tensor], Tensor] = data.normalise
+        self._normalise: Callable[[Tensor], Tensor] = data.normaliser(device)
         self._images = whole.images.to(device)  # shape: (N, C, *size)
         self._targets = whole.targets.to(device)  # shape: (N, ...)
         self._masks = data.targets == MASKS
@@ -78,6 +78,12 @@ class Batches:
         part._images, part._targets = self._images[places], self._targets[places]
         return part
 
+    def whole(self) -> "Batches":
+        """The batches as one process would see them. What is on the device is held once."""
+        part = copy(self)
+        part._rank, part._world_size = 0, 1
+        return part
+
     def raw(self) -> "Batches":
         """The same batches as they are before they are normalised; not for training."""
         part = copy(self)
@@ -98,13 +104,16 @@ class Batches:
         generator = torch.Generator().manual_seed(_mix(self._seed, epoch))
         count = len(self._targets)
         order = torch.randperm(count, generator=generator) if self._shuffle else torch.arange(count)
-        for batch in order.split(self._batch_size)[: len(self)]:
+        for batch in sent(order, self._images.device).split(self._batch_size)[: len(self)]:
             yield self._part(batch, generator)
 
     def _part(self, batch: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """This process's part of the batch with these indices (n,). The changes of the whole batch are drawn."""
+        """This process's part of the batch with these indices (n,), which are on the device.
+
+        The changes of the whole batch are drawn, on the host, and go to the device while the host goes on.
+        """
         first, last = (len(batch) * r // self._world_size for r in (self._rank, self._rank + 1))
-        index = sent(batch[first:last], self._images.device)
+        index = batch[first:last]
         images, targets = self._normalise(self._images[index]), self._targets[index]
         if self._augment is not None:
             draws = self._augment.draw(len(batch), tuple(images.shape[1:]), generator).part(first, last, images.device)

@@ -1,5 +1,6 @@
 """What the rest of the engine knows of a data set: three splits of images in memory, and how to normalise them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -95,9 +96,19 @@ class Data:
         Returns:
             (N, C, *size), float32, on the same device.
         """
-        per_channel = (-1, *[1] * (images.dim() - 2))
-        mean, std = (torch.tensor(each, dtype=torch.float32, device=images.device) for each in (self.mean, self.std))
+        return self.normaliser(images.device)(images)
+
+    def normaliser(self, device: torch.device | str) -> Callable[[Tensor], Tensor]:
+        """What `normalise` does, for images of one device, to which mean and std are sent once and not with a batch."""
+        per_channel = (-1, *[1] * (len(self.input_shape) - 1))
+        mean, std = (
+            torch.tensor(each, dtype=torch.float32).view(per_channel).to(device) for each in (self.mean, self.std)
+        )
         # By a tensor: CUDA multiplies by the inverse of a number, which rounds twice.
-        unit = torch.tensor(PIXEL_MAX, dtype=torch.float32, device=images.device)
-        scaled = images.float().div_(unit) if images.dtype == torch.uint8 else images
-        return (scaled - mean.view(per_channel)).div_(std.view(per_channel))
+        unit = torch.full((), PIXEL_MAX, dtype=torch.float32, device=device)
+
+        def normalised(images: Tensor) -> Tensor:
+            scaled = images.float().div_(unit) if images.dtype == torch.uint8 else images
+            return (scaled - mean).div_(std)
+
+        return normalised

@@ -16,6 +16,7 @@ from search.tasks.base import error_of_share
 from search.tasks.checks import refuse_other_targets
 from search.tasks.class_scores import ClassScores, both_logits
 from search.tasks.class_words import ClassWords
+from search.tasks.constant import Constant
 from search.tasks.task import Scores
 
 EVEN = f"Training images are not spread evenly: task.class_weights={BALANCED} makes every class count the same."
@@ -44,7 +45,7 @@ class Classification:
         self.facts: dict[str, Any] = {"label_smoothing": label_smoothing}
         if weights is not None:
             self.facts["class_weights"] = list(weights)
-        self._weights = None if weights is None else torch.tensor(list(weights), dtype=torch.float32)
+        self._weights = None if weights is None else Constant(torch.tensor(list(weights), dtype=torch.float32))
 
     @classmethod
     def of(cls, settings: ClassificationSettings, data: Data, label_smoothing: float) -> "Classification":
@@ -67,10 +68,10 @@ class Classification:
         outputs = both_logits(outputs)
         if self._weights is None:
             return F.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
-        self._weights = self._weights.to(outputs.device)
-        options: Any = {"weight": self._weights, "label_smoothing": self.label_smoothing}
+        weights = self._weights.on(outputs.device)
+        options: Any = {"weight": weights, "label_smoothing": self.label_smoothing}
         total = F.cross_entropy(outputs, targets, reduction="sum", **options)
-        return total / distributed.mean_(self._weights[targets].sum())
+        return total / distributed.mean_(weights[targets].sum())
 
     def distance(self, outputs: Tensor, taught: Tensor, temperature: float) -> Tensor:
         """T^2 KL(taught || outputs) of the classes' probabilities at temperature T; class weights have no part in it.

@@ -16,6 +16,7 @@ from search.settings.tasks import RegressionSettings
 from search.tasks.base import BaseTask
 from search.tasks.checks import refuse_other_shape
 from search.tasks.collected import Collected, Figures
+from search.tasks.constant import Constant
 from search.tasks.task import Scores
 
 LOSSES = {"mse": F.mse_loss, "mae": F.l1_loss}
@@ -61,6 +62,7 @@ class Regression(BaseTask):
         self._mean = targets.mean(0)
         deviation = targets.std(0, unbiased=False)
         self._std = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
+        self._scale = Constant(torch.stack([self._mean, self._std]))
         self._loss = settings.loss
         self.facts = {"loss": settings.loss}
 
@@ -111,5 +113,5 @@ class Regression(BaseTask):
         return {"numbers": {"names": list(self._names), **errors}}
 
     def _standard(self, targets: Tensor) -> Tensor:
-        mean, std = (each.to(targets.device) for each in (self._mean, self._std))
+        mean, std = self._scale.on(targets.device).unbind()
         return ((targets.double() - mean) / std).to(targets.dtype)

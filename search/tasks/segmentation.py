@@ -15,6 +15,7 @@ from search.monitor.words import Details, Metric, Words
 from search.settings.tasks import BALANCED, SegmentationSettings
 from search.tasks.base import BaseTask, error_of_share
 from search.tasks.checks import refuse_other_shape
+from search.tasks.constant import Constant
 from search.tasks.task import Scores
 
 SHARES = listed(either(FINITE, NOTHING))
@@ -57,16 +58,19 @@ class Segmentation(BaseTask):
         targets = data.train.targets
         counts = torch.bincount(targets[targets != IGNORED], minlength=len(self._names)).double()
         balanced = counts.sum() / (len(self._names) * counts.clamp(min=1))
-        self._weights = balanced.float() if settings.class_weights == BALANCED else None
+        self._weights = Constant(balanced.float()) if settings.class_weights == BALANCED else None
+        self._ignores = any(bool((split.targets == IGNORED).any()) for split in (data.train, data.val, data.test))
         self.facts = {"class_weights": settings.class_weights}
         self.against_one_answer = "" if self._weights is not None else EVEN
 
     def loss(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         """Cross-entropy over all places. Args: outputs: (N, classes, *size), logits. targets: (N, *size)."""
-        weights = None if self._weights is None else self._weights.to(outputs.device)
+        weights = None if self._weights is None else self._weights.on(outputs.device)
         total = F.cross_entropy(outputs, targets, weights, ignore_index=IGNORED, reduction="sum")
-        counted = targets != IGNORED
-        share = counted.sum().to(total.dtype) if weights is None else weights[targets[counted]].sum()
+        if weights is None:
+            share = (targets != IGNORED).sum().to(total.dtype)
+        else:  # where places are left out, how many are left is read of the device
+            share = weights[targets[targets != IGNORED] if self._ignores else targets.flatten()].sum()
         return total / distributed.mean_(share.detach().clone()).clamp(min=1e-12)
 
     def distance(self, outputs: Tensor, taught: Tensor, temperature: float) -> Tensor:

@@ -14,6 +14,7 @@ from search.settings.tasks import BALANCED, TaggingSettings
 from search.tasks.base import BaseTask, error_of_share
 from search.tasks.checks import refuse_other_shape
 from search.tasks.collected import Collected, Figures
+from search.tasks.constant import Constant
 from search.tasks.curves import average_precision
 from search.tasks.task import Scores
 
@@ -59,13 +60,13 @@ class Tagging(BaseTask):
     def __init__(self, settings: TaggingSettings, data: Data) -> None:
         super().__init__(settings, data)
         share = data.train.targets.double().mean(0)
-        self._weights = ((1 - share) / share).float() if settings.tag_weights == BALANCED else None
+        self._weights = Constant(((1 - share) / share).float()) if settings.tag_weights == BALANCED else None
         self.facts = {"tag_weights": settings.tag_weights}
         self.against_one_answer = "" if self._weights is not None else RARE if float(share.min()) < RARE_SHARE else ""
 
     def loss(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         """The mean of binary cross-entropies. Args: outputs: (N, k), logits. targets: (N, k)."""
-        weights = None if self._weights is None else self._weights.to(outputs.device)
+        weights = None if self._weights is None else self._weights.on(outputs.device)
         return F.binary_cross_entropy_with_logits(outputs, targets, pos_weight=weights)
 
     def distance(self, outputs: Tensor, taught: Tensor, temperature: float) -> Tensor:

@@ -45,8 +45,18 @@ def mean_loss(space: Space, batches: Sequence[tuple[Tensor, Tensor]], loss: Call
     Args:
         loss: of outputs, targets and images, ().
     """
-    each = [loss(space(images), targets, images) for images, targets in batches]
-    return float(sum(torch.stack(each).tolist()) / len(each))
+    return mean_of(losses_of(space, batches, loss).tolist())
+
+
+@torch.no_grad()
+def losses_of(space: Space, batches: Sequence[tuple[Tensor, Tensor]], loss: Callable[..., Tensor]) -> Tensor:
+    """(batches,), the loss of each, as in `mean_loss`. The device is not waited for."""
+    return torch.stack([loss(space(images), targets, images) for images, targets in batches])
+
+
+def mean_of(losses: Sequence[float]) -> float:
+    """The mean of the losses of batches, in float64."""
+    return float(sum(losses) / len(losses))
 
 
 @torch.no_grad()

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import NamedTuple, cast
+from functools import cached_property, partial
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from spaces.spec import BlockSpec
 
 TABLE_BITS = 8  # of the codes that index an activation table
 Clip = tuple[int, int | Tensor]  # the lowest code and the highest one, which a ceiling leaves on the device, (), int64
+T = TypeVar("T")
 
 
 @dataclass
@@ -40,6 +41,12 @@ class Folded:
     codes: Tensor | None = None  # weights, float
     bias: Tensor | None = None
     table: Tensor | None = None
+
+    @cached_property
+    def largest_row(self) -> float:
+        """The largest sum of the magnitudes of a row of codes. It is read of the device once."""
+        assert self.codes is not None
+        return float(self.codes.abs().flatten(1).sum(1).max())
 
 
 class _Shared(NamedTuple):
@@ -80,9 +87,9 @@ class Block(nn.Module):
         # Behind a norm or a sum the table is indexed by codes of its own.
         indexed = output is not None and not self.clamped and spec.operator.fuses_activation
         self.pre = ActivationQuantizer(TABLE_BITS) if indexed else None
-        self._cached: Folded | None = None
+        self._kept: dict[str, Any] = {}
         self._table: tuple[tuple[float, ...], Tensor] | None = None
-        self._keeps = False  # what is cached, in training too
+        self._keeps = False  # in training too
 
     @property
     def quantizer(self) -> Quantizer | None:
@@ -206,25 +213,32 @@ class Block(nn.Module):
         return folded.multiplier.view(shape), folded.shift.view(shape)
 
     def folded(self) -> Folded:
-        """What `fold()` returns, kept while the block is in evaluation, where nothing can change."""
+        """What `fold()` returns, see `kept`."""
+        return self.kept("folded", self.fold)
+
+    def kept(self, name: str, make: Callable[[], T]) -> T:
+        """What `make` returns, kept under a name while the block is in evaluation, where nothing can change."""
         if self.training and not self._keeps:
-            self._cached = None
-            return self.fold()
-        if self._cached is None:
-            self._cached = self.fold()
-        return self._cached
+            return make()
+        if name not in self._kept:
+            self._kept[name] = make()
+        return cast(T, self._kept[name])
 
     @contextmanager
     def folding_once(self) -> Iterator[None]:
-        """Inside it nothing of the block changes, so that what `fold()` returns is kept."""
-        self._keeps, self._cached = True, None
+        """Inside it nothing of the block changes, so that what it keeps in evaluation is kept in training too."""
+        if not self.training:
+            yield
+            return
+        self._keeps = True
         try:
             yield
         finally:
-            self._keeps, self._cached = False, None
+            self._keeps = False
+            self._kept.clear()
 
     def train(self, mode: bool = True) -> "Block":
-        self._cached = None
+        self._kept.clear()
         return super().train(mode)
 
     def sum_quantizer(self) -> ActivationQuantizer:

@@ -99,10 +99,9 @@ class ConvBlock(Block):
     def integers(self, x: Tensor) -> Tensor:
         folded = self.folded()
         assert folded.codes is not None and folded.bias is not None
-        dtype = torch.float64
-        if x.device.type == "cpu":  # elsewhere float32 may be TF32 or Winograd
-            magnitude = folded.codes.abs().flatten(1).sum(1).max().item() * (2 ** self.sources[0].bits - 1)
-            dtype = exact_dtype(magnitude)
+        largest = 2 ** self.sources[0].bits - 1
+        # On other devices float32 may be TF32 or Winograd, and nothing has to be read.
+        dtype = exact_dtype(folded.largest_row * largest) if x.device.type == "cpu" else torch.float64
         acc = self.convolve(x.to(dtype), folded.codes.to(dtype), None).x.long()
         return acc + folded.bias.view(1, -1, *(1,) * (acc.dim() - 2))
 

@@ -57,7 +57,7 @@ class SoftmaxBlock(Block):
 
     def exact(self, *inputs: Tensor) -> Tensor:
         codes, bits = self.sources[0].codes(inputs[0]), self.output.bits
-        each = self.exponentials()[codes.amax(self._dim, keepdim=True) - codes]
+        each = self.kept("exponentials", self.exponentials)[codes.amax(self._dim, keepdim=True) - codes]
         total = each.sum(self._dim, keepdim=True)
         shares = ((each << bits) + (total >> 1)).div(total, rounding_mode="floor")
         return self.output.decode(shares.clamp_max(2**bits - 1))
@@ -120,7 +120,8 @@ class NormalizeBlock(Block):
     def integers(self, x: Tensor) -> Tensor:
         groups, dims = self._grouped(x)
         deviations = self._count * groups
-        squares = self._count * groups.square().sum(dims, keepdim=True) + floor(min(self._eps() + 0.5, LARGEST_EPS))
+        eps = floor(min(self.kept("eps", self._eps) + 0.5, LARGEST_EPS))
+        squares = self._count * groups.square().sum(dims, keepdim=True) + eps
         if self.spec.attributes["centred"]:
             total = groups.sum(dims, keepdim=True)
             deviations, squares = deviations - total, squares - total.square()

@@ -22,7 +22,7 @@ class TableBlock(Block):
         return self.looked_up(self.sources[0])
 
     def exact(self, *inputs: Tensor) -> Tensor:
-        return self.output.decode(self.table()[self.sources[0].codes(inputs[0])])
+        return self.output.decode(self.kept("table", self.table)[self.sources[0].codes(inputs[0])])
 
 
 BLOCKS: dict[str, type[Block]] = {"table": TableBlock}

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, inf, log2
+from math import ceil, log2
 from typing import Any
 
 import torch
@@ -78,19 +78,26 @@ class Sample:
         """The sample with every step-th of the values of each example."""
         return Sample([rows[:, ::step] for rows in self.rows], self.low, self.high)
 
-    def error(self, low: float, high: float, top: int) -> float:
-        """The norm of the error of rounding, over that of the values, of each example, summed up.
+    def best(self, ranges: Sequence[tuple[float, float]], top: int) -> tuple[float, float]:
+        """The range, (low, high), of least error; the first one of equals. The device is waited for once.
 
-        So all examples count alike, and those with a few values far beyond all others cannot outweigh these.
+        The error is the norm of the error of rounding, over that of the values, of each example, summed up. So all
+        examples count alike, and those with a few values far beyond all others cannot outweigh these.
         """
-        if low == high:  # no range at all
-            return inf
+        tried = [ends for ends in ranges if ends[0] != ends[1]]  # others are no range at all
+        if not tried:
+            return ranges[0]
+        each = torch.stack([self._errors(low, high, top) for low, high in tried]).tolist()
+        return min(zip(map(sum, each), tried, strict=True), key=lambda found: found[0])[1]
+
+    def _errors(self, low: float, high: float, top: int) -> Tensor:
+        """(batches,), the error of a range, summed up over the examples of each batch."""
         step, zero = _grid(low, high, top)
         each = []
         for rows in self.rows:
-            found = _error(rows, rows.new_tensor(step), -zero, top - zero).sum(1)
+            found = _error(rows, rows.new_full((), step), -zero, top - zero).sum(1)
             each.append((found / rows.square().sum(1)).nan_to_num_(0.0).sqrt_().sum())  # 0 / 0: nothing is lost
-        return float(sum(torch.stack(each).tolist()))
+        return torch.stack(each)
 
 
 def activation_range(sample: Sample, bits: int, method: str, nonnegative: bool) -> tuple[float, int]:
@@ -128,15 +135,12 @@ def _narrowed(sample: Sample, low: float, high: float, top: int) -> tuple[float,
     narrow = torch.cat([rows.amin(1) for rows in sample.rows]).median().clamp(low, 0).item()
     wide = torch.cat([rows.amax(1) for rows in sample.rows]).median().clamp(0, high).item()
 
-    def best(sample: Sample, ranges: list[tuple[float, float]]) -> tuple[float, float]:
-        return min(ranges, key=lambda ends: sample.error(ends[0], ends[1], top))
-
     for _ in range(ROUNDS):
-        narrow, wide = best(few, [(narrow, end) for end in _ends(high, wide)])
-        narrow, wide = best(few, [(end, wide) for end in _ends(low, narrow)])
+        narrow, wide = few.best([(narrow, end) for end in _ends(high, wide)], top)
+        narrow, wide = few.best([(end, wide) for end in _ends(low, narrow)], top)
     fine = [2 ** (-k / FINE) for k in range(1 - FINE // COARSE, FINE // COARSE)]
-    narrow, wide = best(sample, [(narrow, min(high, wide * ratio)) for ratio in fine])
-    return best(sample, [(max(low, narrow * ratio), wide) for ratio in fine] if narrow else [(narrow, wide)])
+    narrow, wide = sample.best([(narrow, min(high, wide * ratio)) for ratio in fine], top)
+    return sample.best([(max(low, narrow * ratio), wide) for ratio in fine] if narrow else [(narrow, wide)], top)
 
 
 def _ends(extreme: float, usual: float) -> list[float]:

@@ -51,14 +51,15 @@ class _Flat(NamedTuple):
 def _flat(precisions: int, sizes: tuple[tuple[int, int], ...], device: torch.device) -> _Flat:
     """Args: sizes: (channels, fan-in) of each layer."""
     with torch.inference_mode(False):  # what is kept serves passes that learn too
-        channels, fan_ins = torch.tensor(sizes, device=device).t()
-        fan_in = fan_ins.repeat_interleave(channels)
+        channels, fan_ins = torch.tensor(sizes).t()
+        host = fan_ins.repeat_interleave(channels)  # of which nothing is read where it is: how many there are is known
+        fan_in, starts = host.to(device), torch.cat([host.new_zeros(1), host.cumsum(0)])
         total, ends = sum(c for c, _ in sizes), list(accumulate(c for c, _ in sizes))
         runs = tuple((sum(c for c, f in sizes if f == fan_in), fan_in) for fan_in in sorted({f for _, f in sizes}))
         places = torch.arange(precisions * total, device=device).view(precisions, total)
         by_layer = torch.cat([part.flatten() for part in places.tensor_split(ends[:-1], 1)])
-        row = torch.arange(total, dtype=torch.int32, device=device).repeat_interleave(fan_in)
-        starts = torch.cat([fan_in.new_zeros(1), fan_in.cumsum(0)]).cpu()
+        numbers = torch.arange(total, dtype=torch.int32, device=device)
+        row = numbers.repeat_interleave(fan_in, output_size=sum(c * f for c, f in sizes))
         return _Flat(Channels(row, starts), fan_in.float(), runs, by_layer)
 
 

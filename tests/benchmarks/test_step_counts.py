@@ -1,15 +1,10 @@
-from collections.abc import Callable
-
 import pytest
 
-from benchmarks.step_counts import Reads, compare, counted
+from benchmarks.step_counts import compare, counted
 from benchmarks.step_time import ROUND, ours
-from search.tasks.classification import Classification
-from search.training.evaluation import mean_loss
 from search.training.phase import TURN
 from spaces.passes.chosen import only_eager
 from spaces.passes.library import library
-from spaces.quantizers import ActivationQuantizer
 
 COSTS_ARE_EVALUATED, DECISIONS_LEARN = 1, ROUND // TURN  # steps of a round
 
@@ -45,22 +40,3 @@ def test_a_step_dispatches_few_operators_for_each_of_plain_training(mode: str) -
 def test_a_step_dispatches_few_operators_where_nothing_is_compiled(mode: str) -> None:
     with only_eager():
         assert compare("resnet8", mode)["operators_ratio"] <= MOST_OF_TORCH[mode]
-
-
-@pytest.mark.parametrize("batches", [2, 5])
-def test_nothing_that_runs_over_batches_waits_for_the_device_a_batch_at_a_time(batches: int) -> None:
-    trainer = ours("resnet8", "channel_bits")
-    space, task = trainer.network, Classification([str(number) for number in range(10)])
-    many = [(trainer.images[:4], trainer.targets[:4])] * batches
-
-    def reads(run: Callable[[], object]) -> int:
-        with Reads() as found:
-            run()
-        return found.each.total()
-
-    space(trainer.images)  # zero points are read once
-    assert reads(lambda: mean_loss(space, many, task.comparison_loss)) == 1
-    scores = task.scores()
-    assert reads(lambda: [scores.add(space(images), targets, images) for images, targets in many]) == 0
-    quantizer = ActivationQuantizer(8)
-    assert reads(lambda: [quantizer.observe(images) for images, _ in many]) == 0

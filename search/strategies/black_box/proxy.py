@@ -1,6 +1,8 @@
 """How good a candidate is, by less than a whole training."""
 
+from copy import deepcopy
 from dataclasses import replace
+from functools import cached_property
 
 from search.monitor.events import Monitor, Monitors
 from search.settings.strategies import BlackBoxSettings
@@ -57,12 +59,17 @@ class Proxy:
 
     def _decided(self, architecture: Architecture) -> Space:
         problem, device = self.problem, self.problem.runtime.device
-        space = problem.space
+        space = self._warmed_up
         if self.settings.evaluation == "scratch":
             space = Space(problem.space.spec).to(device)
             space.load_state_dict(problem.initial)
             problem.calibrate(space)
         return space.decide(architecture).to(device)
+
+    @cached_property
+    def _warmed_up(self) -> Space:
+        """The space on the host, where candidates are cut out of it. So each tensor is read of the device once."""
+        return deepcopy(self.problem.space).cpu()
 
     def _train(self, network: Space, monitor: Monitor) -> None:
         s, train = self.settings, self.problem.settings.train

@@ -34,7 +34,10 @@ class Parts(Protocol):
         """(N,) float64, -inf where a part is gone."""
 
     def products(self, loss: Tensor) -> Tensor:
-        """(N,) float64, |w dL/dw| of the space's last pass. For a channel it is |alpha dL/dalpha| of its gate."""
+        """(N,) float64, |w dL/dw| of the space's last pass, on its device.
+
+        For a channel it is |alpha dL/dalpha| of its gate.
+        """
 
     def layers_of(self, block: BlockSpec) -> set[str]:
         """The layers whose parts are a block's weights, or are what these weights compute."""
@@ -82,8 +85,9 @@ class Channels:
         alpha = self.space.selection.alpha
         assert alpha is not None  # there are gates
         (slope,) = torch.autograd.grad(loss, alpha)
-        each = (slope * alpha.detach()).abs().double().cpu()
-        return torch.cat([each[list(self._places[gate.name])] for gate in self.gates])
+        each = (slope * alpha.detach()).abs().double()
+        places = [self._places[gate.name] for gate in self.gates]
+        return torch.cat([each[place.start : place.stop] for place in places])
 
     def layers_of(self, block: BlockSpec) -> set[str]:
         places = set(self.space.spec.slots[block.name]) if block.weights else set()
@@ -118,7 +122,7 @@ class SingleWeights:
         each = [weights.weight for weights in self.layers.values()]
         slopes = torch.autograd.grad(loss, each)
         found = [(w * g).detach().abs().flatten().double() for w, g in zip(each, slopes, strict=True)]
-        return torch.cat(found).cpu()
+        return torch.cat(found)
 
     def layers_of(self, block: BlockSpec) -> set[str]:
         return {block.weights} if block.weights in self.layers else set()

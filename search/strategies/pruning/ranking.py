@@ -33,11 +33,12 @@ def scores(problem: Problem, parts: Parts, criterion: str) -> Tensor:
     if criterion == MAGNITUDE:
         return parts.magnitude()
     space, loss, began = problem.space, problem.runtime.task.comparison_loss, time.perf_counter()
-    total = torch.zeros(sum(parts.sizes.values()), dtype=torch.float64)
     batches = problem.sample(RANKING_BATCHES)
+    total = torch.zeros(sum(parts.sizes.values()), dtype=torch.float64, device=problem.runtime.device)
     with watched(space, frozen_norms=True):
         for images, targets in batches:
             total += parts.products(loss(space(images), targets, images))
+    total = total.cpu()  # the device is waited for once, and before the time is taken
     epochs = len(batches) / len(problem.runtime.whole)
     problem.runtime.ledger.spend("prune", epochs, time.perf_counter() - began)
     return (total / len(batches)).masked_fill(parts.gone(), -torch.inf)

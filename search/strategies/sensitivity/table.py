@@ -20,7 +20,7 @@ from search.files.documents import check_format, json_object
 from search.kinds import FINITE, NUMBER, OBJECT, TEXT, WHOLE, listed, unlike
 from search.objective.tried_options import difference_of, in_use
 from search.training.dry_run import watched
-from search.training.evaluation import mean_loss
+from search.training.evaluation import losses_of, mean_loss, mean_of
 from spaces.architecture import Architecture
 from spaces.decisions.decision import Decision, Gate
 from spaces.decisions.selection import GATES
@@ -201,7 +201,7 @@ def measured_table(
     Raises:
         UsageError: the first pass shows that it would take longer than allowed.
     """
-    seed, began = seed_architecture(space), time.perf_counter()
+    seed, mark, began = seed_architecture(space), fingerprint(space, facts), time.perf_counter()
     increases = dict(known or {})
     with space.running(FAKE), decisions_as(space, seed):
         reached = mean_loss(space, batches, loss)
@@ -213,15 +213,21 @@ def measured_table(
                 "take fewer strategy.batches, strategy.estimate=gradient, or the strategy.table of another run."
             )
         for decision in left:
-            increases[decision.name] = _increases(decision, lambda: mean_loss(space, batches, loss) - reached)
-            keep(_table(space, increases, facts))
-    return _table(space, increases, facts)
+            increases[decision.name] = _increases(decision, lambda: losses_of(space, batches, loss), reached)
+            keep(_table(space, increases, mark))
+    return _table(space, increases, mark)
 
 
-def _increases(decision: Decision, increase: Callable[[], float]) -> Tensor:
-    """(groups, options), the increases of one decision, which has the seed network's options."""
+def _increases(decision: Decision, losses: Callable[[], Tensor], reached: float) -> Tensor:
+    """(groups, options), the increases of one decision, which has the seed network's options.
+
+    The device is waited for once, behind all passes.
+
+    Args:
+        losses: (batches,), of the network as it is.
+    """
     found = torch.zeros(decision.groups, len(decision.options), dtype=torch.float64)
-    start = decision.pick()
+    start, tried = decision.pick(), dict[tuple[int, int], Tensor]()
     alone = isinstance(decision, Gate) and decision.groups == 1  # the last channel stays
     for group in range(0 if alone else decision.groups):
         for i, option in enumerate(decision.options):
@@ -229,8 +235,11 @@ def _increases(decision: Decision, increase: Callable[[], float]) -> Tensor:
                 pick = list(start)
                 pick[group] = option
                 decision.fix(tuple(pick))
-                found[group, i] = increase()
+                tried[group, i] = losses()
     decision.fix(start)
+    each = torch.stack(list(tried.values())).tolist() if tried else []
+    for place, values in zip(tried, each, strict=True):
+        found[place] = mean_of(values) - reached
     return found
 
 
@@ -247,7 +256,7 @@ def estimated_table(space: Space, batches: list[Batch], loss: Loss, *, facts: Ma
             first += decision.groups
         else:
             increases[name] = found[name]
-    return _table(space, increases, facts)
+    return _table(space, increases, fingerprint(space, facts))
 
 
 def _of_batch(space: Space, images: Tensor, targets: Tensor, loss: Loss) -> dict[str, Tensor]:
@@ -268,7 +277,7 @@ def _of_batch(space: Space, images: Tensor, targets: Tensor, loss: Loss) -> dict
 
 def _tried(space: Space, images: Tensor, loss: Callable[[Tensor], Tensor], reached: Tensor, name: str) -> Tensor:
     """(1, options), the loss with each other option minus the loss that was reached."""
-    now, options = int(space.selection.share[name][0].argmax()), range(len(space.choices[name].options))
+    now, options = space.selection.picked[name], range(len(space.choices[name].options))
     nothing = torch.zeros((), dtype=torch.float64, device=images.device)
     tried = [
         nothing if i == now or not in_use(space, name) else difference_of(space, images, loss, reached, name, i)
@@ -286,10 +295,10 @@ def _tries(decision: Decision) -> int:
     return decision.groups * (len(decision.options) - 1)
 
 
-def _table(space: Space, increases: dict[str, Tensor], facts: Mapping[str, Any]) -> Table:
-    """The table of all decisions, or of those that are done."""
+def _table(space: Space, increases: dict[str, Tensor], mark: str) -> Table:
+    """The table of all decisions, or of those that are done. mark: its fingerprint."""
     options = {name: tuple(decision.options) for name, decision in space.decisions.items() if name in increases}
-    return Table(fingerprint(space, facts), tuple(gate.name for gate in space.gates.values()), options, increases)
+    return Table(mark, tuple(gate.name for gate in space.gates.values()), options, increases)
 
 
 @torch.no_grad()

@@ -63,6 +63,8 @@ def test_shards_together_are_the_global_batch(data, augment, split, shuffle, wor
         for shards in zip(*(part.epoch(3) for part in parts), strict=True)
     ]
     assert equal(joined, whole.epoch(3))
+    assert all(equal(part.whole().epoch(3), whole.epoch(3)) for part in parts)
+    assert all(part.whole()._images is part._images for part in parts)  # which are on the device once
     if shuffle:
         assert all(len(images) == 2 for part in parts for images, _ in part.epoch(3))
 
