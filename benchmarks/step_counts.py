@@ -3,9 +3,9 @@
     python -m benchmarks.step_counts [network ...]
 
 One JSON object a line: means over a round of steps, learning and held ones, after which the work of a search repeats.
-Views are left out, since no code of theirs runs on a device. Reads, which wait for it, are those of benchmarks.waits.
-The plain network is the user's own module in the usual loop; benchmarks.step_time says what is
-trained.
+Views are left out, since no code of theirs runs on a device. "waits" is how often Python waits for a device, counted on
+one in software (benchmarks.software_device). The plain network is the user's own module in the usual loop;
+benchmarks.step_time says what is trained.
 """
 
 import json
@@ -18,8 +18,8 @@ from unittest import mock
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmarks.software_device import SoftwareDevice
 from benchmarks.step_time import MODES, ROUND, SHAPES, ours, plain
-from benchmarks.waits import Waits
 from spaces.passes.compiled import Compiled
 
 NO_WORK = (
@@ -68,21 +68,30 @@ class Operators(TorchDispatchMode):
         super().__exit__(*error)
 
 
-def counted(step: Callable[[], None], steps: int) -> tuple[float, float]:
-    """Operators and reads of a step, means over some steps, after as many that prepare something."""
+def counted(step: Callable[[], None], steps: int) -> float:
+    """Operators of a step, a mean over some steps, after as many that prepare something."""
     for _ in range(steps):
         step()
     with Operators() as operators:
         for _ in range(steps):
             step()
-    with Waits() as waits:
+    return operators.each.total() / steps
+
+
+def waits(name: str, mode: str, steps: int) -> float:
+    """How often a step waits for a device, in the same way. To be called before anything of the process has learned."""
+    with SoftwareDevice() as software:
+        trainer = ours(name, mode, device=software.device)
         for _ in range(steps):
-            step()
-    return operators.each.total() / steps, waits.reads.total() / steps
+            trainer.step()
+        software.counts.clear()
+        for _ in range(steps):
+            trainer.step()
+        return software.waits / steps
 
 
 def compare(name: str, mode: str) -> dict[str, str | float]:
-    (before, _), (own, reads) = counted(plain(name).step, ROUND), counted(ours(name, mode).step, ROUND)
+    before, own = counted(plain(name).step, ROUND), counted(ours(name, mode).step, ROUND)
     return {
         "benchmark": "step_counts",
         "network": name,
@@ -90,7 +99,6 @@ def compare(name: str, mode: str) -> dict[str, str | float]:
         "operators_ratio": round(own / before, 2),
         "plain_operators": round(before, 1),
         "operators": round(own, 1),
-        "reads": round(reads, 2),
     }
 
 
@@ -98,7 +106,8 @@ def main() -> None:
     torch.set_num_threads(1)
     for name in sys.argv[1:] or SHAPES:
         for mode in MODES:
-            print(json.dumps(compare(name, mode)), flush=True)
+            waited = round(waits(name, mode, ROUND), 3)
+            print(json.dumps(compare(name, mode) | {"waits": waited}), flush=True)
 
 
 if __name__ == "__main__":

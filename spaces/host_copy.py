@@ -1,7 +1,7 @@
 """Numbers that Python decides by, between a device and the host: as few copies as can be, and early ones."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -38,36 +38,31 @@ class HostCopy:
     """A copy on the host of tensors that change now and then. Tensors on the CPU need none.
 
     `send` begins the copy where the tensors change, steps before a pass needs it. A change that was not sent (a state
-    that was loaded, a decision that was fixed) is noticed by torch's count of changes, and waited for.
-
-    Args:
-        made: what of the tensors' numbers is copied, element by element; None: they themselves.
+    that was loaded, a decision that was fixed) is noticed by torch's count of changes, and waited for. torch does not
+    count the steps of fused optimizers: `send` has to follow them.
     """
 
-    def __init__(self, made: Callable[[Tensor], Tensor] | None = None) -> None:
-        self._made = made
+    def __init__(self) -> None:
         self._sent: _Sent | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, None]:
         """For copies of a network, which have tensors of their own."""
-        return {"_made": self._made, "_sent": None}
+        return {"_sent": None}
 
     def send(self, tensors: Sequence[Tensor]) -> None:
         """Begins to copy what the tensors, of one type on one device, hold now."""
         if not tensors or tensors[0].device.type == "cpu":
             return
-        together = torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
-        there = (together if self._made is None else self._made(together)).to("cpu", non_blocking=True)
+        there = torch.cat([tensor.detach().reshape(-1) for tensor in tensors]).to("cpu", non_blocking=True)
         arrived = torch.cuda.Event() if tensors[0].is_cuda else None
         if arrived is not None:
             arrived.record()
         self._sent = _Sent(tuple(tensors), _versions(tensors), there, arrived)
 
     def of(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """What the tensors hold, or what is made of it, out of the graph and on the CPU."""
+        """What the tensors hold, out of the graph and on the CPU."""
         if not tensors or tensors[0].device.type == "cpu":
-            each = [tensor.detach() for tensor in tensors]
-            return each if self._made is None else [self._made(tensor) for tensor in each]
+            return [tensor.detach() for tensor in tensors]
         sent = self._sent
         if sent is None or sent.versions != _versions(tensors) or any(map(_differ, sent.of, tensors)):
             self.send(tensors)

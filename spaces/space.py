@@ -1,7 +1,7 @@
 """A network in which some decisions are open. With none open it is the network that is fine-tuned and lowered."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,7 +27,7 @@ from spaces.files import load_tensors, save_tensors
 from spaces.looping import looped
 from spaces.modes import FAKE, FLOAT, INTEGER, MODES
 from spaces.parts import blocks_of, choices_of, gates_of, norms_of, quantizers_of, registered, weights_of
-from spaces.quantizers.activation import ActivationQuantizer, Quantizer, observing
+from spaces.quantizers.activation import ActivationQuantizer, Quantizer, observing, read_together
 from spaces.quantizers.calibrate import METHODS
 from spaces.quantizers.scales import scales_of
 from spaces.spec import SpaceSpec
@@ -207,14 +207,14 @@ class Space(nn.Module):
 
     def run(self, selection: Selection, *inputs: Tensor) -> Any:
         """What forward returns with a selection: the last one, or one that was made from it (Selector.having)."""
-        tensors = self._pass(inputs, selection)
+        tensors = self._passed(inputs, selection)
         outputs = tuple(tensors[name] for name in self.spec.outputs)
         return outputs[0] if len(outputs) == 1 else outputs
 
     def tensors(self, *inputs: Tensor) -> dict[str, Tensor]:
         """All tensors of a pass, by name."""
         self._next_selection()
-        return self._pass(inputs, self.selection, keep=True)
+        return self._passed(inputs, self.selection, keep=True)
 
     def _next_selection(self) -> None:
         draw = self.training and self.draws
@@ -223,8 +223,12 @@ class Space(nn.Module):
         else:
             self.selection = self.selector.select(self._mode, draw)
 
-    def _pass(self, inputs: Sequence[Tensor], selection: Selection, keep: bool = False) -> dict[str, Tensor]:
+    def _passed(self, inputs: Sequence[Tensor], selection: Selection, keep: bool = False) -> dict[str, Tensor]:
         """Tensors by name: all of them, or those that are needed at the end."""
+        with read_together(self._all_quantizers()) if selection.mode == INTEGER else nullcontext():
+            return self._pass(inputs, selection, keep)
+
+    def _pass(self, inputs: Sequence[Tensor], selection: Selection, keep: bool) -> dict[str, Tensor]:
         self.spec.refuse_inputs(inputs)
         schedule = self.selector.schedule
         if selection.mode != FLOAT:

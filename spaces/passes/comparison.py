@@ -49,8 +49,14 @@ FAN_INS = (1, 7, 9, 32, 33, 150)
 WIDTHS = ((8,), (2, 4, 8), (1, 4), (1,))  # bits of weights on offer
 
 
-def cases(shapes: Sequence[tuple[int, ...]] = SHAPES, seed: int = 0, device: torch.device = CPU) -> Iterator[Case]:
-    """Tensors of shapes on a device, in each order of memory, with and without a step. They are drawn on the CPU."""
+def cases(
+    shapes: Sequence[tuple[int, ...]] = SHAPES, seed: int = 0, device: torch.device = CPU, ceilings: bool = False
+) -> Iterator[Case]:
+    """Tensors of shapes on a device, in each order of memory, with and without a step. They are drawn on the CPU.
+
+    Args:
+        ceilings: whether the highest code is a number of the device too, as of a ceiling.
+    """
     draws = torch.Generator().manual_seed(seed)
 
     def drawn(*shape: int) -> Tensor:
@@ -63,7 +69,8 @@ def cases(shapes: Sequence[tuple[int, ...]] = SHAPES, seed: int = 0, device: tor
                 x[:, 0].select(-1, 0).fill_(TINY)
             mean, scale, shift = (drawn(shape[1]) for _ in range(3))
             variance = torch.rand(shape[1], generator=draws).to(device) + 0.5
-            for step, codes in STEPS:
+            highest = torch.tensor(9.0, dtype=torch.float64, device=device)
+            for step, codes in (*STEPS, *([(0.37, Codes(0, highest))] if ceilings else [])):
                 over = 1.0 if step is None else 1 / step
                 running, affine = Running(mean, variance, MOMENTUM, 1e-5), Affine(scale * over, shift * over)
                 learned = None if step is None else torch.tensor(step, device=device)
@@ -77,7 +84,7 @@ def differing(passes: Passes, device: torch.device = CPU) -> list[str]:
     found = set()
     with torch.no_grad(), CPU, _single():
         for made in (
-            *(partial(made_of, case) for case in cases(device=device)),
+            *(partial(made_of, case) for case in cases(device=device, ceilings=device.type != "cpu")),
             *(partial(made_of_weights, bits, FAN_INS, device) for bits in WIDTHS),
         ):
             pairs = zip(made(passes), made(Eager()), strict=True)

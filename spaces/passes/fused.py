@@ -40,6 +40,12 @@ def _clamped(v, low, high):
 
 
 @triton.jit
+def _number(x, THERE: tl.constexpr):
+    """A number that the host knows, or one of the device."""
+    return tl.load(x).to(tl.float32) if THERE else x
+
+
+@triton.jit
 def _on_grid(v, step, low, high):
     return _clamped(v, low, high) if step is None else _clamped(_rounded(v), low, high) * tl.load(step)
 
@@ -51,15 +57,30 @@ def _cut(grad, v, below, above):
 
 
 @triton.jit
-def _to_grid(v, step, low, high, count, BLOCK: tl.constexpr):
+def _to_grid(v, step, low, high, count, THERE: tl.constexpr, BLOCK: tl.constexpr):
+    """THERE: whether `high` is a number of the device."""
     place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     there = place < count
-    tl.store(v + place, _on_grid(tl.load(v + place, mask=there), step, low, high), mask=there)
+    on_grid = _on_grid(tl.load(v + place, mask=there), step, low, _number(high, THERE))
+    tl.store(v + place, on_grid, mask=there)
 
 
 @triton.jit(do_not_specialize=["channels"])
 def _clamp(
-    x, plus, keep, step, made, out, low, high, count, inner, channels, BY_CHANNEL: tl.constexpr, BLOCK: tl.constexpr
+    x,
+    plus,
+    keep,
+    step,
+    made,
+    out,
+    low,
+    high,
+    count,
+    inner,
+    channels,
+    BY_CHANNEL: tl.constexpr,
+    THERE: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
     """made: x + plus. out: keep * (x + plus) / step, on the grid."""
     place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -74,7 +95,7 @@ def _clamp(
         v *= tl.load(keep + channel, mask=there)
     if step is not None:
         v = tl.div_rn(v, tl.load(step))
-    tl.store(out + place, _on_grid(v, step, low, high), mask=there)
+    tl.store(out + place, _on_grid(v, step, low, _number(high, THERE)), mask=there)
 
 
 @triton.jit(do_not_specialize=["first", "every"])
@@ -93,6 +114,7 @@ def _back(
     first,
     every,
     ONCE: tl.constexpr,
+    THERE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """out: the gradient where v = x / step is inside; it may be x. products: of samples first, first + every, ..."""
@@ -102,10 +124,10 @@ def _back(
     v = tl.load(x + place, mask=there)
     if step is not None:
         v = tl.div_rn(v, tl.load(step))
-    cut = _cut(g, v, below, above)
+    cut = _cut(g, v, below, _number(above, THERE))
     tl.store(out + place, cut, mask=there)
     if products is not None:
-        code = _rounded(_clamped(v, low, high)) * g
+        code = _rounded(_clamped(v, low, _number(high, THERE))) * g
         made = tl.fma(v * -1.0, cut, code) if ONCE else code - v * cut
         after = place // size - first
         own = after // every * size + place % size
@@ -203,7 +225,7 @@ class Fused:
 
     def _to_grid_(self, v: Tensor, step: Tensor | None, codes: Codes) -> Tensor:
         """v, put on the grid where it lies."""
-        self.call(_to_grid, v, v, step, *map(float, codes), v.numel())
+        self.call(_to_grid, v, v, step, *_numbers(*codes), v.numel(), THERE=_is_there(codes))
         return v
 
     def norm_back(self, grad: Tensor, x: Tensor, way: Way, codes: Codes, part: slice | None) -> NormGradients:
@@ -231,8 +253,8 @@ class Fused:
         x, plus = added
         out, by_channel = torch.empty_like(x), plus is not None and plus.dim() == 1
         inner = x[0, 0].numel() if x.is_contiguous() and (by_channel or keep is not None) else 1
-        own = *map(float, codes), x.numel(), inner, x.shape[1]
-        self.call(_clamp, x, x, plus, keep, step, made, out, *own, BY_CHANNEL=by_channel)
+        own = *_numbers(*codes), x.numel(), inner, x.shape[1]
+        self.call(_clamp, x, x, plus, keep, step, made, out, *own, BY_CHANNEL=by_channel, THERE=_is_there(codes))
         return out
 
     def clamped_back(
@@ -248,8 +270,8 @@ class Fused:
         """The products. The gradient is written to `out`, which may be x."""
         products = None if part is None else torch.empty_like(x[part])
         first, every = (0, 1) if part is None else (part.start, part.step)
-        own = *map(float, (*codes, *codes.edges)), x.numel(), x[0].numel(), first, every
-        self.call(_back, x, like(x, grad), x, step, out, products, *own, ONCE=self._once)
+        own = *_numbers(*codes, *codes.edges), x.numel(), x[0].numel(), first, every
+        self.call(_back, x, like(x, grad), x, step, out, products, *own, ONCE=self._once, THERE=_is_there(codes))
         return products
 
     def quantized(self, w: Tensor, of: Channels, step: Tensor, bound: Tensor, *, one_bit: bool) -> Tensor:
@@ -267,6 +289,15 @@ class Fused:
         own = -1 - EDGE, 1 + EDGE, len(w), channels, by_precision, by_channel if bound.shape[1] > 1 else 0
         self.call(_quantize_back, w, *tensors, *own, PRECISIONS=precisions, ONE_BIT=one_bit)
         return out, products
+
+
+def _numbers(*bounds: float | Tensor) -> list[float | Tensor]:
+    return [bound if isinstance(bound, Tensor) else float(bound) for bound in bounds]
+
+
+def _is_there(codes: Codes) -> bool:
+    """Whether the highest code is a number of the device."""
+    return isinstance(codes.high, Tensor)
 
 
 def _rounds_once(device: torch.device) -> bool:

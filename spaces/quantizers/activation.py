@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from search.errors import UsageError
-from spaces.host_copy import HostCopy
 from spaces.passes.passes import Codes
 from spaces.quantizers.calibrate import Sample, activation_range
 from spaces.quantizers.scales import steps_of
@@ -47,13 +46,13 @@ class ActivationQuantizer(nn.Module):
             self._set(*grid)
             self.log_step.requires_grad_(False)
         self._zero_point: int | None = None
-        self._step = HostCopy(torch.exp)
+        self._together: _Steps | None = None
         self.observing = False
         self._seen: list[tuple[Tensor, Tensor, Tensor]] = []  # rows, the lowest and the highest value of a batch
 
     @property
     def step(self) -> float:
-        return self._step.of([self.log_step])[0].item()
+        return self.step_there.item() if self._together is None else self._together.of(self)
 
     @property
     def step_there(self) -> Tensor:
@@ -207,6 +206,33 @@ class ActivationChoice(nn.Module):
 
 
 Quantizer = ActivationQuantizer | ActivationChoice
+
+
+class _Steps:
+    """The steps of quantizers, read of their device all at once when the first is asked for."""
+
+    def __init__(self, quantizers: Sequence[ActivationQuantizer]) -> None:
+        self._quantizers, self._read = quantizers, dict[ActivationQuantizer, float]()
+
+    def of(self, quantizer: ActivationQuantizer) -> float:
+        if not self._read:
+            each = torch.stack([q.step_there for q in self._quantizers]).tolist()
+            self._read = dict(zip(self._quantizers, each, strict=True))
+        return self._read[quantizer]
+
+
+@contextmanager
+def read_together(quantizers: Collection[Quantizer]) -> Iterator[None]:
+    """Inside it no step changes, and steps that Python asks for are read at once."""
+    single = [q for q in quantizers if isinstance(q, ActivationQuantizer)]
+    steps = _Steps(single)
+    try:
+        for q in single:
+            q._together = steps
+        yield
+    finally:
+        for q in single:
+            q._together = None
 
 
 class Grid(NamedTuple):

@@ -28,7 +28,7 @@ def on_a_device(network: str, *modes: str) -> list[dict[str, Any]]:
     "network, modes",
     [
         ("resnet8", RESNET),
-        ("mobilenet_v2", ["activation_bits"]),
+        ("ceilings", OTHERS),
         pytest.param("mobilenet_v2", OTHERS, marks=pytest.mark.slow),
         pytest.param("ds_cnn", [*MODES, *OTHERS], marks=pytest.mark.slow),
     ],
@@ -38,7 +38,8 @@ def test_a_step_waits_only_where_costs_are_evaluated_anew(network, modes):
     assert [line["mode"] for line in found] == modes
     for line in found:
         assert line["differing"] == [], line["mode"]
-        assert line["waits"] == [0] * (ROUND - 1) + [int(line["searches"])], line["mode"]
+        tables = int(network == "ceilings" and line["mode"] == "integers")  # made on the CPU, of steps read at once
+        assert line["waits"] == [tables] * (ROUND - 1) + [tables + line["searches"]], line["mode"]
 
 
 def test_noise_of_a_device_is_read_where_python_decides_by_it():
