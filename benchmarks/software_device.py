@@ -8,8 +8,9 @@ torch takes a new device only before the first backward pass of a process. So th
 """
 
 from collections import Counter
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Self, cast
+from typing import Any, NamedTuple, Self, cast
 
 import torch
 from torch import Tensor
@@ -43,8 +44,7 @@ class SoftwareTensor(Tensor):
         return cast(SoftwareTensor, made)
 
     def tolist(self) -> Any:
-        _count("read")
-        return self.there.tolist()
+        return Tensor.cpu(self).tolist()
 
     def numpy(self, *, force: bool = False) -> Any:
         raise TypeError(f"a tensor on the device '{NAME}' has no NumPy array: call cpu() first.")
@@ -92,6 +92,54 @@ class SoftwareDevice(TorchDispatchMode):
         super().__exit__(*error)
         _inside.remove(self)
         torch.__future__.set_swap_module_params_on_conversion(self._swaps)
+
+
+class SoftwareGraph:
+    """What is recorded as a graph of the device: a list of operators that are repeated on the memory of the first time.
+
+    As CUDA does, it refuses to read a number while it records, and to copy between the device and the host.
+    """
+
+    def __init__(self) -> None:
+        self._taped: list[_Taped] = []
+
+    def record(self, work: Callable[[], None]) -> None:
+        with _Tape(self._taped):
+            work()
+
+    def replay(self) -> None:
+        for taped in self._taped:
+            taped.again()
+
+
+class _Taped(NamedTuple):
+    func: Any
+    args: Any
+    kwargs: dict[str, Any]
+    made: Any
+
+    def again(self) -> None:
+        own = {**self.kwargs, "device": "cpu"} if self.kwargs.get("device") is not None else self.kwargs
+        made = self.func(*_there(self.args), **_there(own))
+        if any(returned.alias_info is not None for returned in self.func._schema.returns):
+            return  # a view of memory that is there, or memory that it has written
+        for kept, new in zip(tree_leaves(self.made), tree_leaves(made), strict=True):
+            if isinstance(kept, SoftwareTensor):
+                kept.there.copy_(new)
+
+
+class _Tape(TorchDispatchMode):
+    def __init__(self, taped: list[_Taped]) -> None:
+        super().__init__()
+        self._taped = taped
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs, before = kwargs or {}, _inside[-1].counts.total()
+        made = func(*args, **kwargs)
+        if _inside[-1].counts.total() > before:
+            raise RuntimeError(f"{func}: not permitted while the device '{NAME}' records.")
+        self._taped.append(_Taped(func, args, kwargs, made))
+        return made
 
 
 _inside: list[SoftwareDevice] = []

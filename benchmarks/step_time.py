@@ -99,9 +99,13 @@ class Plain(Trainer):
 
 
 class Ours(Trainer):
-    """A step of a search; of fine-tuning, where there is nothing to decide."""
+    """A step of a search; of fine-tuning, where there is nothing to decide.
 
-    def __init__(self, space: Space, images: Tensor, labels: Tensor) -> None:
+    Args:
+        graphs: as `train.graphs`.
+    """
+
+    def __init__(self, space: Space, images: Tensor, labels: Tensor, graphs: bool = False) -> None:
         super().__init__(space, images, labels)
         learning = Learning(decision_lr=RATE, objective=_objective(space)) if space.decisions else Learning()
         phase = Phase("search", Schedule(1, RATE), learning=learning)
@@ -115,6 +119,7 @@ class Ours(Trainer):
             val=batches,
             whole=batches,
             task=Classification([str(number) for number in range(10)]),
+            graphs=graphs,
         )
         run = PhaseRun(space, phase, runtime)
         run.prepare_epoch()
@@ -164,7 +169,7 @@ def rounds_of(trainer: Trainer) -> Callable[[], None]:
     return run
 
 
-def ours(name: str, mode: str, batch: int | None = None, device: torch.device = CPU) -> Ours:
+def ours(name: str, mode: str, batch: int | None = None, device: torch.device = CPU, graphs: bool = False) -> Ours:
     """The same network with the decisions of one of MODES."""
     images, labels = _batch(name, batch, device)
     network = NETWORKS[name](in_channels=SHAPES[name][1])
@@ -173,7 +178,7 @@ def ours(name: str, mode: str, batch: int | None = None, device: torch.device = 
     space = searchable(network, images[: SHAPES[name][0]].cpu(), MODES[mode]).to(device)
     if space.spec.quantizers:
         space.calibrate([images])
-    return Ours(space, images, labels)
+    return Ours(space, images, labels, graphs)
 
 
 def _branch(network: nn.Module, sequence: str, start: int, length: int) -> None:

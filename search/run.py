@@ -37,6 +37,7 @@ from search.training.ledger import Ledger
 from search.training.loop import PhaseRun
 from search.training.phase import Learning, Phase, Schedule, Stopping, Teacher
 from search.training.process import process_for, seeded
+from search.training.recorded import why_not_recorded
 from search.training.runtime import Runtime
 from spaces.passes.chosen import why_slower
 from spaces.space import FAKE, FLOAT, Space
@@ -117,6 +118,7 @@ def start(experiment: Experiment, folder: Path, device: torch.device) -> Runtime
         val=experiment.batches("val", device),
         whole=train.whole(),
         task=experiment.task,
+        graphs=s.train.graphs,
     )
 
 
@@ -167,6 +169,11 @@ def _copy_of(space: Space, device: torch.device) -> Space:
     return copy.to(device)
 
 
+def _without_graphs(runtime: Runtime) -> str:
+    why = why_not_recorded(runtime.device) if runtime.graphs else ""
+    return f"train.graphs: steps run without graphs: {why}" if why else ""
+
+
 def _note_start(experiment: Experiment, runtime: Runtime) -> None:
     note = runtime.monitor.note
     limits: dict[str, list[str]] = {}
@@ -182,8 +189,8 @@ def _note_start(experiment: Experiment, runtime: Runtime) -> None:
     if processes > 1:
         device += f", the first of {processes} processes"
     note(f"{name}: {data}, budgets: {names or 'none'}; folder {runtime.folder}; device {device}")
-    slower = why_slower(runtime.device)
-    for text in [*([slower] if slower else []), *experiment.notes, *experiment.task.notes]:
+    slower = [text for text in (why_slower(runtime.device), _without_graphs(runtime)) if text]
+    for text in [*slower, *experiment.notes, *experiment.task.notes]:
         note(text)
     for layer, reason in experiment.space.spec.left_alone.items():
         note(f"left alone: {layer} ({reason})")

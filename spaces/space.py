@@ -202,8 +202,7 @@ class Space(nn.Module):
 
         In integer mode every tensor on the way is what the Program computes.
         """
-        self._next_selection()
-        return self.run(self.selection, *inputs)
+        return self.run(self.next_selection(), *inputs)
 
     def run(self, selection: Selection, *inputs: Tensor) -> Any:
         """What forward returns with a selection: the last one, or one that was made from it (Selector.having)."""
@@ -213,15 +212,17 @@ class Space(nn.Module):
 
     def tensors(self, *inputs: Tensor) -> dict[str, Tensor]:
         """All tensors of a pass, by name."""
-        self._next_selection()
+        self.next_selection()
         return self._passed(inputs, self.selection, keep=True)
 
-    def _next_selection(self) -> None:
+    def next_selection(self) -> Selection:
+        """What the decisions say in the next pass, which is the last selection from then on."""
         draw = self.training and self.draws
         if self.held and self.training and self.selection.mode == self._mode:
             self.selection = self.selector.again(self.selection, draw)
         else:
             self.selection = self.selector.select(self._mode, draw)
+        return self.selection
 
     def _passed(self, inputs: Sequence[Tensor], selection: Selection, keep: bool = False) -> dict[str, Tensor]:
         """Tensors by name: all of them, or those that are needed at the end."""

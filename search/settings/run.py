@@ -131,11 +131,13 @@ class TrainSettings:
         device: "auto", which is "cuda" where there is a CUDA device, else "cpu". "cuda" is a device that no other run
             has, where there is one, and under torchrun the device of the process's number. "cuda:N" is that device.
         threads: of the process; null: as many as torch takes.
+        graphs: whether steps in which decisions do not learn are recorded as CUDA graphs, see search.training.recorded.
     """
 
     batch_size: int = 64
     device: str = "auto"
     threads: int | None = None
+    graphs: bool = False
     calibration: str = "mse"
     label_smoothing: float = 0.0
     augment: Augment = field(default_factory=Augment)

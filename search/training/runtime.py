@@ -20,6 +20,7 @@ class Runtime:
         train, val: batches of training and validation data. Each process has its part of them.
         whole: training data as one process would see it, for statistics that all processes must share.
         task: what is trained for, and measured.
+        graphs: whether steps are recorded where the device is a GPU, see search.training.recorded.
     """
 
     device: torch.device
@@ -30,3 +31,4 @@ class Runtime:
     val: Batches
     whole: Batches
     task: Task
+    graphs: bool = False

@@ -11,6 +11,7 @@ from search import distributed
 from search.objective.objective import Objective
 from search.training.optimizers import optimizers_of
 from search.training.phase import Phase
+from search.training.recorded import CudaGraph, Recorder, detached, why_not_recorded
 from search.training.runtime import Runtime
 from spaces.space import Space
 
@@ -29,11 +30,15 @@ class Steps:
         self.space, self.phase, self.runtime = space, phase, runtime
         self.optimizers = optimizers_of(space, phase)
         self.model = self._wrapped()
+        self.recorder = self._recorder() if runtime.graphs and not why_not_recorded(runtime.device) else None
         self.rate = 1.0
         self._turn = 0
 
     def _wrapped(self) -> nn.Module:
         return _shared(self.space) if distributed.world_size() > 1 else self.space
+
+    def _recorder(self) -> Recorder:
+        return Recorder(self.space, self.loss, CudaGraph, self.runtime.monitor.note)
 
     def restart(self, rate: float) -> None:
         """Begins anew with the numbers that the network has now: optimizers have no past.
@@ -62,18 +67,24 @@ class Steps:
         self._set_rates(progress)
         self.space.held = self._turn % self.phase.learning.turn != 0
         self._turn += 1
-        outputs = self.model(images)
-        loss = self.loss(images, outputs, targets)
-        value = loss.detach()
         objective = None if self.space.held else self.phase.learning.objective
-        if objective is not None:
-            objective.watch(self.space)
-        loss.backward()
+        if objective is None and self.recorder is not None:
+            value, outputs = self.recorder.step(images, targets)
+        else:
+            value, outputs = self._forth_and_back(images, targets, objective)
         if objective is not None:
             objective.observe(self.space, images, lambda outputs: self.loss(images, outputs, targets), value)
             objective.steer(self.space, value, progress)
         self._move(objective)
-        return value, detached(outputs)
+        return value, outputs
+
+    def _forth_and_back(self, images: Tensor, targets: Tensor, objective: Objective | None) -> tuple[Tensor, Any]:
+        outputs = self.model(images)
+        loss = self.loss(images, outputs, targets)
+        if objective is not None:
+            objective.watch(self.space)
+        loss.backward()
+        return loss.detach(), detached(outputs)
 
     def _set_rates(self, progress: float) -> None:
         factors = {False: self.phase.schedule.rate(progress) * self.rate, True: self.phase.learning.rate(progress)}
@@ -108,11 +119,6 @@ def _copies(parameters: Sequence[Tensor]) -> list[Tensor]:
         return []
     each = torch.cat([p.detach().reshape(-1) for p in parameters]).split([p.numel() for p in parameters])
     return [copy.view(p.shape) for copy, p in zip(each, parameters, strict=True)]
-
-
-def detached(outputs: Any) -> Any:
-    """A tensor, or a tuple of several, out of the graph."""
-    return tuple(each.detach() for each in outputs) if isinstance(outputs, tuple) else outputs.detach()
 
 
 def _shared(space: Space) -> nn.Module:

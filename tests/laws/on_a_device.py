@@ -1,8 +1,9 @@
 """Trains networks on the CPU and on the device in software, in a process of its own, for test_devices.py.
 
-    python tests/laws/on_a_device.py NETWORK MODE [MODE ...]
+    python tests/laws/on_a_device.py [--recorded] NETWORK MODE [MODE ...]
 
-A line of JSON for each mode: "differing", the tensors whose bytes differ in the end, and "waits", of each step.
+A line of JSON for each mode: "differing", the tensors whose bytes differ in the end, and "waits", of each step. Where
+steps are recorded as graphs, "recordings", how many there are, and "notes", why others are not.
 """
 
 import json
@@ -14,16 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import step_time
-from benchmarks.software_device import SoftwareDevice, on_cpu
+from benchmarks.software_device import SoftwareDevice, SoftwareGraph, on_cpu
 from benchmarks.step_time import ROUND, Ours, ours
 from cost_models import COST_MODELS
 from search.objective.objective import Objective
+from search.training.recorded import Recorder
 from spaces.passes.chosen import only_eager
 from spaces.space import INTEGER, Space
 
 STEPS = ROUND + 1
 PROGRESS = 0.2  # share of the search at which floors hold decisions back
-INTEGERS = "integers"
+INTEGERS, RECORDED = "integers", "--recorded"
 CPU = torch.device("cpu")
 
 
@@ -71,10 +73,13 @@ def trained(made: Ours, after: Callable[[], None] = lambda: None) -> dict[str, T
     return {name: on_cpu(value) for name, value in made.network.state_dict().items()}
 
 
-def compared(network: str, mode: str) -> dict[str, object]:
+def compared(network: str, mode: str, recorded: bool) -> dict[str, object]:
     waits: list[int] = []
+    notes: list[str] = []
     with SoftwareDevice() as software:
         made = trainer(network, mode, software.device)
+        if recorded:
+            made.steps.recorder = Recorder(made.network, made.steps.loss, SoftwareGraph, notes.append)
 
         def count() -> None:
             waits.append(software.waits)
@@ -84,10 +89,13 @@ def compared(network: str, mode: str) -> dict[str, object]:
     with only_eager():
         expected = trained(trainer(network, mode, CPU))
     differing = [name for name in own.keys() | expected.keys() if not torch.equal(own[name], expected[name])]
-    return {"differing": differing, "waits": waits[1:], "searches": bool(made.network.decisions)}
+    found = {"differing": differing, "waits": waits[1:], "searches": bool(made.network.decisions)}
+    recorder = made.steps.recorder
+    return found if recorder is None else found | {"recordings": recorder.recordings, "notes": notes}
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for mode in sys.argv[2:]:
-        print(json.dumps({"mode": mode, **compared(sys.argv[1], mode)}), flush=True)
+    network, *modes = [argument for argument in sys.argv[1:] if argument != RECORDED]
+    for mode in modes:
+        print(json.dumps({"mode": mode, **compared(network, mode, RECORDED in sys.argv)}), flush=True)

@@ -42,6 +42,27 @@ def test_a_step_waits_only_where_costs_are_evaluated_anew(network, modes):
         assert line["waits"] == [tables] * (ROUND - 1) + [tables + line["searches"]], line["mode"]
 
 
+@pytest.mark.parametrize(
+    "network, modes",
+    [
+        ("ceilings", ["masks", "activation_bits", "integers"]),
+        ("resnet8", ["qat_w8a8", "channel_bits"]),
+        pytest.param("resnet8", RESNET, marks=pytest.mark.slow),
+        pytest.param("mobilenet_v2", OTHERS, marks=pytest.mark.slow),
+    ],
+)
+def test_a_step_that_is_recorded_has_the_bytes_of_one_that_is_not(network, modes):
+    """Held steps are recorded, and learning ones where nothing is decided; not steps that read, nor rare branches."""
+    for line in on_a_device("--recorded", network, *modes):
+        tables = network == "ceilings" and line["mode"] == "integers"
+        assert line["differing"] == [], line["mode"]
+        kinds = 0 if tables or line["mode"] == "supernet" else 1 if line["searches"] else 2
+        assert line["recordings"] == kinds, line["mode"]
+        assert [note.partition(": some steps run without graphs: ")[2] for note in line["notes"]] == (
+            ["they read numbers of the device (_to_copy)"] if tables else []
+        )
+
+
 def test_noise_of_a_device_is_read_where_python_decides_by_it():
     (line,) = on_a_device("resnet8", "noise")
     assert line["differing"] == [] and line["waits"] == [0, 0, 0, 1, 0, 0, 0, 2]
@@ -61,7 +82,7 @@ with SoftwareDevice() as software:
     else:
         raise AssertionError
     assert (x + 1).tolist() == [2, 2, 2] and x.sum().item() == 3 and bool((x > 0).all())
-    assert software.counts == {"read": 3}, software.counts
+    assert software.counts == {"read": 2, "copied to the host": 1}, software.counts
     x.to("cpu", non_blocking=True)
     assert software.waits == 3
     assert x.cpu().tolist() == [1, 1, 1] and software.waits == 4

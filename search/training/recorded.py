@@ -1,0 +1,264 @@
+"""Training steps as CUDA graphs: what a step asks of the device is recorded once, and repeated without Python.
+
+A step of a small network is a thousand short kernels, which a GPU could run faster than Python asks for them. A graph
+repeats them at one request, on the same memory: so what changes from step to step is copied there before. Recorded is
+the way forth and back of steps in which decisions do not learn. Optimizers, few kernels for all parameters, follow it.
+
+A step of a kind is recorded when it comes for the third time. The first prepares what is made once, the second is
+looked at: what reads a number of the device cannot be recorded. And before a recording is used, it is compared. Where
+the loss, a gradient or a statistic differs in a bit from that of the step without it, the run goes on without it and
+says so.
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from search import distributed
+from spaces.decisions.decision import Choice
+from spaces.decisions.selection import Selection
+from spaces.space import Space
+
+MOST = 64  # recordings, of which the one that was not used for longest is given up
+SEEN = 2  # times that a step of a kind runs before it is recorded
+READS = ("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "_unique2", "unique_dim", "bincount")
+COPIES = ("_to_copy", "copy_")
+
+Outcome = tuple[Tensor, Any]  # the loss, (), and the outputs, both out of the graph
+Loss = Callable[[Tensor, Any, Tensor], Tensor]  # of images, outputs and targets
+
+
+def why_not_recorded(device: torch.device) -> str:
+    """Why no step is recorded there; empty: steps can be."""
+    if device.type != "cuda":
+        return f"the device is {device}, and CUDA graphs are of GPUs"
+    return "several processes share each step" if distributed.world_size() > 1 else ""
+
+
+class Graph(Protocol):
+    """What a device can repeat."""
+
+    def record(self, work: Callable[[], None]) -> None:
+        """Keeps what the work asks of the device. It may run or not."""
+
+    def replay(self) -> None:
+        """Asks for all of it again."""
+
+
+class CudaGraph:
+    """A graph of CUDA. All of them share memory, since no two run at once."""
+
+    _pool: Any = None
+
+    def __init__(self) -> None:
+        if CudaGraph._pool is None:
+            CudaGraph._pool = torch.cuda.graph_pool_handle()
+        self._graph = torch.cuda.CUDAGraph()
+
+    def record(self, work: Callable[[], None]) -> None:
+        with torch.cuda.graph(self._graph, pool=CudaGraph._pool):
+            work()
+
+    def replay(self) -> None:
+        self._graph.replay()
+
+
+class _Look(TorchDispatchMode):
+    """Attributes: reads: an operator that reads of the device, or copies between it and the host; "": there is none."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.reads = ""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name, kwargs = func._schema.name.partition("::")[2], kwargs or {}
+        if name in READS or (name in COPIES and _crosses(name, args, kwargs)):
+            self.reads = name
+        return func(*args, **kwargs)
+
+
+def _crosses(name: str, args: Any, kwargs: Any) -> bool:
+    source, target = (args[0].device, kwargs.get("device")) if name == "_to_copy" else (args[1].device, args[0].device)
+    return target is not None and torch.device(target).type != source.type
+
+
+@dataclass
+class _Recording:
+    """Attributes: given: what is copied before each step: images, targets, and what the selection holds."""
+
+    graph: Graph
+    given: list[Tensor]
+    outcome: Outcome
+    gradients: list[Tensor | None]
+
+
+class Recorder:
+    """The way forth and back of a space's steps, recorded where it can be.
+
+    Args:
+        make: a new graph.
+        note: is told, once for each reason, why steps are not recorded.
+    """
+
+    def __init__(self, space: Space, loss: Loss, make: Callable[[], Graph], note: Callable[[str], None]) -> None:
+        self._space, self._loss, self._make, self._note = space, loss, make, note
+        self._parameters = [p for p in space.parameters() if p.requires_grad]
+        self._told: set[str] = set()
+        self._seen: Counter[Any] = Counter()
+        self._recordings: OrderedDict[Any, _Recording | None] = OrderedDict()  # None: they cannot be had
+
+    @property
+    def recordings(self) -> int:
+        return sum(recording is not None for recording in self._recordings.values())
+
+    def step(self, images: Tensor, targets: Tensor) -> Outcome:
+        """The way forth and back of a batch, behind which the parameters have their gradients."""
+        selection = self._space.next_selection()
+        if self._space.decisions and not selection.held:  # it has a graph of its own
+            return self._run(selection, images, targets)
+        key = self._kind(selection, images, targets)
+        self._seen[key] += 1
+        if key in self._recordings:
+            self._recordings.move_to_end(key)
+            recording = self._recordings[key]
+            if recording is None:
+                return self._run(selection, images, targets)
+            return self._replayed(recording, [images, targets, *_tensors(selection)])
+        if self._seen[key] < SEEN:
+            return self._run(selection, images, targets)
+        if self._seen[key] == SEEN:
+            return self._looked_at(key, selection, images, targets)
+        return self._recorded(key, selection, images, targets)
+
+    def _run(self, selection: Selection, images: Tensor, targets: Tensor) -> Outcome:
+        outputs = self._space.run(selection, images)
+        loss = self._loss(images, outputs, targets)
+        loss.backward()
+        return loss.detach(), detached(outputs)
+
+    def _looked_at(self, key: Any, selection: Selection, images: Tensor, targets: Tensor) -> Outcome:
+        with _Look() as look:
+            outcome = self._run(selection, images, targets)
+        if look.reads:
+            self._refuse(key, f"they read numbers of the device ({look.reads})")
+        return outcome
+
+    def _recorded(self, key: Any, selection: Selection, images: Tensor, targets: Tensor) -> Outcome:
+        """The outcome without a recording, and the recording, if it has the same."""
+        state = _State(self._space)
+        outcome = self._run(selection, images, targets)
+        gradients, after = self._gradients(), _State(self._space)
+        state.restore()
+        try:
+            recording = self._recording(selection, images, targets)
+            state.restore()
+            own = self._replayed(recording, [images, targets, *_tensors(selection)])
+            differs = not (_same([own[0], *_all(own[1])], [outcome[0], *_all(outcome[1])]) and after.is_now())
+            differs = differs or not _same(self._gradients(), gradients)
+            why = "a recording gives other bits" if differs else ""
+        except RuntimeError as error:
+            why = f"the device refuses it: {str(error).splitlines()[0]}"
+        if why:
+            self._refuse(key, why)
+        else:
+            self._recordings[key] = recording
+            if len(self._recordings) > MOST:
+                self._recordings.popitem(last=False)
+        after.restore()
+        for parameter, gradient in zip(self._parameters, gradients, strict=True):
+            parameter.grad = gradient
+        return outcome
+
+    def _recording(self, selection: Selection, images: Tensor, targets: Tensor) -> _Recording:
+        given = [each.clone() for each in (images, targets, *_tensors(selection))]
+        own, found = _with_tensors(selection, given[2:]), list[Outcome]()
+        self._clear()
+        graph = self._make()
+        graph.record(lambda: found.append(self._run(own, given[0], given[1])))
+        return _Recording(graph, given, found[-1], self._gradients())
+
+    def _replayed(self, recording: _Recording, given: Sequence[Tensor]) -> Outcome:
+        torch._foreach_copy_(recording.given, list(given))
+        recording.graph.replay()
+        for parameter, gradient in zip(self._parameters, recording.gradients, strict=True):
+            parameter.grad = gradient
+        loss, outputs = recording.outcome
+        return loss.clone(), tuple(each.clone() for each in outputs) if isinstance(outputs, tuple) else outputs.clone()
+
+    def _refuse(self, key: Any, why: str) -> None:
+        self._recordings[key] = None
+        if why not in self._told:
+            self._note(f"train.graphs: some steps run without graphs: {why}")
+        self._told.add(why)
+
+    def _gradients(self) -> list[Tensor | None]:
+        return [parameter.grad for parameter in self._parameters]
+
+    def _clear(self) -> None:
+        for parameter in self._parameters:
+            parameter.grad = None
+
+    def _kind(self, selection: Selection, images: Tensor, targets: Tensor) -> Any:
+        """All that Python decides by in such a step."""
+        space = self._space
+        forms = tuple((tuple(x.shape), x.dtype, x.stride()) for x in (images, targets))
+        picks = tuple(selection.paths.items()), tuple(selection.picked.items()), selection.held, space.mode
+        norms = tuple((norm.training, norm.frozen, norm.momentum) for norm in space.norms.values())
+        choices = tuple((c.mode, c.temperature) for c in space.decisions.values() if isinstance(c, Choice))
+        return forms, picks, norms, choices
+
+
+class _State:
+    """What a step changes beside gradients: statistics, and the generator of the device's random numbers."""
+
+    def __init__(self, space: nn.Module) -> None:
+        self._buffers = list(space.buffers())
+        self._values = [buffer.clone() for buffer in self._buffers]
+        self._cuda = bool(self._buffers) and self._buffers[0].is_cuda
+        self._random = torch.cuda.get_rng_state(self._buffers[0].device) if self._cuda else torch.get_rng_state()
+
+    def restore(self) -> None:
+        for buffer, value in zip(self._buffers, self._values, strict=True):
+            buffer.copy_(value)
+        if self._cuda:
+            torch.cuda.set_rng_state(self._random, self._buffers[0].device)
+        else:
+            torch.set_rng_state(self._random)
+
+    def is_now(self) -> bool:
+        return _same(self._buffers, self._values)
+
+
+def _tensors(selection: Selection) -> list[Tensor]:
+    """What the decisions of a held selection hold on the device."""
+    parts = (selection.keep, selection.share, selection.probability)
+    return [*([] if selection.alpha is None else [selection.alpha]), *(x for part in parts for x in part.values())]
+
+
+def _with_tensors(selection: Selection, tensors: Sequence[Tensor]) -> Selection:
+    """The selection with these instead. What the Space adds is made of them anew."""
+    each = iter(tensors)
+    alpha = None if selection.alpha is None else next(each)
+    parts = (selection.keep, selection.share, selection.probability)
+    keep, share, probability = ({name: next(each) for name in part} for part in parts)
+    return replace(
+        selection, alpha=alpha, keep=keep, share=share, probability=probability, weight={}, grids={}, scales={}
+    )
+
+
+def _same(ours: Sequence[Tensor | None], theirs: Sequence[Tensor | None]) -> bool:
+    return all(a is b if a is None or b is None else torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def _all(outputs: Any) -> tuple[Tensor, ...]:
+    return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+def detached(outputs: Any) -> Any:
+    """A tensor, or a tuple of several, out of the graph."""
+    return tuple(each.detach() for each in outputs) if isinstance(outputs, tuple) else outputs.detach()
