@@ -182,7 +182,7 @@ class _NetworkDescription:
         found: dict[str, Tensor] = {}
         for shares in forms.values():
             each = [self.space.gate_places.of(name) for name in shares]
-            always = torch.zeros(max(map(len, shares.values())), dtype=torch.long)
+            always = torch.zeros(max(map(len, shares.values())), dtype=torch.long, device="cpu")
             places = [
                 always[: len(share)] if own is None else own for own, share in zip(each, shares.values(), strict=True)
             ]
@@ -198,7 +198,7 @@ class _NetworkDescription:
 def _row_sums(sizes: tuple[int, ...]) -> Tensor:
     """(n, sum of sizes), float64: times rows that lie one part after another, it gives the sum of each of n parts."""
     with torch.inference_mode(False):  # what is kept serves passes that learn too
-        part = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+        part = torch.arange(len(sizes), device="cpu").repeat_interleave(torch.tensor(sizes, device="cpu"))
         return torch.nn.functional.one_hot(part, len(sizes)).t().double()
 
 

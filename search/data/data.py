@@ -102,7 +102,8 @@ class Data:
         """What `normalise` does, for images of one device, to which mean and std are sent once and not with a batch."""
         per_channel = (-1, *[1] * (len(self.input_shape) - 1))
         mean, std = (
-            torch.tensor(each, dtype=torch.float32).view(per_channel).to(device) for each in (self.mean, self.std)
+            torch.tensor(each, dtype=torch.float32, device="cpu").view(per_channel).to(device)
+            for each in (self.mean, self.std)
         )
         # By a tensor: CUDA multiplies by the inverse of a number, which rounds twice.
         unit = torch.full((), PIXEL_MAX, dtype=torch.float32, device=device)

@@ -30,9 +30,11 @@ def taps_kept(role: str, size: int, option: int) -> list[int]:
 
 def masks(role: str, kernel: Sequence[int], options: Sequence[int]) -> Tensor:
     """(n_options, *kernel) of zeros and ones."""
-    made = torch.zeros(len(options), *kernel)
+    made = torch.zeros(len(options), *kernel, device="cpu")
     for mask, option in zip(made, options, strict=True):
-        index = torch.meshgrid(*[torch.tensor(taps_kept(role, size, option)) for size in kernel], indexing="ij")
+        index = torch.meshgrid(
+            *[torch.tensor(taps_kept(role, size, option), device="cpu") for size in kernel], indexing="ij"
+        )
         mask[index] = 1
     return made
 

@@ -23,16 +23,16 @@ class GatePlaces(nn.Module):
 
     def __init__(self, spec: SpaceSpec) -> None:
         super().__init__()
-        counts = torch.zeros(len(spec.slots), 1 + sum(spec.gates.values()), dtype=torch.float64)
+        counts = torch.zeros(len(spec.slots), 1 + sum(spec.gates.values()), dtype=torch.float64, device="cpu")
         for row, places in enumerate(spec.slots.values()):
-            counts[row].index_add_(0, torch.tensor(places), torch.ones(len(places), dtype=torch.float64))
+            counts[row].index_add_(0, torch.tensor(places, device="cpu"), counts.new_ones(len(places)))
         self.counts = counts
         gated = [
             block
             for block in spec.blocks
             if any(spec.slots[block.name]) and _shows_gates(block, _is_spread_over(spec, block))
         ]
-        self._of = {block.name: torch.tensor(spec.slots[block.name]) for block in gated}
+        self._of = {block.name: torch.tensor(spec.slots[block.name], device="cpu") for block in gated}
         later = _masked_later(spec, self._of)
         self.masked = {name: len(spec.slots[name]) for name in self._of if name not in later}
         places = [place for name in self.masked for place in spec.slots[name]]

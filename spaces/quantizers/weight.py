@@ -51,7 +51,7 @@ class _Flat(NamedTuple):
 def _flat(precisions: int, sizes: tuple[tuple[int, int], ...], device: torch.device) -> _Flat:
     """Args: sizes: (channels, fan-in) of each layer."""
     with torch.inference_mode(False):  # what is kept serves passes that learn too
-        channels, fan_ins = torch.tensor(sizes).t()
+        channels, fan_ins = torch.tensor(sizes, device="cpu").t()
         host = fan_ins.repeat_interleave(channels)  # of which nothing is read where it is: how many there are is known
         fan_in, starts = host.to(device), torch.cat([host.new_zeros(1), host.cumsum(0)])
         total, ends = sum(c for c, _ in sizes), list(accumulate(c for c, _ in sizes))
