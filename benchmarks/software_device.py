@@ -18,9 +18,9 @@ from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from search.training.recorded import reads
+
 NAME = "software"
-# Operators whose result has a size, or is a number, that Python has to know.
-READS = ("_local_scalar_dense", "nonzero", "equal", "masked_select", "_unique2", "unique_dim", "is_nonzero")
 WAITS = ("read", "copied to the host")
 
 
@@ -163,7 +163,7 @@ def _dispatched(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     name = func._schema.name.partition("::")[2]
     tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
     here = any(isinstance(x, SoftwareTensor) for x in tensors)
-    if name in READS:
+    if reads(name, args, kwargs):
         _count("read")
     if name == "copy_":
         to = isinstance(args[0], SoftwareTensor)
@@ -198,10 +198,17 @@ def _refuse_mixtures(func: Any, tensors: list[Tensor]) -> None:
         raise RuntimeError(f"{func}: tensors on the device '{NAME}' and, of shape {others[0]}, on the CPU.")
 
 
+class _Backend(backend_registration._DummyBackendModule):
+    """What torch asks of a module of the device, `torch.software`."""
+
+    def get_amp_supported_dtype(self) -> list[torch.dtype]:
+        return []
+
+
 @lru_cache(maxsize=1)
 def _registered() -> torch.device:
     """The device, once torch knows it. What is made and copied below dispatch modes comes by way of these functions."""
-    backend_registration._setup_privateuseone_for_python_backend(NAME)
+    backend_registration._setup_privateuseone_for_python_backend(NAME, backend_module=_Backend())
     library = torch.library.Library("aten", "IMPL")
     library.impl("empty_strided", _empty_strided, "PrivateUse1")
     library.impl("empty.memory_format", _empty, "PrivateUse1")

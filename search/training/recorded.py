@@ -10,7 +10,6 @@ the loss, a gradient or a statistic differs in a bit from that of the step witho
 says so.
 """
 
-from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -20,13 +19,15 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from search import distributed
-from spaces.decisions.decision import Choice
+from spaces.constants import kept
 from spaces.decisions.selection import Selection
 from spaces.space import Space
 
-MOST = 64  # recordings, of which the one that was not used for longest is given up
+MOST = 64  # recordings; steps of other kinds, as of more branches, run without
+MOST_KINDS = 1024  # that are counted
 SEEN = 2  # times that a step of a kind runs before it is recorded
 READS = ("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "_unique2", "unique_dim", "bincount")
+BY_MASK = ("index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index_put")
 COPIES = ("_to_copy", "copy_")
 
 Outcome = tuple[Tensor, Any]  # the loss, (), and the outputs, both out of the graph
@@ -77,9 +78,16 @@ class _Look(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name, kwargs = func._schema.name.partition("::")[2], kwargs or {}
-        if name in READS or (name in COPIES and _crosses(name, args, kwargs)):
+        if reads(name, args, kwargs) or (name in COPIES and _crosses(name, args, kwargs)):
             self.reads = name
         return func(*args, **kwargs)
+
+
+def reads(name: str, args: Any, kwargs: Any) -> bool:
+    """Whether an operator makes something of which Python has to know a number, or how large it is."""
+    if name in BY_MASK:
+        return any(index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1])
+    return name in READS or (name == "repeat_interleave" and kwargs.get("output_size") is None)
 
 
 def _crosses(name: str, args: Any, kwargs: Any) -> bool:
@@ -89,12 +97,20 @@ def _crosses(name: str, args: Any, kwargs: Any) -> bool:
 
 @dataclass
 class _Recording:
-    """Attributes: given: what is copied before each step: images, targets, and what the selection holds."""
+    """What is repeated.
+
+    Attributes:
+        given: what is copied before each step: images, targets, and what the selection holds.
+        constants: of caches, whose memory the graph reads.
+        proven: whether it was compared in this epoch.
+    """
 
     graph: Graph
     given: list[Tensor]
     outcome: Outcome
     gradients: list[Tensor | None]
+    constants: list[object]
+    proven: bool = True
 
 
 class Recorder:
@@ -109,12 +125,19 @@ class Recorder:
         self._space, self._loss, self._make, self._note = space, loss, make, note
         self._parameters = [p for p in space.parameters() if p.requires_grad]
         self._told: set[str] = set()
-        self._seen: Counter[Any] = Counter()
-        self._recordings: OrderedDict[Any, _Recording | None] = OrderedDict()  # None: they cannot be had
+        self._seen: dict[Any, int] = {}
+        self._reads: set[Any] = set()  # kinds of which the last look saw that they read
+        self._recordings: dict[Any, _Recording | None] = {}  # None: they cannot be had
 
     @property
     def recordings(self) -> int:
         return sum(recording is not None for recording in self._recordings.values())
+
+    def begin_epoch(self) -> None:
+        """Has every recording compared once more: a loss of a user's may have changed with the epoch."""
+        for recording in self._recordings.values():
+            if recording is not None:
+                recording.proven = False
 
     def step(self, images: Tensor, targets: Tensor) -> Outcome:
         """The way forth and back of a batch, behind which the parameters have their gradients."""
@@ -122,18 +145,21 @@ class Recorder:
         if self._space.decisions and not selection.held:  # it has a graph of its own
             return self._run(selection, images, targets)
         key = self._kind(selection, images, targets)
-        self._seen[key] += 1
         if key in self._recordings:
-            self._recordings.move_to_end(key)
             recording = self._recordings[key]
             if recording is None:
                 return self._run(selection, images, targets)
+            if not recording.proven:
+                return self._compared(key, recording, selection, images, targets)
             return self._replayed(recording, [images, targets, *_tensors(selection)])
+        if self.recordings >= MOST or (key not in self._seen and len(self._seen) >= MOST_KINDS):
+            return self._run(selection, images, targets)
+        self._seen[key] = self._seen.get(key, 0) + 1
         if self._seen[key] < SEEN:
             return self._run(selection, images, targets)
         if self._seen[key] == SEEN:
             return self._looked_at(key, selection, images, targets)
-        return self._recorded(key, selection, images, targets)
+        return self._compared(key, None, selection, images, targets)
 
     def _run(self, selection: Selection, images: Tensor, targets: Tensor) -> Outcome:
         outputs = self._space.run(selection, images)
@@ -142,33 +168,39 @@ class Recorder:
         return loss.detach(), detached(outputs)
 
     def _looked_at(self, key: Any, selection: Selection, images: Tensor, targets: Tensor) -> Outcome:
+        """Looks whether the step reads. What reads twice in a row does so always; once, it may make what is kept."""
         with _Look() as look:
             outcome = self._run(selection, images, targets)
-        if look.reads:
+        if look.reads and key in self._reads:
             self._refuse(key, f"they read numbers of the device ({look.reads})")
+        elif look.reads:
+            self._reads.add(key)
+            self._seen[key] -= 1
         return outcome
 
-    def _recorded(self, key: Any, selection: Selection, images: Tensor, targets: Tensor) -> Outcome:
-        """The outcome without a recording, and the recording, if it has the same."""
+    def _compared(
+        self, key: Any, recording: _Recording | None, selection: Selection, images: Tensor, targets: Tensor
+    ) -> Outcome:
+        """The outcome without a recording, which is kept if it has the same. Args: recording: None: it is made."""
         state = _State(self._space)
         outcome = self._run(selection, images, targets)
+        if not bool(outcome[0].isfinite()):  # a step that diverges says nothing of a recording
+            return outcome
         gradients, after = self._gradients(), _State(self._space)
         state.restore()
         try:
-            recording = self._recording(selection, images, targets)
+            recording = recording or self._recording(selection, images, targets)
             state.restore()
             own = self._replayed(recording, [images, targets, *_tensors(selection)])
-            differs = not (_same([own[0], *_all(own[1])], [outcome[0], *_all(outcome[1])]) and after.is_now())
-            differs = differs or not _same(self._gradients(), gradients)
-            why = "a recording gives other bits" if differs else ""
+            same = _same([own[0], *_all(own[1])], [outcome[0], *_all(outcome[1])]) and after.is_now()
+            why = "" if same and _same(self._gradients(), gradients) else "a recording gives other bits"
         except RuntimeError as error:
             why = f"the device refuses it: {str(error).splitlines()[0]}"
-        if why:
+        if why or recording is None:
             self._refuse(key, why)
         else:
+            recording.proven = True
             self._recordings[key] = recording
-            if len(self._recordings) > MOST:
-                self._recordings.popitem(last=False)
         after.restore()
         for parameter, gradient in zip(self._parameters, gradients, strict=True):
             parameter.grad = gradient
@@ -177,10 +209,13 @@ class Recorder:
     def _recording(self, selection: Selection, images: Tensor, targets: Tensor) -> _Recording:
         given = [each.clone() for each in (images, targets, *_tensors(selection))]
         own, found = _with_tensors(selection, given[2:]), list[Outcome]()
+        for made in (selection.weight, selection.grids, selection.scales):
+            made.clear()  # with the nodes of autograd that are behind it, which are of another stream
         self._clear()
         graph = self._make()
-        graph.record(lambda: found.append(self._run(own, given[0], given[1])))
-        return _Recording(graph, given, found[-1], self._gradients())
+        with kept() as constants:
+            graph.record(lambda: found.append(self._run(own, given[0], given[1])))
+        return _Recording(graph, given, found[-1], self._gradients(), constants)
 
     def _replayed(self, recording: _Recording, given: Sequence[Tensor]) -> Outcome:
         torch._foreach_copy_(recording.given, list(given))
@@ -207,10 +242,9 @@ class Recorder:
         """All that Python decides by in such a step."""
         space = self._space
         forms = tuple((tuple(x.shape), x.dtype, x.stride()) for x in (images, targets))
-        picks = tuple(selection.paths.items()), tuple(selection.picked.items()), selection.held, space.mode
+        picks = tuple((name, pick) for name, pick in selection.picked.items() if name not in selection.paths)
         norms = tuple((norm.training, norm.frozen, norm.momentum) for norm in space.norms.values())
-        choices = tuple((c.mode, c.temperature) for c in space.decisions.values() if isinstance(c, Choice))
-        return forms, picks, norms, choices
+        return forms, tuple(selection.paths.items()), picks, selection.held, space.mode, norms
 
 
 class _State:

@@ -52,6 +52,8 @@ class Steps:
 
     def begin_epoch(self) -> None:
         self._turn, self.space.held = 0, False
+        if self.recorder is not None:
+            self.recorder.begin_epoch()
         if self.phase.learning.objective is not None:
             self.phase.learning.objective.begin_epoch()
 

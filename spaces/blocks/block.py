@@ -241,6 +241,15 @@ class Block(nn.Module):
         self._kept.clear()
         return super().train(mode)
 
+    def _apply(self, *args: Any, **kwargs: Any) -> "Block":
+        self._kept.clear()  # on another device, or of another type
+        super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
+        return self
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        self._kept.clear()
+        super()._load_from_state_dict(*args)
+
     def sum_quantizer(self) -> ActivationQuantizer:
         return cast(ActivationQuantizer, self.quantizer_of_sum)
 
@@ -260,7 +269,7 @@ class Block(nn.Module):
 
     def looked_up(self, source: ActivationQuantizer) -> Tensor:
         """`activation_table` of codes, which stays while the steps are the same."""
-        known = source.step, self.output.step, self.output.zero_point
+        known = source.step, source.zero_point, self.output.step, self.output.zero_point
         if self._table is None or self._table[0] != known or self._table[1].device != self.output.log_step.device:
             self._table = known, activation_table(source, self.output, self.spec.activation)
         return self._table[1]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from search.errors import UsageError
+from spaces.constants import constant
 from spaces.passes.passes import Codes
 from spaces.quantizers.calibrate import Sample, activation_range
 from spaces.quantizers.scales import steps_of
@@ -271,7 +272,7 @@ def _bounds_below(quantizers: Sequence[ActivationQuantizer], steps: Sequence[Ten
     if together.device.type == "cpu":
         return [Codes(*q.bounds(step)) for q, step in zip(quantizers, together.tolist(), strict=True)]
     ceilings = tuple(float("inf") if q.ceiling is None else q.ceiling for q in quantizers)
-    limits = _limits(ceilings, tuple(q.largest_code - q.zero_point for q in quantizers), together.device)
+    limits = constant(_limits(ceilings, tuple(q.largest_code - q.zero_point for q in quantizers), together.device))
     highest = (limits.ceilings / together.double() + 0.5).floor_().minimum(limits.codes).unbind()
     return [Codes(-q.zero_point, high) for q, high in zip(quantizers, highest, strict=True)]
 

@@ -14,6 +14,7 @@ from torch.autograd import Function
 
 from search.errors import UsageError
 from spaces.autograd import applied_for_many, refuse_second_derivatives
+from spaces.constants import constant
 from spaces.passes.chosen import passes_for
 from spaces.passes.eager import codes_of
 from spaces.passes.passes import ONE_BIT, Channels
@@ -251,7 +252,7 @@ def _quantized(layers: Sequence[WeightUse], precision: int | None = None) -> tup
     bound = bounds[0][:, :1] if quantizers[0].open_widths else torch.cat(bounds, 1)
     one_bit = any(quantizer.one_bit for quantizer in quantizers)
     sizes = tuple((len(weight), weight[0].numel()) for weight in weights)
-    flat = _flat(len(log_steps[0]), sizes, weights[0].device)
+    flat = constant(_flat(len(log_steps[0]), sizes, weights[0].device))
     return applied_for_many(_Quantized, flat, one_bit, bound, share, probability, *weights, *log_steps)
 
 

@@ -16,12 +16,12 @@ RESNET = [*MODES, "bits_of_layers", "kernels", "gates_with_memory", "integers"]
 OTHERS = ["masks", "qat_w8a8", "channel_bits", "activation_bits", "bits_of_layers", "integers"]
 
 
-def on_a_device(network: str, *modes: str) -> list[dict[str, Any]]:
-    command = [sys.executable, "-W", "error", str(ROOT / "tests/laws/on_a_device.py"), network, *modes]
+def on_a_device(*arguments: str, script: str = "on_a_device") -> list[dict[str, Any]]:
+    command = [sys.executable, "-W", "error", str(ROOT / f"tests/laws/{script}.py"), *arguments]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,15 @@ def test_a_step_that_is_recorded_has_the_bytes_of_one_that_is_not(network, modes
         assert [note.partition(": some steps run without graphs: ")[2] for note in line["notes"]] == (
             ["they read numbers of the device (_to_copy)"] if tables else []
         )
+
+
+@pytest.mark.parametrize(
+    "strategies",
+    [["gradient", "sensitivity"], pytest.param(["magnitude", "random", "evolution", "fixed"], marks=pytest.mark.slow)],
+)
+def test_a_whole_job_on_a_device_writes_the_files_of_the_cpu(tmp_path, strategies):
+    found = on_a_device(str(tmp_path), *strategies, script="jobs_on_a_device")
+    assert found == [{"strategy": strategy, "differing": []} for strategy in strategies]
 
 
 def test_noise_of_a_device_is_read_where_python_decides_by_it():

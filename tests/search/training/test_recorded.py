@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from benchmarks.step_time import ours
+from benchmarks.step_time import Ours, ours
 from search.training import recorded
-from search.training.recorded import Recorder, why_not_recorded
+from search.training.recorded import Recorder, reads, why_not_recorded
 from spaces.passes.chosen import only_eager
 
 STEPS = 9
@@ -40,6 +40,21 @@ def trained(make: type[Forgetful] | None) -> tuple[dict[str, torch.Tensor], list
     return trainer.network.state_dict(), notes
 
 
+def still() -> Ours:
+    """Nothing moves in its steps, so that `Forgetful`, which leaves everything as it was, repeats them."""
+    trainer = ours("resnet8", "qat_w8a8", batch=4)
+    for norm in trainer.network.norms.values():
+        norm.frozen = True
+    return trainer
+
+
+def step(trainer: Ours, recorder: Recorder, images: torch.Tensor) -> torch.Tensor:
+    """The loss of a step that moves nothing."""
+    trainer.network.zero_grad()
+    loss, _ = recorder.step(images, trainer.targets[: len(images)])
+    return loss
+
+
 @pytest.mark.parametrize(
     "make, note",
     [
@@ -53,7 +68,7 @@ def test_a_graph_that_fails_is_not_used_and_changes_nothing(make, note):
     assert all(torch.equal(own[name], expected[name]) for name in expected)
 
 
-def test_recordings_that_are_used_least_are_given_up(monkeypatch):
+def test_kinds_of_steps_beyond_the_most_are_not_recorded(monkeypatch):
     monkeypatch.setattr(recorded, "MOST", 2)
     trainer = ours("resnet8", "qat_w8a8", batch=4)
     recorder = Recorder(trainer.network, trainer.steps.loss, Forgetful, lambda text: None)
@@ -61,8 +76,53 @@ def test_recordings_that_are_used_least_are_given_up(monkeypatch):
     with only_eager():
         for size in (2, 3, 4):
             for _ in range(3):
-                recorder.step(trainer.images[:size], trainer.targets[:size])
+                step(trainer, recorder, trainer.images[:size])
     assert recorder.recordings == 2
+
+
+def test_a_recording_holds_constants_that_a_cache_may_give_up():
+    trainer = still()
+    recorder = Recorder(trainer.network, trainer.steps.loss, Forgetful, lambda text: None)
+    with only_eager():
+        for _ in range(3):
+            step(trainer, recorder, trainer.images)
+    (recording,) = recorder._recordings.values()
+    assert recording is not None and recording.constants != []
+
+
+def test_a_loss_that_changes_with_the_epoch_is_noticed():
+    trainer, notes, factor = still(), list[str](), [1.0]
+
+    def loss(images, outputs, targets):
+        return factor[0] * trainer.steps.loss(images, outputs, targets)
+
+    recorder = Recorder(trainer.network, loss, Forgetful, notes.append)
+    with only_eager():
+        for _ in range(4):
+            step(trainer, recorder, trainer.images)
+        assert recorder.recordings == 1 and notes == []
+        factor[0] = 2.0
+        recorder.begin_epoch()
+        before = step(trainer, recorder, trainer.images)
+        after = step(trainer, recorder, trainer.images)
+    assert notes == [f"{WITHOUT}a recording gives other bits"] and recorder.recordings == 0
+    assert torch.equal(before, after)
+
+
+def test_a_step_that_diverges_says_nothing_of_a_recording():
+    trainer, notes = still(), list[str]()
+    recorder = Recorder(trainer.network, trainer.steps.loss, Forgetful, notes.append)
+    with only_eager():
+        for images in (trainer.images, trainer.images, trainer.images * float("nan"), trainer.images):
+            step(trainer, recorder, images)
+    assert notes == [] and recorder.recordings == 1
+
+
+def test_what_reads_a_device_is_seen_by_its_name_and_by_masks():
+    mask, x = torch.tensor([True, False]), torch.ones(2)
+    assert reads("index", (x, [mask]), {}) and reads("_local_scalar_dense", (x,), {})
+    assert reads("repeat_interleave", (x,), {}) and not reads("repeat_interleave", (x,), {"output_size": 4})
+    assert not reads("index", (x, [None, torch.tensor([0])]), {}) and not reads("add", (x, x), {})
 
 
 def test_steps_are_recorded_on_gpus_alone():
