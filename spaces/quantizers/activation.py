@@ -122,12 +122,12 @@ class ActivationQuantizer(nn.Module):
         """Takes step and zero point of another quantizer, or of the one of a choice that has its bits."""
         if isinstance(old, ActivationChoice):
             member = old.members[old.widths.index(self.bits)]
-            log_step, zero = member.log_step.cpu() + old.drift.cpu(), member.zero
+            source, log_step = member, member.log_step.cpu() + old.drift.cpu()
         else:
-            log_step, zero = old.log_step, old.zero
+            source, log_step = old, old.log_step
         self.log_step.copy_(log_step)
-        self.zero.copy_(zero)
-        self._zero_point = None
+        self.zero.copy_(source.zero)
+        self._zero_point = source.zero_point
 
     @torch.no_grad()
     def calibrate(self, method: str) -> None:

@@ -59,11 +59,11 @@ class Proxy:
 
     def _decided(self, architecture: Architecture) -> Space:
         problem, device = self.problem, self.problem.runtime.device
-        space = self._warmed_up
-        if self.settings.evaluation == "scratch":
-            space = Space(problem.space.spec).to(device)
-            space.load_state_dict(problem.initial)
-            problem.calibrate(space)
+        if self.settings.evaluation != "scratch":
+            return self._warmed_up.decide(architecture).to(device)
+        space = Space(problem.space.spec).to(device)
+        space.load_state_dict(problem.initial)
+        problem.calibrate(space)
         return space.decide(architecture).to(device)
 
     @cached_property
