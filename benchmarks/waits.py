@@ -12,12 +12,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from search.training.recorded import BY_MASK, READS
+
 NAMED = ("tolist", "numpy", "__array__", "cpu")  # of a tensor; they reach no operator, or none where it is on the CPU
-OPERATORS = (
-    *("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "nonzero_numpy", "argwhere", "masked_select"),
-    *("_unique", "_unique2", "unique_dim", "unique_consecutive", "bincount", "histc"),
-)
-INDEXING = ("index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index_put")
 LISTS = ("tensor", "as_tensor", "asarray", "new_tensor")
 
 
@@ -55,9 +52,9 @@ class Waits(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name, kwargs = func._schema.name.partition("::")[2], kwargs or {}
-        if name in OPERATORS or (name == "repeat_interleave" and kwargs.get("output_size") is None):
+        if name in READS or (name == "repeat_interleave" and kwargs.get("output_size") is None):
             self.reads[name] += 1
-        elif name in INDEXING:
+        elif name in BY_MASK:
             self._index(args[0], [index for index in args[1] if index is not None])
         elif name in ("_to_copy", "copy_"):
             self._copy(name, args, kwargs)

@@ -1,6 +1,7 @@
 """Numbers that Python decides by, between a device and the host: as few copies as can be, and early ones."""
 
 from collections.abc import Sequence
+from operator import is_not
 from typing import NamedTuple
 
 import torch
@@ -64,7 +65,7 @@ class HostCopy:
         if not tensors or tensors[0].device.type == "cpu":
             return [tensor.detach() for tensor in tensors]
         sent = self._sent
-        if sent is None or sent.versions != _versions(tensors) or any(map(_differ, sent.of, tensors)):
+        if sent is None or sent.versions != _versions(tensors) or any(map(is_not, sent.of, tensors)):
             self.send(tensors)
             sent = self._sent
         assert sent is not None
@@ -76,7 +77,3 @@ class HostCopy:
 
 def _versions(tensors: Sequence[Tensor]) -> tuple[int, ...]:
     return tuple(tensor._version for tensor in tensors)
-
-
-def _differ(one: Tensor, other: Tensor) -> bool:
-    return one is not other

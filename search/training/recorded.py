@@ -26,7 +26,10 @@ from spaces.space import Space
 MOST = 64  # recordings; steps of other kinds, as of more branches, run without
 MOST_KINDS = 1024  # that are counted
 SEEN = 2  # times that a step of a kind runs before it is recorded
-READS = ("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "_unique2", "unique_dim", "bincount")
+READS = (
+    *("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "nonzero_numpy", "argwhere", "masked_select"),
+    *("_unique", "_unique2", "unique_dim", "unique_consecutive", "bincount", "histc"),
+)
 BY_MASK = ("index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index_put")
 COPIES = ("_to_copy", "copy_")
 

@@ -289,11 +289,6 @@ class Choice(Decision):
         """(groups, n_options), differentiable: the share of each option, on average over draws."""
         return select(self.logits, "soft", self.temperature)
 
-    @torch.no_grad()
-    def probability(self) -> Tensor:
-        """(groups, n_options), the softmax behind the share, without noise and without gradient."""
-        return torch.softmax(self.logits / self.temperature, -1)
-
     def pick(self) -> tuple[int, ...]:
         return tuple(self.options[i] for i in self.logits.argmax(-1).tolist())
 
