@@ -1,7 +1,8 @@
 """A network in which some decisions are open. With none open it is the network that is fine-tuned and lowered."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,6 +37,7 @@ __all__ = ["FAKE", "FLOAT", "INTEGER", "Space"]
 
 SPEC = "picojoule.space"  # the description, in the metadata of a model file
 COSTS = ("flash_bytes", "peak_ram_bytes", "macs")
+Trials = Callable[[Selection], Collection[str]]
 
 
 class Space(nn.Module):
@@ -64,6 +66,7 @@ class Space(nn.Module):
         self._choices, self._weights = registered(self.choices), registered(self.weights)
         self._norms, self._quantizers = registered(self.norms), registered(self.quantizers)
         self.blocks = cast("Sequence[Block]", blocks_of(spec, self.weights, self.norms, self.quantizers))
+        self._parts = list(parts(self.blocks))
         self.gate_places = GatePlaces(spec)
         self.selector = Selector(spec, list(gates.values()), self.choices, self.gate_places)
         self._mode, self.held, self.draws = FLOAT, False, True
@@ -197,12 +200,19 @@ class Space(nn.Module):
 
     # Running
 
-    def forward(self, *inputs: Tensor) -> Any:
+    def forward(self, *inputs: Tensor, tried: Trials | None = None) -> Any:
         """(N, *input shape) each -> the output, or a tuple of several outputs in their order.
 
         In integer mode every tensor on the way is what the Program computes.
+
+        Args:
+            tried: of the selection, the whole choices of which other options will be tried on this batch
+                (Selector.having). What they do not bear on is kept for that, as long as the selection is.
         """
-        return self.run(self.next_selection(), *inputs)
+        selection = self.next_selection()
+        if tried is not None:
+            selection.halfway = {self.selector.schedule.first(choice): {} for choice in tried(selection)}
+        return self.run(selection, *inputs)
 
     def run(self, selection: Selection, *inputs: Tensor) -> Any:
         """What forward returns with a selection: the last one, or one that was made from it (Selector.having)."""
@@ -231,12 +241,17 @@ class Space(nn.Module):
 
     def _pass(self, inputs: Sequence[Tensor], selection: Selection, keep: bool) -> dict[str, Tensor]:
         self.spec.refuse_inputs(inputs)
-        schedule = self.selector.schedule
+        schedule, start = self.selector.schedule, selection.start
         if selection.mode != FLOAT:
             self._prepare(selection)
-        each = zip(self.spec.inputs, inputs, strict=True)
-        values = {name: entered(x, self.quantizer(name), selection, self.training) for name, x in each}
-        for loop, blocks in parts(self.blocks):
+        if start is None:
+            each = zip(self.spec.inputs, inputs, strict=True)
+            values = {name: entered(x, self.quantizer(name), selection, self.training) for name, x in each}
+        else:
+            values = dict(start.tensors)
+        for loop, blocks in self._parts if start is None else dropwhile(_is_before(start.block), self._parts):
+            for name in selection.halfway.keys() & {block.name for block in blocks}:
+                selection.halfway[name] = {tensor: value.detach() for tensor, value in values.items()}
             running = [block for block in blocks if schedule.runs(block.spec, selection.paths)]
             if loop and running:
                 values |= looped(running, values, selection)
@@ -334,3 +349,8 @@ class Space(nn.Module):
                 f"{path}: description and tensors make no model ({error}). Restore it or run the export again."
             ) from error
         return space
+
+
+def _is_before(block: str) -> Callable[[tuple[str, list[Block]]], bool]:
+    """Whether a part of a pass does not have the block; until one has it, parts are before it."""
+    return lambda part: all(each.name != block for each in part[1])

@@ -88,6 +88,10 @@ class Objective:
         """Has the next step evaluate the costs anew, so that an epoch does not depend on whether one was before it."""
         self._steps = 0
 
+    def due(self, space: Space, selection: Selection) -> list[str]:
+        """The choices of which `observe` will try another option after the pass."""
+        return self.tried.due(space, selection)
+
     def watch(self, space: Space) -> None:
         """To be called between a forward pass in training and its backward pass."""
         self.fisher.watch(space.selection)

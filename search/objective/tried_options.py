@@ -17,6 +17,7 @@ from search import distributed
 from search.files.tensors import TENSOR
 from search.kinds import COUNT, Kind, by_name, having
 from spaces.blocks.norm import unmoved
+from spaces.decisions.selection import Selection
 from spaces.space import Space
 
 WEIGHT = 0.3  # of a new difference in the running mean
@@ -24,6 +25,7 @@ NUMBERS = Kind("a set of counts", lambda value: isinstance(value, set) and all(m
 STATE = having({"values": by_name(TENSOR), "known": by_name(NUMBERS), "next": COUNT, "passes": COUNT})
 
 Loss = Callable[[Any], Tensor]  # of a batch's outputs
+Trial = tuple[str, int]  # a choice, and the index of an option
 
 
 class TriedOptions:
@@ -47,13 +49,24 @@ class TriedOptions:
 
     def observe(self, space: Space, images: Tensor, loss: Loss, reached: Tensor | float) -> None:
         """Makes one trial after a pass that reached a loss, (). At first it tries all options that it does not know."""
-        whole = [name for name in sorted(space.selection.whole) if in_use(space, name)]
-        options = [(name, i) for name in whole for i in range(len(space.choices[name].options))]
-        options = [(name, i) for name, i in options if i != space.selection.picked[name]]
-        new = [(name, i) for name, i in options if i not in self._known.get(name, ())]
-        for name, i in new or options[self._next % max(1, len(options)) :][:1]:
+        new, next_one = self._due(space, space.selection)
+        for name, i in new or next_one:
             self._try(space, images, loss, reached, name, i)
         self._next += not new
+        space.selection.halfway.clear()
+
+    def due(self, space: Space, selection: Selection) -> list[str]:
+        """The choice of which `observe` will try an option after the pass; none, where it will try options of many."""
+        new, next_one = self._due(space, selection)
+        return [] if new else [name for name, _ in next_one]
+
+    def _due(self, space: Space, selection: Selection) -> tuple[list[Trial], list[Trial]]:
+        """What is to be tried, options that are not known, and else at most one of those in turn."""
+        whole = [name for name in sorted(selection.whole) if in_use(space, selection, name)]
+        options = [(name, i) for name in whole for i in range(len(space.choices[name].options))]
+        options = [(name, i) for name, i in options if i != selection.picked[name]]
+        new = [(name, i) for name, i in options if i not in self._known.get(name, ())]
+        return new, options[self._next % max(1, len(options)) :][:1]
 
     def _try(self, space: Space, images: Tensor, loss: Loss, reached: Tensor | float, name: str, option: int) -> None:
         difference = difference_of(space, images, loss, reached, name, option)
@@ -81,9 +94,9 @@ def difference_of(space: Space, images: Tensor, loss: Loss, reached: Tensor | fl
     return distributed.mean_(loss(tried(space, images, name, option)).double() - reached)
 
 
-def in_use(space: Space, choice: str) -> bool:
-    """Whether a choice of one group bore on the last pass. It did not where all it decides is in branches not run."""
-    return space.selector.bears(choice, space.selection)
+def in_use(space: Space, selection: Selection, choice: str) -> bool:
+    """Whether a choice of one group bears on a pass. It does not where all that it decides is in other branches."""
+    return space.selector.bears(choice, selection)
 
 
 @torch.no_grad()

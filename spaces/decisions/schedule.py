@@ -49,7 +49,20 @@ class PassSchedule:
 
     def bears(self, choice: str, paths: Mapping[str, int]) -> bool:
         """Whether a block runs that computes something else with another option of a choice."""
-        return any(choice in self._choices_of[block.name] for block in self.running(paths))
+        return any(self.bears_on(choice, block.name) for block in self.running(paths))
+
+    def bears_on(self, choice: str, block: str) -> bool:
+        """Whether the block would compute something else of the same inputs with another option of a choice."""
+        return choice in self._choices_of[block]
+
+    def first(self, choice: str) -> str:
+        """The first block on which a choice bears, or which runs by it. All before it is the same with any option."""
+        return self._first[choice]
+
+    @cached_property
+    def _first(self) -> dict[str | None, str]:
+        each = [(block.name, self._choices_of[block.name] | dict(block.when).keys()) for block in self._spec.blocks]
+        return {choice: name for name, choices in reversed(each) for choice in choices}
 
     @cached_property
     def _choices_of(self) -> dict[str, set[str | None]]:

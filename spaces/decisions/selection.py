@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +12,16 @@ from spaces.quantizers.activation import ActivationChoice, ActivationQuantizer, 
 from spaces.quantizers.tail import Scales
 
 GATES = "gates"  # all gates, among what the decisions say; every choice has its own name, "stem/bits"
+
+
+Tensors = Mapping[str, Tensor]
+
+
+class Start(NamedTuple):
+    """A block from which on a pass differs from one that ran, and the tensors that were there before it."""
+
+    block: str
+    tensors: Tensors
 
 
 @dataclass
@@ -32,6 +43,9 @@ class Selection:
         paths: choice of branches -> the branch that runs.
         soft: choices whose shares are mixtures.
         held: whether decisions and activation steps are constants of this pass.
+        halfway: block -> the tensors that later blocks read, by name, as they were before it ran, out of the graph. The
+            Space adds them, for the blocks that are there.
+        start: where the pass starts; None: at the inputs.
     """
 
     mode: str
@@ -49,6 +63,8 @@ class Selection:
     soft: frozenset[str] = frozenset()
     paths: dict[str, int] = field(default_factory=dict)
     held: bool = False
+    halfway: dict[str, Tensors] = field(default_factory=dict)
+    start: "Start | None" = None
 
     def leaves(self) -> dict[str, Tensor]:
         """What costs depend on: the vector of all gates as `GATES`, and the share of every choice."""
@@ -62,7 +78,7 @@ class Selection:
     def hold(self) -> "Selection":
         """The same selection as constants. Paths, weights and scales have to be made anew, and grids at first."""
         if self.held:
-            return replace(self, weight={}, scales={}, paths={})
+            return replace(self, weight={}, scales={}, paths={}, halfway={})
         keep, share, probability = (_constant(part) for part in (self.keep, self.share, self.probability))
         alpha = None if self.alpha is None else self.alpha.detach()
         return Selection(
@@ -70,11 +86,11 @@ class Selection:
         )
 
     def having(self, choice: str, option: int) -> "Selection":
-        """The same with another option (an index) of one whole choice. What the Space added stays, but for scales."""
+        """The same with another option (an index) of one whole choice. What the Space added stays."""
         one_hot = torch.zeros_like(self.share[choice])
         one_hot[0, option] = 1
         picked, paths = ({**part, choice: option} if choice in part else part for part in (self.picked, self.paths))
-        return replace(self, share={**self.share, choice: one_hot}, picked=picked, paths=paths, scales={})
+        return replace(self, share={**self.share, choice: one_hot}, picked=picked, paths=paths, halfway={})
 
     def quantize(self, quantizer: Quantizer, onto: Callable[[Tensor, Codes], Tensor]) -> Tensor:
         """What `onto(step, codes)` makes of a tensor, for the precision in use or the soft mixture."""

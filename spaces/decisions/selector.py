@@ -8,7 +8,7 @@ from torch import Tensor
 from spaces.decisions.decision import Choice, Gate, keeps, outcomes, probabilities, shares
 from spaces.decisions.gate_places import GatePlaces
 from spaces.decisions.schedule import PassSchedule
-from spaces.decisions.selection import Selection
+from spaces.decisions.selection import Selection, Start
 from spaces.host_copy import HostCopy
 from spaces.modes import FLOAT
 from spaces.spec import SpaceSpec
@@ -56,11 +56,14 @@ class Selector:
     def having(self, selection: Selection, choice: str, option: int) -> Selection:
         """The selection with another option (an index) of one whole choice.
 
-        It has the weights that were in use, but for those that the choice bears on, which have to be made anew.
+        It has the weights and scales that were in use, but for those that the choice bears on, which have to be made
+        anew. Where the last pass kept what was there before the first block that the choice bears on, it starts there.
         """
-        changed = selection.having(choice, option)
-        same = {n: w for n, w in selection.weight.items() if choice not in self.schedule.chosen_by(n)}
-        changed.weight = same
+        changed, first = selection.having(choice, option), self.schedule.first(choice)
+        changed.weight = {n: w for n, w in selection.weight.items() if choice not in self.schedule.chosen_by(n)}
+        changed.scales = {b: s for b, s in selection.scales.items() if not self.schedule.bears_on(choice, b)}
+        kept = selection.halfway.get(first)
+        changed.start = Start(first, kept) if kept else None
         return changed
 
     def bears(self, choice: str, selection: Selection) -> bool:

@@ -280,7 +280,9 @@ def _tried(space: Space, images: Tensor, loss: Callable[[Tensor], Tensor], reach
     now, options = space.selection.picked[name], range(len(space.choices[name].options))
     nothing = torch.zeros((), dtype=torch.float64, device=images.device)
     tried = [
-        nothing if i == now or not in_use(space, name) else difference_of(space, images, loss, reached, name, i)
+        nothing
+        if i == now or not in_use(space, space.selection, name)
+        else difference_of(space, images, loss, reached, name, i)
         for i in options
     ]
     return torch.stack(tried).float()[None]

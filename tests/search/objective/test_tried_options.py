@@ -1,5 +1,7 @@
 """TriedOptions: a whole choice's options are worth what the loss says when each is taken."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -31,6 +33,17 @@ class Net(nn.Module):
         return self.head(self.body(F.relu(self.norm(self.stem(x)))).mean((2, 3)))
 
 
+class Last(nn.Module):
+    """The last output of a recurrent layer over (N, C, steps)."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return self.layer(x.transpose(1, 2))[0][:, -1]
+
+
 IMAGES = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 LABELS = torch.arange(8) % 4
 
@@ -56,9 +69,10 @@ def buffers(space):
     return {name: value.clone() for name, value in space.state_dict().items()}
 
 
+@pytest.mark.parametrize("kept", [(), CHOICES])
 @pytest.mark.parametrize("name", CHOICES)
-def test_a_trial_is_the_pass_with_that_option(space, name):
-    reached = loss(space(IMAGES)).item()
+def test_a_trial_is_the_pass_with_that_option(space, name, kept):
+    reached = loss(space(IMAGES, tried=lambda selection: kept)).item()
     choice = space.choices[name]
     now = int(space.selection.share[name][0].argmax())
     other = 1 - now
@@ -71,11 +85,69 @@ def test_a_trial_is_the_pass_with_that_option(space, name):
     assert found.item() == expected.item() != reached
 
 
+def counted_blocks(space, monkeypatch):
+    """The names of the blocks that run from now on."""
+    ran = []
+    for block in space.blocks:
+        forth = block.forward
+
+        def forward(*arguments, name=block.name, forth=forth):
+            ran.append(name)
+            return forth(*arguments)
+
+        monkeypatch.setattr(block, "forward", forward)
+    return ran
+
+
+@pytest.mark.parametrize(
+    ("name", "before"),
+    [("stem/bits", set()), ("body/branch", {"stem"}), ("body.alternatives.0.0/kernel", {"stem"})],
+)
+def test_a_trial_starts_where_the_choice_bears_on_something(space, monkeypatch, name, before):
+    space(IMAGES, tried=lambda selection: [name])
+    ran = counted_blocks(space, monkeypatch)
+    other = 1 - space.selection.picked[name]
+    tried(space, IMAGES, name, other)
+    short = set(ran)
+    ran.clear()
+    space.selection.halfway.clear()
+    tried(space, IMAGES, name, other)
+    assert set(ran) - short == before
+
+
+def test_a_pass_keeps_what_the_next_trial_needs_until_it_was_made(space):
+    objective = Objective({"macs": COST_MODELS["macs"]}, {"macs": 1.0}, {}, {"macs": 1.0})
+    for _ in range(2):  # at first options of all choices are due, for which nothing is kept
+        space(IMAGES, tried=lambda selection: objective.due(space, selection))
+        kept = list(space.selection.halfway)
+        objective.observe(space, IMAGES, loss, 1.0)
+    assert len(kept) == 1 and not space.selection.halfway
+    assert objective.tried.passes == len(space.selection.whole) + 1
+
+
+def test_in_a_recurrent_network_trials_are_whole_passes_too():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv1d(2, 3, 1), Last(nn.GRU(3, 4, batch_first=True)), nn.Linear(4, 2))
+    x = torch.randn(4, 2, 5)
+    space = searchable(network, x, Options((2, 8), "tensor", activation_bits=(2, 8)))
+    space.calibrate([x])
+    space.train().set_mode(FAKE)
+    space(x, tried=lambda selection: sorted(selection.whole))
+    kept = space.selection
+    for name in sorted(kept.whole):
+        short = tried(space, x, name, 0)
+        space.selection = replace(kept, halfway={})
+        assert torch.equal(short, tried(space, x, name, 0)), name
+        space.selection = kept
+    assert len(kept.whole) > 5 and len(kept.halfway) > 3
+
+
 def test_what_did_not_run_is_not_tried(space):
     space.choices["body/branch"].logits.data.copy_(torch.tensor([[0.0, 60.0]]))
     trials = TriedOptions()
     trials.observe(space, IMAGES, loss, loss(space(IMAGES)).item())
-    assert in_use(space, "stem/kernel") and not in_use(space, "body.alternatives.0.0/kernel")
+    assert in_use(space, space.selection, "stem/kernel")
+    assert not in_use(space, space.selection, "body.alternatives.0.0/kernel")
     assert "stem/kernel" in trials.values and "body.alternatives.0.0/kernel" not in trials.values
 
 
