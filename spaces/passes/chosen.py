@@ -1,10 +1,10 @@
 """Which passes a tensor takes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spaces.passes.eager import Eager
 from spaces.passes.kernels import kernels
@@ -14,6 +14,7 @@ from spaces.passes.passes import Passes
 
 EAGER = Eager()
 SLOWER = {"cpu": ", a fifth slower than compiled passes", "cuda": " and no kernels of Triton"}
+PLAIN = (Tensor, nn.Parameter)
 _only_eager = False
 
 
@@ -27,6 +28,14 @@ def passes_for(x: Tensor, *vectors: Tensor | None) -> Passes:
         return EAGER
     made = passes_of(x.device).passes
     return EAGER if made is None else made
+
+
+def passes_for_weights(weights: Sequence[Tensor]) -> Passes:
+    """Those that take the weights of some layers on one device."""
+    if _only_eager or not all(type(w) in PLAIN and w.dtype is torch.float32 for w in weights):
+        return EAGER
+    made = passes_of(weights[0].device).passes
+    return EAGER if made is None or not sum(w.numel() for w in weights) else made
 
 
 def passes_of(device: torch.device) -> Library:

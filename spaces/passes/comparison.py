@@ -8,9 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from spaces.passes.channels import channels_of, in_order
 from spaces.passes.eager import Eager
 from spaces.passes.memory import order_of
-from spaces.passes.passes import ONE_BIT, Affine, Channels, Codes, Moments, Passes, Running, Sum, Way
+from spaces.passes.passes import ONE_BIT, Affine, Codes, Moments, Passes, Running, Sum, Way
 
 
 class Case(NamedTuple):
@@ -45,7 +46,7 @@ CPU = torch.device("cpu")
 ORDERS = {4: torch.channels_last, 5: torch.channels_last_3d}
 MOMENTUM = 0.1
 TINY = 1e-39  # fewer digits than float32 has elsewhere; some compilers make 0 of it
-FAN_INS = (1, 7, 9, 32, 33, 150)
+WEIGHTS = ((2, 1), (1, 7), (3, 1, 3, 3), (2, 32), (4, 11, 3, 1), (2, 6, 5, 5), (1, 120, 3, 3))  # shapes
 WIDTHS = ((8,), (2, 4, 8), (1, 4), (1,))  # bits of weights on offer
 
 
@@ -85,7 +86,7 @@ def differing(passes: Passes, device: torch.device = CPU) -> list[str]:
     with torch.no_grad(), CPU, _single():
         for made in (
             *(partial(made_of, case) for case in cases(device=device, ceilings=device.type != "cpu")),
-            *(partial(made_of_weights, bits, FAN_INS, device) for bits in WIDTHS),
+            *(partial(made_of_weights, bits, WEIGHTS, device) for bits in WIDTHS),
         ):
             pairs = zip(made(passes), made(Eager()), strict=True)
             found |= {name for (name, ours), (_, theirs) in pairs if not same(ours, theirs)}
@@ -130,19 +131,25 @@ def made_of(case: Case, passes: Passes) -> Iterator[tuple[str, Tensor | None]]:
 
 
 def made_of_weights(
-    bits: Sequence[int], fan_ins: Sequence[int], device: torch.device, passes: Passes
+    bits: Sequence[int], shapes: Sequence[tuple[int, ...]], device: torch.device, passes: Passes
 ) -> Iterator[tuple[str, Tensor | None]]:
-    """All that is made of weights of so many inputs a channel, with precisions on offer."""
+    """All that is made of layers whose weights have some shapes, with precisions on offer; the last has no gradient."""
     draws = torch.Generator().manual_seed(0)
-    each = torch.tensor(fan_ins)
-    row, starts = torch.arange(len(each)).repeat_interleave(each), torch.cat([each.new_zeros(1), each.cumsum(0)])
-    of = Channels(row.to(device), starts)
-    w, g = torch.randn(2, len(row), generator=draws).to(device)
-    w[::5], w[1::7] = 0, TINY
-    step = 0.1 + torch.rand(len(bits), len(each), generator=draws).to(device)
-    picked, one_bit = torch.randint(len(bits), (1, len(each)), generator=draws).to(device), 1 in bits
+
+    def drawn(shape: Sequence[int]) -> Tensor:
+        return torch.randn(shape, generator=draws)
+
+    of = channels_of(shapes, device)
+    weights, grads = ([drawn(shape).to(device) for shape in shapes] for _ in range(2))
+    for w in weights:
+        w.view(-1)[::5], w.view(-1)[1::7] = 0, TINY
+    used = [in_order(grad, taps) for grad, taps in zip(grads, of.taps, strict=True)]
+    channels = len(of.layer)
+    step = 0.1 + torch.rand(len(bits), channels, generator=draws).to(device)
+    picked, one_bit = torch.randint(len(bits), (1, channels), generator=draws).to(device), 1 in bits
     bounds = (2.0 ** (torch.tensor(bits, device=device) - 1) - 1).clamp_min(ONE_BIT)[:, None].expand_as(step)
     for bound in (bounds, bounds[:, :1]):
-        yield "quantized", passes.quantized(w, of, step[0], bound[0], one_bit=one_bit)
-        back = passes.quantized_back(w, g, of, step, bound, picked, one_bit=one_bit)
-        yield from (("quantized_back", made) for made in back)
+        yield "quantized", passes.quantized(weights, of, step[0], bound[0], one_bit=one_bit)
+        for given in (grads, used, [*used[:-1], None]):
+            back = passes.quantized_back(weights, given, of, step, bound, picked, one_bit=one_bit)
+            yield from (("quantized_back", made) for made in back)

@@ -1,14 +1,16 @@
 """Passes in C, for float32 on a CPU. Their functions run on as many threads as torch's."""
 
-from ctypes import CDLL, POINTER, Structure, byref, c_double, c_float, c_int, c_int32, c_int64, c_void_p
+from collections.abc import Sequence
+from ctypes import CDLL, POINTER, Array, Structure, byref, c_double, c_float, c_int, c_int32, c_int64, c_void_p
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from spaces.passes.channels import Channels, in_order
 from spaces.passes.eager import batch_norm, batch_norm_back
 from spaces.passes.memory import lies_alike, like, order_of
-from spaces.passes.passes import EDGE, Affine, Channels, Codes, Moments, NormGradients, Running, Saved, Sum, Way
+from spaces.passes.passes import EDGE, Affine, Codes, Moments, NormGradients, Running, Saved, Sum, Way
 
 LANES = 8  # channels, of whose multiples torch's batch norm makes vectors
 ROW = 512  # numbers of a span that holds whole rows of channels, about
@@ -46,7 +48,10 @@ class _Table(Structure):
 
 
 class _Channels(Structure):
-    _fields_ = (("starts", c_void_p), ("channels", c_int64), ("threads", c_int32))
+    _fields_ = (
+        *(("starts", c_void_p), ("layer", c_void_p), ("taps", POINTER(c_int64)), ("begins", c_void_p)),
+        *(("channels", c_int64), ("threads", c_int32)),
+    )
 
 
 INVERSE, VARIANCE, AGAIN = range(3)  # kinds of spread, see passes.h
@@ -169,18 +174,37 @@ class Compiled:
         self.call("products_of", len(x), size, threads, grad.data_ptr(), x.data_ptr(), *shared)
         return out, products
 
-    def quantized(self, w: Tensor, of: Channels, step: Tensor, bound: Tensor, *, one_bit: bool) -> Tensor:
-        out = torch.empty_like(w)
-        self.call("quantized", byref(_channels(of)), *_places(w, out, step), byref(_table(bound[None])))
+    def quantized(
+        self, weights: Sequence[Tensor], of: Channels, step: Tensor, bound: Tensor, *, one_bit: bool
+    ) -> Tensor:
+        stored = [w.contiguous() for w in weights]
+        out = step.new_empty(len(of.row))
+        own = _array(stored), *_places(out, step), byref(_table(bound[None]))
+        self.call("quantized", byref(_channels(of)), *own)
         return out
 
     def quantized_back(
-        self, w: Tensor, g: Tensor, of: Channels, step: Tensor, bound: Tensor, picked: Tensor | None, *, one_bit: bool
+        self,
+        weights: Sequence[Tensor],
+        grads: Sequence[Tensor | None],
+        of: Channels,
+        step: Tensor,
+        bound: Tensor,
+        picked: Tensor | None,
+        *,
+        one_bit: bool,
     ) -> tuple[Tensor, Tensor]:
-        dw, products = torch.empty_like(w), w.new_empty(2, len(step), len(w))
-        own = *_places(w, g, step), byref(_table(bound)), _place(picked), -1 - EDGE, 1 + EDGE
+        stored = [w.contiguous() for w in weights]
+        used = [None if g is None else in_order(g, taps) for g, taps in zip(grads, of.taps, strict=True)]
+        dw, products = step.new_empty(len(of.row)), step.new_empty(2, len(step), len(of.row))
+        own = _array(stored), _array(used), step.data_ptr(), byref(_table(bound)), _place(picked), -1 - EDGE, 1 + EDGE
         self.call("quantized_back", byref(_channels(of)), len(step), *own, *_places(dw, products))
         return dw, products
+
+
+def _array(tensors: Sequence[Tensor | None]) -> Array[c_void_p]:
+    """Places in memory, one of each."""
+    return (c_void_p * len(tensors))(*map(_place, tensors))
 
 
 def _places(*tensors: Tensor) -> tuple[int, ...]:
@@ -215,7 +239,9 @@ def _layout(shape: torch.Size, contiguous: bool, threads: int) -> _Layout:
 
 
 def _channels(of: Channels) -> _Channels:
-    return _Channels(of.starts.data_ptr(), len(of.starts) - 1, torch.get_num_threads())
+    taps = (c_int64 * len(of.taps))(*of.taps)
+    places = of.starts.data_ptr(), of.layer.data_ptr(), taps, of.begins.data_ptr()
+    return _Channels(*places, len(of.layer), torch.get_num_threads())
 
 
 def _table(numbers: Tensor) -> _Table:

@@ -4,14 +4,16 @@ torch's comparisons, `where`, and products with more than one broadcast factor r
 used here runs on vectors.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from spaces.passes.channels import Channels, gradients, joined
 from spaces.passes.passes import (
     EDGE,
     ONE_BIT,
     Affine,
-    Channels,
     Codes,
     Moments,
     NormGradients,
@@ -59,13 +61,24 @@ class Eager:
         products = None if part is None else _products(grad[part], v[part], codes)
         return _cut(grad, v, codes, torch.empty_like(x) if v is x else v), products
 
-    def quantized(self, w: Tensor, of: Channels, step: Tensor, bound: Tensor, *, one_bit: bool) -> Tensor:
+    def quantized(
+        self, weights: Sequence[Tensor], of: Channels, step: Tensor, bound: Tensor, *, one_bit: bool
+    ) -> Tensor:
         spread = of.spread(step)
-        return codes_of(w, spread, of.spread(bound), one_bit).mul_(spread)
+        return of.used(codes_of(joined(weights), spread, of.spread(bound), one_bit).mul_(spread))
 
     def quantized_back(
-        self, w: Tensor, g: Tensor, of: Channels, step: Tensor, bound: Tensor, picked: Tensor | None, *, one_bit: bool
+        self,
+        weights: Sequence[Tensor],
+        grads: Sequence[Tensor | None],
+        of: Channels,
+        step: Tensor,
+        bound: Tensor,
+        picked: Tensor | None,
+        *,
+        one_bit: bool,
     ) -> tuple[Tensor, Tensor]:
+        w, g = joined(weights), joined(gradients(weights, grads))
         signs = bound == ONE_BIT if one_bit else None
         bound = bound.ceil() if one_bit else bound
         v = w / of.spread(step * bound)

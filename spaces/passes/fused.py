@@ -10,6 +10,7 @@ operators. Nothing here reads a number of the device, so that a CUDA graph can r
 Triton is imported here; spaces.passes.kernels imports this module where a tensor of a GPU first asks for its passes.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,9 +18,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from spaces.passes.channels import Channels, gradients, joined
 from spaces.passes.eager import batch_norm, batch_norm_back, norm_again, norm_of
 from spaces.passes.memory import lies_alike, like
-from spaces.passes.passes import EDGE, Affine, Channels, Codes, Moments, NormGradients, Running, Saved, Sum, Way
+from spaces.passes.passes import EDGE, Affine, Codes, Moments, NormGradients, Running, Saved, Sum, Way
 
 BLOCK = 1024  # numbers of one program
 
@@ -274,15 +276,27 @@ class Fused:
         self.call(_back, x, like(x, grad), x, step, out, products, *own, ONCE=self._once, THERE=_is_there(codes))
         return products
 
-    def quantized(self, w: Tensor, of: Channels, step: Tensor, bound: Tensor, *, one_bit: bool) -> Tensor:
+    def quantized(
+        self, weights: Sequence[Tensor], of: Channels, step: Tensor, bound: Tensor, *, one_bit: bool
+    ) -> Tensor:
+        w = joined(weights)
         out = torch.empty_like(w)
         by_channel = bound.stride(0) if len(bound) > 1 else 0
         self.call(_quantize, w, w, of.row, step, bound, out, len(w), by_channel, ONE_BIT=one_bit)
-        return out
+        return of.used(out)
 
     def quantized_back(
-        self, w: Tensor, g: Tensor, of: Channels, step: Tensor, bound: Tensor, picked: Tensor | None, *, one_bit: bool
+        self,
+        weights: Sequence[Tensor],
+        grads: Sequence[Tensor | None],
+        of: Channels,
+        step: Tensor,
+        bound: Tensor,
+        picked: Tensor | None,
+        *,
+        one_bit: bool,
     ) -> tuple[Tensor, Tensor]:
+        w, g = joined(weights), joined(gradients(weights, grads))
         (precisions, channels), (by_precision, by_channel) = step.shape, bound.stride()
         out, products = torch.empty_like(w), w.new_empty(2, precisions, len(w))
         tensors = w, g, of.row, step, bound, picked, out, *products

@@ -162,12 +162,18 @@ typedef struct {
     int64_t by_precision, by_channel;
 } Table;
 
-/* The weights of channel c of all layers are starts[c] .. starts[c + 1]. */
+/* The weights of channel c of all layers are starts[c] .. starts[c + 1] of a flat vector, and those of layer l are
+ * stored from begins[l] on. A channel's are stored input by input, and an input's tap by tap; they are used tap by tap.
+ * taps: of each layer, at most ROW; 1: both orders are one. */
 typedef struct {
     const int64_t *starts;
+    const int32_t *layer;
+    const int64_t *taps, *begins;
     int64_t channels;
     int32_t threads;
 } Channels;
+
+#define ROW 1024 /* numbers of a buffer */
 
 static inline float at_place(Table table, int64_t p, int64_t c)
 {
@@ -178,40 +184,93 @@ static inline float at_place(Table table, int64_t p, int64_t c)
     _Pragma("omp parallel for schedule(static) num_threads(of->threads) if (of->starts[of->channels] > GRAIN)") \
     for (int64_t c = 0; c < of->channels; c++)
 
-/* Weights on the grids of their channels, of codes within -bound .. bound; of a bound of 1/2: the sign. */
-PASS void quantized(const Channels *of, const float *restrict w, float *restrict out, const float *steps,
-                    const Table *bounds)
+#define CHANNEL(of)                                                          \
+    const int32_t layer = of->layer[c];                                      \
+    const int64_t first = of->starts[c], count = of->starts[c + 1] - first;   \
+    const int64_t taps = of->taps[layer], inputs = count / taps;              \
+    const int64_t offset = first - of->begins[layer]
+
+static inline void put_on_grid(const float *restrict w, float *restrict out, int64_t n, float step, float bound)
+{
+    for (int64_t i = 0; i < n; i++)
+        out[i] = bound == 0.5F ? (w[i] < 0.0F ? -1.0F : 1.0F) * step : clamp(rintf(w[i] / step), -bound, bound) * step;
+}
+
+/* Weights on the grids of their channels, of codes within -bound .. bound; of a bound of 1/2: the sign. w: of each
+ * layer, as they are stored. out: flat, as they are used. */
+PASS void quantized(const Channels *of, const float *const *w, float *out, const float *steps, const Table *bounds)
 {
     OVER_CHANNELS(of)
     {
+        CHANNEL(of);
         const float step = steps[c], bound = at_place(*bounds, 0, c);
-        for (int64_t i = of->starts[c]; i < of->starts[c + 1]; i++)
-            out[i] = bound == 0.5F ? (w[i] < 0.0F ? -1.0F : 1.0F) * step : clamp(rintf(w[i] / step), -bound, bound) * step;
+        const float *own = w[layer] + offset;
+        float *made = out + first;
+        if (taps == 1) {
+            put_on_grid(own, made, count, step, bound);
+            continue;
+        }
+        float row[ROW];
+        const int64_t most = ROW / taps;
+        for (int64_t start = 0; start < inputs; start += most) {
+            const int64_t n = inputs - start < most ? inputs - start : most;
+            put_on_grid(own + start * taps, row, n * taps, step, bound);
+            for (int64_t t = 0; t < taps; t++)
+                for (int64_t i = 0; i < n; i++)
+                    made[t * inputs + start + i] = row[i * taps + t];
+        }
+    }
+}
+
+/* The gradients of a channel in the order in which its weights are stored. grads: NULL: they are 0. */
+static inline void gather(const float *restrict grads, float *restrict out, int64_t inputs, int64_t taps)
+{
+    if (grads == NULL)
+        memset(out, 0, (size_t)(inputs * taps) * sizeof *out);
+    else if (taps == 1)
+        memcpy(out, grads, (size_t)inputs * sizeof *out);
+    else
+        for (int64_t i = 0; i < inputs; i++)
+            for (int64_t t = 0; t < taps; t++)
+                out[i * taps + t] = grads[t * inputs + i];
+}
+
+static inline void multiply(const float *restrict w, const float *restrict g, float *restrict codes,
+                            float *restrict insides, int64_t n, float unit, float bound, int sign, float above,
+                            float below)
+{
+    for (int64_t i = 0; i < n; i++) {
+        const float v = w[i] / unit, grad = ((v > above) & (v < below)) ? g[i] : 0.0F;
+        codes[i] = (sign ? (v < 0.0F ? -1.0F : 1.0F) : rintf(clamp(v, -1.0F, 1.0F) * bound)) * g[i];
+        insides[i] = v * grad;
     }
 }
 
 /* For each precision the products of g with the codes, and with v = w / (step * bound) where v is inside; and for the
- * precision that is picked the gradient of w. picked: NULL: the first one. above, below: of v. */
-PASS void quantized_back(const Channels *of, int64_t precisions, const float *w, const float *g, const float *steps,
-                         const Table *bounds, const int64_t *picked, float above, float below, float *dw,
-                         float *products)
+ * precision that is picked the gradient of w: all flat, as weights are stored. w: of each layer, as they are stored. g:
+ * of each layer, as they are used; NULL: 0. picked: NULL: the first one. above, below: of v. */
+PASS void quantized_back(const Channels *of, int64_t precisions, const float *const *w, const float *const *g,
+                         const float *steps, const Table *bounds, const int64_t *picked, float above, float below,
+                         float *dw, float *products)
 {
-    const int64_t count = of->starts[of->channels];
+    const int64_t all = of->starts[of->channels];
     OVER_CHANNELS(of)
+    {
+        CHANNEL(of);
+        const float *restrict own = w[layer] + offset;
+        float *restrict grads = dw + first;
+        gather(g[layer] == NULL ? NULL : g[layer] + offset, grads, inputs, taps);
         for (int64_t p = 0; p < precisions; p++) {
             const float limit = at_place(*bounds, p, c), bound = ceilf(limit);
             const float unit = steps[p * of->channels + c] * bound;
-            float *restrict codes = products + p * count, *restrict insides = products + (precisions + p) * count;
-            const int sign = limit == 0.5F, own = picked == NULL ? p == 0 : picked[c] == p;
-            for (int64_t i = of->starts[c]; i < of->starts[c + 1]; i++) {
-                const float v = w[i] / unit, grad = ((v > above) & (v < below)) ? g[i] : 0.0F;
-                codes[i] = (sign ? (v < 0.0F ? -1.0F : 1.0F) : rintf(clamp(v, -1.0F, 1.0F) * bound)) * g[i];
-                insides[i] = v * grad;
-            }
-            if (own)
-                for (int64_t i = of->starts[c]; i < of->starts[c + 1]; i++) {
-                    const float v = w[i] / unit;
-                    dw[i] = ((v > above) & (v < below)) ? g[i] : 0.0F;
-                }
+            float *codes = products + p * all + first, *insides = products + (precisions + p) * all + first;
+            multiply(own, grads, codes, insides, count, unit, bound, limit == 0.5F, above, below);
         }
+        const int64_t p = picked == NULL ? 0 : picked[c];
+        const float unit = steps[p * of->channels + c] * ceilf(at_place(*bounds, p, c));
+        for (int64_t i = 0; i < count; i++) {
+            const float v = own[i] / unit;
+            grads[i] = ((v > above) & (v < below)) ? grads[i] : 0.0F;
+        }
+    }
 }

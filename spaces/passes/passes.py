@@ -6,9 +6,12 @@ All that they make is the same to the bit, but for the gradients of NaN; what th
 spaces.passes.chosen says which one a tensor takes.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from torch import Tensor
+
+from spaces.passes.channels import Channels
 
 ONE_BIT = 0.5  # the bound that stands for codes of one bit
 EDGE = 2.0**-20  # what lies on a bound counts as inside; torch's kernels cut there
@@ -96,22 +99,6 @@ class Way(NamedTuple):
     of_batch: bool
 
 
-class Channels(NamedTuple):
-    """Where the weights of many channels lie, one channel after another: a flat tensor (N,).
-
-    Attributes:
-        row: (N,), the channel of each weight.
-        starts: (C + 1,), the first weight of each channel, and how many there are; on the CPU.
-    """
-
-    row: Tensor
-    starts: Tensor
-
-    def spread(self, numbers: Tensor) -> Tensor:
-        """(..., C) -> (..., N). One number for all channels, (..., 1), stays as it is."""
-        return numbers if numbers.shape[-1] == 1 else numbers.index_select(-1, self.row)
-
-
 Saved = tuple[Tensor, ...]
 NormGradients = tuple[Tensor, Tensor, Tensor, Tensor | None]  # of x, gain and offset; and the products
 
@@ -154,22 +141,37 @@ class Passes(Protocol):
     ) -> tuple[Tensor, Tensor | None]:
         """The gradient where v = x / step is inside, and the products."""
 
-    def quantized(self, w: Tensor, of: Channels, step: Tensor, bound: Tensor, *, one_bit: bool) -> Tensor:
-        """Weights (N,) on the grids of their channels: round(w / step) within -bound .. bound, times step.
+    def quantized(
+        self, weights: Sequence[Tensor], of: Channels, step: Tensor, bound: Tensor, *, one_bit: bool
+    ) -> Tensor:
+        """Weights on the grids of their channels: round(w / step) within -bound .. bound, times step.
 
         Args:
+            weights: of each layer.
             step: (C,). bound: (C,) or (1,).
             one_bit: whether there are bounds of 1/2 among them, of codes that are signs.
+
+        Returns:
+            (N,), in the order in which they are used.
         """
 
     def quantized_back(
-        self, w: Tensor, g: Tensor, of: Channels, step: Tensor, bound: Tensor, picked: Tensor | None, *, one_bit: bool
+        self,
+        weights: Sequence[Tensor],
+        grads: Sequence[Tensor | None],
+        of: Channels,
+        step: Tensor,
+        bound: Tensor,
+        picked: Tensor | None,
+        *,
+        one_bit: bool,
     ) -> tuple[Tensor, Tensor]:
-        """The gradient of w, (N,), and two products for each of P precisions, (2, P, N).
+        """The gradient of the weights, (N,), and two products for each of P precisions, (2, P, N), as they are stored.
 
         They are those of g with the codes, and with v = w / (step * bound) where it is within -1 .. 1.
 
         Args:
+            weights: of each layer. grads: of what `quantized` made, of the shapes of the weights; None: it is 0.
             step: (P, C). bound: (P, C) or (P, 1).
             picked: (1, C), the precision of which the gradient of w is; None: there is one.
         """

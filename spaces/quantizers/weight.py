@@ -15,9 +15,10 @@ from torch.autograd import Function
 from search.errors import UsageError
 from spaces.autograd import applied_for_many, refuse_second_derivatives
 from spaces.constants import constant
-from spaces.passes.chosen import passes_for
+from spaces.passes.channels import Channels, channels_and_fan_in, channels_of, in_shape
+from spaces.passes.chosen import passes_for_weights
 from spaces.passes.eager import codes_of
-from spaces.passes.passes import ONE_BIT, Channels
+from spaces.passes.passes import ONE_BIT
 from spaces.quantizers.calibrate import weight_steps
 
 WIDTHS = tuple(range(1, 9))
@@ -32,12 +33,14 @@ class _Flat(NamedTuple):
 
     Attributes:
         of: where the channels (C,) of all layers lie in it.
+        shapes: of the weights of each layer.
         fan_in: (C,), weights of a channel.
         runs: (channels, fan-in) of layers in a row that have the same fan-in.
         by_layer: the places in (P, C), flattened, of the numbers of each layer (P, its channels), one behind another.
     """
 
     of: Channels
+    shapes: tuple[torch.Size, ...]
     fan_in: Tensor
     runs: tuple[tuple[int, int], ...]
     by_layer: Tensor
@@ -47,34 +50,44 @@ class _Flat(NamedTuple):
         each = numbers.split([channels * fan_in for channels, fan_in in self.runs], -1)
         return torch.cat([part.unflatten(-1, run).sum(-1) for part, run in zip(each, self.runs, strict=True)], -1)
 
+    def used(self, made: Tensor) -> tuple[Tensor, ...]:
+        """The weights of each layer, out of a flat tensor in the order in which they are used."""
+        parts = made.split([shape.numel() for shape in self.shapes])
+        return tuple(in_shape(*each) for each in zip(parts, self.shapes, self.of.taps, strict=True))
+
 
 @lru_cache(maxsize=8)
-def _flat(precisions: int, sizes: tuple[tuple[int, int], ...], device: torch.device) -> _Flat:
-    """Args: sizes: (channels, fan-in) of each layer."""
+def _flat(precisions: int, shapes: tuple[torch.Size, ...], device: torch.device) -> _Flat:
+    """Args: shapes: of the weights of each layer."""
     with torch.inference_mode(False):  # what is kept serves passes that learn too
-        channels, fan_ins = torch.tensor(sizes, device="cpu").t()
-        host = fan_ins.repeat_interleave(channels)  # of which nothing is read where it is: how many there are is known
-        fan_in, starts = host.to(device), torch.cat([host.new_zeros(1), host.cumsum(0)])
+        sizes = [channels_and_fan_in(shape) for shape in shapes]
         total, ends = sum(c for c, _ in sizes), list(accumulate(c for c, _ in sizes))
         runs = tuple((sum(c for c, f in sizes if f == fan_in), fan_in) for fan_in in sorted({f for _, f in sizes}))
         places = torch.arange(precisions * total, device=device).view(precisions, total)
         by_layer = torch.cat([part.flatten() for part in places.tensor_split(ends[:-1], 1)])
-        numbers = torch.arange(total, dtype=torch.int32, device=device)
-        row = numbers.repeat_interleave(fan_in, output_size=sum(c * f for c, f in sizes))
-        return _Flat(Channels(row, starts), fan_in.float(), runs, by_layer)
+        fan_in = torch.tensor([float(f) for c, f in sizes for _ in range(c)], device=device)
+        return _Flat(channels_of(shapes, device), shapes, fan_in, runs, by_layer)
 
 
 def _backward(
-    flat: _Flat, w: Tensor, g: Tensor, step: Tensor, bound: Tensor, picked: Tensor | None, one_bit: bool
+    flat: _Flat,
+    weights: Sequence[Tensor],
+    grads: Sequence[Tensor | None],
+    step: Tensor,
+    bound: Tensor,
+    picked: Tensor | None,
+    *,
+    one_bit: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradient of W (N,), and for Q_p(W) of each of P precisions <g, Q_p(W)> and d loss / d log step, (P, C).
 
     The last one (LSQ, arXiv 1902.08153, eq. 3) sums g times round(v) - v inside and the bound outside, of v = w / step.
 
     Args:
-        w, g: (N,). step: (P, C). bound: (P, C) or (P, 1). picked: as in Passes.quantized_back.
+        weights, grads, bound, picked: as in Passes.quantized_back. step: (P, C).
     """
-    dw, products = passes_for(w).quantized_back(w, g, flat.of, step, bound, picked, one_bit=one_bit)
+    passes = passes_for_weights(weights)
+    dw, products = passes.quantized_back(weights, grads, flat.of, step, bound, picked, one_bit=one_bit)
     bound = bound.ceil() if one_bit else bound
     inside, outside = flat.sums(products)
     slope = inside - outside * bound
@@ -104,37 +117,35 @@ class _Quantized(Function):
         tensors: the weights of each layer, and then their log steps, (P, channels) each.
         """
         weights, log_steps = tensors[: len(tensors) // 2], tensors[len(tensors) // 2 :]
-        w, log_step = torch.cat([weight.reshape(-1) for weight in weights]), torch.cat(log_steps, 1)
+        log_step = torch.cat(log_steps, 1)
         picked = None if share is None else share.argmax(1)[None]  # (1, C)
         step = (log_step if picked is None else log_step.gather(0, picked)).exp()
         limit = bound if picked is None else bound.expand_as(log_step).gather(0, picked)
-        ctx.flat, ctx.one_bit, ctx.shapes = flat, one_bit, [weight.shape for weight in weights]
+        ctx.flat, ctx.one_bit = flat, one_bit
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(w, log_step, bound, probability, picked, step, limit)
-        made = passes_for(w).quantized(w, flat.of, step[0], limit[0], one_bit=one_bit)
-        return _by_layer(made, ctx.shapes)
+        ctx.save_for_backward(log_step, bound, probability, picked, step, limit, *weights)
+        passes = passes_for_weights(weights)
+        return flat.used(passes.quantized(weights, flat.of, step[0], limit[0], one_bit=one_bit))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
         refuse_second_derivatives()
-        w, log_step, bound, probability, picked, step, limit = ctx.saved_tensors
+        log_step, bound, probability, picked, step, limit, *weights = ctx.saved_tensors
         flat: _Flat = ctx.flat
-        g = torch.empty_like(w) if all(grad is not None for grad in grads) else torch.zeros_like(w)
-        each = [(part, grad) for part, grad in zip(_by_layer(g, ctx.shapes), grads, strict=True) if grad is not None]
-        torch._foreach_copy_([part for part, _ in each], [grad for _, grad in each])
-        idle = [grad is None for grad in grads]
         d_share = None
         if probability is not None:
-            dw, products, d_log = _backward(flat, w, g, log_step.exp(), bound, picked, ctx.one_bit)
+            own = _backward(flat, weights, grads, log_step.exp(), bound, picked, one_bit=ctx.one_bit)
+            dw, products, d_log = own
             d_log, d_share = d_log * probability.t(), products.t()
         else:
-            dw, _, d_log = _backward(flat, w, g, step, limit, None, ctx.one_bit)
+            dw, _, d_log = _backward(flat, weights, grads, step, limit, None, one_bit=ctx.one_bit)
             if picked is not None:
                 d_log = torch.zeros_like(log_step).scatter_(0, picked, d_log)
         steps = d_log.reshape(-1).index_select(0, flat.by_layer)
-        d_steps = _by_layer(steps, [torch.Size((len(log_step), shape[0])) for shape in ctx.shapes])
-        own = zip((*_by_layer(dw, ctx.shapes), *d_steps), 2 * idle, strict=True)
-        return None, None, None, d_share, None, *(None if none else each for each, none in own)
+        d_steps = _by_layer(steps, [torch.Size((len(log_step), shape[0])) for shape in flat.shapes])
+        idle = 2 * [grad is None for grad in grads]
+        each = zip((*_by_layer(dw, flat.shapes), *d_steps), idle, strict=True)
+        return None, None, None, d_share, None, *(None if none else made for made, none in each)
 
 
 def _by_layer(numbers: Tensor, shapes: Sequence[torch.Size]) -> tuple[Tensor, ...]:
@@ -251,8 +262,7 @@ def _quantized(layers: Sequence[WeightUse], precision: int | None = None) -> tup
         probability = _by_channel(probabilities, layers) if probabilities else None
     bound = bounds[0][:, :1] if quantizers[0].open_widths else torch.cat(bounds, 1)
     one_bit = any(quantizer.one_bit for quantizer in quantizers)
-    sizes = tuple((len(weight), weight[0].numel()) for weight in weights)
-    flat = constant(_flat(len(log_steps[0]), sizes, weights[0].device))
+    flat = constant(_flat(len(log_steps[0]), tuple(weight.shape for weight in weights), weights[0].device))
     return applied_for_many(_Quantized, flat, one_bit, bound, share, probability, *weights, *log_steps)
 
 
