@@ -32,3 +32,20 @@ def refuse_second_derivatives() -> None:
             "gradients of quantized layers were asked for with create_graph=True. They are straight-through estimates, "
             "which have no derivatives: take the penalty of a float network, or leave it out."
         )
+
+
+def straight_through(through: Tensor, value: Tensor) -> Tensor:
+    """`value`, exactly, with the gradient of `through`."""
+    return applied(_Straight, through, value)
+
+
+class _Straight(Function):
+    """The value of the second argument, to the bit, with the gradient going to the first."""
+
+    @staticmethod
+    def forward(ctx: Any, through: Tensor, value: Tensor) -> Tensor:
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad, None

@@ -7,7 +7,8 @@ from torch import nn
 from spaces.blocks import BLOCKS
 from spaces.blocks.norm import Norm
 from spaces.blocks.weights import Weights
-from spaces.decisions.decision import Choice, Gate
+from spaces.decisions.choice import Choice
+from spaces.decisions.gates import Gate
 from spaces.quantizers.activation import ActivationChoice, ActivationQuantizer, Quantizer
 from spaces.spec import QuantizerSpec, SpaceSpec
 

@@ -18,8 +18,10 @@ from spaces.architecture import Architecture
 from spaces.blocks import Block
 from spaces.blocks.weights import weights_in_use
 from spaces.deciding.decide import Decided, decided
-from spaces.decisions.decision import Decision, Gate, project
+from spaces.decisions.decision import Decision
+from spaces.decisions.domain import project
 from spaces.decisions.gate_places import GatePlaces
+from spaces.decisions.gates import Gate
 from spaces.decisions.selection import Selection
 from spaces.decisions.selector import Selector
 from spaces.describe import describe

@@ -10,7 +10,8 @@ from cost_models.rules import CostModel
 from search.budgets.layer_costs import cost_by_layer
 from search.errors import PicojouleError
 from spaces.architecture import Architecture
-from spaces.decisions.decision import Decision, Gate
+from spaces.decisions.decision import Decision
+from spaces.decisions.gates import Gate
 from spaces.decisions.selection import Selection
 from spaces.space import FAKE, Space
 

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from search.budgets.changes import Change, CostRow, LossIncreases
 from search.budgets.kinds import Kind, Kinds
 from spaces.architecture import Picks
-from spaces.decisions.decision import Choice, Decision, Gate
+from spaces.decisions.choice import Choice
+from spaces.decisions.decision import Decision
+from spaces.decisions.gates import Gate
 from spaces.decisions.selection import GATES
 from spaces.space import Space
 

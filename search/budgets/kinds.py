@@ -6,7 +6,8 @@ from itertools import accumulate, chain
 import numpy as np
 
 from spaces.architecture import Picks
-from spaces.decisions.decision import Decision, Gate
+from spaces.decisions.decision import Decision
+from spaces.decisions.gates import Gate
 from spaces.space import Space
 
 Kind = tuple[Hashable, ...]

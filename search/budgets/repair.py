@@ -20,7 +20,8 @@ from cost_models.peak_ram import PeakRam, ram_by_layer
 from search.budgets.changes import Change, CostRow, LossIncreases, applied, cost_row
 from search.budgets.feasibility import BudgetError, Budgets, decisions_as, smallest
 from spaces.architecture import Architecture, Picks
-from spaces.decisions.decision import Choice, Gate
+from spaces.decisions.choice import Choice
+from spaces.decisions.gates import Gate
 from spaces.decisions.selection import GATES, Selection
 from spaces.space import FAKE
 

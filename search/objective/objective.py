@@ -17,8 +17,10 @@ from search.objective.fisher import FisherInformation
 from search.objective.menu import Leaves
 from search.objective.tried_options import STATE as TRIED_STATE
 from search.objective.tried_options import Loss, TriedOptions
-from spaces.decisions.decision import Choice, are_open, likeliest
+from spaces.decisions.choice import Choice
+from spaces.decisions.gates import are_open
 from spaces.decisions.selection import GATES, Selection
+from spaces.decisions.shares import likeliest
 from spaces.host_copy import on_device, on_host
 from spaces.space import FAKE, Space
 

@@ -17,7 +17,7 @@ from search.settings.require import (
     require_over_0,
 )
 from search.settings.tasks import ClassificationSettings
-from spaces.decisions.decision import MODES
+from spaces.decisions.choice import MODES
 from spaces.quantizers.calibrate import METHODS as CALIBRATIONS
 
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")

@@ -13,7 +13,7 @@ from search.strategies.black_box.encoding import Encoding
 from search.strategies.problem import Problem
 from search.strategies.strategy import training
 from spaces.architecture import Architecture
-from spaces.decisions.decision import Gate
+from spaces.decisions.gates import Gate
 from spaces.space import Space
 
 

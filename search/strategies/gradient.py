@@ -19,7 +19,7 @@ from search.training.pace import pace_of, shortfall
 from search.training.phase import Learning, Phase, Schedule, label
 from spaces.architecture import Architecture
 from spaces.deciding.decide import order_matters
-from spaces.decisions.decision import Choice
+from spaces.decisions.choice import Choice
 from spaces.space import FAKE, Space
 
 DEFAULT_EPOCHS = 12

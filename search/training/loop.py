@@ -12,7 +12,7 @@ from search.training.reporting import Reporter
 from search.training.runtime import Runtime
 from search.training.step import Steps
 from search.training.time_budget import TimeBudget
-from spaces.decisions.decision import Choice
+from spaces.decisions.choice import Choice
 from spaces.space import INTEGER, Space
 
 

@@ -7,7 +7,8 @@ from search.monitor.events import EpochEnd, Monitor, Tick
 from search.training.ledger import Ledger
 from search.training.phase import Phase
 from search.training.phase_state import PhaseState
-from spaces.decisions.decision import Choice, Gate
+from spaces.decisions.choice import Choice
+from spaces.decisions.gates import Gate
 
 TICK_SECONDS = 0.1  # figures are read of the device for a tick
 

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from spaces.autograd import straight_through
 from spaces.blocks.activations import CLAMPS, Activation, activate, moves_zero
 from spaces.blocks.fixed_point import requantize
 from spaces.blocks.norm import Norm
 from spaces.blocks.weights import Weights
-from spaces.decisions.decision import straight_through
 from spaces.decisions.selection import Selection
 from spaces.modes import FLOAT, INTEGER
 from spaces.passes.passes import Codes, Sum

@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from spaces.decisions.decision import Choice, Gate, keeps, outcomes, probabilities, shares
+from spaces.decisions.choice import Choice
 from spaces.decisions.gate_places import GatePlaces
+from spaces.decisions.gates import Gate, keeps
 from spaces.decisions.schedule import PassSchedule
 from spaces.decisions.selection import Selection, Start
+from spaces.decisions.shares import outcomes, probabilities, shares
 from spaces.host_copy import HostCopy
 from spaces.modes import FLOAT
 from spaces.spec import SpaceSpec

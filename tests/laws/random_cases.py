@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from search.deploy.lower import lower
 from spaces.architecture import Architecture
-from spaces.decisions.decision import Decision, Gate
+from spaces.decisions.decision import Decision
+from spaces.decisions.gates import Gate
 from spaces.patterns import Structured
 from spaces.searchable import Options, searchable
 from spaces.space import Space

@@ -9,7 +9,7 @@ from cost_models import COST_MODELS
 from search.budgets.feasibility import seed_architecture
 from search.deploy.lower import lower
 from search.integer.executor import Executor
-from spaces.decisions.decision import Gate
+from spaces.decisions.gates import Gate
 from spaces.networks import NETWORKS
 from spaces.searchable import searchable
 from spaces.space import Space

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from cost_models import COST_MODELS
-from spaces.decisions.decision import Gate
+from spaces.decisions.gates import Gate
 from spaces.graph.errors import UnsupportedNetwork
 from spaces.one_of import OneOf
 from spaces.searchable import Options

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from search.errors import UsageError
 from spaces.architecture import Architecture
-from spaces.decisions.decision import Gate
+from spaces.decisions.gates import Gate
 from spaces.space import Space
 
 STEPS = 8  # widths of a gate

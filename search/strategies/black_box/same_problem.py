@@ -21,7 +21,7 @@ from search.settings.strategies import BlackBoxSettings
 from search.strategies.black_box.encoding import Encoding
 from search.strategies.problem import Problem
 from spaces.architecture import Architecture
-from spaces.decisions.decision import Gate
+from spaces.decisions.gates import Gate
 from spaces.space import Space
 
 Facts = dict[str, Any]  # of JSON's types alone

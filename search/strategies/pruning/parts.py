@@ -9,7 +9,7 @@ from torch import Tensor
 from search.strategies.black_box.encoding import importance
 from spaces.architecture import Architecture
 from spaces.blocks.weights import Weights
-from spaces.decisions.decision import Gate
+from spaces.decisions.gates import Gate
 from spaces.patterns import Single
 from spaces.space import Space
 from spaces.spec import BlockSpec

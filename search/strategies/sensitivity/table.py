@@ -22,7 +22,8 @@ from search.objective.tried_options import difference_of, in_use
 from search.training.dry_run import watched
 from search.training.evaluation import losses_of, mean_loss, mean_of
 from spaces.architecture import Architecture
-from spaces.decisions.decision import Decision, Gate
+from spaces.decisions.decision import Decision
+from spaces.decisions.gates import Gate
 from spaces.decisions.selection import GATES
 from spaces.space import FAKE, Space
 

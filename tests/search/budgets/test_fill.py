@@ -11,7 +11,7 @@ from search.budgets import fill
 from search.budgets.feasibility import BudgetError, Budgets, costs_at, over, seed_architecture
 from search.budgets.fill import filled
 from spaces.deciding.decide import decided
-from spaces.decisions.decision import Gate
+from spaces.decisions.gates import Gate
 from spaces.decisions.selection import GATES
 from spaces.networks import DSCNN
 from spaces.one_of import OneOf

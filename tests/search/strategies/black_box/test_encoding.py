@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from search.strategies.black_box.encoding import STEPS, Encoding, importance
-from spaces.decisions.decision import Gate
+from spaces.decisions.gates import Gate
 from spaces.networks import ResNet8
 from spaces.one_of import OneOf
 from spaces.searchable import Options, searchable
