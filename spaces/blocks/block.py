@@ -17,7 +17,8 @@ from spaces.blocks.weights import Weights
 from spaces.decisions.selection import Selection
 from spaces.modes import FLOAT, INTEGER
 from spaces.passes.passes import Codes, Sum
-from spaces.quantizers.activation import ActivationQuantizer, Quantizer, bounds_of
+from spaces.quantizers.activation import ActivationQuantizer, Quantizer
+from spaces.quantizers.grids import bounds_of
 from spaces.quantizers.scales import NormUse
 from spaces.quantizers.tail import tail
 from spaces.spec import BlockSpec

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from spaces.passes.passes import Codes
-from spaces.quantizers.activation import ActivationChoice, ActivationQuantizer, Grid, Quantizer, grids_of
+from spaces.quantizers.activation import ActivationChoice, ActivationQuantizer, Quantizer
+from spaces.quantizers.grids import Grid, grids_of
 from spaces.quantizers.tail import Scales
 
 GATES = "gates"  # all gates, among what the decisions say; every choice has its own name, "stem/bits"

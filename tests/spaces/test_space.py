@@ -11,7 +11,7 @@ from torch import nn
 from cost_models import COST_MODELS
 from spaces.architecture import Architecture
 from spaces.quantizers import ActivationChoice, ActivationQuantizer
-from spaces.quantizers.activation import grids_of
+from spaces.quantizers.grids import grids_of
 from spaces.searchable import Options, searchable
 from spaces.space import Space
 from tests.search.small import TARGET

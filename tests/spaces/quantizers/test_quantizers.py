@@ -9,8 +9,8 @@ from torch import Tensor
 from spaces.blocks.block import activation_table
 from spaces.passes.passes import Sum
 from spaces.quantizers import ActivationQuantizer, WeightQuantizer
-from spaces.quantizers.activation import grids_of
 from spaces.quantizers.calibrate import Sample, activation_range, weight_steps
+from spaces.quantizers.grids import grids_of
 from spaces.quantizers.tail import tail
 
 METHODS = ("lsq", "minmax", "mse")
