@@ -30,7 +30,7 @@ from search.strategies.black_box.proxy import Proxy
 from search.strategies.problem import Problem
 from search.strategies.pruning.parts import Channels, SingleWeights
 from search.strategies.pruning.ranking import GRADIENT, scores
-from search.strategies.sensitivity.table import estimated_table, loss_at, measured_table, passes
+from search.strategies.sensitivity.increases import estimated_table, loss_at, measured_table, passes
 from search.tasks import SETTINGS, TASKS, Task
 from search.training import reporting
 from search.training.evaluation import mean_loss, reestimate_norms, scores_of

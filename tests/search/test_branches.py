@@ -11,7 +11,7 @@ from cost_models import COST_MODELS, cost_model
 from search.budgets.feasibility import Budgets, costs_at, ranges, refuse_impossible, seed_architecture, smallest
 from search.budgets.repair import repair
 from search.config import composed
-from search.strategies.sensitivity.table import estimated_table
+from search.strategies.sensitivity.increases import estimated_table
 from spaces.one_of import OneOf
 from spaces.searchable import Options, searchable
 from tests.search.small import cross_entropy, prepared_and_run, settings, write_stripes

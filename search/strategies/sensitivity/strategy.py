@@ -15,16 +15,8 @@ from search.settings.front import Point
 from search.settings.strategies import SensitivitySettings
 from search.strategies.problem import FORWARD, Problem
 from search.strategies.sensitivity.descent import descended
-from search.strategies.sensitivity.table import (
-    FILE,
-    UNFINISHED,
-    Table,
-    estimated_table,
-    fingerprint,
-    loss_at,
-    measured_table,
-    passes,
-)
+from search.strategies.sensitivity.increases import estimated_table, loss_at, measured_table, passes
+from search.strategies.sensitivity.table import FILE, UNFINISHED, Table, fingerprint
 from search.strategies.strategy import training
 from spaces.architecture import Architecture
 from spaces.space import Space

@@ -6,7 +6,7 @@ import torch
 from cost_models import COST_MODELS
 from search.budgets.feasibility import Budgets, costs_at, ranges, refuse_impossible, seed_architecture
 from search.budgets.repair import repair
-from search.strategies.sensitivity.table import estimated_table
+from search.strategies.sensitivity.increases import estimated_table
 from spaces.networks import ResNet8
 from spaces.searchable import searchable
 from tests.search.small import Small, cross_entropy

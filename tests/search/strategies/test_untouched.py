@@ -22,7 +22,7 @@ from search.budgets.widen import widened
 from search.settings.strategies import BlackBoxSettings
 from search.strategies.black_box.encoding import importance
 from search.strategies.black_box.proxy import Proxy
-from search.strategies.sensitivity.table import estimated_table, measured_table
+from search.strategies.sensitivity.increases import estimated_table, measured_table
 from spaces.searchable import Options, searchable
 from spaces.space import FAKE, FLOAT
 from tests.search.small import cross_entropy, problem_of, settings, write_stripes

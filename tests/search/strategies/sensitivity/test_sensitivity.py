@@ -10,7 +10,8 @@ from search.budgets.feasibility import seed_architecture
 from search.errors import UsageError
 from search.settings.front import Front
 from search.settings.strategies import SensitivitySettings
-from search.strategies.sensitivity.table import Table, estimated_table, fingerprint, measured_table, passes
+from search.strategies.sensitivity.increases import estimated_table, measured_table, passes
+from search.strategies.sensitivity.table import Table, fingerprint
 from spaces.searchable import Options, searchable
 from tests.search.kills import Killed, killed
 from tests.search.small import Small, cross_entropy, prepared, run, settings, write_stripes
