@@ -1,11 +1,14 @@
 """Pools."""
 
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
 from torch.nn import functional as F
 
+from spaces.autograd import applied
 from spaces.blocks.block import Block, Folded
 from spaces.blocks.fixed_point import multiplier_and_shift
 from spaces.blocks.moves import KeepsScale
@@ -13,6 +16,20 @@ from spaces.decisions.selection import Selection
 
 MAX_POOLS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 AVG_POOLS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+
+
+class _Mean(Function):
+    """The mean of each channel, (N, C, 1, ...). Its gradient is one number for all that it is the mean of."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.shape = x.shape
+        return x.mean(tuple(range(2, x.dim())), keepdim=True)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        shape: torch.Size = ctx.shape
+        return (grad / prod(shape[2:])).expand(shape)
 
 
 class MaxPoolBlock(KeepsScale):
@@ -35,7 +52,7 @@ class AvgPoolBlock(Block):
         a = self.spec.attributes
         padded = any(map(any, a["padding"]))
         if a["kernel"] == list(x.shape[2:]) and not padded:
-            return x.mean(tuple(range(2, x.dim())), keepdim=True)
+            return applied(_Mean, x)
         x = F.pad(x, [p for pair in reversed(a["padding"]) for p in pair]) if padded else x
         return AVG_POOLS[len(a["kernel"])](x, a["kernel"], a["stride"])
 

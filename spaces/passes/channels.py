@@ -84,7 +84,7 @@ def in_shape(used: Tensor, shape: torch.Size, taps: int) -> Tensor:
     return used.view(shape[0], *shape[2:], shape[1]).permute(0, 3, 1, 2)
 
 
-def in_order(grad: Tensor, taps: int) -> Tensor:
+def as_used(grad: Tensor, taps: int) -> Tensor:
     """The gradient of a layer's weights, as it lies in memory where they are used. taps: of Channels."""
     return grad.contiguous(memory_format=torch.channels_last if taps > 1 else torch.contiguous_format)
 

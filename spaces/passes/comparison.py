@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from spaces.passes.channels import channels_of, in_order
+from spaces.passes.channels import as_used, channels_of
 from spaces.passes.eager import Eager
 from spaces.passes.memory import order_of
 from spaces.passes.passes import ONE_BIT, Affine, Codes, Moments, Passes, Running, Sum, Way
@@ -127,7 +127,8 @@ def made_of(case: Case, passes: Passes) -> Iterator[tuple[str, Tensor | None]]:
         yield "clamped", passes.clamped(Sum(x, plus), keep, step, codes)
         out, saved = passes.clamped_and_saved(Sum(x, plus), keep, step, codes, part)
         yield "clamped", out
-        yield from (("clamped_back", made) for made in passes.clamped_back(grad, saved, step, codes, part))
+        for kept in (saved, (Sum(x, plus).made(),)):
+            yield from (("clamped_back", made) for made in passes.clamped_back(grad, kept, step, codes, part))
 
 
 def made_of_weights(
@@ -143,7 +144,7 @@ def made_of_weights(
     weights, grads = ([drawn(shape).to(device) for shape in shapes] for _ in range(2))
     for w in weights:
         w.view(-1)[::5], w.view(-1)[1::7] = 0, TINY
-    used = [in_order(grad, taps) for grad, taps in zip(grads, of.taps, strict=True)]
+    used = [as_used(grad, taps) for grad, taps in zip(grads, of.taps, strict=True)]
     channels = len(of.layer)
     step = 0.1 + torch.rand(len(bits), channels, generator=draws).to(device)
     picked, one_bit = torch.randint(len(bits), (1, channels), generator=draws).to(device), 1 in bits

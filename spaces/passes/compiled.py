@@ -7,9 +7,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from spaces.passes.channels import Channels, in_order
+from spaces.passes.channels import Channels, as_used
 from spaces.passes.eager import batch_norm, batch_norm_back
-from spaces.passes.memory import lies_alike, like, order_of
+from spaces.passes.memory import in_order, lies_alike, order_of
 from spaces.passes.passes import EDGE, Affine, Codes, Moments, NormGradients, Running, Saved, Sum, Way
 
 LANES = 8  # channels, of whose multiples torch's batch norm makes vectors
@@ -63,7 +63,8 @@ SIGNATURES = {
     "normalized": (_LAYOUT, *(c_void_p,) * 2, _NORM, _CODES),
     "normalized_back": (_LAYOUT, *(c_void_p,) * 3, _NORM, _CODES, _PART),
     "clamped": (_LAYOUT, *(c_void_p,) * 2, c_int32, *(c_void_p,) * 3, _CODES),
-    "clamped_back": (*_NUMBERS, *(c_void_p,) * 3),
+    "clamped_back": (_LAYOUT, *(c_void_p,) * 3),
+    "clamped_again": (_LAYOUT, *(c_void_p,) * 3, _CODES, _PART),
     "products_of": (c_int64, *_NUMBERS, *(c_void_p,) * 2, _CODES, _PART),
     "quantized": (_CHANNELS, *(c_void_p,) * 3, _TABLE),
     "quantized_back": (
@@ -126,7 +127,8 @@ class Compiled:
         return out
 
     def norm_back(self, grad: Tensor, x: Tensor, way: Way, codes: Codes, part: slice | None) -> NormGradients:
-        out, grad = torch.empty_like(x, memory_format=order_of(x)), like(x, grad)
+        order = order_of(x)
+        out, grad = torch.empty_like(x, memory_format=order), in_order(grad, order)
         products = None if part is None else torch.empty_like(x[part])
         moments, affine = way.forth
         forth = byref(_Norm(*_places(*moments, *affine), 0.0, AGAIN))
@@ -146,32 +148,35 @@ class Compiled:
     def clamped_and_saved(
         self, x: Sum, keep: Tensor | None, step: Tensor | None, codes: Codes, part: slice | None
     ) -> tuple[Tensor, Saved]:
-        inside = torch.empty_like(x.x, dtype=torch.uint8)
-        out = self._clamped(x, keep, step, codes, inside)
-        return out, (inside,) if part is None else (inside, x.part(part))
+        at = _layout_of(x.x)
+        bits = x.x.new_empty(at.samples * at.spans * ((at.length + 7) // 8), dtype=torch.uint8)
+        out = self._clamped(x, keep, step, codes, bits)
+        return out, (bits,) if part is None else (bits, x.part(part))
 
     def _clamped(
-        self, added: Sum, keep: Tensor | None, step: Tensor | None, codes: Codes, inside: Tensor | None
+        self, added: Sum, keep: Tensor | None, step: Tensor | None, codes: Codes, bits: Tensor | None
     ) -> Tensor:
-        x, plus = added if lies_alike(added) else (added.made(), None)
+        x, plus = added if lies_alike(added) else (in_order(added.made(), order_of(added.x)), None)
         out = torch.empty_like(x)
         own = _place(plus), plus is not None and plus.dim() == 1, _place(keep)
-        made = out.data_ptr(), _place(inside)
+        made = out.data_ptr(), _place(bits)
         self.call("clamped", byref(_layout_of(x)), x.data_ptr(), *own, *made, byref(_codes(codes, step)))
         return out
 
     def clamped_back(
         self, grad: Tensor, saved: Saved, step: Tensor | None, codes: Codes, part: slice | None
     ) -> tuple[Tensor, Tensor | None]:
-        inside, *of_part = saved
-        out, grad, threads = torch.empty_like(inside, dtype=grad.dtype), like(inside, grad), torch.get_num_threads()
-        self.call("clamped_back", out.numel(), threads, *_places(grad, inside, out))
-        if part is None:
-            return out, None
-        (x,) = of_part
-        products, size = torch.empty_like(x), x[0].numel()
-        shared = byref(_codes(codes, step)), byref(_part(part, products))
-        self.call("products_of", len(x), size, threads, grad.data_ptr(), x.data_ptr(), *shared)
+        first, *of_part = saved
+        out, at, own = torch.empty_like(grad), byref(_layout_of(grad)), byref(_codes(codes, step))
+        products = None if part is None else torch.empty_like(grad[part])
+        if first.dtype is grad.dtype:  # x itself
+            self.call("clamped_again", at, *_places(grad, first, out), own, byref(_part(part, products)))
+            return out, products
+        self.call("clamped_back", at, *_places(grad, first, out))
+        if products is not None:
+            (x,) = of_part
+            numbers = len(x), x[0].numel(), torch.get_num_threads()
+            self.call("products_of", *numbers, *_places(grad, x), own, byref(_part(part, products)))
         return out, products
 
     def quantized(
@@ -195,7 +200,7 @@ class Compiled:
         one_bit: bool,
     ) -> tuple[Tensor, Tensor]:
         stored = [w.contiguous() for w in weights]
-        used = [None if g is None else in_order(g, taps) for g, taps in zip(grads, of.taps, strict=True)]
+        used = [None if g is None else as_used(g, taps) for g, taps in zip(grads, of.taps, strict=True)]
         dw, products = step.new_empty(len(of.row)), step.new_empty(2, len(step), len(of.row))
         own = _array(stored), _array(used), step.data_ptr(), byref(_table(bound)), _place(picked), -1 - EDGE, 1 + EDGE
         self.call("quantized_back", byref(_channels(of)), len(step), *own, *_places(dw, products))

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from spaces.passes.channels import Channels, gradients, joined
 from spaces.passes.eager import batch_norm, batch_norm_back, norm_again, norm_of
-from spaces.passes.memory import lies_alike, like
+from spaces.passes.memory import in_order, lies_alike, order_of
 from spaces.passes.passes import EDGE, Affine, Codes, Moments, NormGradients, Running, Saved, Sum, Way
 
 BLOCK = 1024  # numbers of one program
@@ -273,7 +273,9 @@ class Fused:
         products = None if part is None else torch.empty_like(x[part])
         first, every = (0, 1) if part is None else (part.start, part.step)
         own = *_numbers(*codes, *codes.edges), x.numel(), x[0].numel(), first, every
-        self.call(_back, x, like(x, grad), x, step, out, products, *own, ONCE=self._once, THERE=_is_there(codes))
+        self.call(
+            _back, x, in_order(grad, order_of(x)), x, step, out, products, *own, ONCE=self._once, THERE=_is_there(codes)
+        )
         return products
 
     def quantized(

@@ -30,11 +30,11 @@ def order_of(x: Tensor) -> torch.memory_format | None:
     return None
 
 
-def like(x: Tensor, other: Tensor) -> Tensor:
-    """`other`, in the order of x."""
-    if order_of(other) is order_of(x):
-        return other
-    return torch.empty_like(x, dtype=other.dtype).copy_(other)
+def in_order(x: Tensor, order: torch.memory_format | None) -> Tensor:
+    """x in an order of memory. None: as it is."""
+    if order is None or order_of(x) is order:
+        return x
+    return torch.empty_like(x, memory_format=order).copy_(x)
 
 
 def lies_alike(added: Sum) -> bool:

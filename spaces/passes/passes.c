@@ -2,6 +2,14 @@
 
 #include "passes.h"
 
+/* The products of a span of a sample; NULL: none are made of it. */
+static inline float *products_at(const Layout *at, const Part *part, int64_t sample, int64_t offset)
+{
+    if (part->products == NULL || sample < part->first || (sample - part->first) % part->every != 0)
+        return NULL;
+    return part->products + (sample - part->first) / part->every * at->size + offset;
+}
+
 /* The norm of x, on the grid. Returns 1 where there was no memory. */
 PASS int normalized(const Layout *at, const float *x, float *out, const Norm *norm, const Codes *codes)
 {
@@ -32,9 +40,7 @@ PASS int normalized_back(const Layout *at, const float *grad, const float *x, fl
     OVER_SPANS(at)
     {
         SPAN(at);
-        float *products = NULL;
-        if (some.products != NULL && sample >= some.first && (sample - some.first) % some.every == 0)
-            products = some.products + (sample - some.first) / some.every * at->size + offset;
+        float *products = products_at(at, &some, sample, offset);
         if (at->by_number && products == NULL)
             cut_normalized(grad + start, x + start, out + start, NULL, n, by.scale, by.shift, 1, all);
         else if (at->by_number)
@@ -64,16 +70,40 @@ enum {
     ONE,     /* for all numbers of a span */
 };
 
+/* Whether numbers are inside, a bit of each; of every span from a byte of its own on. */
+static inline int64_t bytes_of(const Layout *at)
+{
+    return (at->length + 7) / 8;
+}
+
+#define BLOCK 512 /* numbers whose bits are put together at a time, of whole bytes */
+
+static inline void pack(const uint8_t *restrict insides, uint8_t *restrict bits, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += 8) {
+        uint64_t eight = 0;
+        for (int k = 0; k < 8; k++)
+            eight |= (uint64_t)insides[i + k] << 8 * k;
+        bits[i / 8] = (uint8_t)(eight * 0x0102040810204080U >> 56); /* byte k, of 0 or 1, becomes bit k */
+    }
+}
+
 static inline void clamp_span(const float *restrict x, const float *restrict plus, const float *restrict keep,
-                              float *restrict out, uint8_t *restrict insides, int64_t n, int pluses, int keeps,
+                              float *restrict out, uint8_t *restrict bits, int64_t n, int pluses, int keeps,
                               Codes codes, float step)
 {
-    for (int64_t i = 0; i < n; i++) {
-        const float sum = pluses == NONE ? x[i] : x[i] + plus[pluses == NUMBERS ? i : 0];
-        const float masked = keeps == NONE ? sum : sum * keep[keeps == NUMBERS ? i : 0];
-        out[i] = on_grid(masked / step, codes, step);
-        if (insides != NULL)
-            insides[i] = (uint8_t)inside(sum / step, codes);
+    uint8_t insides[BLOCK] = {0};
+    for (int64_t start = 0; start < n; start += BLOCK) {
+        const int64_t end = n - start < BLOCK ? n : start + BLOCK;
+        for (int64_t i = start; i < end; i++) {
+            const float sum = pluses == NONE ? x[i] : x[i] + plus[pluses == NUMBERS ? i : 0];
+            const float masked = keeps == NONE ? sum : sum * keep[keeps == NUMBERS ? i : 0];
+            out[i] = on_grid(masked / step, codes, step);
+            if (bits != NULL)
+                insides[i - start] = (uint8_t)inside(sum / step, codes);
+        }
+        if (bits != NULL)
+            pack(insides, bits + start / 8, end - start);
     }
 }
 
@@ -91,9 +121,9 @@ static float *row_of(const Layout *at, const float *numbers)
 /* x + plus, masked, divided by the step and put on the grid, and where x + plus is inside. Returns 1 where there was no
  * memory.
  *
- * plus: NULL, or one for each number or each channel. keep: NULL, or one for each channel. insides: NULL: nobody asks. */
+ * plus: NULL, or one for each number or each channel. keep: NULL, or one for each channel. bits: NULL: nobody asks. */
 PASS int clamped(const Layout *at, const float *x, const float *plus, int32_t by_channel, const float *keep, float *out,
-                 uint8_t *insides, const Codes *codes)
+                 uint8_t *bits, const Codes *codes)
 {
     const Codes all = *codes;
     const float step = step_of(all);
@@ -109,7 +139,7 @@ PASS int clamped(const Layout *at, const float *x, const float *plus, int32_t by
             const int64_t first = at->by_number ? 0 : s;
             const float *own = plus == NULL ? NULL : by_channel ? pluses + first : plus + start;
             const float *mask = keep == NULL ? NULL : keeps + first;
-            uint8_t *where = insides == NULL ? NULL : insides + start;
+            uint8_t *where = bits == NULL ? NULL : bits + u * bytes_of(at);
 #define KIND(p, k)                                                                       \
     case (p) * 3 + (k):                                                                  \
         clamp_span(x + start, own, mask, out + start, where, n, p, k, all, step); \
@@ -131,13 +161,63 @@ PASS int clamped(const Layout *at, const float *x, const float *plus, int32_t by
     return failed;
 }
 
-/* The gradient where x was inside. */
-PASS void clamped_back(int64_t count, int32_t threads, const float *restrict grad, const uint8_t *restrict insides,
-                       float *restrict out)
+static inline void unpack(const uint8_t *restrict bits, uint8_t *restrict insides, int64_t n)
 {
-#pragma omp parallel for simd schedule(static) num_threads(threads) if (count > GRAIN)
-    for (int64_t i = 0; i < count; i++)
-        out[i] = insides[i] ? grad[i] : 0.0F;
+    for (int64_t i = 0; i < n; i += 8) {
+        const uint64_t eight = bits[i / 8] * 0x0101010101010101U & 0x8040201008040201U; /* bit k stays in byte k */
+        for (int k = 0; k < 8; k++)
+            insides[i + k] = (uint8_t)(eight >> 8 * k);
+    }
+}
+
+static inline void cut_by_bits(const float *restrict grad, const uint8_t *restrict bits, float *restrict out, int64_t n)
+{
+    uint8_t insides[BLOCK];
+    for (int64_t start = 0; start < n; start += BLOCK) {
+        const int64_t end = n - start < BLOCK ? n : start + BLOCK;
+        unpack(bits + start / 8, insides, end - start);
+        for (int64_t i = start; i < end; i++)
+            out[i] = insides[i - start] ? grad[i] : 0.0F;
+    }
+}
+
+/* The gradient where x was inside. bits: of `clamped`. */
+PASS void clamped_back(const Layout *at, const float *grad, const uint8_t *bits, float *out)
+{
+    OVER_SPANS(at)
+    {
+        SPAN(at);
+        cut_by_bits(grad + start, bits + u * bytes_of(at), out + start, n);
+    }
+}
+
+static inline void cut_span(const float *restrict grad, const float *restrict x, float *restrict out,
+                            float *restrict products, int64_t n, Codes codes, float step)
+{
+    for (int64_t i = 0; i < n; i++) {
+        const float v = x[i] / step;
+        out[i] = cut(grad[i], v, codes);
+        if (products != NULL)
+            products[i] = product(grad[i], v, codes);
+    }
+}
+
+/* The same of x itself, and the products. */
+PASS void clamped_again(const Layout *at, const float *grad, const float *x, float *out, const Codes *codes,
+                        const Part *part)
+{
+    const Codes all = *codes;
+    const Part some = *part;
+    const float step = step_of(all);
+    OVER_SPANS(at)
+    {
+        SPAN(at);
+        float *products = products_at(at, &some, sample, offset);
+        if (products == NULL)
+            cut_span(grad + start, x + start, out + start, NULL, n, all, step);
+        else
+            cut_span(grad + start, x + start, out + start, products, n, all, step);
+    }
 }
 
 /* The products of a part of the samples. grad: of all samples. x: of the part alone. */

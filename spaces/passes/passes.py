@@ -139,7 +139,12 @@ class Passes(Protocol):
     def clamped_back(
         self, grad: Tensor, saved: Saved, step: Tensor | None, codes: Codes, part: slice | None
     ) -> tuple[Tensor, Tensor | None]:
-        """The gradient where v = x / step is inside, and the products."""
+        """The gradient where v = x / step is inside, and the products.
+
+        Args:
+            grad: of the shape of x, and in its order in memory.
+            saved: what `clamped_and_saved` saved of x, or (x,) itself, where it stays for something else.
+        """
 
     def quantized(
         self, weights: Sequence[Tensor], of: Channels, step: Tensor, bound: Tensor, *, one_bit: bool

@@ -16,7 +16,8 @@ from torch.autograd import Function
 from search.errors import UsageError
 from spaces.autograd import applied, refuse_second_derivatives
 from spaces.passes.chosen import EAGER, passes_for
-from spaces.passes.passes import Affine, Codes, Moments, Passes, Running, Sum, Way, by_channel
+from spaces.passes.memory import in_order, order_of
+from spaces.passes.passes import Affine, Codes, Moments, Passes, Running, Saved, Sum, Way, by_channel
 
 SLICE = 4  # every fourth sample serves the step's gradient
 SMALL = 2**16  # elements
@@ -95,19 +96,24 @@ class _Tail(Function):
         part: slice | None,
     ) -> Tensor:
         ctx.passes, ctx.codes, ctx.part = _passes_for(Sum(x, plus), keep, step), codes, part
-        ctx.of_channels = plus is not None and plus.dim() == 1
+        ctx.of_channels, ctx.order = plus is not None and plus.dim() == 1, order_of(x)
         out: Tensor
-        out, saved = ctx.passes.clamped_and_saved(Sum(x, plus), keep, step, codes, part)
-        ctx.save_for_backward(keep, step, x if ctx.needs_input_grad[2] else None, *saved)
+        saved: Saved
+        if ctx.needs_input_grad[2]:  # x stays, of which the mask has its gradient
+            out, saved = ctx.passes.clamped(Sum(x, plus), keep, step, codes), (x,)
+        else:
+            out, saved = ctx.passes.clamped_and_saved(Sum(x, plus), keep, step, codes, part)
+        ctx.save_for_backward(keep, step, *saved)
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         refuse_second_derivatives()
-        keep, step, x, *saved = ctx.saved_tensors
+        keep, step, *saved = ctx.saved_tensors
+        grad = in_order(grad, ctx.order)
         dx, products = ctx.passes.clamped_back(grad, tuple(saved), step, ctx.codes, ctx.part)
         d_step = None if ctx.part is None else _step_gradient(products, keep, step, ctx.codes, ctx.part)
-        d_keep = None if x is None else (dx * x).sum(_others(x))
+        d_keep = (dx * saved[0]).sum(_others(dx)) if ctx.needs_input_grad[2] else None
         if keep is not None:
             dx = dx * by_channel(keep, dx)
         d_plus = None
