@@ -16,6 +16,7 @@ from search.errors import UsageError
 from search.integer.looping import parts
 from spaces.architecture import Architecture
 from spaces.blocks import Block
+from spaces.blocks.places import places_of, shared_places, with_places
 from spaces.blocks.weights import weights_in_use
 from spaces.deciding.decide import Decided, decided
 from spaces.decisions.decision import Decision
@@ -69,6 +70,7 @@ class Space(nn.Module):
         self._norms, self._quantizers = registered(self.norms), registered(self.quantizers)
         self.blocks = cast("Sequence[Block]", blocks_of(spec, self.weights, self.norms, self.quantizers))
         self._parts = list(parts(self.blocks))
+        self._shared_places, self._places = shared_places(self.blocks), {b.name: places_of(b) for b in self.blocks}
         self.gate_places = GatePlaces(spec)
         self.selector = Selector(spec, list(gates.values()), self.choices, self.gate_places)
         self._mode, self.held, self.draws = FLOAT, False, True
@@ -251,6 +253,7 @@ class Space(nn.Module):
             values = {name: entered(x, self.quantizer(name), selection, self.training) for name, x in each}
         else:
             values = dict(start.tensors)
+        few: dict[str, Tensor] = {}  # of tensors that are there, what some convolutions read of them
         for loop, blocks in self._parts if start is None else dropwhile(_is_before(start.block), self._parts):
             for name in selection.halfway.keys() & {block.name for block in blocks}:
                 selection.halfway[name] = {tensor: value.detach() for tensor, value in values.items()}
@@ -259,10 +262,15 @@ class Space(nn.Module):
                 values |= looped(running, values, selection)
             elif running:
                 (block,) = running
-                made = block(selection, *[values.get(name) for name in block.spec.inputs])
+                read = few if self._places[block.name] is not None else {}
+                made = block(selection, *[read.get(name, values.get(name)) for name in block.spec.inputs])
                 values[block.name] = made if block.spec.inputs else made.expand(len(inputs[0]), *made.shape[1:])
+                if block.name in self._shared_places and made.requires_grad and not keep:
+                    places = self._shared_places[block.name]
+                    values[block.name], few[block.name] = with_places(made, places)
             for name in () if keep else [name for block in blocks for name in schedule.dead[block.name]]:
                 values.pop(name, None)
+                few.pop(name, None)
         return values
 
     def _prepare(self, selection: Selection) -> None:

@@ -1,17 +1,16 @@
 """A convolution of any dimension, or a linear layer, with its norm and activation, as one block."""
 
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
 from torch.nn import functional as F
 
-from spaces.autograd import applied
 from spaces.blocks.block import Block, Folded
 from spaces.blocks.fixed_point import exact_dtype, with_bias
 from spaces.blocks.norm import Norm, is_distributed, plain_norm, synchronized_norm
+from spaces.blocks.places import at_places, every
 from spaces.blocks.weights import Weights
 from spaces.decisions.selection import Selection
 from spaces.modes import FLOAT, INTEGER
@@ -21,23 +20,6 @@ from spaces.quantizers.tail import norm_tail
 
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 UNBOUNDED = Codes(float("-inf"), float("inf"))
-
-
-class _Every(Function):
-    """The places of the input that a kernel of one tap reads. The gradient of all others is 0, written once."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, places: tuple[slice, ...]) -> Tensor:
-        ctx.places, ctx.shape = places, x.shape
-        x = x[places]
-        return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x.contiguous()
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        form = torch.channels_last if grad.dim() == 4 else torch.contiguous_format
-        dx = torch.empty(ctx.shape, dtype=grad.dtype, device=grad.device, memory_format=form).zero_()
-        dx[ctx.places] = grad
-        return dx, None
 
 
 class ConvBlock(Block):
@@ -58,8 +40,9 @@ class ConvBlock(Block):
         if any(low != high for low, high in pads) or (reads_places and any(padding)):
             x, padding = F.pad(x, [p for pair in reversed(pads) for p in pair]), [0] * len(padding)
         if reads_places:
-            places = (slice(None), slice(None), *(slice(None, None, step) for step in stride))
-            x, stride = applied(_Every, x, places), [1] * len(stride)
+            if x.shape[2:] != self.spec.shape[1:]:  # else they are all that there are, or all that it was given
+                x = at_places(x, every(stride))
+            stride = [1] * len(stride)
         y = CONVOLUTIONS[len(stride)](x, weight, None, stride, padding, a["dilation"], a["groups"])
         return Sum(y, bias)
 
