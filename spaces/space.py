@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from itertools import dropwhile
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,10 +12,8 @@ from cost_models import cost_model
 from cost_models.layer import Network
 from cost_models.target import Target
 from search.errors import UsageError
-from search.integer.looping import parts
 from spaces.architecture import Architecture
 from spaces.blocks import Block
-from spaces.blocks.places import places_of, shared_places, with_places
 from spaces.blocks.weights import weights_in_use
 from spaces.deciding.decide import Decided, decided
 from spaces.decisions.decision import Decision
@@ -28,13 +25,13 @@ from spaces.decisions.selector import Selector
 from spaces.describe import describe
 from spaces.entering import entered
 from spaces.files import load_tensors, save_tensors
-from spaces.looping import looped
 from spaces.modes import FAKE, FLOAT, INTEGER, MODES
 from spaces.parts import blocks_of, choices_of, gates_of, norms_of, quantizers_of, registered, weights_of
 from spaces.quantizers.activation import ActivationQuantizer, Quantizer, observing, read_together
 from spaces.quantizers.calibrate import METHODS
 from spaces.quantizers.scales import scales_of
 from spaces.spec import SpaceSpec
+from spaces.walk import Walk
 
 __all__ = ["FAKE", "FLOAT", "INTEGER", "Space"]
 
@@ -69,10 +66,9 @@ class Space(nn.Module):
         self._choices, self._weights = registered(self.choices), registered(self.weights)
         self._norms, self._quantizers = registered(self.norms), registered(self.quantizers)
         self.blocks = cast("Sequence[Block]", blocks_of(spec, self.weights, self.norms, self.quantizers))
-        self._parts = list(parts(self.blocks))
-        self._shared_places, self._places = shared_places(self.blocks), {b.name: places_of(b) for b in self.blocks}
         self.gate_places = GatePlaces(spec)
         self.selector = Selector(spec, list(gates.values()), self.choices, self.gate_places)
+        self._walk = Walk(self.blocks, self.selector.schedule)
         self._mode, self.held, self.draws = FLOAT, False, True
         self.selection = Selection(FLOAT)
 
@@ -245,33 +241,13 @@ class Space(nn.Module):
 
     def _pass(self, inputs: Sequence[Tensor], selection: Selection, keep: bool) -> dict[str, Tensor]:
         self.spec.refuse_inputs(inputs)
-        schedule, start = self.selector.schedule, selection.start
         if selection.mode != FLOAT:
             self._prepare(selection)
-        if start is None:
-            each = zip(self.spec.inputs, inputs, strict=True)
-            values = {name: entered(x, self.quantizer(name), selection, self.training) for name, x in each}
-        else:
-            values = dict(start.tensors)
-        few: dict[str, Tensor] = {}  # of tensors that are there, what some convolutions read of them
-        for loop, blocks in self._parts if start is None else dropwhile(_is_before(start.block), self._parts):
-            for name in selection.halfway.keys() & {block.name for block in blocks}:
-                selection.halfway[name] = {tensor: value.detach() for tensor, value in values.items()}
-            running = [block for block in blocks if schedule.runs(block.spec, selection.paths)]
-            if loop and running:
-                values |= looped(running, values, selection)
-            elif running:
-                (block,) = running
-                read = few if self._places[block.name] is not None else {}
-                made = block(selection, *[read.get(name, values.get(name)) for name in block.spec.inputs])
-                values[block.name] = made if block.spec.inputs else made.expand(len(inputs[0]), *made.shape[1:])
-                if block.name in self._shared_places and made.requires_grad and not keep:
-                    places = self._shared_places[block.name]
-                    values[block.name], few[block.name] = with_places(made, places)
-            for name in () if keep else [name for block in blocks for name in schedule.dead[block.name]]:
-                values.pop(name, None)
-                few.pop(name, None)
-        return values
+        if selection.start is not None:
+            return self._walk.run(selection, selection.start.tensors, len(inputs[0]), keep)
+        each = zip(self.spec.inputs, inputs, strict=True)
+        entering = {name: entered(x, self.quantizer(name), selection, self.training) for name, x in each}
+        return self._walk.run(selection, entering, len(inputs[0]), keep)
 
     def _prepare(self, selection: Selection) -> None:
         """Makes what blocks use, for all of them at once, as far as the selection has none from before."""
@@ -359,8 +335,3 @@ class Space(nn.Module):
                 f"{path}: description and tensors make no model ({error}). Restore it or run the export again."
             ) from error
         return space
-
-
-def _is_before(block: str) -> Callable[[tuple[str, list[Block]]], bool]:
-    """Whether a part of a pass does not have the block; until one has it, parts are before it."""
-    return lambda part: all(each.name != block for each in part[1])
