@@ -211,7 +211,7 @@ class Space(nn.Module):
         """
         selection = self.next_selection()
         if tried is not None:
-            selection.halfway = {self.selector.schedule.first(choice): {} for choice in tried(selection)}
+            selection.halfway = {self.selector.schedule.start(choice): {} for choice in tried(selection)}
         return self.run(selection, *inputs)
 
     def run(self, selection: Selection, *inputs: Tensor) -> Any:

@@ -55,14 +55,26 @@ class PassSchedule:
         """Whether the block would compute something else of the same inputs with another option of a choice."""
         return choice in self._choices_of[block]
 
-    def first(self, choice: str) -> str:
-        """The first block on which a choice bears, or which runs by it. All before it is the same with any option."""
-        return self._first[choice]
+    def start(self, choice: str) -> str:
+        """The block from which on passes with other options of a choice have to run. Before it they are the same.
+
+        It is the first one on which the choice bears, or which runs by it; or one before that, where all tensors that
+        are there are inputs of weights. A pass that learns keeps these anyway, so that to keep them costs no memory.
+        """
+        return self._starts[choice]
 
     @cached_property
-    def _first(self) -> dict[str | None, str]:
-        each = [(block.name, self._choices_of[block.name] | dict(block.when).keys()) for block in self._spec.blocks]
-        return {choice: name for name, choices in reversed(each) for choice in choices}
+    def _starts(self) -> dict[str | None, str]:
+        blocks = self._spec.blocks
+        weighed = {name for block in blocks if block.weights for name in block.inputs}
+        there, start = set(self._spec.inputs), blocks[0].name
+        found: dict[str | None, str] = {}
+        for block in blocks:
+            start = block.name if there <= weighed else start
+            for choice in self._choices_of[block.name] | dict(block.when).keys():
+                found.setdefault(choice, start)
+            there = (there | {block.name}).difference(self.dead[block.name])
+        return found
 
     @cached_property
     def _choices_of(self) -> dict[str, set[str | None]]:

@@ -19,7 +19,7 @@ Tensors = Mapping[str, Tensor]
 
 
 class Start(NamedTuple):
-    """A block from which on a pass differs from one that ran, and the tensors that were there before it."""
+    """A block before which a pass does not differ from one that ran, and the tensors that were there then."""
 
     block: str
     tensors: Tensors

@@ -59,13 +59,13 @@ class Selector:
         """The selection with another option (an index) of one whole choice.
 
         It has the weights and scales that were in use, but for those that the choice bears on, which have to be made
-        anew. Where the last pass kept what was there before the first block that the choice bears on, it starts there.
+        anew. Where the last pass kept what was there before a block that comes before all that change, it starts there.
         """
-        changed, first = selection.having(choice, option), self.schedule.first(choice)
+        changed, block = selection.having(choice, option), self.schedule.start(choice)
         changed.weight = {n: w for n, w in selection.weight.items() if choice not in self.schedule.chosen_by(n)}
         changed.scales = {b: s for b, s in selection.scales.items() if not self.schedule.bears_on(choice, b)}
-        kept = selection.halfway.get(first)
-        changed.start = Start(first, kept) if kept else None
+        kept = selection.halfway.get(block)
+        changed.start = Start(block, kept) if kept else None
         return changed
 
     def bears(self, choice: str, selection: Selection) -> bool:

@@ -139,7 +139,7 @@ def test_in_a_recurrent_network_trials_are_whole_passes_too():
         space.selection = replace(kept, halfway={})
         assert torch.equal(short, tried(space, x, name, 0)), name
         space.selection = kept
-    assert len(kept.whole) > 5 and len(kept.halfway) > 3
+    assert len(kept.whole) > 5 and len(kept.halfway) > 1
 
 
 def test_what_did_not_run_is_not_tried(space):
