@@ -24,8 +24,11 @@ def passes_for(x: Tensor, *vectors: Tensor | None) -> Passes:
     Args:
         vectors: what meets x, of no or one dimension.
     """
-    if _only_eager or not takes(x) or any(v is not None and not takes_vector(v, x.device) for v in vectors):
+    if _only_eager or not takes(x):
         return EAGER
+    for vector in vectors:
+        if vector is not None and not takes_vector(vector, x.device):
+            return EAGER
     made = passes_of(x.device).passes
     return EAGER if made is None else made
 

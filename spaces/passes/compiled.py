@@ -31,6 +31,9 @@ class _Part(Structure):
     _fields_ = (("first", c_int64), ("every", c_int64), ("products", c_void_p))
 
 
+NOTHING = _Part(0, 1, None)
+
+
 class _Norm(Structure):
     _fields_ = (
         *((name, c_void_p) for name in ("mean", "spread", "scale", "shift")),
@@ -62,7 +65,7 @@ SIGNATURES = {
     "to_grid": (*_NUMBERS, c_void_p, _CODES),
     "normalized": (_LAYOUT, *(c_void_p,) * 2, _NORM, _CODES),
     "normalized_back": (_LAYOUT, *(c_void_p,) * 3, _NORM, _CODES, _PART),
-    "clamped": (_LAYOUT, *(c_void_p,) * 2, c_int32, *(c_void_p,) * 3, _CODES),
+    "clamped": (_LAYOUT, *(c_void_p,) * 2, c_int32, *(c_void_p,) * 3, _CODES, _PART),
     "clamped_back": (_LAYOUT, *(c_void_p,) * 3),
     "clamped_again": (_LAYOUT, *(c_void_p,) * 3, _CODES, _PART),
     "products_of": (c_int64, *_NUMBERS, *(c_void_p,) * 2, _CODES, _PART),
@@ -143,24 +146,31 @@ class Compiled:
         return out, d_scale, d_shift, products
 
     def clamped(self, x: Sum, keep: Tensor | None, step: Tensor | None, codes: Codes) -> Tensor:
-        return self._clamped(x, keep, step, codes, None)
+        return self._clamped(x, keep, step, codes)
 
     def clamped_and_saved(
         self, x: Sum, keep: Tensor | None, step: Tensor | None, codes: Codes, part: slice | None
     ) -> tuple[Tensor, Saved]:
         at = _layout_of(x.x)
         bits = x.x.new_empty(at.samples * at.spans * ((at.length + 7) // 8), dtype=torch.uint8)
-        out = self._clamped(x, keep, step, codes, bits)
-        return out, (bits,) if part is None else (bits, x.part(part))
+        sums = None if part is None else torch.empty_like(x.x[part])
+        out = self._clamped(x, keep, step, codes, bits, _part(part, sums))
+        return out, (bits,) if sums is None else (bits, sums)
 
     def _clamped(
-        self, added: Sum, keep: Tensor | None, step: Tensor | None, codes: Codes, bits: Tensor | None
+        self,
+        added: Sum,
+        keep: Tensor | None,
+        step: Tensor | None,
+        codes: Codes,
+        bits: Tensor | None = None,
+        part: _Part = NOTHING,
     ) -> Tensor:
         x, plus = added if lies_alike(added) else (in_order(added.made(), order_of(added.x)), None)
         out = torch.empty_like(x)
         own = _place(plus), plus is not None and plus.dim() == 1, _place(keep)
-        made = out.data_ptr(), _place(bits)
-        self.call("clamped", byref(_layout_of(x)), x.data_ptr(), *own, *made, byref(_codes(codes, step)))
+        made = out.data_ptr(), _place(bits), byref(_codes(codes, step)), byref(part)
+        self.call("clamped", byref(_layout_of(x)), x.data_ptr(), *own, *made)
         return out
 
     def clamped_back(
@@ -261,5 +271,5 @@ def _codes(codes: Codes, step: Tensor | None) -> _Codes:
 
 def _part(part: slice | None, products: Tensor | None) -> _Part:
     if part is None or products is None:
-        return _Part(0, 1, None)
+        return NOTHING
     return _Part(part.start, part.step, products.data_ptr())

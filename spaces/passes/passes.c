@@ -89,8 +89,8 @@ static inline void pack(const uint8_t *restrict insides, uint8_t *restrict bits,
 }
 
 static inline void clamp_span(const float *restrict x, const float *restrict plus, const float *restrict keep,
-                              float *restrict out, uint8_t *restrict bits, int64_t n, int pluses, int keeps,
-                              Codes codes, float step)
+                              float *restrict out, uint8_t *restrict bits, float *restrict sums, int64_t n, int pluses,
+                              int keeps, Codes codes, float step)
 {
     uint8_t insides[BLOCK] = {0};
     for (int64_t start = 0; start < n; start += BLOCK) {
@@ -101,6 +101,8 @@ static inline void clamp_span(const float *restrict x, const float *restrict plu
             out[i] = on_grid(masked / step, codes, step);
             if (bits != NULL)
                 insides[i - start] = (uint8_t)inside(sum / step, codes);
+            if (sums != NULL)
+                sums[i] = sum;
         }
         if (bits != NULL)
             pack(insides, bits + start / 8, end - start);
@@ -121,11 +123,13 @@ static float *row_of(const Layout *at, const float *numbers)
 /* x + plus, masked, divided by the step and put on the grid, and where x + plus is inside. Returns 1 where there was no
  * memory.
  *
- * plus: NULL, or one for each number or each channel. keep: NULL, or one for each channel. bits: NULL: nobody asks. */
+ * plus: NULL, or one for each number or each channel. keep: NULL, or one for each channel. bits: NULL: nobody asks.
+ * part: of its samples the sums are written to where their products will be. */
 PASS int clamped(const Layout *at, const float *x, const float *plus, int32_t by_channel, const float *keep, float *out,
-                 uint8_t *bits, const Codes *codes)
+                 uint8_t *bits, const Codes *codes, const Part *part)
 {
     const Codes all = *codes;
+    const Part some = *part;
     const float step = step_of(all);
     float *pluses = plus != NULL && by_channel ? row_of(at, plus) : NULL;
     float *keeps = keep != NULL ? row_of(at, keep) : NULL;
@@ -140,9 +144,13 @@ PASS int clamped(const Layout *at, const float *x, const float *plus, int32_t by
             const float *own = plus == NULL ? NULL : by_channel ? pluses + first : plus + start;
             const float *mask = keep == NULL ? NULL : keeps + first;
             uint8_t *where = bits == NULL ? NULL : bits + u * bytes_of(at);
-#define KIND(p, k)                                                                       \
-    case (p) * 3 + (k):                                                                  \
-        clamp_span(x + start, own, mask, out + start, where, n, p, k, all, step); \
+            float *sums = products_at(at, &some, sample, offset);
+#define KIND(p, k)                                                                        \
+    case (p) * 3 + (k):                                                                   \
+        if (sums == NULL)                                                                 \
+            clamp_span(x + start, own, mask, out + start, where, NULL, n, p, k, all, step); \
+        else                                                                              \
+            clamp_span(x + start, own, mask, out + start, where, sums, n, p, k, all, step); \
         break
             switch (kinds) {
                 KIND(NONE, NONE);

@@ -54,12 +54,6 @@ class Sum(NamedTuple):
             return self.x
         return self.x + (self.plus if self.plus.dim() > 1 else by_channel(self.plus, self.x))
 
-    def part(self, part: slice) -> Tensor:
-        """The samples of a part, in memory of their own."""
-        if self.plus is None:
-            return self.x[part].clone()
-        return Sum(self.x[part], self.plus[part] if self.plus.dim() > 1 else self.plus).made()
-
 
 class Moments(NamedTuple):
     """Mean and inverse = 1 / sqrt(variance + eps), (C,) each."""

@@ -6,6 +6,7 @@ Codes of one bit are -1 and 1, the sign (XNOR-Net, arXiv 1603.05279). Their grad
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
@@ -242,7 +243,7 @@ def quantized(layers: Sequence[WeightUse]) -> list[Tensor]:
         form = (layer.quantizer.open_widths, layer.share is None, layer.soft)
         forms.setdefault(form, []).append(i)
     for members in forms.values():
-        members.sort(key=lambda i: layers[i].weight[0].numel())
+        members.sort(key=lambda i: prod(layers[i].weight.shape[1:]))
         alike = [layers[i] for i in members]
         out |= dict(zip(members, _mixed(alike) if alike[0].soft else _quantized(alike), strict=True))
     return [out[i] for i in range(len(layers))]
