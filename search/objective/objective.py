@@ -130,6 +130,8 @@ class Objective:
         for name, choice in space.choices.items():
             if name in losses:
                 forms.setdefault((len(choice.options), choice.whole), []).append(choice)
+            elif not choice.whole:  # it has borne on no pass yet, and begins at rest
+                choice.steer(torch.zeros_like(choice.logits))
         for (_, whole), choices in forms.items():
             slopes = [self._slopes[choice.name] for choice in choices]
             cost = torch.cat(slopes)

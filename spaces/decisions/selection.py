@@ -44,6 +44,7 @@ class Selection:
         paths: choice of branches -> the branch that runs.
         soft: choices whose shares are mixtures.
         held: whether decisions and activation steps are constants of this pass.
+        steered: whether gates and shares are leaves of the graph, see `on_leaves`.
         halfway: block -> the tensors that later blocks read, by name, as they were before it ran, out of the graph. The
             Space adds them, for the blocks that are there.
         start: where the pass starts; None: at the inputs.
@@ -64,6 +65,7 @@ class Selection:
     soft: frozenset[str] = frozenset()
     paths: dict[str, int] = field(default_factory=dict)
     held: bool = False
+    steered: bool = False
     halfway: dict[str, Tensors] = field(default_factory=dict)
     start: "Start | None" = None
 
@@ -85,6 +87,16 @@ class Selection:
         return Selection(
             self.mode, alpha, keep, share, probability, picked=self.picked, odds=self.odds, soft=self.soft, held=True
         )
+
+    def on_leaves(self) -> "Selection":
+        """The same selection cut off from the decisions: gates and shares have gradients, and pass none of them on.
+
+        An objective reads these gradients and moves the decisions itself. The masks have to be made anew.
+        """
+        alpha = None if self.alpha is None else self.alpha.detach().requires_grad_()
+        learns = {n: s.detach().requires_grad_(n not in self.whole) for n, s in self.learns.items()}
+        share = _constant(self.share) | learns
+        return replace(self, alpha=alpha, keep={}, share=share, learns=learns, steered=True)
 
     def having(self, choice: str, option: int) -> "Selection":
         """The same with another option (an index) of one whole choice. What the Space added stays."""
