@@ -95,7 +95,7 @@ class Objective:
         return self.tried.due(space, selection)
 
     def watch(self, space: Space) -> None:
-        """To be called between a forward pass in training and its backward pass."""
+        """To be called when the selection of a pass in training is known, before its backward pass."""
         self.fisher.watch(space.selection)
 
     def observe(self, space: Space, images: Tensor, loss: Loss, reached: Tensor | float) -> None:

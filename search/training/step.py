@@ -14,7 +14,7 @@ from search.training.optimizers import optimizers_of
 from search.training.phase import Phase
 from search.training.recorded import CudaGraph, Recorder, detached, why_not_recorded
 from search.training.runtime import Runtime
-from spaces.space import Space
+from spaces.space import Space, Trials
 
 
 class Steps:
@@ -73,10 +73,10 @@ class Steps:
         self.space.steered = self._steers
         self._turn += 1
         objective = None if self.space.held else self.phase.learning.objective
-        if objective is None and self.recorder is not None:
-            value, outputs = self.recorder.step(images, targets)
-        else:
+        if self.recorder is None:
             value, outputs = self._forth_and_back(images, targets, objective)
+        else:
+            value, outputs = self._recorded(self.recorder, images, targets, objective)
         if objective is not None:
             objective.observe(self.space, images, lambda outputs: self.loss(images, outputs, targets), value)
             objective.steer(self.space, value, progress)
@@ -84,12 +84,23 @@ class Steps:
         return value, outputs
 
     def _forth_and_back(self, images: Tensor, targets: Tensor, objective: Objective | None) -> tuple[Tensor, Any]:
-        outputs = self.model(images, tried=None if objective is None else partial(objective.due, self.space))
+        outputs = self.model(images, tried=self._trials(objective))
         loss = self.loss(images, outputs, targets)
         if objective is not None:
             objective.watch(self.space)
         loss.backward()
         return loss.detach(), detached(outputs)
+
+    def _recorded(
+        self, recorder: Recorder, images: Tensor, targets: Tensor, objective: Objective | None
+    ) -> tuple[Tensor, Any]:
+        selection = self.space.next_selection(self._trials(objective))
+        if objective is not None:
+            objective.watch(self.space)
+        return recorder.step(selection, images, targets)
+
+    def _trials(self, objective: Objective | None) -> Trials | None:
+        return None if objective is None else partial(objective.due, self.space)
 
     def _set_rates(self, progress: float) -> None:
         factors = {False: self.phase.schedule.rate(progress) * self.rate, True: self.phase.learning.rate(progress)}

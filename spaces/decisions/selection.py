@@ -25,6 +25,14 @@ class Start(NamedTuple):
     tensors: Tensors
 
 
+class Made(NamedTuple):
+    """What the Space adds to a selection in a pass, under the names that it has there, out of the graph."""
+
+    weight: Mapping[str, Tensor]
+    grids: Mapping[ActivationQuantizer, Grid]
+    scales: Mapping[str, Scales]
+
+
 @dataclass
 class Selection:
     """What the decisions say in this forward pass.
@@ -104,6 +112,21 @@ class Selection:
         one_hot[0, option] = 1
         picked, paths = ({**part, choice: option} if choice in part else part for part in (self.picked, self.paths))
         return replace(self, share={**self.share, choice: one_hot}, picked=picked, paths=paths, halfway={})
+
+    def made(self) -> Made:
+        return Made(
+            weight=_constant(self.weight),
+            grids={quantizer: Grid(step.detach(), codes) for quantizer, (step, codes) in self.grids.items()},
+            scales={block: Scales(*(part.detach() for part in parts)) for block, parts in self.scales.items()},
+        )
+
+    def take(self, made: Made) -> None:
+        """Has what a pass of the same numbers has made, so that trials go on from there."""
+        self.weight, self.grids, self.scales = dict(made.weight), dict(made.grids), dict(made.scales)
+
+    def forget(self) -> None:
+        """What the Space has added has to be made anew."""
+        self.take(Made({}, {}, {}))
 
     def quantize(self, quantizer: Quantizer, onto: Callable[[Tensor, Codes], Tensor]) -> Tensor:
         """What `onto(step, codes)` makes of a tensor, for the precision in use or the soft mixture."""
