@@ -53,6 +53,8 @@ class Space(nn.Module):
         selection: what they said in the last pass.
         held: whether, in training, the last selection and the activations' steps serve again as constants. This is for
             steps in which only weights learn. Branches are drawn all the same.
+        steered: whether, in training, an objective moves the decisions by the gradients of what they say in a pass.
+            None of these goes on to the decisions then.
         draws: whether branches are drawn in training. Otherwise the likeliest run, as in evaluation.
     """
 
@@ -69,7 +71,7 @@ class Space(nn.Module):
         self.gate_places = GatePlaces(spec)
         self.selector = Selector(spec, list(gates.values()), self.choices, self.gate_places)
         self._walk = Walk(self.blocks, self.selector.schedule)
-        self._mode, self.held, self.draws = FLOAT, False, True
+        self._mode, self.held, self.steered, self.draws = FLOAT, False, False, True
         self.selection = Selection(FLOAT)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -209,10 +211,7 @@ class Space(nn.Module):
             tried: of the selection, the whole choices of which other options will be tried on this batch
                 (Selector.having). What they do not bear on is kept for that, as long as the selection is.
         """
-        selection = self.next_selection()
-        if tried is not None:
-            selection.halfway = {self.selector.schedule.start(choice): {} for choice in tried(selection)}
-        return self.run(selection, *inputs)
+        return self.run(self.next_selection(tried), *inputs)
 
     def run(self, selection: Selection, *inputs: Tensor) -> Any:
         """What forward returns with a selection: the last one, or one that was made from it (Selector.having)."""
@@ -225,13 +224,15 @@ class Space(nn.Module):
         self.next_selection()
         return self._passed(inputs, self.selection, keep=True)
 
-    def next_selection(self) -> Selection:
-        """What the decisions say in the next pass, which is the last selection from then on."""
+    def next_selection(self, tried: Trials | None = None) -> Selection:
+        """What the decisions say in the next pass, which is the last selection from then on. tried: as in `forward`."""
         draw = self.training and self.draws
         if self.held and self.training and self.selection.mode == self._mode:
             self.selection = self.selector.again(self.selection, draw)
         else:
-            self.selection = self.selector.select(self._mode, draw)
+            self.selection = self.selector.select(self._mode, draw, self.steered and self.training)
+        if tried is not None:
+            self.selection.halfway = {self.selector.schedule.start(choice): {} for choice in tried(self.selection)}
         return self.selection
 
     def _passed(self, inputs: Sequence[Tensor], selection: Selection, keep: bool = False) -> dict[str, Tensor]:

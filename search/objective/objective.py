@@ -95,7 +95,7 @@ class Objective:
         return self.tried.due(space, selection)
 
     def watch(self, space: Space) -> None:
-        """To be called between a forward pass in training and its backward pass."""
+        """To be called when the selection of a pass in training is known, before its backward pass."""
         self.fisher.watch(space.selection)
 
     def observe(self, space: Space, images: Tensor, loss: Loss, reached: Tensor | float) -> None:
@@ -130,6 +130,8 @@ class Objective:
         for name, choice in space.choices.items():
             if name in losses:
                 forms.setdefault((len(choice.options), choice.whole), []).append(choice)
+            elif not choice.whole:  # it has borne on no pass yet, and begins at rest
+                choice.steer(torch.zeros_like(choice.logits))
         for (_, whole), choices in forms.items():
             slopes = [self._slopes[choice.name] for choice in choices]
             cost = torch.cat(slopes)

@@ -131,7 +131,7 @@ class TrainSettings:
         device: "auto", which is "cuda" where there is a CUDA device, else "cpu". "cuda" is a device that no other run
             has, where there is one, and under torchrun the device of the process's number. "cuda:N" is that device.
         threads: of the process; null: as many as torch takes.
-        graphs: whether steps in which decisions do not learn are recorded as CUDA graphs, see search.training.recorded.
+        graphs: whether steps are recorded as CUDA graphs, see search.training.recorded.
     """
 
     batch_size: int = 64

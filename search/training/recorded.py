@@ -2,7 +2,9 @@
 
 A step of a small network is a thousand short kernels, which a GPU could run faster than Python asks for them. A graph
 repeats them at one request, on the same memory: so what changes from step to step is copied there before. Recorded is
-the way forth and back of steps in which decisions do not learn. Optimizers, few kernels for all parameters, follow it.
+the way forth and back. Decisions are read before it, and what they say is among what is copied. The gradients of gates
+and shares come out, where an objective reads them. Its trials follow, and the optimizers, few kernels for all
+parameters.
 
 A step of a kind is recorded when it comes for the third time. The first prepares what is made once, the second is
 looked at: what reads a number of the device cannot be recorded. And before a recording is used, it is compared. Where
@@ -20,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from search import distributed
 from spaces.constants import kept
-from spaces.decisions.selection import Selection
+from spaces.decisions.selection import Made, Selection
 from spaces.space import Space
 
 MOST = 64  # recordings; steps of other kinds, as of more branches, run without
@@ -104,6 +106,8 @@ class _Recording:
 
     Attributes:
         given: what is copied before each step: images, targets, and what the selection holds.
+        gradients: of the parameters, and of the leaves of the selection where it is on leaves.
+        made: what the Space adds to the selection; None where no options are tried behind a step.
         constants: of caches, whose memory the graph reads.
         proven: whether it was compared in this epoch.
     """
@@ -112,6 +116,7 @@ class _Recording:
     given: list[Tensor]
     outcome: Outcome
     gradients: list[Tensor | None]
+    made: Made | None
     constants: list[object]
     proven: bool = True
 
@@ -142,10 +147,13 @@ class Recorder:
             if recording is not None:
                 recording.proven = False
 
-    def step(self, images: Tensor, targets: Tensor) -> Outcome:
-        """The way forth and back of a batch, behind which the parameters have their gradients."""
-        selection = self._space.next_selection()
-        if self._space.decisions and not selection.held:  # it has a graph of its own
+    def step(self, selection: Selection, images: Tensor, targets: Tensor) -> Outcome:
+        """The way forth and back of a batch, behind which the parameters and the selection's leaves have gradients.
+
+        Args:
+            selection: the space's last one.
+        """
+        if self._space.decisions and not (selection.held or selection.steered):  # it has a graph of its own
             return self._run(selection, images, targets)
         key = self._kind(selection, images, targets)
         if key in self._recordings:
@@ -154,7 +162,7 @@ class Recorder:
                 return self._run(selection, images, targets)
             if not recording.proven:
                 return self._compared(key, recording, selection, images, targets)
-            return self._replayed(recording, [images, targets, *_tensors(selection)])
+            return self._replayed(recording, selection, images, targets)
         if self.recordings >= MOST or (key not in self._seen and len(self._seen) >= MOST_KINDS):
             return self._run(selection, images, targets)
         self._seen[key] = self._seen.get(key, 0) + 1
@@ -189,42 +197,56 @@ class Recorder:
         outcome = self._run(selection, images, targets)
         if not bool(outcome[0].isfinite()):  # a step that diverges says nothing of a recording
             return outcome
-        gradients, after = self._gradients(), _State(self._space)
+        gradients, after = self._gradients(selection), _State(self._space)
         state.restore()
         try:
             recording = recording or self._recording(selection, images, targets)
             state.restore()
-            own = self._replayed(recording, [images, targets, *_tensors(selection)])
+            own = self._replayed(recording, selection, images, targets)
             same = _same([own[0], *_all(own[1])], [outcome[0], *_all(outcome[1])]) and after.is_now()
-            why = "" if same and _same(self._gradients(), gradients) else "a recording gives other bits"
+            why = "" if same and _same(self._gradients(selection), gradients) else "a recording gives other bits"
         except RuntimeError as error:
             why = f"the device refuses it: {str(error).splitlines()[0]}"
         if why or recording is None:
             self._refuse(key, why)
+            selection.forget()
         else:
             recording.proven = True
             self._recordings[key] = recording
         after.restore()
-        for parameter, gradient in zip(self._parameters, gradients, strict=True):
-            parameter.grad = gradient
+        self._set(selection, gradients)
         return outcome
 
     def _recording(self, selection: Selection, images: Tensor, targets: Tensor) -> _Recording:
         given = [each.clone() for each in (images, targets, *_tensors(selection))]
-        own, found = _with_tensors(selection, given[2:]), list[Outcome]()
-        for made in (selection.weight, selection.grids, selection.scales):
-            made.clear()  # with the nodes of autograd that are behind it, which are of another stream
-        self._clear()
+        found: list[tuple[Selection, Outcome]] = []
+
+        def work() -> None:
+            own = _with_tensors(selection, given[2:])
+            self._space.selector.add_masks(own)
+            found.append((own, self._run(own, given[0], given[1])))
+
+        selection.forget()  # with the nodes of autograd that are behind it, which are of another stream
+        self._set(selection, [None] * len(self._learns(selection)))
         graph = self._make()
         with kept() as constants:
-            graph.record(lambda: found.append(self._run(own, given[0], given[1])))
-        return _Recording(graph, given, found[-1], self._gradients(), constants)
+            graph.record(work)
+        own, outcome = found[-1]
+        return _Recording(
+            graph=graph,
+            given=given,
+            outcome=outcome,
+            gradients=self._gradients(own),
+            made=own.made() if own.whole else None,
+            constants=constants,
+        )
 
-    def _replayed(self, recording: _Recording, given: Sequence[Tensor]) -> Outcome:
-        torch._foreach_copy_(recording.given, list(given))
+    def _replayed(self, recording: _Recording, selection: Selection, images: Tensor, targets: Tensor) -> Outcome:
+        torch._foreach_copy_(recording.given, [images, targets, *_tensors(selection)])
         recording.graph.replay()
-        for parameter, gradient in zip(self._parameters, recording.gradients, strict=True):
-            parameter.grad = gradient
+        self._set(selection, recording.gradients)
+        if recording.made is not None:
+            selection.take(recording.made)
         loss, outputs = recording.outcome
         return loss.clone(), tuple(each.clone() for each in outputs) if isinstance(outputs, tuple) else outputs.clone()
 
@@ -234,12 +256,16 @@ class Recorder:
             self._note(f"train.graphs: some steps run without graphs: {why}")
         self._told.add(why)
 
-    def _gradients(self) -> list[Tensor | None]:
-        return [parameter.grad for parameter in self._parameters]
+    def _learns(self, selection: Selection) -> list[Tensor]:
+        """What has a gradient behind a step: parameters, and leaves of a selection that is on leaves."""
+        return [*self._parameters, *(leaf for leaf in selection.leaves().values() if leaf.requires_grad)]
 
-    def _clear(self) -> None:
-        for parameter in self._parameters:
-            parameter.grad = None
+    def _gradients(self, selection: Selection) -> list[Tensor | None]:
+        return [each.grad for each in self._learns(selection)]
+
+    def _set(self, selection: Selection, gradients: Sequence[Tensor | None]) -> None:
+        for each, gradient in zip(self._learns(selection), gradients, strict=True):
+            each.grad = gradient
 
     def _kind(self, selection: Selection, images: Tensor, targets: Tensor) -> Any:
         """All that Python decides by in such a step."""
@@ -247,7 +273,8 @@ class Recorder:
         forms = tuple((tuple(x.shape), x.dtype, x.stride()) for x in (images, targets))
         picks = tuple((name, pick) for name, pick in selection.picked.items() if name not in selection.paths)
         norms = tuple((norm.training, norm.frozen, norm.momentum) for norm in space.norms.values())
-        return forms, tuple(selection.paths.items()), picks, selection.held, space.mode, norms
+        roles = selection.held, selection.steered, selection.whole, selection.soft
+        return forms, tuple(selection.paths.items()), picks, roles, space.mode, norms
 
 
 class _State:
@@ -272,20 +299,21 @@ class _State:
 
 
 def _tensors(selection: Selection) -> list[Tensor]:
-    """What the decisions of a held selection hold on the device."""
-    parts = (selection.keep, selection.share, selection.probability)
-    return [*([] if selection.alpha is None else [selection.alpha]), *(x for part in parts for x in part.values())]
+    """What the decisions of a selection say on the device, of which masks are made."""
+    parts = (selection.share, selection.probability)
+    each = [*([] if selection.alpha is None else [selection.alpha]), *(x for part in parts for x in part.values())]
+    return [tensor.detach() for tensor in each]
 
 
 def _with_tensors(selection: Selection, tensors: Sequence[Tensor]) -> Selection:
-    """The selection with these instead. What the Space adds is made of them anew."""
+    """The selection with these instead. Masks, and what the Space adds, have to be made of them anew."""
     each = iter(tensors)
     alpha = None if selection.alpha is None else next(each)
-    parts = (selection.keep, selection.share, selection.probability)
-    keep, share, probability = ({name: next(each) for name in part} for part in parts)
-    return replace(
-        selection, alpha=alpha, keep=keep, share=share, probability=probability, weight={}, grids={}, scales={}
-    )
+    share, probability = ({name: next(each) for name in part} for part in (selection.share, selection.probability))
+    learns = {name: share[name] for name in selection.learns}
+    own = replace(selection, alpha=alpha, share=share, probability=probability, learns=learns, halfway={})
+    own.forget()
+    return own.on_leaves() if selection.steered else own
 
 
 def _same(ours: Sequence[Tensor | None], theirs: Sequence[Tensor | None]) -> bool:

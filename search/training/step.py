@@ -14,7 +14,7 @@ from search.training.optimizers import optimizers_of
 from search.training.phase import Phase
 from search.training.recorded import CudaGraph, Recorder, detached, why_not_recorded
 from search.training.runtime import Runtime
-from spaces.space import Space
+from spaces.space import Space, Trials
 
 
 class Steps:
@@ -30,13 +30,14 @@ class Steps:
     def __init__(self, space: Space, phase: Phase, runtime: Runtime) -> None:
         self.space, self.phase, self.runtime = space, phase, runtime
         self.optimizers = optimizers_of(space, phase)
+        self._steers = phase.learning.objective is not None or not phase.learning.decision_lr
         self.model = self._wrapped()
         self.recorder = self._recorder() if runtime.graphs and not why_not_recorded(runtime.device) else None
         self.rate = 1.0
         self._turn = 0
 
     def _wrapped(self) -> nn.Module:
-        return _shared(self.space) if distributed.world_size() > 1 else self.space
+        return _shared(self.space, self._steers) if distributed.world_size() > 1 else self.space
 
     def _recorder(self) -> Recorder:
         return Recorder(self.space, self.loss, CudaGraph, self.runtime.monitor.note)
@@ -52,7 +53,7 @@ class Steps:
         self.rate = rate
 
     def begin_epoch(self) -> None:
-        self._turn, self.space.held = 0, False
+        self._turn, self.space.held, self.space.steered = 0, False, False
         if self.recorder is not None:
             self.recorder.begin_epoch()
         if self.phase.learning.objective is not None:
@@ -69,12 +70,13 @@ class Steps:
         """
         self._set_rates(progress)
         self.space.held = self._turn % self.phase.learning.turn != 0
+        self.space.steered = self._steers
         self._turn += 1
         objective = None if self.space.held else self.phase.learning.objective
-        if objective is None and self.recorder is not None:
-            value, outputs = self.recorder.step(images, targets)
-        else:
+        if self.recorder is None:
             value, outputs = self._forth_and_back(images, targets, objective)
+        else:
+            value, outputs = self._recorded(self.recorder, images, targets, objective)
         if objective is not None:
             objective.observe(self.space, images, lambda outputs: self.loss(images, outputs, targets), value)
             objective.steer(self.space, value, progress)
@@ -82,12 +84,23 @@ class Steps:
         return value, outputs
 
     def _forth_and_back(self, images: Tensor, targets: Tensor, objective: Objective | None) -> tuple[Tensor, Any]:
-        outputs = self.model(images, tried=None if objective is None else partial(objective.due, self.space))
+        outputs = self.model(images, tried=self._trials(objective))
         loss = self.loss(images, outputs, targets)
         if objective is not None:
             objective.watch(self.space)
         loss.backward()
         return loss.detach(), detached(outputs)
+
+    def _recorded(
+        self, recorder: Recorder, images: Tensor, targets: Tensor, objective: Objective | None
+    ) -> tuple[Tensor, Any]:
+        selection = self.space.next_selection(self._trials(objective))
+        if objective is not None:
+            objective.watch(self.space)
+        return recorder.step(selection, images, targets)
+
+    def _trials(self, objective: Objective | None) -> Trials | None:
+        return None if objective is None else partial(objective.due, self.space)
 
     def _set_rates(self, progress: float) -> None:
         factors = {False: self.phase.schedule.rate(progress) * self.rate, True: self.phase.learning.rate(progress)}
@@ -124,12 +137,13 @@ def _copies(parameters: Sequence[Tensor]) -> list[Tensor]:
     return [copy.view(p.shape) for copy, p in zip(each, parameters, strict=True)]
 
 
-def _shared(space: Space) -> nn.Module:
+def _shared(space: Space, steered: bool) -> nn.Module:
     """The space whose gradients are means over all processes.
 
-    Whole choices get no gradient of the task. That of trials and costs is the same in all processes.
+    Decisions that are steered, and whole choices, get no gradient of the task. What steers them is the same in all
+    processes.
     """
-    whole = {p for d in space.decisions.values() if d.whole for p in d.parameters()}
-    names = [name for name, p in space.named_parameters() if p in whole]
+    apart = {p for d in space.decisions.values() if steered or d.whole for p in d.parameters()}
+    names = [name for name, p in space.named_parameters() if p in apart]
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(space, names)
     return DistributedDataParallel(space, find_unused_parameters=True)

@@ -25,6 +25,14 @@ class Start(NamedTuple):
     tensors: Tensors
 
 
+class Made(NamedTuple):
+    """What the Space adds to a selection in a pass, under the names that it has there, out of the graph."""
+
+    weight: Mapping[str, Tensor]
+    grids: Mapping[ActivationQuantizer, Grid]
+    scales: Mapping[str, Scales]
+
+
 @dataclass
 class Selection:
     """What the decisions say in this forward pass.
@@ -44,6 +52,7 @@ class Selection:
         paths: choice of branches -> the branch that runs.
         soft: choices whose shares are mixtures.
         held: whether decisions and activation steps are constants of this pass.
+        steered: whether gates and shares are leaves of the graph, see `on_leaves`.
         halfway: block -> the tensors that later blocks read, by name, as they were before it ran, out of the graph. The
             Space adds them, for the blocks that are there.
         start: where the pass starts; None: at the inputs.
@@ -64,6 +73,7 @@ class Selection:
     soft: frozenset[str] = frozenset()
     paths: dict[str, int] = field(default_factory=dict)
     held: bool = False
+    steered: bool = False
     halfway: dict[str, Tensors] = field(default_factory=dict)
     start: "Start | None" = None
 
@@ -86,12 +96,37 @@ class Selection:
             self.mode, alpha, keep, share, probability, picked=self.picked, odds=self.odds, soft=self.soft, held=True
         )
 
+    def on_leaves(self) -> "Selection":
+        """The same selection cut off from the decisions: gates and shares have gradients, and pass none of them on.
+
+        An objective reads these gradients and moves the decisions itself. The masks have to be made anew.
+        """
+        alpha = None if self.alpha is None else self.alpha.detach().requires_grad_()
+        learns = {n: s.detach().requires_grad_(n not in self.whole) for n, s in self.learns.items()}
+        share = _constant(self.share) | learns
+        return replace(self, alpha=alpha, keep={}, share=share, learns=learns, steered=True)
+
     def having(self, choice: str, option: int) -> "Selection":
         """The same with another option (an index) of one whole choice. What the Space added stays."""
         one_hot = torch.zeros_like(self.share[choice])
         one_hot[0, option] = 1
         picked, paths = ({**part, choice: option} if choice in part else part for part in (self.picked, self.paths))
         return replace(self, share={**self.share, choice: one_hot}, picked=picked, paths=paths, halfway={})
+
+    def made(self) -> Made:
+        return Made(
+            weight=_constant(self.weight),
+            grids={quantizer: Grid(step.detach(), codes) for quantizer, (step, codes) in self.grids.items()},
+            scales={block: Scales(*(part.detach() for part in parts)) for block, parts in self.scales.items()},
+        )
+
+    def take(self, made: Made) -> None:
+        """Has what a pass of the same numbers has made, so that trials go on from there."""
+        self.weight, self.grids, self.scales = dict(made.weight), dict(made.grids), dict(made.scales)
+
+    def forget(self) -> None:
+        """What the Space has added has to be made anew."""
+        self.take(Made({}, {}, {}))
 
     def quantize(self, quantizer: Quantizer, onto: Callable[[Tensor, Codes], Tensor]) -> Tensor:
         """What `onto(step, codes)` makes of a tensor, for the precision in use or the soft mixture."""

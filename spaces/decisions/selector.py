@@ -38,16 +38,24 @@ class Selector:
         """Begins to copy to the host what Python decides by. To be called when the decisions have moved."""
         self._logits.send([choice.logits for choice in self._single])
 
-    def select(self, mode: str, draw: bool) -> Selection:
+    def select(self, mode: str, draw: bool, steered: bool = False) -> Selection:
         """What the decisions say now, differentiable.
 
         Args:
             mode: one of spaces.modes. In "float" only the choices of branches have a say.
             draw: whether branches are drawn. Otherwise the likeliest run.
+            steered: whether the selection is on leaves, so that its gradients do not go on to the decisions.
         """
-        selection = self._branches(mode) if mode == FLOAT else self._all(mode)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not steered):
+            selection = self._branches(mode) if mode == FLOAT else self._all(mode)
+        selection = selection.on_leaves() if steered else selection
+        self.add_masks(selection)
         self._draw(selection, draw)
         return selection
+
+    def add_masks(self, selection: Selection) -> None:
+        """Adds the masks that the vector of all gates comes to."""
+        selection.keep = {} if selection.alpha is None else self.places.split(selection.alpha)
 
     def again(self, before: Selection, draw: bool) -> Selection:
         """The same selection, held: its decisions are constants. Branches are drawn anew."""
@@ -101,7 +109,6 @@ class Selector:
         if self.gates:
             first = self.gates[0].shadow
             selection.alpha = torch.cat([first.new_ones(1), keeps(self.gates)])
-            selection.keep = self.places.split(selection.alpha)
         self._choose(selection, choices)
         selection.learns = selection.share
         selection.whole = frozenset(c.name for c in choices if c.whole)

@@ -46,18 +46,20 @@ def test_a_step_waits_only_where_costs_are_evaluated_anew(network, modes):
     "network, modes",
     [
         ("ceilings", ["masks", "activation_bits", "integers"]),
+        ("branches", ["channel_bits", "activation_bits", "kernels"]),
         ("resnet8", ["qat_w8a8", "channel_bits"]),
         pytest.param("resnet8", RESNET, marks=pytest.mark.slow),
         pytest.param("mobilenet_v2", OTHERS, marks=pytest.mark.slow),
     ],
 )
 def test_a_step_that_is_recorded_has_the_bytes_of_one_that_is_not(network, modes):
-    """Held steps are recorded, and learning ones where nothing is decided; not steps that read, nor rare branches."""
+    """Steps that learn and steps that are held are recorded; not steps that read, nor rare branches."""
     for line in on_a_device("--recorded", network, *modes):
         tables = network == "ceilings" and line["mode"] == "integers"
         assert line["differing"] == [], line["mode"]
-        kinds = 0 if tables or line["mode"] == "supernet" else 1 if line["searches"] else 2
-        assert line["recordings"] == kinds, line["mode"]
+        none = tables or line["mode"] == "supernet"
+        assert line["recordings"] == (0 if none else 2), line["mode"]
+        assert line["replays"] == (3 if line["searches"] and not none else 0), line["mode"]
         assert [note.partition(": some steps run without graphs: ")[2] for note in line["notes"]] == (
             ["they read numbers of the device (_to_copy)"] if tables else []
         )
@@ -70,6 +72,11 @@ def test_a_step_that_is_recorded_has_the_bytes_of_one_that_is_not(network, modes
 def test_a_whole_job_on_a_device_writes_the_files_of_the_cpu(tmp_path, strategies):
     found = on_a_device(str(tmp_path), *strategies, script="jobs_on_a_device")
     assert found == [{"strategy": strategy, "differing": []} for strategy in strategies]
+
+
+def test_a_whole_job_of_recorded_steps_writes_the_files_of_one_without(tmp_path):
+    (line,) = on_a_device("--recorded", str(tmp_path), "gradient", script="jobs_on_a_device")
+    assert line["differing"] == [] and line["replays"] > 10
 
 
 def test_noise_of_a_device_is_read_where_python_decides_by_it():

@@ -155,6 +155,43 @@ def test_evaluation_is_never_held():
     assert space.eval()(images()).requires_grad and int(space.selection.alpha.sum()) == 1 + 8 + OPEN_BODY
 
 
+# Steered passes
+
+OPEN = {
+    "gates and precisions of channels": Options((0, 2, 4, 8)),
+    "mixtures": Options((0, 8), activation_bits=(4, 8), mode="soft"),
+    "layers": Options((0, 4, 8), "tensor", activation_bits=(4, 8)),
+}
+
+
+def gradients(options: Options, steered: bool) -> tuple[Space, dict[str, torch.Tensor | None]]:
+    """The space behind a pass forth and back, and the gradients of its leaves."""
+    space = half_closed(options)
+    space.steered = steered
+    y = space(images((8, 3, 6, 6)))
+    leaves = {n: leaf for n, leaf in space.selection.leaves().items() if n not in space.selection.whole}
+    for leaf in leaves.values():
+        leaf.retain_grad()
+    y.square().sum().backward()
+    return space, {name: leaf.grad for name, leaf in leaves.items()}
+
+
+@pytest.mark.parametrize("options", OPEN.values(), ids=OPEN)
+def test_a_steered_pass_has_the_gradients_of_leaves_and_networks_and_passes_none_on(options):
+    (space, own), (other, expected) = (gradients(options, steered) for steered in (True, False))
+    assert own.keys() == expected.keys() and all(torch.equal(own[name], expected[name]) for name in own)
+    for ours, theirs in zip(space.network_parameters(), other.network_parameters(), strict=True):
+        assert torch.equal(ours.grad, theirs.grad)
+    assert all(p.grad is None for p in space.decision_parameters())
+
+
+def test_evaluation_is_never_steered():
+    space = half_closed()
+    space.steered = True
+    space.eval()(images()).square().sum().backward()
+    assert all(gate.shadow.grad is not None for gate in space.gates.values())
+
+
 # Memory formats
 
 

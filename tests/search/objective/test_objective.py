@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from cost_models import COST_MODELS
@@ -10,6 +11,7 @@ from search.objective.fisher import FisherInformation
 from search.objective.objective import REFRESH, Objective
 from search.training.optimizers import decision_optimizer
 from spaces.decisions.selection import GATES, Selection
+from spaces.one_of import OneOf
 from spaces.searchable import Options, searchable
 from spaces.space import FAKE
 from tests.search.small import Small
@@ -191,6 +193,22 @@ def test_what_lies_in_branches_that_did_not_run_is_not_observed():
     runs.sum().backward()
     fisher.observe(batch=2)
     assert fisher.loss_increases().keys() == {"runs/bits"}
+
+
+def test_precisions_of_channels_that_bore_on_no_pass_yet_begin_at_rest():
+    class Branches(nn.Sequential):
+        def __init__(self):
+            super().__init__(nn.Conv2d(1, 4, 3), OneOf([nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)]), nn.Flatten())
+
+    space = searchable(Branches(), torch.randn(2, 1, 8, 8), Options(weight_bits=(2, 4, 8)))
+    space.calibrate([IMAGES])
+    space.train().set_mode(FAKE)
+    space.steered = True
+    step(space, Objective(MODELS, seed_costs(space), {}, {}), 0.0)
+    (path,) = space.selection.paths.values()
+    of_branches = [name for name in space.choices if name.startswith("1.alternatives") and name.endswith("/bits")]
+    (runs, idle) = sorted(of_branches, key=lambda name: f"alternatives.{path}" not in name)
+    assert space.choices[runs].logits.grad.abs().sum() > 0 and (space.choices[idle].logits.grad == 0).all()
 
 
 def test_unknown_method_is_refused():

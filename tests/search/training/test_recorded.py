@@ -40,9 +40,10 @@ def trained(make: type[Forgetful] | None) -> tuple[dict[str, torch.Tensor], list
     return trainer.network.state_dict(), notes
 
 
-def still() -> Ours:
+def still(mode: str = "qat_w8a8", steered: bool = True) -> Ours:
     """Nothing moves in its steps, so that `Forgetful`, which leaves everything as it was, repeats them."""
-    trainer = ours("resnet8", "qat_w8a8", batch=4)
+    trainer = ours("resnet8", mode, batch=4)
+    trainer.network.steered = steered
     for norm in trainer.network.norms.values():
         norm.frozen = True
     return trainer
@@ -51,7 +52,7 @@ def still() -> Ours:
 def step(trainer: Ours, recorder: Recorder, images: torch.Tensor) -> torch.Tensor:
     """The loss of a step that moves nothing."""
     trainer.network.zero_grad()
-    loss, _ = recorder.step(images, trainer.targets[: len(images)])
+    loss, _ = recorder.step(trainer.network.next_selection(), images, trainer.targets[: len(images)])
     return loss
 
 
@@ -88,6 +89,60 @@ def test_a_recording_holds_constants_that_a_cache_may_give_up():
             step(trainer, recorder, trainer.images)
     (recording,) = recorder._recordings.values()
     assert recording is not None and recording.constants != []
+
+
+@pytest.mark.parametrize("mode", ["masks", "activation_bits"])
+def test_steps_in_which_decisions_learn_are_recorded_with_the_gradients_of_gates_and_shares(mode):
+    trainer = still(mode)
+    recorder = Recorder(trainer.network, trainer.steps.loss, Forgetful, lambda text: None)
+    with only_eager():
+        for _ in range(3):
+            step(trainer, recorder, trainer.images)
+        expected = {name: leaf.grad for name, leaf in trainer.network.selection.leaves().items()}
+        step(trainer, recorder, trainer.images)
+    assert recorder.recordings == 1
+    leaves = trainer.network.selection.leaves()
+    assert leaves.keys() == expected.keys() and any(gradient is not None for gradient in expected.values())
+    for name, gradient in expected.items():
+        assert gradient is leaves[name].grad is None or torch.equal(leaves[name].grad, gradient)
+
+
+@pytest.mark.parametrize("tried", [True, False])
+def test_trials_behind_a_recorded_step_go_on_from_what_it_made(tried):
+    trainer = still("activation_bits" if tried else "masks")
+    recorder = Recorder(trainer.network, trainer.steps.loss, Forgetful, lambda text: None)
+    with only_eager():
+        for _ in range(4):
+            step(trainer, recorder, trainer.images)
+    made = trainer.network.selection.made()
+    assert all(bool(part) == tried for part in made)
+    assert not any(value.requires_grad for value in trainer.network.selection.weight.values())
+
+
+def test_other_gradients_of_what_decisions_say_are_noticed():
+    trainer, notes = still("channel_bits"), list[str]()
+    recorder = Recorder(trainer.network, trainer.steps.loss, Forgetful, notes.append)
+    with only_eager():
+        for _ in range(3):
+            step(trainer, recorder, trainer.images)
+        (recording,) = recorder._recordings.values()
+        assert notes == [] and recording is not None
+        count = sum(leaf.requires_grad for leaf in trainer.network.selection.leaves().values())
+        learned = [gradient for gradient in recording.gradients[-count:] if gradient is not None]
+        learned[-1].flatten()[-1] += 1
+        recorder.begin_epoch()
+        step(trainer, recorder, trainer.images)
+    assert notes == [f"{WITHOUT}a recording gives other bits"] and recorder.recordings == 0
+
+
+def test_steps_whose_gradients_go_on_to_decisions_are_not_recorded():
+    trainer = still("masks", steered=False)
+    recorder = Recorder(trainer.network, trainer.steps.loss, Forgetful, lambda text: None)
+    with only_eager():
+        for _ in range(4):
+            step(trainer, recorder, trainer.images)
+    assert recorder.recordings == 0
+    assert all(gate.shadow.grad is not None for gate in trainer.network.gates.values())
 
 
 def test_a_loss_that_changes_with_the_epoch_is_noticed():
