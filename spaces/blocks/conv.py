@@ -43,6 +43,8 @@ class ConvBlock(Block):
             if x.shape[2:] != self.spec.shape[1:]:  # else they are all that there are, or all that it was given
                 x = at_places(x, every(stride))
             stride = [1] * len(stride)
+        if x.stride(-1) != x.shape[1]:  # not channels last: then weights that are would change the order of the sums
+            weight = weight.contiguous()
         y = CONVOLUTIONS[len(stride)](x, weight, None, stride, padding, a["dilation"], a["groups"])
         return Sum(y, bias)
 
