@@ -256,7 +256,8 @@ class Space(nn.Module):
         lacking = schedule.weights(paths) - selection.weight.keys()
         weights = {name: w for name, w in self.weights.items() if name in lacking}
         selection.weight |= weights_in_use(weights, selection, self.selector.open_inputs)
-        selection.add_grids(self._all_quantizers())
+        if not (selection.held and selection.grids):  # a held selection has all of them from its first pass
+            selection.add_grids(self._all_quantizers())
         running = [b for b in self.blocks if b.name not in selection.scales and schedule.runs(b.spec, paths)]
         each = [(b.name, use) for b in running if (use := b.norm_use(selection)) is not None]
         selection.scales |= zip([name for name, _ in each], scales_of([use for _, use in each]), strict=True)

@@ -112,7 +112,8 @@ class Steps:
     def _move(self, objective: Objective | None) -> None:
         before = [] if objective is None else _copies(self.space.decision_parameters())
         for optimizer in self.optimizers:
-            optimizer.step()
+            if not (self.space.held and optimizer.param_groups[0]["decides"]):  # held decisions have no gradient
+                optimizer.step()
         if self.phase.learning.decision_lr and not self.space.held:
             self.space.project()
             if objective is not None:

@@ -266,7 +266,12 @@ def _table(numbers: Tensor) -> _Table:
 
 
 def _codes(codes: Codes, step: Tensor | None) -> _Codes:
-    return _Codes(*codes, *codes.edges, None if step is None else step.data_ptr())
+    return _Codes(*_bounds(codes), None if step is None else step.data_ptr())
+
+
+@lru_cache(maxsize=1024)
+def _bounds(codes: Codes) -> tuple[float | Tensor, ...]:
+    return *codes, *codes.edges
 
 
 def _part(part: slice | None, products: Tensor | None) -> _Part:
