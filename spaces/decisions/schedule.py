@@ -33,7 +33,8 @@ class PassSchedule:
 
     def runs(self, block: BlockSpec, paths: Mapping[str, int]) -> bool:
         """paths: choice of branches -> the branch that runs."""
-        return self.everything or all(paths[choice] == option for choice, option in block.when)
+        when = block.when
+        return not when or self.everything or all(paths[choice] == option for choice, option in when)
 
     def running(self, paths: Mapping[str, int]) -> Iterator[BlockSpec]:
         return (block for block in self._spec.blocks if self.runs(block, paths))

@@ -54,7 +54,7 @@ class NormUse(NamedTuple):
 
 
 class _Scales(Function):
-    """gamma / step and beta / step of all norms, with masks.
+    """gamma / step and beta / step of all norms, with masks. Where there are masks, also both without, and gamma with.
 
     What comes back are the gradients of gamma and beta of open channels.
     """
@@ -73,8 +73,7 @@ class _Scales(Function):
             each = [one if step is None else step for step in steps]
             by = torch.cat([step.expand(size) for step, size in zip(each, ctx.sizes, strict=True)])
             scale, shift = gamma / by, beta / by
-        made = [scale, shift, scale, shift, gamma]
-        keep = None
+        made, keep = [scale, shift], None
         if any(ctx.masked):
             ones = gamma.new_ones(max(ctx.sizes))
             each = [ones[:size] if keep is None else keep for keep, size in zip(keeps, ctx.sizes, strict=True)]
@@ -113,4 +112,8 @@ def scales_of(uses: Sequence[NormUse]) -> list[Scales]:
     keeps, steps = [use.keep for use in uses], [None if use.step is None else use.step.detach() for use in uses]
     tensors = [use.norm.weight for use in uses] + [use.norm.bias for use in uses]
     parts = applied_for_many(_Scales, keeps, steps, *tensors, *(keep for keep in keeps if keep is not None))
-    return [Scales(*parts[i :: len(uses)]) for i in range(len(uses))]
+    count, gains = len(uses), tensors[: len(uses)]
+    if len(parts) == 2 * count:  # no masks: all channels are open
+        each = zip(parts[:count], parts[count:], gains, strict=True)
+        return [Scales(scale, shift, scale, shift, gain) for scale, shift, gain in each]
+    return [Scales(*parts[i::count]) for i in range(count)]
