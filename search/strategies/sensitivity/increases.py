@@ -105,7 +105,7 @@ def estimated_table(space: Space, batches: list[Batch], loss: Loss, *, facts: Ma
 
 def _of_batch(space: Space, images: Tensor, targets: Tensor, loss: Loss) -> dict[str, Tensor]:
     """What changes do to the loss: (places,) for closing each channel (GATES), (groups, options) for each choice."""
-    value = loss(space(images), targets, images)
+    value = loss(space(images, tried=lambda selection: selection.whole), targets, images)
     leaves = space.selection.leaves()
     found = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
     changes = {}
@@ -116,6 +116,7 @@ def _of_batch(space: Space, images: Tensor, targets: Tensor, loss: Loss) -> dict
         gradient = torch.zeros_like(leaf) if gradient is None else gradient
         change = -gradient if name == GATES else gradient - (gradient * leaf.detach()).sum(1, keepdim=True)
         changes[name] = len(images) / 2 * change.square()
+    space.selection.halfway.clear()
     return changes
 
 
@@ -123,12 +124,8 @@ def _tried(space: Space, images: Tensor, loss: Callable[[Tensor], Tensor], reach
     """(1, options), the loss with each other option minus the loss that was reached."""
     now, options = space.selection.picked[name], range(len(space.choices[name].options))
     nothing = torch.zeros((), dtype=torch.float64, device=images.device)
-    tried = [
-        nothing
-        if i == now or not in_use(space, space.selection, name)
-        else difference_of(space, images, loss, reached, name, i)
-        for i in options
-    ]
+    runs = in_use(space, space.selection, name)
+    tried = [difference_of(space, images, loss, reached, name, i) if runs and i != now else nothing for i in options]
     return torch.stack(tried).float()[None]
 
 
