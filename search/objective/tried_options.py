@@ -3,8 +3,8 @@
 A choice of one group bears on a whole layer or tensor: its kernel, a precision, or which block there is. Derivatives
 say little about so large a change. For a kernel that loses eight of its nine taps they are wrong by orders of
 magnitude. But such choices are few. So every step in which decisions learn runs its batch once more, forward alone,
-with one option changed, in turn, and the difference of the two losses enters a running mean. No choice moves before all
-its options were tried.
+with one option changed, in turn, and the difference of the two losses enters a running mean. What comes before all that
+the option changes is kept from the pass before. No choice moves before all its options were tried.
 """
 
 from collections.abc import Callable, Mapping
