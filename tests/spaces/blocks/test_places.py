@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from spaces.blocks.norm import frozen
 from spaces.blocks.places import at_places, every, places_of, shared_places, with_places
 from spaces.networks.resnet8 import ResNet8
 from spaces.searchable import Options
@@ -92,10 +93,27 @@ class Seen(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def gradients(space: Space) -> list[Tensor]:
+def gradients(space: Space, images: Tensor = IMAGES) -> list[Tensor]:
     space.zero_grad()
-    space(IMAGES).square().sum().backward()
+    space(images).square().sum().backward()
     return [p.grad.clone() for p in space.parameters() if p.grad is not None]
+
+
+RESIDUAL = (4, 3, 16, 16)
+
+
+@pytest.mark.parametrize("mode", ["float", "fake", "integer"])
+@pytest.mark.parametrize("bits", [(8,), (2, 8), (0, 2, 4, 8)])
+def test_a_residual_network_has_the_same_gradients(bits, mode):
+    images = torch.randn(RESIDUAL, generator=torch.Generator().manual_seed(0))
+    space = space_of(ResNet8(), RESIDUAL, Options(bits))
+    space = (space.decide() if mode == "integer" else space).train()
+    space.set_mode(mode)
+    with frozen(space.norms.values()):
+        shared = gradients(space, images)
+        space._walk._shared_places.clear()
+        apart = gradients(space, images)
+    assert len(shared) == len(apart) > 20 and all(map(torch.equal, shared, apart))
 
 
 @pytest.mark.parametrize("mode", ["float", "fake"])
