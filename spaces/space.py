@@ -70,7 +70,7 @@ class Space(nn.Module):
         self.blocks = cast("Sequence[Block]", blocks_of(spec, self.weights, self.norms, self.quantizers))
         self.gate_places = GatePlaces(spec)
         self.selector = Selector(spec, list(gates.values()), self.choices, self.gate_places)
-        self._walk = Walk(self.blocks, self.selector.schedule)
+        self._walk = Walk(self.blocks, spec.outputs, self.selector.schedule)
         self._mode, self.held, self.steered, self.draws = FLOAT, False, False, True
         self.selection = Selection(FLOAT)
 
@@ -256,7 +256,7 @@ class Space(nn.Module):
         lacking = schedule.weights(paths) - selection.weight.keys()
         weights = {name: w for name, w in self.weights.items() if name in lacking}
         selection.weight |= weights_in_use(weights, selection, self.selector.open_inputs)
-        if not (selection.held and selection.grids):  # a held selection has all of them from its first pass
+        if not selection.has_grids:  # a held selection has them from its first pass
             selection.add_grids(self._all_quantizers())
         running = [b for b in self.blocks if b.name not in selection.scales and schedule.runs(b.spec, paths)]
         each = [(b.name, use) for b in running if (use := b.norm_use(selection)) is not None]

@@ -16,11 +16,11 @@ Part = tuple[str, list[Block]]  # a loop with its blocks; "" and a block that is
 
 
 class Walk:
-    """Runs blocks, whose modules it shares with a space, in their order."""
+    """Runs blocks, whose modules it shares with a space, in their order. Args: outputs: tensors of the network."""
 
-    def __init__(self, blocks: Sequence[Block], schedule: PassSchedule) -> None:
+    def __init__(self, blocks: Sequence[Block], outputs: Sequence[str], schedule: PassSchedule) -> None:
         self._schedule, self._parts = schedule, list(parts(blocks))
-        self._shared_places = shared_places(blocks)
+        self._shared_places = shared_places(blocks, outputs)
         self._reads_few = {block.name for block in blocks if places_of(block) is not None}
 
     def run(self, selection: Selection, tensors: Mapping[str, Tensor], samples: int, keep: bool) -> dict[str, Tensor]:
@@ -45,7 +45,7 @@ class Walk:
                 made = block(selection, *[read.get(source, values.get(source)) for source in block.spec.inputs])
                 values[name] = made if block.spec.inputs else made.expand(samples, *made.shape[1:])
                 if name in self._shared_places and made.requires_grad and not keep:
-                    values[name], few[name] = with_places(made, self._shared_places[name])
+                    values[name], few[name] = with_places(values[name], self._shared_places[name])
             for name in () if keep else [name for block in blocks for name in schedule.dead[block.name]]:
                 values.pop(name, None)
                 few.pop(name, None)

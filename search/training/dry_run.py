@@ -14,6 +14,10 @@ def watched(space: Space, frozen_norms: bool = False) -> Iterator[None]:
     Args:
         frozen_norms: whether norms normalise by these statistics and not by those of the batch.
     """
-    norms = space.norms.values()
-    with space.running(FAKE, training=True, draws=False), frozen(norms, frozen_norms), unmoved(norms):
-        yield
+    norms, before = space.norms.values(), (space.held, space.steered)
+    space.held = space.steered = False  # decisions may be those of a step that an exception ended
+    try:
+        with space.running(FAKE, training=True, draws=False), frozen(norms, frozen_norms), unmoved(norms):
+            yield
+    finally:
+        space.held, space.steered = before

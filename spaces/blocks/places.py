@@ -4,7 +4,7 @@ The gradient of all other places is 0. Where other convolutions read the tensor 
 taken as it is, and at a few places something is added.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -33,12 +33,12 @@ def every(stride: Sequence[int]) -> Places:
     return slice(None), slice(None), *(slice(None, None, step) for step in stride)
 
 
-def shared_places(blocks: Sequence[Block]) -> dict[str, Places]:
+def shared_places(blocks: Sequence[Block], outputs: Collection[str]) -> dict[str, Places]:
     """Tensors that convolutions alone read, some of them the same few places and others all of it.
 
-    The gradients of convolutions are new tensors, so that they may be added to.
+    The gradients of convolutions are new tensors, so that they may be added to. That of an output comes from elsewhere.
     """
-    readers: dict[str, list[Block]] = {block.name: [] for block in blocks if not block.loop}
+    readers: dict[str, list[Block]] = {b.name: [] for b in blocks if not b.loop and b.name not in outputs}
     for block in blocks:
         for name in block.spec.inputs:
             readers.get(name, []).append(block)
@@ -58,7 +58,10 @@ def at_places(x: Tensor, places: Places) -> Tensor:
 
 
 def with_places(x: Tensor, places: Places) -> tuple[Tensor, Tensor]:
-    """x, and x[places] in memory of its own. What reads the first one has to give a gradient that is its own."""
+    """x, and x[places] in memory of its own. What reads the first one has to give a gradient that is its own.
+
+    The gradient of the second one is added to that gradient where it lies, so a hook that keeps it sees both.
+    """
     whole, few = applied_for_many(_WithPlaces, x, places)
     return whole, few
 

@@ -60,7 +60,7 @@ class PassSchedule:
         """The block from which on passes with other options of a choice have to run. Before it they are the same.
 
         It is the first one on which the choice bears, or which runs by it; or one before that, where all tensors that
-        are there are inputs of weights. A pass that learns keeps these anyway, so that to keep them costs no memory.
+        are there are inputs of weights. A pass that learns keeps most of these anyway, so that it costs little memory.
         """
         return self._starts[choice]
 

@@ -13,9 +13,7 @@ from spaces.quantizers.grids import Grid, grids_of
 from spaces.quantizers.tail import Scales
 
 GATES = "gates"  # all gates, among what the decisions say; every choice has its own name, "stem/bits"
-
-
-Tensors = Mapping[str, Tensor]
+Tensors = Mapping[str, Tensor]  # by name
 
 
 class Start(NamedTuple):
@@ -46,6 +44,7 @@ class Selection:
         learns: choice -> its share, differentiable.
         weight: weights name -> weights as they are used, where they are quantized or masked. The Space adds them.
         grids: quantizer -> what it quantizes with. The Space adds them.
+        has_grids: whether all that are in use are there.
         scales: block -> what its norm multiplies by, where it has one. The Space adds them.
         picked: choice of one group -> index of the option in use.
         odds: choice of branches -> (1, n_options), its probability, on the host.
@@ -67,6 +66,7 @@ class Selection:
     learns: dict[str, Tensor] = field(default_factory=dict)
     weight: dict[str, Tensor] = field(default_factory=dict)
     grids: dict[ActivationQuantizer, Grid] = field(default_factory=dict)
+    has_grids: bool = False
     scales: dict[str, Scales] = field(default_factory=dict)
     picked: dict[str, int] = field(default_factory=dict)
     odds: dict[str, Tensor] = field(default_factory=dict)
@@ -111,7 +111,8 @@ class Selection:
         one_hot = torch.zeros_like(self.share[choice])
         one_hot[0, option] = 1
         picked, paths = ({**part, choice: option} if choice in part else part for part in (self.picked, self.paths))
-        return replace(self, share={**self.share, choice: one_hot}, picked=picked, paths=paths, halfway={})
+        share, grids = {**self.share, choice: one_hot}, dict(self.grids)
+        return replace(self, share=share, picked=picked, paths=paths, grids=grids, has_grids=False, halfway={})
 
     def made(self) -> Made:
         return Made(
@@ -123,6 +124,7 @@ class Selection:
     def take(self, made: Made) -> None:
         """Has what a pass of the same numbers has made, so that trials go on from there."""
         self.weight, self.grids, self.scales = dict(made.weight), dict(made.grids), dict(made.scales)
+        self.has_grids = False
 
     def forget(self) -> None:
         """What the Space has added has to be made anew."""
@@ -159,6 +161,7 @@ class Selection:
             drifts += [quantizer.drift if isinstance(quantizer, ActivationChoice) else None] * len(lacking)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.held):
             self.grids |= zip(wanted, grids_of(wanted, drifts), strict=True)
+        self.has_grids = True
 
 
 def _constant(part: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -118,9 +118,12 @@ def test_what_only_looks_gives_back_what_it_sets():
     for norm in space.norms.values():
         norm.frozen = True
     before = state_of(space)
+    space.held = space.steered = True
     with pytest.raises(Stopped), watched(space):
         assert not any(norm.frozen or norm.momentum for norm in space.norms.values())
+        assert not space.held and not space.steered
         raise Stopped
+    assert space.held and space.steered
     assert state_of(space) == before and all(norm.frozen and norm.momentum for norm in space.norms.values())
 
 

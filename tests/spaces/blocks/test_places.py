@@ -54,14 +54,32 @@ def wide() -> nn.Conv2d:
     ],
 )
 def test_places_are_shared_where_convolutions_alone_read_a_tensor(network, shared):
-    assert list(shared_places(space_of(network, SHAPE).blocks)) == shared
+    assert list(shared_places(space_of(network, SHAPE).blocks, ())) == shared
 
 
 def test_the_shortcuts_of_a_residual_network_share_places():
     space = space_of(ResNet8(), (2, 3, 16, 16))
     few = [block for block in space.blocks if places_of(block) is not None]
-    assert len(few) == len(shared_places(space.blocks)) == 2
-    assert {block.spec.inputs[0] for block in few} == set(shared_places(space.blocks))
+    shared = shared_places(space.blocks, space.spec.outputs)
+    assert len(few) == len(shared) == 2 and {block.spec.inputs[0] for block in few} == set(shared)
+
+
+class Returns(Reads):
+    """Returns the tensor that is read, too, and what was added to it."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        y = F.relu(self.stem(x))
+        return y, self.beside(y), self.few[0](y)
+
+
+def test_the_gradient_of_an_output_is_the_users():
+    space = space_of(Returns(wide()), SHAPE).train()
+    assert not space._walk._shared_places and "stem" in shared_places(space.blocks, ())
+    y, _, few = space(IMAGES)
+    given = torch.ones_like(y)
+    torch.autograd.backward([y, few.sum()], [given, None])
+    assert torch.equal(given, torch.ones_like(y))
+    assert space.weights["stem"].weight.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 7, 5), (1, 2, 9), (2, 1, 4, 5, 3)])

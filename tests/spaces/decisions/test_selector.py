@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from spaces.blocks.norm import unmoved
 from spaces.searchable import Options
 from spaces.space import Space
 from tests.spaces.small import Plain, images, space_of
@@ -34,6 +35,19 @@ def test_a_held_selection_is_constant_and_holds_no_weights_of_the_pass_before():
     space.run(held, images())
     again = space.selector.again(held, draw=True)
     assert again.weight == {} and held.weight and again.share == held.share
+
+
+def test_with_another_option_of_a_held_selection_what_is_lacking_is_made():
+    space = passed(Options((2, 8), "tensor", activation_bits=(2, 8)))
+    name = "stem/activation_bits"
+    selection = space.selector.having(space.selection, name, 0)
+    expected = space.run(selection, images())
+    held = space.selector.again(space.selection, draw=True)
+    space.run(held, images())
+    grids = dict(held.grids)
+    with unmoved(space.norms.values()):
+        assert torch.equal(space.run(space.selector.having(held, name, 0), images()), expected)
+    assert held.grids == grids
 
 
 def test_open_inputs_are_those_of_a_group():
