@@ -62,7 +62,7 @@ class TriedOptions:
 
     def _due(self, space: Space, selection: Selection) -> tuple[list[Trial], list[Trial]]:
         """What is to be tried, options that are not known, and else at most one of those in turn."""
-        whole = [name for name in sorted(selection.whole) if in_use(space, selection, name)]
+        whole = sorted(selection.whole & space.selector.schedule.bearing(selection.paths))
         options = [(name, i) for name in whole for i in range(len(space.choices[name].options))]
         options = [(name, i) for name, i in options if i != selection.picked[name]]
         new = [(name, i) for name, i in options if i not in self._known.get(name, ())]

@@ -50,7 +50,11 @@ class PassSchedule:
 
     def bears(self, choice: str, paths: Mapping[str, int]) -> bool:
         """Whether a block runs that computes something else with another option of a choice."""
-        return any(self.bears_on(choice, block.name) for block in self.running(paths))
+        return choice in self.bearing(paths)
+
+    def bearing(self, paths: Mapping[str, int]) -> set[str | None]:
+        """All choices of which that is so."""
+        return set[str | None]().union(*(self._choices_of[block.name] for block in self.running(paths)))
 
     def bears_on(self, choice: str, block: str) -> bool:
         """Whether the block would compute something else of the same inputs with another option of a choice."""

@@ -45,14 +45,11 @@ def channels_of(shapes: Sequence[Sequence[int]], device: torch.device) -> Channe
     """Of layers whose weights have the shapes (channels, inputs, *kernel) or (channels, inputs)."""
     counts = [channels_and_fan_in(shape) for shape in shapes]
     channels, fan_ins = torch.tensor(counts, device="cpu").t()
-    each = fan_ins.repeat_interleave(channels)
-    sizes = channels * fan_ins
-    total = sum(count for count, _ in counts)
-    rows = torch.arange(
-        total, dtype=torch.int32, device=device
-    )  # of which nothing is read: how many there are is known
-    row = rows.repeat_interleave(each.to(device), output_size=sum(prod(shape) for shape in shapes))
+    each, sizes = fan_ins.repeat_interleave(channels), channels * fan_ins
     starts = torch.cat([each.new_zeros(1), each.cumsum(0)])
+    # Nothing is read of the device: how many weights there are is known here.
+    rows = torch.arange(len(each), dtype=torch.int32, device=device)
+    row = rows.repeat_interleave(each.to(device), output_size=int(starts[-1]))
     layer = torch.arange(len(counts), dtype=torch.int32, device="cpu").repeat_interleave(channels)
     taps = tuple(_taps(shape, device) for shape in shapes)
     return Channels(row, starts, layer, sizes.cumsum(0) - sizes, taps, _order(shapes, taps))
